@@ -1,0 +1,48 @@
+package clerkapi
+
+import (
+	"time"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+)
+
+// RateLimit is what the X-RateLimit headers of an answer say. Clerk documents
+// none of them, so most answers carry the zero value.
+type RateLimit struct {
+	Present   bool          // whether all three headers came and could be read
+	Limit     int           // requests per window
+	Remaining int           // requests left in the window
+	Reset     time.Duration // time until the window resets
+}
+
+// Meta is what an answer says beside its body.
+type Meta struct {
+	TraceID   string // Clerk's trace id, empty if none came
+	RateLimit RateLimit
+}
+
+// UserResult is what became of one id that was looked up: either User or Err is set.
+type UserResult struct {
+	User *clerkgatev1.User // shared: never to be changed
+	// Err is ErrNotFound if Clerk has no such user, and wraps ErrBadAnswer if
+	// this user's part of the answer can't be used.
+	Err error
+}
+
+// Lookup is the answer to LookupUsers.
+type Lookup struct {
+	Results []UserResult // one per id, in the order asked
+	Meta    Meta
+}
+
+// Page is the answer to ListUsers.
+type Page struct {
+	Users []*clerkgatev1.User // shared: never to be changed
+	Meta  Meta
+}
+
+// Count is the answer to CountUsers.
+type Count struct {
+	Total int64
+	Meta  Meta
+}

@@ -1,0 +1,140 @@
+package gate
+
+import (
+	"errors"
+	"time"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+)
+
+// Priority orders wants: interactive ones go first.
+type Priority int
+
+// The priorities.
+const (
+	Interactive Priority = iota
+	Batch
+)
+
+// Options say on whose behalf and how urgently something is asked.
+type Options struct {
+	Caller   string   // name of the caller, for fairness and figures
+	Priority Priority // Interactive by default
+	// Fresh lets the lookup join no request that has already left.
+	Fresh bool
+}
+
+// Result is what became of one id that was looked up: either User or Err is set.
+type Result struct {
+	User *clerkgatev1.User // shared: never to be changed
+	// Err is clerkapi.ErrNotFound, another error of clerkapi's, an *Error of
+	// this package, or the error of the caller's context.
+	Err       error
+	FetchTime time.Time // when the request left that brought the answer; zero if none did
+}
+
+// Why the gate refuses or gives up a want, as errors.Is finds it in an *Error.
+// Errors of Clerk's own come as *clerkapi.Error.
+var (
+	// ErrQueueFull: as many wants wait as the gate will hold.
+	ErrQueueFull = errors.New("the queue is full")
+	// ErrCallerQueueFull: the caller has as many wants waiting as one may.
+	ErrCallerQueueFull = errors.New("the caller has too many wants waiting")
+	// ErrDeadlineTooShort: the wait, as estimated, outlasts the deadline.
+	ErrDeadlineTooShort = errors.New("the wait would outlast the deadline")
+	// ErrRateLimited: a 429 holds the key for longer than the caller can wait.
+	ErrRateLimited = errors.New("clerk's rate limit holds the key")
+	// ErrBreakerOpen: Clerk failed so often that it is not asked.
+	ErrBreakerOpen = errors.New("the circuit breaker is open")
+	// ErrShuttingDown: the gate is stopping.
+	ErrShuttingDown = errors.New("shutting down")
+)
+
+// Error is a refusal of the gate's own.
+type Error struct {
+	Kind       error         // one of the sentinels above
+	RetryAfter time.Duration // when to come back; 0 if not known
+	Err        error         // what led to it, such as the last error of Clerk's; may be nil
+}
+
+// Error describes the refusal.
+func (e *Error) Error() string {
+	if e.Err != nil {
+		return e.Kind.Error() + ": " + e.Err.Error()
+	}
+	return e.Kind.Error()
+}
+
+// Unwrap lets errors.Is and errors.As find the kind and the cause.
+func (e *Error) Unwrap() []error {
+	if e.Err != nil {
+		return []error{e.Kind, e.Err}
+	}
+	return []error{e.Kind}
+}
+
+// Status is how the quota, the queue and the breaker stand.
+type Status struct {
+	Limit          int           // requests per Window that the quota allows
+	Window         time.Duration //
+	Burst          int           // size of the token bucket, 0: strict window
+	EffectiveLimit int           // what may be held at once now
+	Available      int           // could be sent at once
+	Held           int           // permits held
+	InFlight       int           // requests under way
+	Upstream       *Upstream     // what Clerk's headers last said, nil if none came
+	PausedUntil    time.Time     // zero if not paused
+	Queue          [2]QueueLevel // by Priority
+	EstimatedWait  time.Duration // of an interactive list call that came now
+	Breaker        BreakerStatus
+	Totals         Totals
+	Callers        []CallerStatus // the busiest first
+}
+
+// Upstream is what the X-RateLimit headers of Clerk's last answer said.
+type Upstream struct {
+	Limit, Remaining int
+	Reset            time.Time
+	Observed         time.Time
+}
+
+// QueueLevel is what waits at one priority.
+type QueueLevel struct {
+	Depth  int           // wants waiting
+	Oldest time.Duration // how long the oldest has waited, 0 if none waits
+}
+
+// BreakerState is what the circuit breaker does.
+type BreakerState int
+
+// The breaker's states.
+const (
+	Closed BreakerState = iota
+	HalfOpen
+	Open
+)
+
+// BreakerStatus is how the breaker stands.
+type BreakerStatus struct {
+	State       BreakerState
+	Since       time.Time
+	TimesOpened int64
+}
+
+// Totals are sums since the start.
+type Totals struct {
+	Lookups         int64   // ids answered by Clerk
+	Requests        int64   // requests sent
+	RateLimited     int64   // answers of 429
+	Retries         int64   // requests that repeated a failed one
+	UsersPerRequest float64 // mean number of ids per lookup request
+}
+
+// CallerStatus is what one caller has done since the start.
+type CallerStatus struct {
+	Name    string
+	Lookups int64   // ids asked for
+	Share   float64 // requests spent on it
+	Queued  int     // wants waiting
+	Refused int64   // wants refused
+}
