@@ -1,0 +1,73 @@
+# Every target works from a fresh clone with an empty environment. It takes Go
+# 1.26 and git; `make test` also takes a C compiler (for -race), Node.js and npm.
+# Other tools are built from the versions pinned in tools/*/go.mod: the first
+# `make lint` compiles for some minutes.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# ARGS goes to `make run`, such as ARGS='--quota 20/10s'.
+ARGS ?=
+# FUZZTIME is how long each fuzzer runs.
+FUZZTIME ?= 10s
+# BENCH picks benchmarks by name, BENCHTIME says how long each runs.
+BENCH ?= .
+BENCHTIME ?= 1s
+# BASE is the commit that `make breaking` compares the contract with: by default
+# the one before the contract's last change.
+BASE ?= $(shell git log -1 --format=%H -- proto)~1
+
+BUF := go tool -modfile=tools/buf/go.mod buf
+LINT := go tool -modfile=tools/lint/go.mod golangci-lint
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z%\/-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: run
+run: ## serve simulated users on 127.0.0.1:9090 (ARGS='--quota 20/10s' adds flags)
+	go run ./cmd/clerkgate serve --sim $(ARGS)
+
+.PHONY: test
+test: ## run all tests under the race detector
+	@tools/need gcc:gcc node:nodejs npm:npm
+	go test -race ./...
+
+.PHONY: lint
+lint: ## check code, contract, formatting and import direction
+	$(LINT) run ./...
+	$(BUF) lint
+	$(BUF) format --diff --exit-code
+	go mod tidy -diff
+
+.PHONY: breaking
+breaking: ## check that the contract still serves callers of commit BASE
+	$(BUF) breaking --against '.git#ref=$(BASE)'
+
+.PHONY: generate
+generate: ## write gen/ anew from proto/
+	$(BUF) generate
+
+.PHONY: bench
+bench: ## run the benchmarks (BENCH=name BENCHTIME=1s)
+	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 30m ./...
+
+.PHONY: fuzz
+fuzz: ## run each fuzzer for FUZZTIME (10s)
+	@git grep --untracked -oE '^func Fuzz[A-Za-z0-9_]+' -- '*_test.go' | while IFS=: read -r file func; do \
+		echo "== $${func#func } in $$(dirname "$$file")"; \
+		go test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")"; \
+	done
+
+.PHONY: build
+build: ## build bin/clerkgate
+	go build -o bin/ ./cmd/clerkgate
+
+.PHONY: grpcurl
+grpcurl: ## build bin/grpcurl and bin/grpc-health-probe
+	go build -modfile=tools/peers/go.mod -o bin/ tool
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
