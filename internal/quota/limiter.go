@@ -1,0 +1,370 @@
+package quota
+
+import "time"
+
+// The bounds of a pause after a 429.
+const (
+	minPause = time.Second     // the least, whatever Retry-After says
+	maxPause = 5 * time.Minute // the longest that a Retry-After is believed
+)
+
+// Permit is the right to send one request. It must be settled exactly once: by
+// GiveBack, Answered, Limited or Lost.
+type Permit struct{ seq uint64 }
+
+// Headers is what the X-RateLimit headers of an answer say.
+type Headers struct {
+	Limit     int           // requests per window
+	Remaining int           // requests left in the window
+	Reset     time.Duration // time until the window resets
+}
+
+// Limiter hands out permits for requests to Clerk, so that they never exceed
+// the quota. It reads no clock: every method takes the time, which must not go
+// back. It is not safe for concurrent use.
+type Limiter struct {
+	cfg    Config
+	strict *semaphore // nil with a bucket
+	bucket *bucket    // nil with a strict window
+	seq    uint64     // of the last permit taken
+
+	roundTrip time.Duration // smoothed, for estimates
+
+	// Pacing: the schedule of sends, and until when it is even at any rate.
+	next     time.Time
+	slowTill time.Time
+
+	// What 429s have taught.
+	learned     float64 // permits per window, at most the configured share
+	learnedAt   time.Time
+	accepted    times // answers other than 429 in the last window
+	pausedUntil time.Time
+	pausedSeq   uint64        // permits up to this one left before the last 429 was known
+	guess       time.Duration // the next pause where Retry-After is missing
+	penalty     time.Duration // what is added to the pause of repeated 429s
+	limitedAt   time.Time     // the last 429
+	probing     bool          // after a pause: until one request has been answered
+	probeOut    bool          // ... and that request is under way
+
+	// What headers have said: a budget until the window resets.
+	headerSeq   uint64
+	headerLeft  int
+	headerUntil time.Time
+}
+
+// New makes a Limiter whose quota is unspent at now.
+func New(cfg Config, now time.Time) *Limiter {
+	cfg = cfg.withDefaults()
+	l := &Limiter{cfg: cfg, learned: float64(cfg.share(cfg.Limit)), learnedAt: now}
+	if cfg.Burst > 0 {
+		l.bucket = &bucket{
+			level:    float64(cfg.share(cfg.Burst)),
+			at:       now,
+			lostHold: cfg.LostHold,
+		}
+	} else {
+		l.strict = &semaphore{hold: stretch(cfg.Window), lostHold: cfg.LostHold}
+	}
+	l.advance(now)
+	return l
+}
+
+// Config returns the quota as configured, with its defaults filled in.
+func (l *Limiter) Config() Config { return l.cfg }
+
+func (l *Limiter) limit() int { return max(1, int(l.learned)) }
+
+func (l *Limiter) advance(now time.Time) {
+	l.grow(now)
+	l.accepted.dropUntil(now.Add(-l.cfg.Window))
+	if l.strict != nil {
+		l.strict.advance(now)
+		return
+	}
+	l.bucket.rate = float64(l.limit()) / stretch(l.cfg.Window).Seconds()
+	l.bucket.advance(now, l.cfg.share(l.cfg.Burst))
+}
+
+// grow raises a limit that 429s have lowered, once six windows have passed
+// without one: by a hundredth of the quota every three windows.
+func (l *Limiter) grow(now time.Time) {
+	full := float64(l.cfg.share(l.cfg.Limit))
+	for l.learned < full && now.Sub(l.learnedAt) >= 3*l.cfg.Window {
+		l.learnedAt = l.learnedAt.Add(3 * l.cfg.Window)
+		l.learned = min(full, l.learned+full/100)
+	}
+}
+
+func (l *Limiter) free() int {
+	if l.strict != nil {
+		return l.strict.free(l.limit())
+	}
+	return l.bucket.wholeTokens()
+}
+
+// spacing is the time between two sends at now. While over half of the window
+// is free it is nothing; from there it grows to an even W/N, so that the end of
+// a window is not spent at once, to come back at once a window later.
+func (l *Limiter) spacing(now time.Time) time.Duration {
+	even := l.cfg.Window / time.Duration(l.limit())
+	if l.cfg.Pace == PaceAlways || now.Before(l.slowTill) {
+		return even
+	}
+	if l.strict == nil {
+		return 0 // the refill spaces sends by itself
+	}
+	used := 1 - 2*float64(l.free())/float64(l.limit())
+	return time.Duration(float64(even) * max(0, used))
+}
+
+// Take takes a permit if one may be used now. Otherwise it says when to ask
+// again; the zero time means: once another permit has been settled.
+func (l *Limiter) Take(now time.Time) (p Permit, ok bool, again time.Time) {
+	l.advance(now)
+	if again, blocked := l.blocked(now); blocked {
+		return Permit{}, false, again
+	}
+	// Kept as a schedule: spacing from the send itself would add up the delays
+	// of timers. One that lies far back, after a lull, counts as now.
+	space := l.spacing(now)
+	if lag := l.cfg.Window / 20; l.next.Before(now.Add(-lag)) || space == 0 {
+		l.next = now
+	}
+	l.next = l.next.Add(space)
+
+	l.seq++
+	if l.strict != nil {
+		l.strict.take()
+	} else {
+		l.bucket.take()
+	}
+	l.headerLeft--
+	if l.probing {
+		l.probeOut = true
+	}
+	return Permit{l.seq}, true, time.Time{}
+}
+
+// blocked says whether no permit may be taken at now, and when to ask again.
+func (l *Limiter) blocked(now time.Time) (again time.Time, blocked bool) {
+	switch {
+	case now.Before(l.pausedUntil):
+		return l.pausedUntil, true
+	case l.probing && l.probeOut:
+		return time.Time{}, true
+	case l.headerLeft <= 0 && now.Before(l.headerUntil):
+		return l.headerUntil, true
+	case l.free() <= 0:
+		return l.nextFree(now), true
+	case now.Before(l.next):
+		return l.next, true
+	}
+	return time.Time{}, false
+}
+
+// nextFree is when the next permit comes free by itself; zero if only an answer can free one.
+func (l *Limiter) nextFree(now time.Time) time.Time {
+	if l.strict == nil {
+		b := l.bucket
+		if float64(l.cfg.share(l.cfg.Burst)-b.unanswered) < 1 {
+			if b.gone.len() > 0 {
+				return b.gone.at(0)
+			}
+			return time.Time{}
+		}
+		return b.freeAt(now, 1)
+	}
+	i := l.strict.held() - l.limit() // a lowered limit swallows the first releases
+	if i >= l.strict.releases.len() {
+		return time.Time{}
+	}
+	return l.strict.releases.at(i)
+}
+
+// GiveBack returns a permit whose request did not leave.
+func (l *Limiter) GiveBack(p Permit, now time.Time) {
+	l.advance(now)
+	if l.strict != nil {
+		l.strict.giveBack()
+	} else {
+		l.bucket.giveBack()
+	}
+	l.headerLeft++
+	l.probeOver(p)
+}
+
+// Answered settles a permit whose request got an answer other than 429, sent at
+// sent, with h where the answer had all three headers.
+func (l *Limiter) Answered(p Permit, sent, now time.Time, h *Headers) {
+	l.advance(now)
+	l.settle(now)
+	l.accepted.add(now)
+	l.observe(p, now, h)
+	l.measure(now.Sub(sent))
+	// Answers to what left before the pause say nothing of what comes after it.
+	if l.probing && p.seq > l.pausedSeq {
+		l.probing = false
+		l.guess = 0
+		l.slowTill = now.Add(l.cfg.Window)
+		l.next = now.Add(l.spacing(now))
+	}
+	l.probeOver(p)
+}
+
+// Limited settles a permit whose request got a 429. The whole key is held until
+// retryAfter has passed (0: none was given), then one request goes before the rest.
+func (l *Limiter) Limited(p Permit, now time.Time, retryAfter time.Duration, h *Headers) {
+	l.advance(now)
+	l.settle(now)
+	l.observe(p, now, h)
+
+	if retryAfter <= 0 {
+		l.guess = min(maxPause, max(minPause, 2*l.guess))
+		retryAfter = l.guess
+	}
+	pause := min(maxPause, max(minPause, retryAfter))
+	// Requests that left before the first 429 was known are of the same event.
+	if p.seq > l.pausedSeq {
+		if l.limitedAt.IsZero() || now.Sub(l.limitedAt) > l.cfg.Window {
+			l.lower()
+			l.penalty = 0
+		} else {
+			l.penalty = min(maxPause, max(l.cfg.Window/20, 2*l.penalty))
+		}
+		l.pausedSeq = l.seq
+		l.probeOut = false
+	}
+	l.limitedAt = now
+	l.learnedAt = now.Add(3 * l.cfg.Window) // with grow's three: six windows of patience
+	if l.bucket != nil {
+		l.bucket.level = min(l.bucket.level, 0)
+	}
+	if until := now.Add(pause + l.penalty); until.After(l.pausedUntil) {
+		l.pausedUntil = until
+	}
+	l.probing = true
+}
+
+// lower sets the limit to 95 % of what was accepted in the last window, but to
+// no less than half of what it was: a quiet server that is caught by somebody
+// else's burst has accepted next to nothing, and would take hours to regrow.
+func (l *Limiter) lower() {
+	l.learned = max(1, l.learned/2, min(l.learned, 0.95*float64(l.accepted.len())))
+}
+
+// Lost settles a permit whose request was given up without an answer. It may
+// still arrive, so it stays held for LostHold and a window.
+func (l *Limiter) Lost(p Permit, now time.Time) {
+	l.advance(now)
+	if l.strict != nil {
+		l.strict.lost(now)
+	} else {
+		l.bucket.lost(now)
+	}
+	l.probeOver(p)
+}
+
+// probeOver frees the probe's place, so that another may go if this one told nothing.
+func (l *Limiter) probeOver(p Permit) {
+	if p.seq > l.pausedSeq || !l.probing {
+		l.probeOut = false
+	}
+}
+
+func (l *Limiter) settle(now time.Time) {
+	if l.strict != nil {
+		l.strict.answered(now)
+	} else {
+		l.bucket.answered()
+	}
+}
+
+// observe takes in the headers of an answer. They only ever tighten: a sole
+// user of the key holds a permit for whatever Clerk has counted, so that
+// Remaining is no less than what is free already.
+func (l *Limiter) observe(p Permit, now time.Time, h *Headers) {
+	if h == nil || p.seq < l.headerSeq {
+		return
+	}
+	l.headerSeq = p.seq
+	l.headerLeft = h.Remaining
+	l.headerUntil = now.Add(min(maxPause, max(0, h.Reset)))
+	if l.bucket != nil {
+		l.bucket.level = min(l.bucket.level, float64(h.Remaining))
+		l.headerUntil = now // the lowered level says it all
+	}
+}
+
+func (l *Limiter) measure(rtt time.Duration) {
+	if l.roundTrip == 0 {
+		l.roundTrip = rtt
+	}
+	l.roundTrip += (rtt - l.roundTrip) / 8
+}
+
+// RoundTrip is what a request usually takes: a moving average, 0 before the first answer.
+func (l *Limiter) RoundTrip() time.Duration { return l.roundTrip }
+
+// Estimate is how long it takes from now until the k-th further permit, k from
+// 1, may be used, if what is under way is answered as usual.
+func (l *Limiter) Estimate(now time.Time, k int) time.Duration {
+	l.advance(now)
+	at := now
+	if l.strict != nil {
+		at = l.strict.freeAt(now, k, l.limit(), l.roundTrip)
+	} else {
+		at = l.bucket.freeAt(now, k)
+	}
+	start := l.pausedUntil
+	if l.headerLeft <= 0 && l.headerUntil.After(start) {
+		start = l.headerUntil
+	}
+	if start.After(now) {
+		// After a pause permits come evenly, behind one probe.
+		even := l.cfg.Window / time.Duration(l.limit())
+		if slow := start.Add(time.Duration(k-1) * even); slow.After(at) {
+			at = slow
+		}
+	}
+	// The schedule's own pace, which is the tighter bound while permits are free.
+	if paced := l.next.Add(time.Duration(k-1) * l.spacing(now)); paced.After(at) {
+		at = paced
+	}
+	return max(0, at.Sub(now))
+}
+
+// State is how the quota stands.
+type State struct {
+	Limit       int       // permits per window now: the configured share, or what 429s have taught
+	Available   int       // requests that could be sent at once
+	Held        int       // permits held; with a bucket those of unanswered requests
+	PausedUntil time.Time // zero if not paused
+}
+
+// State tells how the quota stands at now.
+func (l *Limiter) State(now time.Time) State {
+	l.advance(now)
+	s := State{Limit: l.limit(), Available: max(0, l.free())}
+	if l.strict != nil {
+		s.Held = l.strict.held()
+	} else {
+		s.Held = l.bucket.unanswered
+	}
+	if now.Before(l.headerUntil) {
+		s.Available = max(0, min(s.Available, l.headerLeft))
+	}
+	if now.Before(l.pausedUntil) {
+		s.PausedUntil = l.pausedUntil
+		s.Available = 0
+	}
+	return s
+}
+
+// MostlyFree says whether over half of the quota is free at now.
+func (l *Limiter) MostlyFree(now time.Time) bool {
+	l.advance(now)
+	if l.strict != nil {
+		return 2*l.free() > l.limit()
+	}
+	return 2*l.free() > l.cfg.share(l.cfg.Burst)
+}

@@ -1,0 +1,62 @@
+package quota
+
+import "time"
+
+// slack is what a window is held longer than W: it covers clocks that run
+// apart by up to half a percent.
+const slack = 0.005
+
+func stretch(w time.Duration) time.Duration { return w + time.Duration(float64(w)*slack) }
+
+// semaphore is the delayed-release semaphore behind a strict window.
+//
+// A permit is held from before its request leaves until a window after its
+// answer has come. A request arrives at Clerk somewhere in between, so of any
+// limit+1 arrivals the last began only when one of the others had been answered
+// for a window: they span more than W, wherever Clerk's windows begin and
+// whatever the network delays.
+type semaphore struct {
+	hold     time.Duration // W and the slack
+	lostHold time.Duration // on top of hold, for a request that got no answer
+	inFlight int
+	releases times // when the answered permits come free
+}
+
+func (s *semaphore) advance(now time.Time) { s.releases.dropUntil(now) }
+
+func (s *semaphore) held() int { return s.inFlight + s.releases.len() }
+
+func (s *semaphore) free(limit int) int { return limit - s.held() }
+
+func (s *semaphore) take() { s.inFlight++ }
+
+func (s *semaphore) giveBack() { s.inFlight-- }
+
+func (s *semaphore) answered(now time.Time) {
+	s.inFlight--
+	s.releases.add(now.Add(s.hold))
+}
+
+func (s *semaphore) lost(now time.Time) {
+	s.inFlight--
+	s.releases.add(now.Add(s.hold + s.lostHold))
+}
+
+// freeAt is when the k-th permit from now comes free, k from 1; roundTrip is
+// what a request usually takes. Permits in flight are taken to be answered
+// after one round trip.
+func (s *semaphore) freeAt(now time.Time, k, limit int, roundTrip time.Duration) time.Time {
+	k -= s.free(limit) // a limit lowered below what is held swallows the first releases
+	if k <= 0 {
+		return now
+	}
+	// All permits come round once in a cycle: those answered at their release,
+	// those in flight, and those free now that will be taken before, a cycle from now.
+	cycle := s.hold + roundTrip
+	size := max(limit, s.held())
+	rounds := time.Duration((k - 1) / size)
+	if i := (k - 1) % size; i < s.releases.len() {
+		return s.releases.at(i).Add(rounds * cycle)
+	}
+	return now.Add((rounds + 1) * cycle)
+}
