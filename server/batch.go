@@ -1,0 +1,140 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/gate"
+)
+
+// maxBatch is the most ids in a batch.
+const maxBatch = 100
+
+func (s *userService) BatchGetUsers(ctx context.Context, req *clerkgatev1.BatchGetUsersRequest) (*clerkgatev1.BatchGetUsersResponse, error) {
+	view, err := checkView(ctx, req.GetView())
+	if err != nil {
+		return nil, err
+	}
+	o := optionsOf(ctx)
+	if o.Fresh, err = checkMaxAge(req.GetMaxAge()); err != nil {
+		return nil, err
+	}
+	ids := req.GetUserIds()
+	if len(ids) == 0 || len(ids) > maxBatch {
+		return nil, invalid("user_ids", fmt.Sprintf("must hold 1 to %d ids", maxBatch))
+	}
+
+	answers := s.lookup(ctx, ids, o)
+	failures := make([]failure, len(ids))
+	for i, id := range ids {
+		switch r, ok := answers[id]; {
+		case !ok:
+			failures[i] = classify(invalid(fmt.Sprintf("user_ids[%d]", i), userIDForm))
+		case r.Err != nil:
+			failures[i] = classify(r.Err)
+		}
+	}
+	if i, all := allRetryable(failures); all {
+		return nil, answers[ids[i]].Err
+	}
+
+	results := make([]*clerkgatev1.LookupResult, len(ids))
+	for i, id := range ids {
+		r := answers[id]
+		results[i] = &clerkgatev1.LookupResult{UserId: id}
+		switch {
+		case r.User != nil:
+			results[i].Result = &clerkgatev1.LookupResult_User{User: applyView(r.User, view)}
+			results[i].Freshness = freshness(r)
+		default:
+			results[i].Result = &clerkgatev1.LookupResult_Error{Error: failures[i].lookupError()}
+			if errors.Is(r.Err, clerkapi.ErrNotFound) {
+				results[i].Freshness = freshness(r)
+			}
+		}
+	}
+	fitResults(results, maxAnswer)
+	return &clerkgatev1.BatchGetUsersResponse{Results: results}, nil
+}
+
+// lookup gives what became of the well-formed ones among ids. It stops a
+// little before the deadline, so that what has been found can still be sent.
+func (s *userService) lookup(ctx context.Context, ids []string, o gate.Options) map[string]gate.Result {
+	answers := make(map[string]gate.Result, len(ids))
+	wanted := make([]string, 0, len(ids))
+	for _, id := range ids {
+		if _, seen := answers[id]; !seen && clerkapi.ValidUserID(id) {
+			answers[id] = gate.Result{}
+			wanted = append(wanted, id)
+		}
+	}
+	if len(wanted) == 0 {
+		return answers
+	}
+	early, cancel := shaved(ctx)
+	defer cancel()
+	for i, r := range s.upstream.Lookup(early, wanted, o) {
+		if r.Err != nil {
+			r.Err = stopCause(ctx, r.Err)
+		}
+		answers[wanted[i]] = r
+	}
+	return answers
+}
+
+// shaved gives a context that ends 50 ms before ctx does, or a tenth of the
+// time left if that is less.
+func shaved(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(50*time.Millisecond, time.Until(deadline)/10)))
+}
+
+// allRetryable reports whether every id failed for one and the same reason
+// that may pass, and which of them asks for the longest wait.
+func allRetryable(failures []failure) (longest int, all bool) {
+	for i, f := range failures {
+		if !f.retryable() || f.reason != failures[0].reason {
+			return 0, false
+		}
+		if f.retry > failures[longest].retry {
+			longest = i
+		}
+	}
+	return longest, true
+}
+
+// fitResults replaces users that do not fit into limit bytes by errors. Earlier ids go first.
+func fitResults(results []*clerkgatev1.LookupResult, limit int) {
+	leftOver := classify(errAnswerTooLarge).lookupError()
+	errs := make([]*clerkgatev1.LookupResult, len(results))
+	total := 0
+	for i, r := range results {
+		errs[i] = &clerkgatev1.LookupResult{
+			UserId: r.UserId, Result: &clerkgatev1.LookupResult_Error{Error: leftOver},
+		}
+		if r.GetUser() == nil {
+			errs[i] = r
+		}
+		total += fieldSize(errs[i])
+	}
+	for i, r := range results {
+		if grown := total - fieldSize(errs[i]) + fieldSize(r); grown <= limit {
+			total = grown
+		} else {
+			results[i] = errs[i]
+		}
+	}
+}
+
+// fieldSize is the size of m as one entry of a repeated field with a number below 16.
+func fieldSize(m proto.Message) int { return 1 + protowire.SizeBytes(proto.Size(m)) }

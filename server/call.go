@@ -1,0 +1,99 @@
+package server
+
+import (
+	"context"
+
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/clerkgate/clerkgate/internal/gate"
+)
+
+// Keys of the request metadata.
+const (
+	callerKey   = "clerkgate-caller"
+	priorityKey = "clerkgate-priority"
+)
+
+// maxCallerLen is the length of the longest caller's name, in bytes.
+const maxCallerLen = 64
+
+// optionsKey is the context key of the call's gate.Options.
+type optionsKey struct{}
+
+// withOptions reads from the metadata who calls and how urgently. A caller's
+// name is believed from peers on this machine, and ignored from others.
+func withOptions(ctx context.Context) (context.Context, error) {
+	var o gate.Options
+	md, _ := metadata.FromIncomingContext(ctx)
+	name, err := single(md, callerKey)
+	if err != nil {
+		return nil, err
+	}
+	if !validCaller(name) {
+		return nil, invalid(callerKey, "must be at most 64 characters of letters, digits, '.', '_', '-', '/' and ':'")
+	}
+	if onLoopback(ctx) {
+		o.Caller = name
+	}
+	priority, err := single(md, priorityKey)
+	if err != nil {
+		return nil, err
+	}
+	switch priority {
+	case "", "interactive":
+	case "batch":
+		o.Priority = gate.Batch
+	default:
+		return nil, invalid(priorityKey, "must be 'interactive' or 'batch'")
+	}
+	return context.WithValue(ctx, optionsKey{}, o), nil
+}
+
+// single gives the one value of a metadata key, empty if there is none.
+func single(md metadata.MD, key string) (string, error) {
+	switch values := md.Get(key); len(values) {
+	case 0:
+		return "", nil
+	case 1:
+		return values[0], nil
+	}
+	return "", invalid(key, "must be given once")
+}
+
+// validCaller reports whether name may name a caller. The empty name may.
+func validCaller(name string) bool {
+	if len(name) > maxCallerLen {
+		return false
+	}
+	for _, c := range []byte(name) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case c == '.', c == '_', c == '-', c == '/', c == ':':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// optionsOf gives the options that withOptions has read.
+func optionsOf(ctx context.Context) gate.Options {
+	o, _ := ctx.Value(optionsKey{}).(gate.Options)
+	return o
+}
+
+// checkMaxAge reports whether only a fresh copy will do. Copies are not kept
+// yet, so any other age is met by asking Clerk.
+func checkMaxAge(age *durationpb.Duration) (fresh bool, err error) {
+	if age == nil {
+		return false, nil
+	}
+	if age.CheckValid() != nil {
+		return false, invalid("max_age", "must be a valid duration")
+	}
+	if age.AsDuration() < 0 {
+		return false, invalid("max_age", "must not be negative")
+	}
+	return age.AsDuration() == 0, nil
+}

@@ -1,0 +1,246 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/gate"
+)
+
+// errorDomain is the domain of every ErrorInfo.
+const errorDomain = "clerkgate"
+
+// defaultRetry is the time to come back that is given where one is due and none is known.
+const defaultRetry = time.Second
+
+// Faults that arise in this package. Those of a request's fields are *clerkapi.ParamError.
+var (
+	errNotAllowed     = errors.New("caller not allowed")
+	errAnswerTooLarge = errors.New("answer too large")
+	errUnimplemented  = errors.New("unimplemented")
+	errListRejected   = errors.New("clerk refused the list")
+	errPanic          = errors.New("panic")
+)
+
+// invalid says that a field of the request is at fault.
+func invalid(field, description string) error {
+	return &clerkapi.ParamError{Field: field, Description: description}
+}
+
+// userError is the failure of one user's lookup.
+type userError struct {
+	id  string
+	err error
+}
+
+func (e *userError) Error() string { return "user " + strconv.Quote(e.id) + ": " + e.err.Error() }
+func (e *userError) Unwrap() error { return e.err }
+
+// failure is an error as a caller is to see it.
+type failure struct {
+	code        codes.Code
+	reason      clerkgatev1.ErrorReason
+	message     string
+	retry       time.Duration // when to come back, 0: not known
+	field       string        // the request's field at fault, may be empty
+	description string        // what is wrong with the field
+	userID      string        // the user that does not exist, may be empty
+	traceID     string        // Clerk's trace id, may be empty
+}
+
+// kinds says what each kind of error is to a caller. The first that matches
+// counts: the gate's refusals come before the errors of Clerk's that led to
+// them, and Clerk's before the network's, which may look like a caller's own.
+var kinds = []struct {
+	is      error
+	code    codes.Code
+	reason  clerkgatev1.ErrorReason
+	message string
+}{
+	{errNotAllowed, codes.PermissionDenied, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED,
+		"USER_VIEW_FULL is given only to callers on the server's own machine; ask for USER_VIEW_BASIC"},
+	{errAnswerTooLarge, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_ANSWER_TOO_LARGE,
+		"the user did not fit into this answer; ask for it in another call"},
+	{errUnimplemented, codes.Unimplemented, clerkgatev1.ErrorReason_ERROR_REASON_UNIMPLEMENTED,
+		"this server does not do this yet"},
+	{errListRejected, codes.InvalidArgument, clerkgatev1.ErrorReason_ERROR_REASON_CLERK_REJECTED_ARGUMENT,
+		"Clerk refused the arguments; check filter and order_by"},
+	{errPanic, codes.Internal, clerkgatev1.ErrorReason_ERROR_REASON_INTERNAL,
+		"a fault of clerkgate's own; its log says more"},
+
+	{gate.ErrShuttingDown, codes.Unavailable, clerkgatev1.ErrorReason_ERROR_REASON_SHUTTING_DOWN,
+		"this server is stopping; try another one"},
+	{gate.ErrQueueFull, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_QUEUE_FULL,
+		"too many requests wait for Clerk's quota; come back later"},
+	{gate.ErrCallerQueueFull, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_OVER_QUOTA,
+		"this caller has too many requests waiting; come back later or ask for less at once"},
+	{gate.ErrDeadlineTooShort, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_DEADLINE_TOO_SHORT,
+		"the wait for Clerk's quota would outlast the deadline; come back later or allow more time"},
+	{gate.ErrRateLimited, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_CLERK_RATE_LIMITED,
+		"Clerk's rate limit holds the key; come back later"},
+	{gate.ErrBreakerOpen, codes.Unavailable, clerkgatev1.ErrorReason_ERROR_REASON_BREAKER_OPEN,
+		"Clerk has been failing and is not asked for the moment; come back later"},
+
+	{clerkapi.ErrNotFound, codes.NotFound, clerkgatev1.ErrorReason_ERROR_REASON_USER_NOT_FOUND,
+		"Clerk has no user of this id"},
+	{clerkapi.ErrRejected, codes.InvalidArgument, clerkgatev1.ErrorReason_ERROR_REASON_CLERK_REJECTED_ARGUMENT,
+		"Clerk refused the arguments"},
+	{clerkapi.ErrRateLimited, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_CLERK_RATE_LIMITED,
+		"Clerk's rate limit holds the key; come back later"},
+	{clerkapi.ErrKeyRejected, codes.FailedPrecondition, clerkgatev1.ErrorReason_ERROR_REASON_CLERK_KEY_REJECTED,
+		"Clerk refuses the server's secret key; its operator must give it a valid one"},
+	{clerkapi.ErrPlanLimit, codes.FailedPrecondition, clerkgatev1.ErrorReason_ERROR_REASON_CLERK_PLAN_LIMIT,
+		"a limit of the Clerk plan is reached; its owner must raise it"},
+	{clerkapi.ErrUnavailable, codes.Unavailable, clerkgatev1.ErrorReason_ERROR_REASON_CLERK_UNAVAILABLE,
+		"Clerk is failing or can't be reached; come back later"},
+	{clerkapi.ErrBadAnswer, codes.Unavailable, clerkgatev1.ErrorReason_ERROR_REASON_CLERK_BAD_ANSWER,
+		"Clerk's answer can't be used; come back later"},
+
+	{context.Canceled, codes.Canceled, clerkgatev1.ErrorReason_ERROR_REASON_CANCELLED,
+		"the caller went away"},
+	{context.DeadlineExceeded, codes.DeadlineExceeded, clerkgatev1.ErrorReason_ERROR_REASON_DEADLINE_EXCEEDED,
+		"the deadline passed before Clerk answered"},
+}
+
+// classify says what err, which must not be nil, is to a caller. No word of
+// Clerk's is in it, and nothing of the caller's but what has been cleaned.
+func classify(err error) failure {
+	var param *clerkapi.ParamError
+	if errors.As(err, &param) {
+		return failure{
+			code:        codes.InvalidArgument,
+			reason:      clerkgatev1.ErrorReason_ERROR_REASON_INVALID_ARGUMENT,
+			message:     clean(param.Field) + ": " + clean(param.Description),
+			field:       clean(param.Field),
+			description: clean(param.Description),
+		}
+	}
+	f := failure{
+		code:    codes.Internal,
+		reason:  clerkgatev1.ErrorReason_ERROR_REASON_INTERNAL,
+		message: "a fault of clerkgate's own; its log says more",
+	}
+	for _, k := range kinds {
+		if errors.Is(err, k.is) {
+			f = failure{code: k.code, reason: k.reason, message: k.message}
+			break
+		}
+	}
+
+	var refused *gate.Error
+	var answered *clerkapi.Error
+	if errors.As(err, &answered) {
+		f.retry = answered.RetryAfter
+		f.traceID = clean(answered.Meta.TraceID)
+	}
+	if errors.As(err, &refused) && refused.RetryAfter > 0 {
+		f.retry = refused.RetryAfter
+	}
+	switch {
+	case !f.retryable():
+		f.retry = 0
+	case f.retry <= 0 && f.reason != clerkgatev1.ErrorReason_ERROR_REASON_SHUTTING_DOWN:
+		f.retry = defaultRetry
+	}
+	if f.code == codes.Unavailable && f.traceID != "" {
+		f.message += " (Clerk's trace id: " + f.traceID + ")"
+	}
+	var user *userError
+	if f.code == codes.NotFound && errors.As(err, &user) {
+		f.userID = user.id
+	}
+	return f
+}
+
+// retryable reports whether the same call may succeed a little later.
+func (f failure) retryable() bool {
+	return f.code == codes.Unavailable ||
+		f.code == codes.ResourceExhausted && f.reason != clerkgatev1.ErrorReason_ERROR_REASON_ANSWER_TOO_LARGE
+}
+
+// reasonName is the reason as ErrorInfo and the trailer give it.
+func (f failure) reasonName() string {
+	return strings.TrimPrefix(f.reason.String(), "ERROR_REASON_")
+}
+
+// status gives the failure with its details, as a call answers it.
+func (f failure) status() *status.Status {
+	info := &errdetails.ErrorInfo{Reason: f.reasonName(), Domain: errorDomain}
+	if f.traceID != "" {
+		info.Metadata = map[string]string{"clerk_trace_id": f.traceID}
+	}
+	details := []protoadapt.MessageV1{info}
+	if f.field != "" {
+		details = append(details, &errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{
+			{Field: f.field, Description: f.description},
+		}})
+	}
+	if f.userID != "" {
+		details = append(details, &errdetails.ResourceInfo{
+			ResourceType: "clerkgate.v1.User", ResourceName: f.userID, Description: f.message,
+		})
+	}
+	if f.retry > 0 {
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(f.retry)})
+	}
+	st := status.New(f.code, f.message)
+	detailed, err := st.WithDetails(details...)
+	if err != nil {
+		return st
+	}
+	return detailed
+}
+
+// trailer gives the trailers that repeat the details for languages without rich errors.
+func (f failure) trailer() metadata.MD {
+	md := metadata.Pairs("clerkgate-reason", f.reasonName())
+	if f.retry > 0 {
+		ms := strconv.FormatInt(max(f.retry.Milliseconds(), 1), 10)
+		md.Set("clerkgate-retry-ms", ms)
+		if f.code == codes.ResourceExhausted {
+			md.Set("grpc-retry-pushback-ms", ms)
+		}
+	}
+	return md
+}
+
+// lookupError gives the failure as one id of a batch answers it.
+func (f failure) lookupError() *clerkgatev1.LookupError {
+	e := &clerkgatev1.LookupError{Code: int32(f.code), Reason: f.reason, Message: f.message}
+	if f.retry > 0 {
+		e.RetryDelay = durationpb.New(f.retry)
+	}
+	return e
+}
+
+// clean makes text of others fit for a message: at most 200 bytes, no control
+// characters, no bad UTF-8, no secrets.
+func clean(s string) string {
+	const limit = 200
+	s = strings.Map(func(r rune) rune {
+		if !strconv.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, clerkapi.Redact(s))
+	if len(s) > limit {
+		s = strings.ToValidUTF8(s[:limit], "") + "…"
+	}
+	return s
+}
+
+// panicError is what is left of a panic.
+func panicError(value any) error { return fmt.Errorf("%w: %v", errPanic, value) }

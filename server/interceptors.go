@@ -1,0 +1,163 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	middleware "github.com/grpc-ecosystem/go-grpc-middleware/v2"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/selector"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+
+	"github.com/clerkgate/clerkgate/internal/gate"
+)
+
+// slowCall is the time from which a unary call is worth a line in the log.
+const slowCall = 5 * time.Second
+
+// errStopping ends the calls that a stopping server waits for no longer.
+var errStopping = &gate.Error{Kind: gate.ErrShuttingDown}
+
+// edge stands between the callers and the services: it gives each call its
+// context, and turns what went wrong into the contract's errors and the log's
+// lines.
+type edge struct {
+	logger         *slog.Logger
+	failures       sampler
+	defaultTimeout time.Duration
+	drain          context.Context // ends when the server begins to stop; streams end with it
+	stop           context.Context // ends when unary calls, too, have had their time
+}
+
+// options gives the interceptors. Errors are translated outside the recovery,
+// so that a panic is an error like any other.
+func (e *edge) options() []grpc.ServerOption {
+	own := selector.MatchFunc(func(_ context.Context, c interceptors.CallMeta) bool {
+		return strings.HasPrefix(c.Service, "clerkgate.v1.")
+	})
+	recovered := recovery.WithRecoveryHandlerContext(func(ctx context.Context, value any) error {
+		e.logger.ErrorContext(ctx, "panic in a call", "panic", fmt.Sprint(value), "stack", string(debug.Stack()))
+		return panicError(value)
+	})
+	return []grpc.ServerOption{
+		grpc.ChainUnaryInterceptor(
+			selector.UnaryServerInterceptor(e.translateUnary, own),
+			recovery.UnaryServerInterceptor(recovered),
+			selector.UnaryServerInterceptor(e.prepareUnary, own),
+		),
+		grpc.ChainStreamInterceptor(
+			selector.StreamServerInterceptor(e.translateStream, own),
+			recovery.StreamServerInterceptor(recovered),
+			e.endWithServer,
+			selector.StreamServerInterceptor(e.prepareStream, own),
+		),
+	}
+}
+
+func (e *edge) translateUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	start := time.Now()
+	resp, err := handler(ctx, req)
+	if err != nil {
+		f := e.report(ctx, info.FullMethod, time.Since(start), err)
+		// It fails only outside a call or after the call has ended.
+		_ = grpc.SetTrailer(ctx, f.trailer())
+		return nil, f.status().Err()
+	}
+	if took := time.Since(start); took >= slowCall {
+		e.logger.InfoContext(ctx, "slow call", "method", info.FullMethod, "took", took)
+	}
+	return resp, nil
+}
+
+func (e *edge) translateStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	start := time.Now()
+	err := handler(srv, stream)
+	if err == nil {
+		return nil
+	}
+	f := e.report(stream.Context(), info.FullMethod, time.Since(start), err)
+	stream.SetTrailer(f.trailer())
+	return f.status().Err()
+}
+
+// report logs a failed call and gives what its caller is to see.
+func (e *edge) report(ctx context.Context, method string, took time.Duration, err error) failure {
+	f := classify(err)
+	level := slog.LevelDebug
+	switch f.code {
+	case codes.Internal:
+		level = slog.LevelError
+	case codes.Unavailable, codes.FailedPrecondition, codes.ResourceExhausted:
+		level = slog.LevelWarn
+	}
+	if !e.logger.Enabled(ctx, level) {
+		return f
+	}
+	ok, skipped := e.failures.allow(f.reason, time.Now())
+	if ok {
+		e.logger.Log(ctx, level, "call failed", "method", method, "code", f.code.String(),
+			"reason", f.reasonName(), "took", took, "error", err.Error(), "skipped", skipped)
+	}
+	return f
+}
+
+func (e *edge) prepareUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	ctx, err := withOptions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, e.defaultTimeout)
+		defer cancel()
+	}
+	ctx, cancel := endingWith(ctx, e.stop)
+	defer cancel()
+	resp, err := handler(ctx, req)
+	return resp, stopCause(ctx, err)
+}
+
+func (e *edge) prepareStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	ctx, err := withOptions(stream.Context())
+	if err != nil {
+		return err
+	}
+	wrapped := middleware.WrapServerStream(stream)
+	wrapped.WrappedContext = ctx
+	return stopCause(ctx, handler(srv, wrapped))
+}
+
+// endWithServer ends a stream when the server begins to stop.
+func (e *edge) endWithServer(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	ctx, cancel := endingWith(stream.Context(), e.drain)
+	defer cancel()
+	wrapped := middleware.WrapServerStream(stream)
+	wrapped.WrappedContext = ctx
+	return handler(srv, wrapped)
+}
+
+// endingWith gives a context that ends also when end does, with the cause errStopping.
+func endingWith(ctx, end context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	unlink := context.AfterFunc(end, func() { cancel(errStopping) })
+	return ctx, func() {
+		unlink()
+		cancel(nil)
+	}
+}
+
+// stopCause gives errStopping in place of an error that is the end of ctx by
+// endingWith, and err otherwise.
+func stopCause(ctx context.Context, err error) error {
+	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), errStopping) {
+		return errStopping
+	}
+	return err
+}

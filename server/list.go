@@ -1,0 +1,41 @@
+package server
+
+import (
+	"context"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+)
+
+func (s *userService) ListUsers(ctx context.Context, req *clerkgatev1.ListUsersRequest) (*clerkgatev1.ListUsersResponse, error) {
+	size := int(req.GetPageSize())
+	switch {
+	case size < 0:
+		return nil, invalid("page_size", "must not be negative")
+	case size == 0:
+		size = 50
+	default:
+		size = min(size, maxPage)
+	}
+	l, err := s.newListing(ctx, "list", req.GetFilter(), req.GetOrderBy(), "-created_at", req.GetView())
+	if err != nil {
+		return nil, err
+	}
+	c, err := l.start("page_token", req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	users, last, err := l.fetch(ctx, c, size)
+	if err != nil {
+		return nil, err
+	}
+	users, last = users[:min(size, len(users))], last && len(users) <= size
+	users = l.show(users)
+	n := fitting(users, maxAnswer-answerMargin)
+	resp := &clerkgatev1.ListUsersResponse{Users: users[:n]}
+	if !last || n < len(users) {
+		if resp.NextPageToken, err = encodeToken(l.args, l.advance(c, users[:n])); err != nil {
+			return nil, err
+		}
+	}
+	return resp, nil
+}

@@ -1,0 +1,174 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/gate"
+)
+
+// maxPage is the most users that Clerk gives in a page.
+const maxPage = 500
+
+// listing is a list of users, as ListUsers and StreamUsers walk it.
+type listing struct {
+	upstream upstream
+	filter   *clerkgatev1.UserFilter
+	order    string // Clerk's order_by, always with its sign
+	view     clerkgatev1.UserView
+	options  gate.Options
+	args     uint64 // what tokens are bound to
+}
+
+// newListing checks the arguments of a list. method tells the tokens of one
+// method from those of another; order is "" for defaultOrder.
+func (s *userService) newListing(ctx context.Context, method string, filter *clerkgatev1.UserFilter, order, defaultOrder string, view clerkgatev1.UserView) (*listing, error) {
+	view, err := checkView(ctx, view)
+	if err != nil {
+		return nil, err
+	}
+	if order == "" {
+		order = defaultOrder
+	}
+	p := clerkapi.ListParams{Filter: filter, OrderBy: order, Limit: maxPage}
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	if order[0] != '+' && order[0] != '-' {
+		order = "+" + order
+	}
+	if filter == nil {
+		filter = &clerkgatev1.UserFilter{}
+	}
+	return &listing{
+		upstream: s.upstream, filter: filter, order: order, view: view, options: optionsOf(ctx),
+		args: argsDigest(method, filter, order, view),
+	}, nil
+}
+
+// byCreation reports whether the order is one in which Clerk pages exactly.
+func (l *listing) byCreation() bool { return l.order[1:] == "created_at" }
+
+// start gives the place that a token stands for. field names the token in errors.
+func (l *listing) start(field, token string) (cursor, error) {
+	if token == "" {
+		return cursor{}, nil
+	}
+	return decodeToken(field, token, l.args)
+}
+
+// fetch reads the users behind c, about size of them, and says whether they
+// are the last. Only the last ones may be none at all.
+func (l *listing) fetch(ctx context.Context, c cursor, size int) (users []*clerkgatev1.User, last bool, err error) {
+	p := clerkapi.ListParams{Filter: l.filter, OrderBy: l.order, Limit: size, Offset: c.Offset, StartingAfter: c.After}
+	page, err := l.upstream.List(ctx, p, l.options)
+	if err != nil && c.After != "" && refusedByClerk(err) {
+		return l.fetchByTime(ctx, c, size)
+	}
+	if err != nil {
+		return nil, false, listError(err)
+	}
+	return page.Users, len(page.Users) < size, nil
+}
+
+// fetchByTime does what fetch does where Clerk refuses c.After, since that user
+// is gone: it asks for those created at the same time or further on, and
+// leaves out those that were sent. Of more than maxSeen users created within
+// one millisecond, some may come again.
+func (l *listing) fetchByTime(ctx context.Context, c cursor, size int) (users []*clerkgatev1.User, last bool, err error) {
+	ascending := l.order[0] == '+'
+	filter := proto.CloneOf(l.filter)
+	// Clerk's bounds leave out the time that they name.
+	if from := time.UnixMilli(c.CreatedAt - 1); ascending && (filter.CreatedAtAfter == nil || filter.CreatedAtAfter.AsTime().Before(from)) {
+		filter.CreatedAtAfter = timestamppb.New(from)
+	}
+	if to := time.UnixMilli(c.CreatedAt + 1); !ascending && (filter.CreatedAtBefore == nil || filter.CreatedAtBefore.AsTime().After(to)) {
+		filter.CreatedAtBefore = timestamppb.New(to)
+	}
+	sent := func(u *clerkgatev1.User) bool {
+		at := createdAt(u)
+		return u.Id == c.After || slices.Contains(c.Seen, u.Id) ||
+			ascending && at < c.CreatedAt || !ascending && at > c.CreatedAt
+	}
+	p := clerkapi.ListParams{Filter: filter, OrderBy: l.order, Limit: min(size+len(c.Seen), maxPage)}
+	for {
+		page, err := l.upstream.List(ctx, p, l.options)
+		if err != nil {
+			return nil, false, listError(err)
+		}
+		users := slices.DeleteFunc(slices.Clone(page.Users), sent)
+		last := len(page.Users) < p.Limit
+		if len(users) > 0 || last {
+			return users, last, nil
+		}
+		p.Offset += p.Limit
+	}
+}
+
+// advance gives the place behind users, which are sent next after c.
+func (l *listing) advance(c cursor, users []*clerkgatev1.User) cursor {
+	if len(users) == 0 {
+		return c
+	}
+	if !l.byCreation() {
+		return cursor{Offset: c.Offset + len(users)}
+	}
+	lastUser := users[len(users)-1]
+	next := cursor{After: lastUser.Id, CreatedAt: createdAt(lastUser)}
+	if c.After != "" && c.CreatedAt == next.CreatedAt {
+		next.Seen = append(slices.Clone(c.Seen), c.After)
+	}
+	for _, u := range users[:len(users)-1] {
+		if createdAt(u) == next.CreatedAt {
+			next.Seen = append(next.Seen, u.Id)
+		}
+	}
+	next.Seen = next.Seen[max(0, len(next.Seen)-maxSeen):]
+	return next
+}
+
+// show gives the users as the list's view shows them.
+func (l *listing) show(users []*clerkgatev1.User) []*clerkgatev1.User {
+	shown := make([]*clerkgatev1.User, len(users))
+	for i, u := range users {
+		shown[i] = applyView(u, l.view)
+	}
+	return shown
+}
+
+// fitting gives how many of the first users take at most limit bytes, but at
+// least one where there is any, so that a walk always moves on.
+func fitting(users []*clerkgatev1.User, limit int) int {
+	total := 0
+	for i, u := range users {
+		if total += fieldSize(u); total > limit && i > 0 {
+			return i
+		}
+	}
+	return len(users)
+}
+
+// createdAt is when the user was created, in Unix milliseconds.
+func createdAt(u *clerkgatev1.User) int64 { return u.GetCreatedAt().AsTime().UnixMilli() }
+
+// refusedByClerk reports whether it is the arguments that Clerk does not like.
+func refusedByClerk(err error) bool {
+	return errors.Is(err, clerkapi.ErrRejected) || errors.Is(err, clerkapi.ErrNotFound)
+}
+
+// listError tells an error of a list or count from that of a lookup: there is
+// no one user that Clerk could lack.
+func listError(err error) error {
+	if refusedByClerk(err) {
+		return fmt.Errorf("%w: %w", errListRejected, err)
+	}
+	return err
+}

@@ -1,0 +1,92 @@
+package server
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"hash/crc32"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+)
+
+// tokenVersion is raised when tokens change their meaning.
+const tokenVersion = 1
+
+// maxSeen is the most ids that a token remembers, see cursor.Seen.
+const maxSeen = 100
+
+// cursor is a place in a list: behind the last user that was sent. The zero
+// value is the beginning.
+type cursor struct {
+	// After is the id of the last user, in lists by created_at.
+	After string `json:"i,omitempty"`
+	// CreatedAt is when that user was created, in Unix milliseconds.
+	CreatedAt int64 `json:"c,omitempty"`
+	// Seen are the ids of other users sent who were created in the same
+	// millisecond, the latest maxSeen of them.
+	Seen []string `json:"s,omitempty"`
+	// Offset is how many users were sent, in lists by other orders.
+	Offset int `json:"o,omitempty"`
+}
+
+// pageToken is what a token holds.
+type pageToken struct {
+	Version int    `json:"v"`
+	Args    uint64 `json:"a"` // digest of the arguments that the token was made for
+	cursor
+}
+
+// encodeToken gives the token of a place in the list that args stands for:
+// JSON and a checksum, in URL-safe base64 without padding.
+func encodeToken(args uint64, c cursor) (string, error) {
+	body, err := json.Marshal(pageToken{tokenVersion, args, c})
+	if err != nil {
+		return "", err
+	}
+	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint32(body, crc32.ChecksumIEEE(body))), nil
+}
+
+// decodeToken gives the place that a token stands for. field names the token in errors.
+func decodeToken(field, token string, args uint64) (cursor, error) {
+	damaged := invalid(field, "is damaged; give the token as it was received")
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
+	if err != nil || len(raw) < crc32.Size {
+		return cursor{}, damaged
+	}
+	body, sum := raw[:len(raw)-crc32.Size], raw[len(raw)-crc32.Size:]
+	if binary.BigEndian.Uint32(sum) != crc32.ChecksumIEEE(body) {
+		return cursor{}, damaged
+	}
+	var t pageToken
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&t); err != nil || t.Offset < 0 || len(t.Seen) > maxSeen ||
+		t.After != "" && !clerkapi.ValidUserID(t.After) {
+		return cursor{}, damaged
+	}
+	if t.Version != tokenVersion {
+		return cursor{}, invalid(field, "is of another version of clerkgate; start again without a token")
+	}
+	if t.Args != args {
+		return cursor{}, invalid(field, "was made for another method, filter, order or view; give the same as before")
+	}
+	return t.cursor, nil
+}
+
+// argsDigest stands for the arguments that a token is bound to.
+func argsDigest(method string, filter *clerkgatev1.UserFilter, order string, view clerkgatev1.UserView) uint64 {
+	h := sha256.New()
+	h.Write([]byte(method + "\x00" + order + "\x00" + view.String() + "\x00"))
+	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(filter)
+	if err != nil {
+		// Only bad UTF-8 fails, which no message that was received can hold.
+		panic(err)
+	}
+	h.Write(encoded)
+	return binary.BigEndian.Uint64(h.Sum(nil))
+}

@@ -1,0 +1,101 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/gate"
+)
+
+// quotaService is clerkgate.v1.QuotaService.
+type quotaService struct {
+	clerkgatev1.UnimplementedQuotaServiceServer
+	upstream upstream
+}
+
+func (s *quotaService) GetQuota(context.Context, *clerkgatev1.GetQuotaRequest) (*clerkgatev1.GetQuotaResponse, error) {
+	return &clerkgatev1.GetQuotaResponse{Quota: quotaOf(s.upstream.Status())}, nil
+}
+
+func (s *quotaService) WatchQuota(*clerkgatev1.WatchQuotaRequest, grpc.ServerStreamingServer[clerkgatev1.WatchQuotaResponse]) error {
+	return errUnimplemented
+}
+
+func (s *quotaService) AcquirePermits(context.Context, *clerkgatev1.AcquirePermitsRequest) (*clerkgatev1.AcquirePermitsResponse, error) {
+	return nil, errUnimplemented
+}
+
+func (s *quotaService) ReleasePermits(context.Context, *clerkgatev1.ReleasePermitsRequest) (*clerkgatev1.ReleasePermitsResponse, error) {
+	return nil, errUnimplemented
+}
+
+// breakerStates gives the contract's name of each state.
+var breakerStates = map[gate.BreakerState]clerkgatev1.Breaker_State{
+	gate.Closed:   clerkgatev1.Breaker_STATE_CLOSED,
+	gate.HalfOpen: clerkgatev1.Breaker_STATE_HALF_OPEN,
+	gate.Open:     clerkgatev1.Breaker_STATE_OPEN,
+}
+
+// quotaOf puts a status into the contract's words.
+func quotaOf(s gate.Status) *clerkgatev1.Quota {
+	q := &clerkgatev1.Quota{
+		Limit:          int32(s.Limit),
+		Window:         durationpb.New(s.Window),
+		Burst:          int32(s.Burst),
+		EffectiveLimit: int32(s.EffectiveLimit),
+		Available:      int32(s.Available),
+		Held:           int32(s.Held),
+		InFlight:       int32(s.InFlight),
+		PausedUntil:    timestamp(s.PausedUntil),
+		Queue: &clerkgatev1.Queue{
+			Interactive:   queueLevel(s.Queue[gate.Interactive]),
+			Batch:         queueLevel(s.Queue[gate.Batch]),
+			EstimatedWait: durationpb.New(s.EstimatedWait),
+		},
+		Breaker: &clerkgatev1.Breaker{
+			State:       breakerStates[s.Breaker.State],
+			Since:       timestamp(s.Breaker.Since),
+			TimesOpened: s.Breaker.TimesOpened,
+		},
+		Totals: &clerkgatev1.Totals{
+			Lookups:             []*clerkgatev1.SourceCount{{Source: clerkgatev1.Source_SOURCE_CLERK, Count: s.Totals.Lookups}},
+			UpstreamRequests:    s.Totals.Requests,
+			UpstreamRateLimited: s.Totals.RateLimited,
+			Retries:             s.Totals.Retries,
+			UsersPerRequest:     s.Totals.UsersPerRequest,
+		},
+	}
+	if u := s.Upstream; u != nil {
+		q.Upstream = &clerkgatev1.UpstreamQuota{
+			Limit: int32(u.Limit), Remaining: int32(u.Remaining),
+			ResetTime: timestamp(u.Reset), ObserveTime: timestamp(u.Observed),
+		}
+	}
+	for _, c := range s.Callers {
+		q.Callers = append(q.Callers, &clerkgatev1.Caller{
+			Name: c.Name, Lookups: c.Lookups, UpstreamShare: c.Share, Queued: int32(c.Queued), Refused: c.Refused,
+		})
+	}
+	return q
+}
+
+func queueLevel(l gate.QueueLevel) *clerkgatev1.QueueLevel {
+	level := &clerkgatev1.QueueLevel{Depth: int32(l.Depth)}
+	if l.Depth > 0 {
+		level.OldestWait = durationpb.New(l.Oldest)
+	}
+	return level
+}
+
+// timestamp leaves a zero time unset.
+func timestamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}

@@ -1,0 +1,191 @@
+// Package server answers clerkgate's gRPC calls: it checks requests, asks the
+// gate, and maps what went wrong to the contract's errors. It also serves
+// health, reflection and the HTTP probes.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+)
+
+// Limits that protect the server from its callers. Those of keepalive close
+// idle and dead connections and, without breaking calls, let load balancers
+// spread connections anew.
+const (
+	maxRequest       = 1 << 20  // bytes of a request
+	maxHeaders       = 16 << 10 // bytes of a call's metadata
+	maxStreams       = 2000     // calls at once on one connection; further ones wait in the client
+	connectionIdle   = 15 * time.Minute
+	connectionAge    = 30 * time.Minute
+	pingAfter        = time.Minute      // of silence
+	pingTimeout      = 20 * time.Second // until a connection without an answer is closed
+	leastPingPeriod  = 10 * time.Second // of a client
+	httpHeaderExpiry = 5 * time.Second
+	// The time that calls have to end by themselves once they are told to,
+	// before their connections are cut.
+	lastWord = time.Second
+)
+
+// Config says what to serve and how. Only Upstream is required.
+type Config struct {
+	// Upstream answers what the services ask; a *gate.Gate is one. Whoever
+	// made it runs it, until Run has returned.
+	Upstream upstream
+	// GRPCListen is the TCP address for gRPC. Default "127.0.0.1:9090".
+	GRPCListen string
+	// HTTPListen is the TCP address for /healthz and /readyz. Default "127.0.0.1:9091".
+	HTTPListen string
+	// DefaultTimeout bounds a call that comes without a deadline, and each
+	// page of a stream without one. Default 30 s.
+	DefaultTimeout time.Duration
+	// DrainTimeout bounds how long a stopping server waits for its calls.
+	// Those left then end with UNAVAILABLE. Default 10 s.
+	DrainTimeout time.Duration
+	// Logger is told of failures and slow calls. Default slog.Default().
+	Logger *slog.Logger
+	// OnListen, if set, is told the addresses before the first call is served.
+	OnListen func(grpc, http net.Addr)
+}
+
+// Server is a gRPC server with its HTTP probes. It is made by New.
+type Server struct {
+	cfg    Config
+	grpc   *grpc.Server
+	health *health.Server
+	drain  context.CancelFunc // ends streams
+	stop   context.CancelFunc // ends unary calls
+}
+
+// New makes a server. It starts nothing.
+func New(cfg Config) *Server {
+	if cfg.GRPCListen == "" {
+		cfg.GRPCListen = "127.0.0.1:9090"
+	}
+	if cfg.HTTPListen == "" {
+		cfg.HTTPListen = "127.0.0.1:9091"
+	}
+	if cfg.DefaultTimeout == 0 {
+		cfg.DefaultTimeout = 30 * time.Second
+	}
+	if cfg.DrainTimeout == 0 {
+		cfg.DrainTimeout = 10 * time.Second
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	s := &Server{cfg: cfg, health: newHealth()}
+	e := &edge{logger: cfg.Logger, defaultTimeout: cfg.DefaultTimeout}
+	e.drain, s.drain = context.WithCancel(context.Background())
+	e.stop, s.stop = context.WithCancel(context.Background())
+
+	s.grpc = grpc.NewServer(append(e.options(),
+		grpc.MaxRecvMsgSize(maxRequest),
+		grpc.MaxHeaderListSize(maxHeaders),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPingPeriod, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionIdle: connectionIdle,
+			MaxConnectionAge:  connectionAge,
+			Time:              pingAfter,
+			Timeout:           pingTimeout,
+		}),
+	)...)
+	clerkgatev1.RegisterUserServiceServer(s.grpc, &userService{upstream: cfg.Upstream, pageTimeout: cfg.DefaultTimeout})
+	clerkgatev1.RegisterQuotaServiceServer(s.grpc, &quotaService{upstream: cfg.Upstream})
+	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
+	reflection.RegisterV1(s.grpc)
+	return s
+}
+
+// Run listens and serves until ctx ends, then lets the calls end, and returns
+// when every goroutine of its own has. It may be called once. The error is nil
+// after an orderly stop.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.drain()
+	defer s.stop()
+	grpcListener, err := net.Listen("tcp", s.cfg.GRPCListen)
+	if err != nil {
+		return fmt.Errorf("gRPC listener: %w", err)
+	}
+	httpListener, err := net.Listen("tcp", s.cfg.HTTPListen)
+	if err != nil {
+		return errors.Join(fmt.Errorf("HTTP listener: %w", err), grpcListener.Close())
+	}
+	if s.cfg.OnListen != nil {
+		s.cfg.OnListen(grpcListener.Addr(), httpListener.Addr())
+	}
+	probes := &http.Server{Handler: s.probes(), ReadHeaderTimeout: httpHeaderExpiry}
+
+	var wg sync.WaitGroup
+	failed := make(chan error, 2)
+	wg.Go(func() {
+		if err := s.grpc.Serve(grpcListener); err != nil {
+			failed <- fmt.Errorf("gRPC server: %w", err)
+		}
+	})
+	wg.Go(func() {
+		if err := probes.Serve(httpListener); !errors.Is(err, http.ErrServerClosed) {
+			failed <- fmt.Errorf("HTTP server: %w", err)
+		}
+	})
+	watching, stopWatching := context.WithCancel(ctx)
+	wg.Go(func() { s.watchBreaker(watching) })
+	s.setServing()
+
+	select {
+	case <-ctx.Done():
+		err = nil
+	case err = <-failed:
+	}
+	stopWatching()
+	s.shutDown()
+	// Probes are answered to the end; there is nobody to wait for.
+	err = errors.Join(err, probes.Close())
+	wg.Wait()
+	return err
+}
+
+// shutDown refuses new calls, ends the streams, waits for the other calls, and
+// at last cuts off those that do not end.
+func (s *Server) shutDown() {
+	s.health.Shutdown()
+	s.drain()
+	done := make(chan struct{})
+	go func() {
+		s.grpc.GracefulStop()
+		close(done)
+	}()
+	if !endsWithin(done, s.cfg.DrainTimeout) {
+		s.stop()
+		if !endsWithin(done, lastWord) {
+			s.grpc.Stop()
+		}
+	}
+	<-done
+}
+
+// endsWithin waits for done, but no longer than d.
+func endsWithin(done <-chan struct{}, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-done:
+		return true
+	case <-t.C:
+		return false
+	}
+}

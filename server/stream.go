@@ -1,0 +1,80 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/gate"
+)
+
+// maxStreamMessage is the size that the messages of a stream keep to, in bytes
+// of users.
+const maxStreamMessage = 1 << 20
+
+func (s *userService) StreamUsers(req *clerkgatev1.StreamUsersRequest, stream clerkgatev1.UserService_StreamUsersServer) error {
+	ctx := stream.Context()
+	if !isCreationOrder(req.GetOrderBy()) {
+		return invalid("order_by", "must be 'created_at', '+created_at' or '-created_at'")
+	}
+	l, err := s.newListing(ctx, "stream", req.GetFilter(), req.GetOrderBy(), "+created_at", req.GetView())
+	if err != nil {
+		return err
+	}
+	l.options.Priority = gate.Batch
+	c, err := l.start("resume_token", req.GetResumeToken())
+	if err != nil {
+		return err
+	}
+	for last := false; !last; {
+		var users []*clerkgatev1.User
+		if users, last, err = s.fetchTimed(ctx, l, c); err != nil {
+			return err
+		}
+		if c, err = l.send(stream, c, l.show(users), last); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// send sends users in messages of a moderate size, and gives the place behind
+// them. The last message of the list has no token.
+func (l *listing) send(stream clerkgatev1.UserService_StreamUsersServer, c cursor, users []*clerkgatev1.User, last bool) (cursor, error) {
+	for sent := false; len(users) > 0 || last && !sent; sent = true {
+		n := fitting(users, maxStreamMessage)
+		c = l.advance(c, users[:n])
+		msg := &clerkgatev1.StreamUsersResponse{Users: users[:n]}
+		users = users[n:]
+		if !last || len(users) > 0 {
+			var err error
+			if msg.ResumeToken, err = encodeToken(l.args, c); err != nil {
+				return c, err
+			}
+		}
+		if err := stream.Send(msg); err != nil {
+			if stream.Context().Err() != nil {
+				return c, stream.Context().Err()
+			}
+			return c, fmt.Errorf("%w: %w", context.Canceled, err)
+		}
+	}
+	return c, nil
+}
+
+// fetchTimed reads one page of a stream, within the default timeout if the
+// stream itself has no deadline.
+func (s *userService) fetchTimed(ctx context.Context, l *listing, c cursor) ([]*clerkgatev1.User, bool, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.pageTimeout)
+		defer cancel()
+	}
+	return l.fetch(ctx, c, maxPage)
+}
+
+// isCreationOrder reports whether order_by is one that a stream can have.
+func isCreationOrder(order string) bool {
+	return order == "" || strings.TrimLeft(order, "+-") == "created_at" && len(order) <= len("+created_at")
+}
