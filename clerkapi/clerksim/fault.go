@@ -1,0 +1,146 @@
+package clerksim
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+)
+
+// FaultKind is a way to fail.
+type FaultKind string
+
+// The ways to fail.
+const (
+	FaultStatus    FaultKind = "status"       // answers Status with an error in Clerk's shape, Code and RetryAfter
+	FaultHang      FaultKind = "hang"         // never answers
+	FaultReset     FaultKind = "reset"        // resets the connection (HTTP/1.1) or the stream (HTTP/2)
+	FaultTruncated FaultKind = "truncated"    // cuts the right answer off in the middle
+	FaultGarbage   FaultKind = "garbage"      // answers 200 with a body that is no JSON
+	FaultHTML      FaultKind = "html"         // answers Status (default 502) with a page, as a CDN does
+	FaultSlow      FaultKind = "slow"         // drips the right answer, 64 bytes each IntervalMS
+	FaultHuge      FaultKind = "huge"         // answers without end
+	FaultWrongUser FaultKind = "wrong-user"   // answers gets and lookups with somebody who was not asked for
+	FaultTooManyID FaultKind = "too-many-ids" // refuses requests that name more than MaxIDs users with Status (default 413)
+	FaultLongURL   FaultKind = "long-url"     // refuses requests of more than MaxURL bytes of path and query with Status (default 414)
+	FaultPoisonID  FaultKind = "poison-id"    // refuses requests that name one of IDs with Status (default 400)
+)
+
+// Fault is a way to fail and when. Of several that a request meets, the one
+// that was added first wins.
+type Fault struct {
+	Kind        FaultKind `json:"kind"`
+	Endpoint    Endpoint  `json:"endpoint,omitempty"`    // which requests; default all
+	Probability float64   `json:"probability,omitempty"` // that a request meets it, up to 1; default 1
+	Count       int       `json:"count,omitempty"`       // how many requests meet it before it ends; default no end
+	Status      int       `json:"status,omitempty"`      // 200 to 599; default 500 for FaultStatus
+	Code        string    `json:"code,omitempty"`        // Clerk's error code; default what goes with Status
+	RetryAfter  string    `json:"retry_after,omitempty"` // the header as it is, rubbish too; default none
+	IntervalMS  int       `json:"interval_ms,omitempty"` // ms; default 100
+	MaxIDs      int       `json:"max_ids,omitempty"`
+	MaxURL      int       `json:"max_url,omitempty"` // bytes
+	IDs         []string  `json:"ids,omitempty"`
+}
+
+// activeFault is a fault that has been switched on.
+type activeFault struct {
+	Fault
+	met int // how many requests have met it
+}
+
+// AddFault switches a fault on, beside those that are on already. A fault that
+// could never happen, or not as asked for, is an error.
+func (s *Sim) AddFault(f Fault) error {
+	if err := f.complete(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = append(s.faults, &activeFault{Fault: f})
+	return nil
+}
+
+// ClearFaults switches all faults off. Requests that have met one keep it.
+func (s *Sim) ClearFaults() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = nil
+}
+
+// complete fills in defaults and checks the rest.
+func (f *Fault) complete() error {
+	status, ok := map[FaultKind]int{
+		FaultStatus:    http.StatusInternalServerError,
+		FaultHang:      0,
+		FaultReset:     0,
+		FaultTruncated: 0,
+		FaultGarbage:   0,
+		FaultHTML:      http.StatusBadGateway,
+		FaultSlow:      0,
+		FaultHuge:      0,
+		FaultWrongUser: 0,
+		FaultTooManyID: http.StatusRequestEntityTooLarge,
+		FaultLongURL:   http.StatusRequestURITooLong,
+		FaultPoisonID:  http.StatusBadRequest,
+	}[f.Kind]
+	switch {
+	case !ok:
+		return fmt.Errorf("fault kind %q: there is no such kind", f.Kind)
+	case !slices.Contains([]Endpoint{"", Get, Lookup, List, Count, Other}, f.Endpoint):
+		return fmt.Errorf("fault endpoint %q: there is no such endpoint", f.Endpoint)
+	case f.Probability < 0 || f.Probability > 1:
+		return fmt.Errorf("fault probability %v: want 0 to 1", f.Probability)
+	case f.Count < 0 || f.IntervalMS < 0:
+		return fmt.Errorf("fault count %d, interval %d ms: must not be negative", f.Count, f.IntervalMS)
+	case f.Status != 0 && (status == 0 || f.Status < 200 || f.Status > 599):
+		return fmt.Errorf("fault %s: can't have status %d", f.Kind, f.Status)
+	case f.Kind == FaultTooManyID && f.MaxIDs < 1:
+		return fmt.Errorf("fault %s: needs max_ids", f.Kind)
+	case f.Kind == FaultLongURL && f.MaxURL < 1:
+		return fmt.Errorf("fault %s: needs max_url", f.Kind)
+	case f.Kind == FaultPoisonID && len(f.IDs) == 0:
+		return fmt.Errorf("fault %s: needs ids", f.Kind)
+	}
+	if f.Status == 0 {
+		f.Status = status
+	}
+	if f.Probability == 0 {
+		f.Probability = 1
+	}
+	if f.IntervalMS == 0 {
+		f.IntervalMS = 100
+	}
+	return nil
+}
+
+// drawFault gives the fault that a request meets, nil if none. The caller holds mu.
+func (s *Sim) drawFault(req *request) *Fault {
+	for i, f := range s.faults {
+		if !f.concerns(req) || f.Probability < 1 && s.rng.Float64() >= f.Probability {
+			continue
+		}
+		f.met++
+		if f.met == f.Count {
+			s.faults = slices.Delete(s.faults, i, i+1)
+		}
+		return &f.Fault
+	}
+	return nil
+}
+
+// concerns says whether a request is one that the fault is about.
+func (f *Fault) concerns(req *request) bool {
+	if f.Endpoint != "" && f.Endpoint != req.endpoint {
+		return false
+	}
+	switch f.Kind {
+	case FaultWrongUser:
+		return req.endpoint == Get || req.endpoint == Lookup
+	case FaultTooManyID:
+		return len(req.ids) > f.MaxIDs
+	case FaultLongURL:
+		return req.urlLength > f.MaxURL
+	case FaultPoisonID:
+		return slices.ContainsFunc(req.ids, func(id string) bool { return slices.Contains(f.IDs, id) })
+	}
+	return true
+}

@@ -1,0 +1,29 @@
+package clerksim
+
+import (
+	"encoding/hex"
+	"math/rand/v2"
+)
+
+const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+// randomID makes an id as Clerk does: what it is of, and 27 letters and digits.
+func randomID(rng *rand.Rand, of string) string { return of + "_" + randomText(rng, 27) }
+
+// randomText is n letters and digits.
+func randomText(rng *rand.Rand, n int) string {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = base62[rng.IntN(len(base62))]
+	}
+	return string(b)
+}
+
+// randomHex is n bytes in hexadecimal digits.
+func randomHex(rng *rand.Rand, n int) string {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(rng.Uint32())
+	}
+	return hex.EncodeToString(b)
+}

@@ -1,0 +1,280 @@
+package clerksim
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/brianvoe/gofakeit/v7"
+)
+
+const (
+	organizations = 50                    // companies that the seeded users work for
+	fullEvery     = 50                    // every 50th user has every nested object filled
+	importEvery   = 500                   // of so many users that follow each other
+	imported      = 20                    // so many came in one import, with one created_at
+	history       = 2 * 365 * 24 * 3600e3 // how long ago the first users came, in ms
+	day           = 24 * 3600e3           // in ms
+)
+
+// seeder makes people up. The same seed gives the same people, however many
+// are asked for; their times are relative to now.
+type seeder struct {
+	rng    *rand.Rand
+	fake   *gofakeit.Faker
+	now    int64 // Unix ms
+	orgs   []Organization
+	emails map[string]bool // taken
+	made   int
+	batch  int64 // created_at of the import that is under way
+}
+
+func newSeeder(seed uint64, now time.Time) *seeder {
+	src := rand.NewPCG(seed, 1)
+	s := &seeder{
+		rng:    rand.New(src),
+		fake:   gofakeit.NewFaker(src, false),
+		now:    now.UnixMilli(),
+		emails: map[string]bool{},
+	}
+	for range organizations {
+		s.orgs = append(s.orgs, s.organization())
+	}
+	return s
+}
+
+// user makes the next user.
+func (s *seeder) user() *User {
+	i := s.made
+	s.made++
+	created := s.now - 1 - s.rng.Int64N(history)
+	if i%importEvery == 0 {
+		s.batch = created
+	}
+	if i%importEvery < imported {
+		created = s.batch
+	}
+	u := &User{
+		ID:                        s.id("user"),
+		Object:                    "user",
+		FirstName:                 s.maybe(0.95, s.fake.FirstName()),
+		LastName:                  s.maybe(0.95, s.fake.LastName()),
+		ExternalID:                s.maybe(0.4, fmt.Sprintf("customer-%06d", i)),
+		Locale:                    s.maybe(0.7, s.pick("en-US", "en-GB", "de-DE", "fr-FR", "pt-BR", "ja-JP", "es-MX")),
+		HasImage:                  s.chance(0.3),
+		PhoneNumbers:              []PhoneNumber{},
+		Web3Wallets:               []Web3Wallet{},
+		Passkeys:                  []Passkey{},
+		ExternalAccounts:          []ExternalAccount{},
+		SAMLAccounts:              []SAMLAccount{},
+		EnterpriseAccounts:        []EnterpriseAccount{},
+		PasswordEnabled:           s.chance(0.7),
+		Banned:                    s.chance(0.02),
+		Locked:                    s.chance(0.01),
+		Deprovisioned:             s.chance(0.005),
+		DeleteSelfEnabled:         s.chance(0.9),
+		CreateOrganizationEnabled: s.chance(0.8),
+		BypassClientTrust:         s.chance(0.02),
+		CreatedAt:                 created,
+		UpdatedAt:                 s.between(created, s.now),
+	}
+	u.ImageURL = s.imageURL()
+	u.ProfileImageURL = u.ImageURL
+	if s.chance(0.85) {
+		active := s.between(created, s.now)
+		u.LastActiveAt = &active
+		u.LastSignInAt = new(s.between(created, active))
+	}
+	if u.PasswordEnabled {
+		u.PasswordLastUpdatedAt = new(s.between(created, s.now))
+	}
+	if s.chance(0.6) {
+		u.LegalAcceptedAt = &u.CreatedAt
+	}
+	if s.chance(0.3) {
+		u.CreateOrganizationsLimit = new(s.rng.Int64N(6))
+	}
+	if u.Locked {
+		u.LockoutExpiresInSeconds = new(1 + s.rng.Int64N(3600))
+		u.VerificationAttemptsRemaining = new(int64(0))
+	} else if s.chance(0.5) {
+		u.VerificationAttemptsRemaining = new(int64(100))
+	}
+	s.addEmail(u)
+	if s.chance(0.6) {
+		u.Username = new(strings.SplitN(u.EmailAddresses[0].EmailAddress, "@", 2)[0])
+	}
+	if s.chance(0.3) {
+		s.addPhone(u, i)
+	}
+	if s.chance(0.2) {
+		s.addExternalAccount(u, "google_account", "oauth_google")
+	}
+	for range s.rng.IntN(7) - 3 {
+		s.join(u)
+	}
+	s.addMetadata(u)
+	if i%fullEvery == 0 {
+		s.fill(u, i)
+	}
+	return u
+}
+
+func (s *seeder) addEmail(u *User) {
+	name := letters(deref(u.FirstName)+"."+deref(u.LastName), ".")
+	if name == "." {
+		name = letters(s.fake.Adjective()+"."+s.fake.Noun(), ".")
+	}
+	name = strings.Trim(name, ".")
+	domain := s.pick("example.com", "example.net", "example.org", "mail.example", "post.example")
+	address := name + "@" + domain
+	for n := 2; s.emails[address]; n++ {
+		address = fmt.Sprintf("%s%d@%s", name, n, domain)
+	}
+	s.emails[address] = true
+	e := EmailAddress{
+		ID:           s.id("idn"),
+		Object:       "email_address",
+		EmailAddress: address,
+		Verification: &Verification{Object: "verification_otp", Status: "verified", Strategy: "email_code", Attempts: new(1 + s.rng.Int64N(3)), ExpireAt: new(u.CreatedAt + 600e3)},
+		LinkedTo:     []LinkedIdentification{},
+		CreatedAt:    u.CreatedAt,
+		UpdatedAt:    u.CreatedAt,
+	}
+	if s.chance(0.1) {
+		e.Verification = nil
+	}
+	u.EmailAddresses = append(u.EmailAddresses, e)
+	u.PrimaryEmailAddressID = &e.ID
+}
+
+func (s *seeder) addPhone(u *User, i int) {
+	p := PhoneNumber{
+		ID:           s.id("idn"),
+		Object:       "phone_number",
+		PhoneNumber:  fmt.Sprintf("+1%03d555%04d", 201+i/10000%799, i%10000), // one of a kind
+		Verification: &Verification{Object: "verification_otp", Status: "verified", Strategy: "phone_code", Channel: "sms", Attempts: new(int64(1)), ExpireAt: new(u.CreatedAt + 600e3)},
+		LinkedTo:     []LinkedIdentification{},
+		CreatedAt:    u.CreatedAt,
+		UpdatedAt:    u.CreatedAt,
+	}
+	u.PhoneNumbers = append(u.PhoneNumbers, p)
+	u.PrimaryPhoneNumberID = &p.ID
+}
+
+// addExternalAccount links the user's primary email address to an account.
+func (s *seeder) addExternalAccount(u *User, object, provider string) {
+	a := ExternalAccount{
+		Object:               object,
+		ID:                   s.id("eac"),
+		Provider:             provider,
+		IdentificationID:     s.id("idn"),
+		ProviderUserID:       fmt.Sprint(1e17 + s.rng.Int64N(9e17)),
+		ApprovedScopes:       "email openid profile",
+		EmailAddress:         u.EmailAddresses[0].EmailAddress,
+		EmailAddressVerified: new(true),
+		FirstName:            deref(u.FirstName),
+		LastName:             deref(u.LastName),
+		AvatarURL:            "https://avatars.example/" + s.text(16),
+		PublicMetadata:       json.RawMessage(`{}`),
+		CreatedAt:            u.CreatedAt,
+		UpdatedAt:            u.UpdatedAt,
+		Verification:         &Verification{Object: "verification_oauth", Status: "verified", Strategy: provider, ExpireAt: new(u.CreatedAt + 600e3)},
+	}
+	u.ExternalAccounts = append(u.ExternalAccounts, a)
+	e := &u.EmailAddresses[0]
+	e.LinkedTo = append(e.LinkedTo, LinkedIdentification{Type: provider, ID: a.IdentificationID})
+}
+
+// join makes the user a member of an organization, unless he is one already.
+func (s *seeder) join(u *User) {
+	org := s.orgs[s.rng.IntN(len(s.orgs))]
+	for _, id := range u.OrganizationIDs {
+		if id == org.ID {
+			return
+		}
+	}
+	u.OrganizationIDs = append(u.OrganizationIDs, org.ID)
+}
+
+func (s *seeder) addMetadata(u *User) {
+	u.PublicMetadata = raw(map[string]any{"plan": s.pick("free", "team", "business"), "onboarded": s.chance(0.8)})
+	u.PrivateMetadata = raw(map[string]any{"billing_id": "cus_" + s.text(14), "score": s.rng.IntN(1000)})
+	u.UnsafeMetadata = json.RawMessage(`{}`)
+	if s.chance(0.5) {
+		u.UnsafeMetadata = raw(map[string]any{"theme": s.pick("dark", "light"), "city": s.fake.City(), "job": s.fake.JobTitle()})
+	}
+}
+
+func (s *seeder) organization() Organization {
+	name := s.fake.Company()
+	created := s.now - s.rng.Int64N(history)
+	return Organization{
+		ID:                                   s.id("org"),
+		Object:                               "organization",
+		Name:                                 name,
+		Slug:                                 letters(name, "-"),
+		ImageURL:                             new(s.imageURL()),
+		HasImage:                             s.chance(0.5),
+		MembersCount:                         new(1 + s.rng.Int64N(200)),
+		PendingInvitationsCount:              new(s.rng.Int64N(5)),
+		MissingMemberWithElevatedPermissions: new(false),
+		MaxAllowedMemberships:                s.rng.Int64N(3) * 100,
+		AdminDeleteEnabled:                   s.chance(0.5),
+		RoleSetKey:                           new("role_set:default"),
+		PublicMetadata:                       raw(map[string]any{"industry": s.fake.BuzzWord()}),
+		PrivateMetadata:                      raw(map[string]any{"contract": "C-" + s.text(8)}),
+		CreatedBy:                            new(s.id("user")),
+		CreatedAt:                            created,
+		UpdatedAt:                            s.between(created, s.now),
+		LastActiveAt:                         new(s.between(created, s.now)),
+	}
+}
+
+func (s *seeder) id(of string) string { return randomID(s.rng, of) }
+
+func (s *seeder) text(n int) string { return randomText(s.rng, n) }
+
+func (s *seeder) imageURL() string { return "https://img.clerk.com/" + s.text(32) }
+
+func (s *seeder) chance(p float64) bool { return s.rng.Float64() < p }
+
+// maybe is v with probability p, else nil.
+func (s *seeder) maybe(p float64, v string) *string {
+	if s.chance(p) {
+		return &v
+	}
+	return nil
+}
+
+func (s *seeder) pick(of ...string) string { return of[s.rng.IntN(len(of))] }
+
+// between is a time from a to b, both in Unix ms.
+func (s *seeder) between(a, b int64) int64 { return a + s.rng.Int64N(b-a+1) }
+
+// letters is text in lower case, with all that is no ASCII letter or digit
+// replaced by one sep.
+func letters(text, sep string) string {
+	words := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool {
+		return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	})
+	return strings.Join(words, sep)
+}
+
+func deref(p *string) string {
+	if p == nil {
+		return ""
+	}
+	return *p
+}
+
+func raw(v any) json.RawMessage {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // only literals of this package come here
+	}
+	return text
+}

@@ -1,0 +1,291 @@
+// Package clerksim simulates the part of Clerk's Backend API that reads users:
+// GET /v1/users/{id}, /v1/users and /v1/users/count, with Clerk's filters,
+// orders, limits and errors. It counts requests against a quota, answers after
+// a latency, fails in the ways that networks and services fail, and tells what
+// it was asked.
+//
+// Under /sim/ it takes orders from tests and people, without a key and without
+// being counted; so it is meant for a loopback address:
+//
+//	GET    /sim/stats   what it was asked, as Stats
+//	POST   /sim/faults  adds a Fault
+//	DELETE /sim/faults  ends all faults
+//	POST   /sim/reset   ends all faults, zeroes the counts, and gives the whole quota back
+package clerksim
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Config says what a simulator is like. The zero value works.
+type Config struct {
+	Users     int    // seeded users; default 10,000, negative: none
+	Seed      uint64 // of people, windows' phases, jitter and faults; default 1. Times of people are relative to the start
+	SecretKey string // the key to take; empty: any that begins sk_test_ or sk_live_
+	Quota     Quota  // default: no limit
+	// Latency is the time from a request's arrival, when it is counted, to its
+	// answer; up to Jitter is added to it at random. Default 0.
+	Latency, Jitter time.Duration
+	// ExtraFields is a JSON object whose fields are added to every user, as
+	// when Clerk's API grows. Default none.
+	ExtraFields json.RawMessage
+	// KeepArrivals is how many arrivals Arrivals remembers, the first ones
+	// since the start or a reset. Default 0.
+	KeepArrivals int
+}
+
+// Sim is a simulated Clerk. It is an http.Handler. All methods may be called at
+// once.
+type Sim struct {
+	config   Config
+	users    *store
+	stranger *record // somebody who is none of the users
+
+	mu       sync.Mutex
+	rng      *rand.Rand
+	meter    meter // nil without a quota
+	faults   []*activeFault
+	stats    Stats
+	arrivals []Arrival
+}
+
+// New makes a simulator and its users. It starts nothing.
+func New(config Config) (*Sim, error) {
+	var err error
+	if config.Quota, err = config.Quota.withDefaults(); err != nil {
+		return nil, err
+	}
+	if config.Latency < 0 || config.Jitter < 0 {
+		return nil, fmt.Errorf("latency %v and jitter %v: must not be negative", config.Latency, config.Jitter)
+	}
+	if config.ExtraFields, err = checkExtra(config.ExtraFields); err != nil {
+		return nil, err
+	}
+	if config.Users == 0 {
+		config.Users = 10_000
+	}
+	if config.Seed == 0 {
+		config.Seed = 1
+	}
+	s := &Sim{
+		config: config,
+		users:  newStore(config.ExtraFields),
+		rng:    rand.New(rand.NewPCG(config.Seed, 2)),
+	}
+	seeder := newSeeder(config.Seed, time.Now())
+	for range config.Users {
+		if err := s.users.add(seeder.user()); err != nil {
+			return nil, err
+		}
+	}
+	stranger := seeder.user()
+	text, err := stranger.encode(config.ExtraFields)
+	if err != nil {
+		return nil, err
+	}
+	s.stranger = &record{stranger, text}
+	s.Reset()
+	return s, nil
+}
+
+// checkExtra gives extra in compact form, empty if it has no fields.
+func checkExtra(extra json.RawMessage) (json.RawMessage, error) {
+	if len(extra) == 0 {
+		return nil, nil
+	}
+	var fields map[string]json.RawMessage
+	var compact bytes.Buffer
+	if err := json.Unmarshal(extra, &fields); err != nil {
+		return nil, fmt.Errorf("extra fields: %w", err)
+	}
+	if err := json.Compact(&compact, extra); err != nil || len(fields) == 0 {
+		return nil, err
+	}
+	return compact.Bytes(), nil
+}
+
+// UserIDs gives the ids of the first n users, or of all if there are fewer.
+// Seeded users always come in the same order.
+func (s *Sim) UserIDs(n int) []string { return s.users.firstIDs(n) }
+
+// User gives a copy of a user.
+func (s *Sim) User(id string) (*User, bool) {
+	r := s.users.get(id)
+	if r == nil {
+		return nil, false
+	}
+	return r.user.clone(), true
+}
+
+// Create adds a user. Of its fields ID, Object, CreatedAt and UpdatedAt are
+// filled in where they are empty, and u is changed accordingly. It is an error
+// if there is a user of that id.
+func (s *Sim) Create(u *User) error {
+	now := time.Now()
+	if u.ID == "" {
+		s.mu.Lock()
+		u.ID = randomID(s.rng, "user")
+		s.mu.Unlock()
+	}
+	if u.Object == "" {
+		u.Object = "user"
+	}
+	if u.CreatedAt == 0 {
+		u.CreatedAt = now.UnixMilli()
+	}
+	if u.UpdatedAt == 0 {
+		u.UpdatedAt = u.CreatedAt
+	}
+	return s.users.add(u.clone())
+}
+
+// Update changes a user, all but his id, and sets updated_at to now, or past
+// what it was. It is an error if there is no such user, or if the metadata that
+// change set is not JSON.
+func (s *Sim) Update(id string, change func(*User)) error {
+	return s.users.update(id, time.Now(), change)
+}
+
+// Delete removes a user. It is an error if there is no such user.
+func (s *Sim) Delete(id string) error { return s.users.delete(id) }
+
+// ServeHTTP answers as Clerk would, and under /sim/ takes orders.
+func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, adminPath) {
+		s.serveAdmin(w, r)
+		return
+	}
+	req := parseRequest(r)
+	in := s.arrive(req, r.Header.Get("Authorization"))
+	if !sleep(r.Context(), in.delay) {
+		s.answered(req, 0)
+		return
+	}
+	w.Header().Set("Clerk-Trace-Id", in.traceID)
+	if in.fault != nil {
+		s.serveFault(w, r, in)
+		return
+	}
+	a := s.answer(in)
+	s.answered(req, a.status)
+	s.write(w, a)
+}
+
+// incoming is a request with all that was settled when it arrived.
+type incoming struct {
+	*request
+	traceID string
+	refusal *refusal // nil: let in
+	verdict *verdict // nil: not counted against a quota
+	fault   *Fault   // nil: none
+	delay   time.Duration
+}
+
+// arrive counts a request that has just come and settles what becomes of it: a
+// wrong key is refused first, then the quota is asked, then a fault drawn.
+func (s *Sim) arrive(req *request, authorization string) *incoming {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	in := &incoming{request: req, traceID: randomHex(s.rng, 16), delay: s.config.Latency}
+	if s.config.Jitter > 0 {
+		in.delay += time.Duration(s.rng.Int64N(int64(s.config.Jitter)))
+	}
+	in.refusal = authenticate(authorization, s.config.SecretKey)
+	if in.refusal == nil && s.meter != nil {
+		v := s.meter.take(now)
+		in.verdict = &v
+		if !v.allowed {
+			in.refusal = plainRefusal(http.StatusTooManyRequests)
+		}
+	}
+	if in.refusal == nil {
+		in.fault = s.drawFault(req)
+	}
+	s.countArrival(now, in)
+	return in
+}
+
+// answer makes the answer to a request that meets no fault.
+func (s *Sim) answer(in *incoming) answer {
+	refuse := in.refusal
+	var body []byte
+	if refuse == nil {
+		body, refuse = s.body(in.request)
+	}
+	a := answer{status: http.StatusOK, body: body}
+	if refuse != nil {
+		a = refuse.answer(in.traceID)
+	}
+	a.verdict = in.verdict
+	return a
+}
+
+// body makes the body of a successful answer.
+func (s *Sim) body(req *request) ([]byte, *refusal) {
+	if req.endpoint == Get {
+		if r := s.users.get(req.ids[0]); r != nil {
+			return r.text, nil
+		}
+		return nil, &refusal{status: http.StatusNotFound, code: "resource_not_found", message: "not found"}
+	}
+	if req.endpoint == Other {
+		return nil, plainRefusal(http.StatusNotFound)
+	}
+	q, refuse := parseQuery(req.values)
+	if refuse != nil {
+		return nil, refuse
+	}
+	if req.endpoint == Count {
+		return fmt.Appendf(nil, `{"object":"total_count","total_count":%d}`, s.users.total(q)), nil
+	}
+	page, refuse := s.users.page(q)
+	return array(page), refuse
+}
+
+// array joins users to a JSON array.
+func array(users []*record) []byte {
+	size := 2
+	for _, r := range users {
+		size += len(r.text) + 1
+	}
+	text := append(make([]byte, 0, size), '[')
+	for i, r := range users {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = append(text, r.text...)
+	}
+	return append(text, ']')
+}
+
+func (s *Sim) write(w http.ResponseWriter, a answer) {
+	a.header(w.Header(), s.config.Quota)
+	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
+	w.WriteHeader(a.status)
+	_, _ = w.Write(a.body) // a client that left is none of our business
+}
+
+// sleep waits for d and says whether ctx lasted that long.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
