@@ -8,7 +8,8 @@ import (
 
 // What went wrong with a request, as errors.Is finds it in an *Error.
 var (
-	// ErrNotFound: Clerk says, in its own words, that there is no such user.
+	// ErrNotFound: Clerk says, in its own words, that there is no such user
+	// (404 with the code resource_not_found, or a whole answer without the user).
 	ErrNotFound = errors.New("clerk has no such user")
 	// ErrRejected: Clerk refuses the arguments (400, 413, 414, 422).
 	ErrRejected = errors.New("clerk refused the arguments")
@@ -18,11 +19,16 @@ var (
 	ErrKeyRejected = errors.New("clerk refused the secret key")
 	// ErrPlanLimit: a limit of the Clerk plan is reached (402).
 	ErrPlanLimit = errors.New("a limit of the clerk plan is reached")
-	// ErrUnavailable: Clerk is failing (5xx), can't be reached, or took too long.
+	// ErrUnavailable: Clerk is failing (5xx, 408), can't be reached, or took
+	// longer than Config.Timeout.
 	ErrUnavailable = errors.New("clerk is unavailable")
 	// ErrBadAnswer: an answer came that can't be used: no JSON, too large, cut
 	// off, of an unexpected status, or about somebody who was not asked for.
 	ErrBadAnswer = errors.New("clerk's answer can't be used")
+	// ErrAbandoned: the context of the caller ended first; context.Canceled or
+	// context.DeadlineExceeded is found beside it, and beside no other kind.
+	// Says nothing about Clerk.
+	ErrAbandoned = errors.New("the caller gave up")
 	// ErrNotSent: the request has not left, so it cannot have cost any quota.
 	// Always beside another of these.
 	ErrNotSent = errors.New("the request was not sent")
@@ -30,13 +36,15 @@ var (
 
 // Error is the failure of one request to Clerk. errors.Is finds its Kind, and
 // ErrNotSent where the request has not left.
+//
+// The texts in it are bounded, cleaned of control characters, and free of keys.
 type Error struct {
 	Kind       error         // one of the sentinels above, but ErrNotSent
 	NotSent    bool          // the request has not left, so it cost no quota
 	Status     int           // HTTP status, 0 if no answer came
-	Codes      []string      // Clerk's error codes, such as "resource_not_found"
+	Codes      []string      // Clerk's error codes, such as "resource_not_found"; at most 10
 	Message    string        // Clerk's own words, cut, cleaned and redacted; for the log
-	RetryAfter time.Duration // from Retry-After; 0 if missing or unreadable
+	RetryAfter time.Duration // from Retry-After, up to 24 h; 0 if missing or unreadable
 	Meta       Meta
 	Err        error // the cause underneath, such as a network error; may be nil
 }

@@ -1,7 +1,22 @@
 package clerkapi
 
 import (
+	"fmt"
+	"math"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// Limits of Clerk's, and of the text that is passed on to it.
+const (
+	MaxLookup   = 100 // ids in one lookup, and values in one list of a filter
+	MaxPage     = 500 // users in one page
+	maxValue    = 1000
+	maxUserTail = 128
 )
 
 // ListParams says which users ListUsers is to give.
@@ -11,4 +26,200 @@ type ListParams struct {
 	Limit         int                     // 1 to 500; always sent
 	Offset        int                     // from 0; not with StartingAfter
 	StartingAfter string                  // id of the last user of the page before; only with created_at orders
+}
+
+// ParamError says that a parameter is at fault. Nothing was sent to Clerk.
+type ParamError struct {
+	Field       string // path of the field, such as "filter.user_id.values[3]"
+	Description string // what it must be
+}
+
+// Error gives the field and what it must be.
+func (e *ParamError) Error() string { return e.Field + ": " + e.Description }
+
+func invalid(field, format string, args ...any) error {
+	return &ParamError{Field: field, Description: fmt.Sprintf(format, args...)}
+}
+
+// ValidUserID reports whether id has the form of Clerk's user ids: "user_" and
+// 1 to 128 letters, digits and underscores of ASCII.
+func ValidUserID(id string) bool {
+	tail, ok := strings.CutPrefix(id, "user_")
+	if !ok || tail == "" || len(tail) > maxUserTail {
+		return false
+	}
+	for _, b := range []byte(tail) {
+		if !('a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' || b == '_') {
+			return false
+		}
+	}
+	return true
+}
+
+// orders are the fields that Clerk can sort by.
+var orders = map[string]bool{
+	"created_at": true, "updated_at": true, "email_address": true, "web3wallet": true,
+	"first_name": true, "last_name": true, "phone_number": true, "username": true,
+	"last_active_at": true, "last_sign_in_at": true,
+}
+
+// Validate returns nil or a *ParamError about the first field at fault:
+// "filter…", "order_by", "limit", "offset" or "starting_after".
+func (p ListParams) Validate() error {
+	if err := ValidateFilter(p.Filter); err != nil {
+		return err
+	}
+	order := strings.TrimPrefix(p.OrderBy, "-")
+	if order == p.OrderBy {
+		order = strings.TrimPrefix(p.OrderBy, "+")
+	}
+	switch {
+	case p.OrderBy != "" && !orders[order]:
+		return invalid("order_by", "must be one of created_at, updated_at, email_address, web3wallet, first_name, "+
+			"last_name, phone_number, username, last_active_at and last_sign_in_at, with + or - before it or not")
+	case p.Limit < 1 || p.Limit > MaxPage:
+		return invalid("limit", "must be 1 to %d", MaxPage)
+	case p.Offset < 0 || p.Offset > math.MaxInt32:
+		return invalid("offset", "must be 0 to %d", math.MaxInt32)
+	case p.StartingAfter == "":
+		return nil
+	case !ValidUserID(p.StartingAfter):
+		return invalid("starting_after", "must be a user id, such as user_2abcDEF")
+	case p.Offset > 0:
+		return invalid("starting_after", "can't be together with an offset")
+	case p.OrderBy != "" && order != "created_at":
+		return invalid("starting_after", "needs an order by created_at")
+	}
+	return nil
+}
+
+// ValidateFilter returns nil or a *ParamError about the first field at fault,
+// whose path starts with "filter.". A nil filter is valid and means everybody;
+// a list that is present but empty never does.
+func ValidateFilter(f *clerkgatev1.UserFilter) error {
+	for _, l := range filterLists(f) {
+		if err := l.validate(); err != nil {
+			return err
+		}
+	}
+	for _, t := range filterTexts(f) {
+		if t.value == nil {
+			continue
+		}
+		if err := validateText("filter."+t.field, *t.value); err != nil {
+			return err
+		}
+	}
+	if f.GetProvider() != "" && f.GetProviderUserId() == nil {
+		return invalid("filter.provider", "needs provider_user_id")
+	}
+	if f.GetProvider() == "" && f.GetProviderUserId() != nil {
+		return invalid("filter.provider_user_id", "needs provider")
+	}
+	for _, t := range filterTimes(f) {
+		switch {
+		case t.value == nil:
+		case !t.value.IsValid() || t.value.Seconds < 0:
+			return invalid("filter."+t.field, "must be a time from 1970 to 9999")
+		}
+	}
+	return nil
+}
+
+// idList is a list of values of a filter, as it is and as Clerk is to see it.
+type idList struct {
+	field  string // name in UserFilter
+	param  string // name of Clerk's parameter
+	prefix string // what stands before each value at Clerk: "-" excludes
+	signed bool   // a + or - before a value means something to Clerk
+	users  bool   // the values are user ids
+	list   *clerkgatev1.StringList
+}
+
+func filterLists(f *clerkgatev1.UserFilter) []idList {
+	return []idList{
+		{field: "user_id", param: "user_id", signed: true, users: true, list: f.GetUserId()},
+		{field: "external_id", param: "external_id", signed: true, list: f.GetExternalId()},
+		{field: "email_address", param: "email_address", list: f.GetEmailAddress()},
+		{field: "phone_number", param: "phone_number", list: f.GetPhoneNumber()},
+		{field: "username", param: "username", list: f.GetUsername()},
+		{field: "web3_wallet", param: "web3_wallet", list: f.GetWeb3Wallet()},
+		{field: "organization_id", param: "organization_id", signed: true, list: f.GetOrganizationId()},
+		{field: "provider_user_id", param: "provider_user_id", list: f.GetProviderUserId()},
+		{field: "excluded_user_id", param: "user_id", prefix: "-", signed: true, users: true, list: f.GetExcludedUserId()},
+		{field: "excluded_external_id", param: "external_id", prefix: "-", signed: true, list: f.GetExcludedExternalId()},
+		{field: "excluded_organization_id", param: "organization_id", prefix: "-", signed: true, list: f.GetExcludedOrganizationId()},
+	}
+}
+
+func (l idList) validate() error {
+	if l.list == nil {
+		return nil
+	}
+	field := "filter." + l.field
+	if n := len(l.list.Values); n == 0 || n > MaxLookup {
+		return invalid(field+".values", "must hold 1 to %d values, not %d", MaxLookup, n)
+	}
+	for i, v := range l.list.Values {
+		field := fmt.Sprintf("%s.values[%d]", field, i)
+		if l.users && !ValidUserID(v) {
+			return invalid(field, "must be a user id, such as user_2abcDEF")
+		}
+		if err := validateText(field, v); err != nil {
+			return err
+		}
+		if l.signed && (v[0] == '+' || v[0] == '-') {
+			return invalid(field, "must not start with + or -")
+		}
+	}
+	return nil
+}
+
+type filterText struct {
+	field string // name in UserFilter and of Clerk's parameter
+	value *string
+}
+
+func filterTexts(f *clerkgatev1.UserFilter) []filterText {
+	if f == nil {
+		return nil
+	}
+	return []filterText{
+		{"provider", f.Provider},
+		{"query", f.Query},
+		{"email_address_query", f.EmailAddressQuery},
+		{"phone_number_query", f.PhoneNumberQuery},
+		{"username_query", f.UsernameQuery},
+		{"name_query", f.NameQuery},
+	}
+}
+
+type filterTime struct {
+	field string // name in UserFilter and of Clerk's parameter
+	value *timestamppb.Timestamp
+}
+
+func filterTimes(f *clerkgatev1.UserFilter) []filterTime {
+	return []filterTime{
+		{"created_at_before", f.GetCreatedAtBefore()},
+		{"created_at_after", f.GetCreatedAtAfter()},
+		{"last_active_at_before", f.GetLastActiveAtBefore()},
+		{"last_active_at_after", f.GetLastActiveAtAfter()},
+		{"last_sign_in_at_before", f.GetLastSignInAtBefore()},
+		{"last_sign_in_at_after", f.GetLastSignInAtAfter()},
+	}
+}
+
+func validateText(field, s string) error {
+	switch {
+	case strings.TrimSpace(s) == "":
+		return invalid(field, "must not be empty")
+	case len(s) > maxValue:
+		return invalid(field, "must be at most %d bytes long", maxValue)
+	case !utf8.ValidString(s):
+		return invalid(field, "must be valid UTF-8")
+	case strings.ContainsFunc(s, unicode.IsControl):
+		return invalid(field, "must hold no control characters")
+	}
+	return nil
 }

@@ -1,0 +1,229 @@
+package clerkapi
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"time"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+)
+
+// apiVersion is the version of Clerk's API that this package was written for.
+const apiVersion = "2026-05-12"
+
+// Config says how a Client reaches Clerk. Only Key has no default.
+type Config struct {
+	BaseURL      string         // without /v1; default "https://api.clerk.com"
+	Key          func() string  // gives the secret key; asked for every request, by many at once
+	RootCAs      *x509.CertPool // whom to trust; default: the system's
+	Timeout      time.Duration  // of one request with its whole answer; default 10 s
+	MaxBodyBytes int64          // largest body of an answer, decompressed; default 32 MiB
+	Version      string         // of this program, for User-Agent; default "dev"
+
+	// DialContext makes the connections below TLS and HTTP; default: TCP that
+	// notices a dead peer within 5 s (on Linux; elsewhere while idle).
+	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Client reads users from Clerk's Backend API. Each call is one HTTP request,
+// which is never sent twice and follows no redirect. Its methods may be called
+// at once. Their errors are a *ParamError if the arguments are at fault, when
+// nothing was sent, else an *Error.
+type Client struct {
+	base      string
+	key       func() string
+	timeout   time.Duration
+	maxBody   int64
+	userAgent string
+	transport *http.Transport
+}
+
+// New makes a Client. It connects to nothing yet.
+func New(cfg Config) (*Client, error) {
+	if cfg.Key == nil {
+		return nil, errors.New("clerkapi: Config.Key is missing")
+	}
+	if cfg.BaseURL == "" {
+		cfg.BaseURL = "https://api.clerk.com"
+	}
+	base, err := parseBase(cfg.BaseURL)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Timeout < 0 || cfg.MaxBodyBytes < 0 {
+		return nil, errors.New("clerkapi: Config.Timeout and Config.MaxBodyBytes must not be negative")
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 10 * time.Second
+	}
+	if cfg.MaxBodyBytes == 0 {
+		cfg.MaxBodyBytes = 32 << 20
+	}
+	if cfg.Version == "" {
+		cfg.Version = "dev"
+	}
+	return &Client{
+		base:      base + "/v1",
+		key:       cfg.Key,
+		timeout:   cfg.Timeout,
+		maxBody:   cfg.MaxBodyBytes,
+		userAgent: "clerkgate/" + cfg.Version,
+		transport: newTransport(cfg.RootCAs, cfg.DialContext),
+	}, nil
+}
+
+// parseBase checks a base URL and takes the slash off its end. Its errors don't
+// show the text, which may hold a password.
+func parseBase(s string) (string, error) {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Opaque != "":
+		return "", errors.New("clerk's base URL must look like https://api.clerk.com")
+	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return "", errors.New("clerk's base URL must hold no user, query or fragment")
+	}
+	base := strings.TrimRight(u.String(), "/")
+	if strings.HasSuffix(base, "/v1") {
+		return "", errors.New("clerk's base URL must be given without /v1")
+	}
+	return base, nil
+}
+
+// CloseIdleConnections closes the connections that carry no request just now.
+func (c *Client) CloseIdleConnections() { c.transport.CloseIdleConnections() }
+
+// ListUsers reads one page of users. If any of them can't be decoded, the page
+// is an ErrBadAnswer that names the user, since a page with a gap would pass
+// for a whole one. ErrNotFound and ErrRejected may mean that the user
+// StartingAfter is gone.
+func (c *Client) ListUsers(ctx context.Context, p ListParams) (*Page, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	body, meta, err := c.get(ctx, "/users", p.query())
+	if err != nil {
+		return nil, err
+	}
+	users, err := decodePage(body, p.Limit)
+	if err != nil {
+		return nil, badAnswer(meta, err)
+	}
+	return &Page{Users: users, Meta: meta}, nil
+}
+
+// CountUsers counts the users that match a filter; nil counts everybody.
+func (c *Client) CountUsers(ctx context.Context, f *clerkgatev1.UserFilter) (*Count, error) {
+	if err := ValidateFilter(f); err != nil {
+		return nil, err
+	}
+	body, meta, err := c.get(ctx, "/users/count", filterQuery(f))
+	if err != nil {
+		return nil, err
+	}
+	total, err := decodeCount(body)
+	if err != nil {
+		return nil, badAnswer(meta, err)
+	}
+	return &Count{Total: total, Meta: meta}, nil
+}
+
+// get sends one request and gives the body of an answer of status 200.
+func (c *Client) get(caller context.Context, path string, query url.Values) ([]byte, Meta, error) {
+	key := c.key()
+	if key == "" {
+		return nil, Meta{}, &Error{Kind: ErrKeyRejected, NotSent: true, Err: errors.New("there is no key")}
+	}
+	ctx, cancel := context.WithTimeout(caller, c.timeout)
+	defer cancel()
+	a := &attempt{cancel: cancel}
+	target := c.base + path
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, a.trace()), http.MethodGet, target, nil)
+	if err != nil {
+		return nil, Meta{}, fmt.Errorf("clerkapi: %w", err)
+	}
+	req.Header = http.Header{
+		"Authorization":     {"Bearer " + key},
+		"Clerk-Api-Version": {apiVersion},
+		"User-Agent":        {c.userAgent},
+		"Accept":            {"application/json"},
+	}
+	// The transport is used as it is: an http.Client would follow redirects and
+	// send the key along.
+	resp, err := c.transport.RoundTrip(req)
+	if err != nil {
+		return nil, Meta{}, c.sendError(caller, ctx, a, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		// What could be read of the body will do.
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+		return nil, Meta{}, answerError(resp.StatusCode, resp.Header, body, time.Now())
+	}
+	meta := readMeta(resp.Header)
+	body, err := readBody(resp.Body, c.maxBody)
+	if err != nil {
+		return nil, Meta{}, c.bodyError(caller, ctx, meta, err)
+	}
+	return body, meta, nil
+}
+
+// sendError makes an *Error of a request that got no answer.
+func (c *Client) sendError(caller, ctx context.Context, a *attempt, err error) *Error {
+	e := &Error{Kind: ErrUnavailable, NotSent: !a.begun.Load()}
+	switch {
+	case caller.Err() != nil:
+		e.Kind, e.Err = ErrAbandoned, caller.Err()
+	case a.again.Load():
+		e.Err = errors.New("the connection was closed or refused the request, which is not sent twice")
+	case ctx.Err() != nil:
+		e.Err = fmt.Errorf("no answer within %v", c.timeout)
+	default:
+		// Only the text: a timeout of net's passes for a context's under errors.Is.
+		e.Err = errors.New(clean(err.Error(), maxMessage))
+	}
+	return e
+}
+
+// bodyError makes an *Error of an answer that broke off.
+func (c *Client) bodyError(caller, ctx context.Context, meta Meta, err error) *Error {
+	e := &Error{Kind: ErrBadAnswer, Status: http.StatusOK, Meta: meta}
+	switch {
+	case errors.Is(err, errTooLarge):
+		e.Err = fmt.Errorf("%w than %d bytes", errTooLarge, c.maxBody)
+	case caller.Err() != nil:
+		e.Kind, e.Err = ErrAbandoned, caller.Err()
+	case ctx.Err() != nil:
+		e.Kind, e.Err = ErrUnavailable, fmt.Errorf("no whole answer within %v", c.timeout)
+	default:
+		e.Err = fmt.Errorf("the answer broke off: %s", clean(err.Error(), maxMessage))
+	}
+	return e
+}
+
+func badAnswer(meta Meta, err error) *Error {
+	return &Error{Kind: ErrBadAnswer, Status: http.StatusOK, Meta: meta, Err: err}
+}
+
+var errTooLarge = errors.New("the answer is larger")
+
+// readBody reads all of body, or fails with errTooLarge beyond limit bytes.
+func readBody(body io.Reader, limit int64) ([]byte, error) {
+	var buf bytes.Buffer
+	n, err := buf.ReadFrom(io.LimitReader(body, limit+1))
+	if err == nil && n > limit {
+		err = errTooLarge
+	}
+	return buf.Bytes(), err
+}

@@ -1,0 +1,20 @@
+package clerkapi
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// dialControl bounds the time that sent data may stay without acknowledgement:
+// keepalive probes are not sent meanwhile.
+func dialControl(_, _ string, conn syscall.RawConn) error {
+	var failed error
+	err := conn.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(ackTimeout.Milliseconds()))
+	})
+	if err != nil {
+		return err
+	}
+	return failed
+}

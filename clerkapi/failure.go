@@ -1,0 +1,81 @@
+package clerkapi
+
+import (
+	"net/http"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+// Bounds of what is kept of an error's body.
+const (
+	maxErrorBody = 64 << 10 // bytes
+	maxMessage   = 200      // runes
+	maxCodes     = 10
+)
+
+// errorBody is the part of Clerk's error bodies that is of use.
+type errorBody struct {
+	Errors []struct {
+		Message     string `json:"message"`
+		LongMessage string `json:"long_message"`
+		Code        string `json:"code"`
+	} `json:"errors"`
+	TraceID string `json:"clerk_trace_id"`
+}
+
+var codes = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
+
+// answerError makes an *Error of an answer whose status is not 200. The body may
+// be cut off, and anything at all: a CDN answers with HTML.
+func answerError(status int, h http.Header, body []byte, now time.Time) *Error {
+	e := &Error{Status: status, RetryAfter: retryAfter(h, now), Meta: readMeta(h)}
+	var b errorBody
+	if json.Unmarshal(body, &b, lenient) == nil {
+		e.describe(b)
+	}
+	e.Kind = kindOf(status, e.Codes)
+	return e
+}
+
+// describe fills in what Clerk's own words say.
+func (e *Error) describe(b errorBody) {
+	for _, err := range b.Errors {
+		if len(e.Codes) < maxCodes && codes.MatchString(err.Code) && Redact(err.Code) == err.Code {
+			e.Codes = append(e.Codes, err.Code)
+		}
+		if e.Message == "" {
+			e.Message = clean(err.LongMessage, maxMessage)
+		}
+		if e.Message == "" {
+			e.Message = clean(err.Message, maxMessage)
+		}
+	}
+	if e.Meta.TraceID == "" {
+		e.Meta.TraceID = traceID(b.TraceID)
+	}
+}
+
+// kindOf says which sentinel a status other than 200 is. A 404 without Clerk's
+// code may come from a wrong base URL, so it is no word about any user.
+func kindOf(status int, codes []string) error {
+	switch {
+	case status == http.StatusBadRequest, status == http.StatusRequestEntityTooLarge,
+		status == http.StatusRequestURITooLong, status == http.StatusUnprocessableEntity:
+		return ErrRejected
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return ErrKeyRejected
+	case status == http.StatusPaymentRequired:
+		return ErrPlanLimit
+	case status == http.StatusNotFound && slices.Contains(codes, "resource_not_found"):
+		return ErrNotFound
+	case status == http.StatusTooManyRequests:
+		return ErrRateLimited
+	case status == http.StatusRequestTimeout, status >= 500:
+		return ErrUnavailable
+	default:
+		return ErrBadAnswer
+	}
+}

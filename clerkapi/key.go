@@ -1,0 +1,167 @@
+package clerkapi
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+	"unique"
+)
+
+// The kinds of Clerk instance that a secret key can belong to.
+const (
+	TestInstance = "test" // development: keys start with sk_test_
+	LiveInstance = "live" // production: keys start with sk_live_
+)
+
+// Key is a secret key of Clerk's. It can be compared with ==, and however it is
+// printed, logged or encoded, it shows none of itself: only Secret does.
+// The zero Key is no key.
+type Key struct {
+	// A handle holds the text behind a pointer, so that even a Key in an
+	// unexported field, whose methods fmt can't call, prints as an address.
+	secret unique.Handle[string]
+}
+
+// ParseKey reads a secret key; space around it does not count. Its errors say
+// what is wrong without showing any of the text.
+func ParseKey(s string) (Key, error) {
+	s = strings.TrimSpace(s)
+	rest, test := strings.CutPrefix(s, "sk_test_")
+	live := false
+	if !test {
+		rest, live = strings.CutPrefix(s, "sk_live_")
+	}
+	switch {
+	case s == "":
+		return Key{}, errors.New("the secret key is empty")
+	case strings.HasPrefix(s, "pk_"):
+		return Key{}, errors.New("this is a publishable key (pk_…); a secret key (sk_test_… or sk_live_…) is needed")
+	case !test && !live:
+		return Key{}, errors.New("a secret key starts with sk_test_ or sk_live_")
+	case rest == "":
+		return Key{}, errors.New("the secret key ends after its prefix")
+	}
+	for _, b := range []byte(rest) {
+		if b <= ' ' || b > '~' {
+			return Key{}, errors.New("a secret key holds printable ASCII characters only, and no space")
+		}
+	}
+	return Key{unique.Make(s)}, nil
+}
+
+// Secret gives the key itself, "" for the zero Key. As a method value it serves
+// as Config.Key.
+func (k Key) Secret() string {
+	if k == (Key{}) {
+		return ""
+	}
+	return k.secret.Value()
+}
+
+// Instance says by the prefix what kind of instance the key belongs to:
+// TestInstance or LiveInstance, or "" for the zero Key.
+func (k Key) Instance() string {
+	switch {
+	case k == (Key{}):
+		return ""
+	case strings.HasPrefix(k.Secret(), "sk_test_"):
+		return TestInstance
+	default:
+		return LiveInstance
+	}
+}
+
+// String gives "[redacted]".
+func (k Key) String() string { return redacted }
+
+// Format writes "[redacted]", whatever the verb.
+func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
+// LogValue gives "[redacted]".
+func (k Key) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText gives "[redacted]", to encoding/json among others.
+func (k Key) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// A key file is read again on use, but no more often than this, and no more of
+// it than this.
+const (
+	keyFilePeriod = time.Second
+	keyFileSize   = 4096 // bytes
+)
+
+// KeyFile is a secret key that is kept in a file and may change there. Its
+// methods may be called at once.
+type KeyFile struct {
+	path string
+
+	mu   sync.Mutex
+	read time.Time // when the file was last read
+	key  Key       // the last good one
+	err  error     // of the last reading
+}
+
+// OpenKeyFile reads the key in the file at path. There is nothing to close.
+func OpenKeyFile(path string) (*KeyFile, error) {
+	key, err := readKey(path)
+	if err != nil {
+		return nil, err
+	}
+	return &KeyFile{path: path, key: key, read: time.Now()}, nil
+}
+
+// Key gives the key that the file holds, as of at most a second ago. While the
+// file is missing or holds none, as it may be while it is being replaced, the
+// last good one stays.
+func (f *KeyFile) Key() Key {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if time.Since(f.read) >= keyFilePeriod {
+		f.refresh()
+	}
+	return f.key
+}
+
+// Secret gives Key().Secret(). As a method value it serves as Config.Key.
+func (f *KeyFile) Secret() string { return f.Key().Secret() }
+
+// Err says why the file gave no key when it was last read; nil if it gave one.
+func (f *KeyFile) Err() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
+// refresh reads the file; f.mu is held.
+func (f *KeyFile) refresh() {
+	key, err := readKey(f.path)
+	f.read, f.err = time.Now(), err
+	if err == nil {
+		f.key = key
+	}
+}
+
+func readKey(path string) (Key, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return Key{}, fmt.Errorf("key file: %w", err)
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, keyFileSize+1))
+	if err != nil {
+		return Key{}, fmt.Errorf("key file: %w", err)
+	}
+	if len(text) > keyFileSize {
+		return Key{}, fmt.Errorf("key file %s: longer than %d bytes", path, keyFileSize)
+	}
+	key, err := ParseKey(string(text))
+	if err != nil {
+		return Key{}, fmt.Errorf("key file %s: %w", path, err)
+	}
+	return key, nil
+}

@@ -1,0 +1,203 @@
+package clerkapi
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// LookupUsers reads the users with the given ids, 1 to 100 and all different,
+// in one request. Each id has a result of its own; the call fails as a whole if
+// there is no answer, if the answer is cut off or no users, or if it holds
+// somebody who was not asked for or the same user twice: then nothing in it is
+// to be trusted. If the answer holds a user whose id can't be read, those who
+// are not found in it are an ErrBadAnswer each, as anyone of them may be meant.
+func (c *Client) LookupUsers(ctx context.Context, ids []string) (*Lookup, error) {
+	positions, err := positionsOf(ids)
+	if err != nil {
+		return nil, err
+	}
+	var users []decoded
+	var meta Meta
+	if len(ids) == 1 {
+		users, meta, err = c.lookupOne(ctx, ids[0])
+	} else {
+		users, meta, err = c.lookupMany(ctx, ids)
+	}
+	if err != nil {
+		return nil, err
+	}
+	results, err := assign(positions, users, meta)
+	if err != nil {
+		return nil, badAnswer(meta, err)
+	}
+	return &Lookup{Results: results, Meta: meta}, nil
+}
+
+// positionsOf checks ids, so that none can leave that Clerk would take for
+// "everybody but", nor a list that is empty, and gives the place of each.
+func positionsOf(ids []string) (map[string]int, error) {
+	if len(ids) < 1 || len(ids) > MaxLookup {
+		return nil, invalid("ids", "must be 1 to %d, not %d", MaxLookup, len(ids))
+	}
+	positions := make(map[string]int, len(ids))
+	for i, id := range ids {
+		field := fmt.Sprintf("ids[%d]", i)
+		if !ValidUserID(id) {
+			return nil, invalid(field, "must be a user id, such as user_2abcDEF")
+		}
+		if first, ok := positions[id]; ok {
+			return nil, invalid(field, "is the same as ids[%d]", first)
+		}
+		positions[id] = i
+	}
+	return positions, nil
+}
+
+func (c *Client) lookupOne(ctx context.Context, id string) ([]decoded, Meta, error) {
+	body, meta, err := c.get(ctx, "/users/"+id, nil)
+	if e := (*Error)(nil); errors.As(err, &e) && e.Kind == ErrNotFound {
+		return nil, e.Meta, nil
+	}
+	if err != nil {
+		return nil, Meta{}, err
+	}
+	user := decode(body)
+	if user.id == "" {
+		return nil, Meta{}, badAnswer(meta, user.err)
+	}
+	return []decoded{user}, meta, nil
+}
+
+func (c *Client) lookupMany(ctx context.Context, ids []string) ([]decoded, Meta, error) {
+	query := url.Values{"user_id": ids, "limit": {strconv.Itoa(MaxLookup)}}
+	body, meta, err := c.get(ctx, "/users", query)
+	if err != nil {
+		return nil, Meta{}, err
+	}
+	users, err := decodeList(body)
+	if err != nil {
+		return nil, Meta{}, badAnswer(meta, err)
+	}
+	return users, meta, nil
+}
+
+// assign gives each position the user who belongs there.
+func assign(positions map[string]int, users []decoded, meta Meta) ([]UserResult, error) {
+	results := make([]UserResult, len(positions))
+	missing := ErrNotFound
+	for _, u := range users {
+		i, asked := positions[u.id]
+		switch {
+		case u.id == "":
+			missing = badAnswer(meta, fmt.Errorf("a user without an id that can be read: %w", u.err))
+		case !asked:
+			return nil, errors.New("the answer holds a user who was not asked for")
+		case results[i] != UserResult{}:
+			return nil, errors.New("the answer holds a user twice")
+		case u.err != nil:
+			results[i].Err = badAnswer(meta, u.err)
+		default:
+			results[i].User = u.user
+		}
+	}
+	for i := range results {
+		if results[i] == (UserResult{}) {
+			results[i].Err = missing
+		}
+	}
+	return results, nil
+}
+
+// decoded is one user of an answer: either user or err is set.
+type decoded struct {
+	id   string // empty if it can't be read or is not one of a user
+	user *clerkgatev1.User
+	err  error
+}
+
+func decode(text []byte) decoded {
+	user, err := DecodeUser(text)
+	if err == nil {
+		return decoded{id: user.Id, user: user}
+	}
+	var only struct {
+		ID string `json:"id"`
+	}
+	if json.Unmarshal(text, &only, lenient) != nil || !ValidUserID(only.ID) {
+		return decoded{err: err}
+	}
+	return decoded{id: only.ID, err: err}
+}
+
+// decodeList reads a JSON array of users, one by one. It fails only if the
+// whole is no JSON array, or deeper than the JSON library goes (see DecodeUser).
+func decodeList(body []byte) ([]decoded, error) {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(body), lenient)
+	if dec.PeekKind() != '[' {
+		return nil, errors.New("the answer is no JSON array")
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return nil, notJSON(err)
+	}
+	var users []decoded
+	for dec.PeekKind() != ']' {
+		text, err := dec.ReadValue()
+		if err != nil {
+			return nil, notJSON(err)
+		}
+		users = append(users, decode(text))
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return nil, notJSON(err)
+	}
+	if _, err := dec.ReadToken(); err != io.EOF {
+		return nil, errors.New("the answer goes on after its end")
+	}
+	return users, nil
+}
+
+func notJSON(err error) error {
+	return fmt.Errorf("the answer is no whole JSON: %s", clean(err.Error(), maxMessage))
+}
+
+// decodePage reads the users of a list of at most limit.
+func decodePage(body []byte, limit int) ([]*clerkgatev1.User, error) {
+	list, err := decodeList(body)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) > limit {
+		return nil, fmt.Errorf("%d users where at most %d were asked for", len(list), limit)
+	}
+	users := make([]*clerkgatev1.User, len(list))
+	for i, u := range list {
+		if u.err != nil {
+			return nil, fmt.Errorf("user %q, the page's number %d: %w", u.id, i+1, u.err)
+		}
+		users[i] = u.user
+	}
+	return users, nil
+}
+
+// decodeCount reads the answer to a count.
+func decodeCount(body []byte) (int64, error) {
+	var count struct {
+		Total *int64 `json:"total_count"`
+	}
+	if err := json.Unmarshal(body, &count, lenient); err != nil {
+		return 0, notJSON(err)
+	}
+	if count.Total == nil || *count.Total < 0 {
+		return 0, errors.New("the answer holds no count")
+	}
+	return *count.Total, nil
+}

@@ -1,0 +1,38 @@
+package clerkapi
+
+import (
+	"regexp"
+	"strings"
+	"unicode"
+)
+
+// redacted stands where a secret was.
+const redacted = "[redacted]"
+
+var secrets = regexp.MustCompile(`sk_(test|live)_\S+|whsec_\S+`)
+
+// Redact replaces Clerk's secret keys and webhook secrets in s by "[redacted]".
+// Text that others wrote must pass through it before it is logged or shown.
+func Redact(s string) string {
+	return secrets.ReplaceAllString(s, redacted)
+}
+
+// clean makes text of others fit for a message: redacted, valid UTF-8 on one
+// line without control characters, and at most limit runes long.
+func clean(s string, limit int) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, s)
+	s = strings.TrimSpace(Redact(s))
+	runes := 0
+	for i := range s {
+		if runes == limit {
+			return s[:i] + "…"
+		}
+		runes++
+	}
+	return s
+}
