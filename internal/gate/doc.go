@@ -1,0 +1,41 @@
+// Package gate queues what callers want of Clerk behind one quota.
+//
+// It queues wants, not requests. A want is a user's id with all who wait for
+// it, or one list or count call. Whenever a permit of the quota and a slot in
+// flight are free, the next wants in fair order make a request: up to 100 ids
+// share one, a list or count takes one for itself. Nobody lingers for company:
+// an idle gate sends a lone lookup at once, and a busy one fills its requests
+// because wants gather while others are under way or the quota is spent. At most
+// one lookup that is not full is under way, or two while over half of the quota
+// is free.
+//
+// # Order
+//
+// Interactive wants go before batch ones, but every tenth permit is batch's
+// while it waits. Inside a priority callers take turns by weight, whatever number
+// each has queued; a turn is counted in requests, a list 1 and an id 1/100. Room
+// left in a request is filled with anybody's ids. See queue and backlog for the
+// structures and their costs.
+//
+// # Whose a want is
+//
+// Nobody's. Later callers join a want that waits or flies (but a fresh one joins
+// none that has left). A caller that leaves takes only itself away; the last one
+// out cancels what has not been sent; what was sent is heard to its end. Every
+// accepted waiter is answered exactly once.
+//
+// # When Clerk fails
+//
+// Network errors, 5xx and answers that can't be used are tried again, three
+// times in all, after a random backoff that doubles, inside the caller's
+// deadline and within a budget of a tenth of recent requests. A 429 is no try:
+// the quota holds the whole key, and what it answered goes back to the front. A
+// batch that Clerk refuses is halved until the culprit stands alone. After
+// repeated failures the breaker opens: all is refused at once, and one probe
+// goes out per BreakerOpen until Clerk is back. A refused key is likewise probed
+// every ten seconds.
+//
+// # Goroutines
+//
+// Run is one, and every request in flight is one. Callers wait in their own.
+package gate

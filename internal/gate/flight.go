@@ -1,0 +1,229 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
+	"github.com/clerkgate/clerkgate/internal/quota"
+)
+
+// flight is one request to Clerk.
+type flight struct {
+	priority Priority
+	kind     kind
+	wants    []*want
+	lines    []*line // which gave the wants, in the same order; none for splits
+	permit   quota.Permit
+	sent     time.Time
+	isProbe  bool
+	split    bool        // of wants that Clerk refused together
+	group    *group      // which of them
+	done     func(error) // settles it with the breaker
+}
+
+// answer is what a flight brought.
+type answer struct {
+	lookup *clerkapi.Lookup
+	value  any // of a call
+	meta   clerkapi.Meta
+	err    error
+}
+
+// fly asks Clerk and hands round what came of it.
+func (g *Gate) fly(ctx context.Context, f *flight) {
+	a := g.ask(ctx, f)
+	g.land(f, a)
+	g.poke()
+}
+
+func (g *Gate) ask(ctx context.Context, f *flight) (a answer) {
+	// A fault in one answer must not take the server down with it.
+	defer func() {
+		if p := recover(); p != nil {
+			g.cfg.Logger.Error("reading Clerk's answer panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			a = answer{err: &clerkapi.Error{Kind: clerkapi.ErrBadAnswer, Err: errors.New("reading it panicked")}}
+		}
+	}()
+	switch {
+	case f.isProbe:
+		var page *clerkapi.Page
+		if page, a.err = g.cfg.Upstream.ListUsers(ctx, clerkapi.ListParams{Limit: 1}); a.err == nil {
+			a.meta = page.Meta
+		}
+	case f.kind == calls:
+		a.value, a.meta, a.err = f.wants[0].call(ctx)
+	default:
+		asked := make([]string, len(f.wants))
+		for i, w := range f.wants {
+			asked[i] = w.id
+		}
+		if a.lookup, a.err = g.cfg.Upstream.LookupUsers(ctx, asked); a.err == nil {
+			a.meta = a.lookup.Meta
+		}
+	}
+	return a
+}
+
+// land settles f's permit, tells the breaker, and answers f's wants or finds
+// them another way.
+func (g *Gate) land(f *flight, a answer) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	delete(g.flights, f)
+	delete(g.partial, f)
+	g.settlePermit(f, a, now)
+	g.shut.settle(f, outcomeOf(a.err), a.err)
+	if a.err != nil && !errors.Is(a.err, context.Canceled) {
+		g.cfg.Logger.Warn("a request to Clerk failed", "error", a.err, "ids", len(f.wants), "took", now.Sub(f.sent))
+	}
+	g.handRound(f, a, now)
+	if g.shut.refusing() {
+		g.failAll(g.shut.refusal(now))
+	}
+}
+
+// outcomeOf is what an error of Clerk's means to the breaker.
+func outcomeOf(err error) error {
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, clerkapi.ErrRateLimited):
+		return errNeutral
+	case errors.Is(err, clerkapi.ErrUnavailable), errors.Is(err, clerkapi.ErrBadAnswer):
+		return errFailure
+	}
+	return nil
+}
+
+func (g *Gate) settlePermit(f *flight, a answer, now time.Time) {
+	var e *clerkapi.Error
+	meta := a.meta
+	if errors.As(a.err, &e) {
+		meta = e.Meta
+	}
+	var h *quota.Headers
+	if r := meta.RateLimit; r.Present {
+		h = &quota.Headers{Limit: r.Limit, Remaining: r.Remaining, Reset: r.Reset}
+		g.totals.upstream = &Upstream{Limit: r.Limit, Remaining: r.Remaining, Reset: now.Add(r.Reset), Observed: now}
+	}
+	switch {
+	case a.err == nil:
+		g.limiter.Answered(f.permit, f.sent, now, h)
+	case errors.Is(a.err, clerkapi.ErrNotSent):
+		g.limiter.GiveBack(f.permit, now)
+		g.totals.requests--
+	case errors.Is(a.err, clerkapi.ErrRateLimited):
+		g.totals.rateLimited++
+		g.limiter.Limited(f.permit, now, e.RetryAfter, h)
+	case e != nil && e.Status != 0:
+		g.limiter.Answered(f.permit, f.sent, now, h)
+	default:
+		g.limiter.Lost(f.permit, now)
+	}
+}
+
+// handRound answers f's wants, or puts them back.
+func (g *Gate) handRound(f *flight, a answer, now time.Time) {
+	switch {
+	case f.isProbe:
+		if errors.Is(a.err, clerkapi.ErrKeyRejected) {
+			g.shut.rejectKey(a.err, now)
+		} else if outcomeOf(a.err) == nil {
+			g.shut.keyRejected = nil
+		} else if g.shut.keyRejected != nil {
+			g.shut.probeAt = now.Add(g.shut.openFor)
+		}
+	case a.err == nil:
+		g.deliver(f, a)
+	case g.closed, errors.Is(a.err, context.Canceled):
+		g.failFlight(f, &Error{Kind: ErrShuttingDown})
+	case errors.Is(a.err, clerkapi.ErrRateLimited):
+		g.takeBack(f, now, a.err)
+	case errors.Is(a.err, clerkapi.ErrUnavailable), errors.Is(a.err, clerkapi.ErrBadAnswer):
+		g.retry(f, now, a.err)
+	case errors.Is(a.err, clerkapi.ErrRejected) && len(f.wants) > 1:
+		g.split(f, now, a.err)
+	case errors.Is(a.err, clerkapi.ErrRejected) && f.group != nil:
+		g.chargeCulprit(f)
+		g.failFlight(f, a.err)
+	case errors.Is(a.err, clerkapi.ErrKeyRejected):
+		g.shut.rejectKey(a.err, now)
+		g.failFlight(f, a.err)
+	default:
+		g.failFlight(f, a.err)
+	}
+}
+
+func (g *Gate) failFlight(f *flight, err error) {
+	for _, w := range f.wants {
+		g.fail(w, err)
+	}
+}
+
+// deliver answers f's wants with what Clerk said.
+func (g *Gate) deliver(f *flight, a answer) {
+	if f.kind == calls {
+		g.finish(f.wants[0], Result{FetchTime: f.sent}, a.value)
+		return
+	}
+	for i, w := range f.wants {
+		r := a.lookup.Results[i]
+		g.finish(w, Result{User: r.User, Err: r.Err, FetchTime: f.sent}, nil)
+	}
+	g.totals.lookups += int64(len(f.wants))
+	g.totals.lookupRequests++
+}
+
+// takeBack puts what a 429 answered to the front of the queue, and refuses all
+// that can't wait until the key is free again.
+func (g *Gate) takeBack(f *flight, now time.Time, cause error) {
+	for i, w := range f.wants {
+		if i < len(f.lines) {
+			g.queue.charge(f.lines[i], -w.kind().cost())
+		}
+	}
+	for i := len(f.wants) - 1; i >= 0; i-- {
+		g.enqueue(f.wants[i], now, true)
+	}
+	until := g.limiter.State(now).PausedUntil
+	if until.IsZero() {
+		return
+	}
+	err := &Error{Kind: ErrRateLimited, RetryAfter: until.Sub(now), Err: cause}
+	var waiting []*want
+	for i := range g.queue.levels {
+		for e := g.queue.levels[i].all.first; e != nil; e = e.inAll.next {
+			waiting = append(waiting, e.want)
+		}
+	}
+	for _, w := range waiting {
+		g.refuseBefore(w, until, err)
+	}
+}
+
+// refuseBefore answers with err those waiters of w whose deadline is before t.
+func (g *Gate) refuseBefore(w *want, t time.Time, err error) {
+	for i := len(w.waiters) - 1; i >= 0; i-- {
+		x := w.waiters[i]
+		if d := x.pending.deadline; !d.IsZero() && d.Before(t) {
+			g.leave(x)
+			x.line.caller.refused++
+			x.pending.fill(x.index, Result{Err: err})
+		}
+	}
+}
+
+// leave takes one waiter away, and with the last one what has not been sent.
+func (g *Gate) leave(x *waiter) {
+	w := x.want
+	x.part()
+	if x.line != nil && x.line.places[w] != nil {
+		g.queue.leave(w, x.line)
+	}
+	if len(w.waiters) == 0 && (w.id == "" || g.flying[w.id] != w) {
+		g.drop(w)
+	}
+}

@@ -1,0 +1,358 @@
+package gate
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/clerkgate/clerkgate/internal/quota"
+)
+
+// maxBatch is how many ids Clerk takes in one request.
+const maxBatch = 100
+
+// Config says what a gate guards and how. Upstream must be set; the zero value
+// of every other field is its default.
+type Config struct {
+	Upstream upstream
+	Quota    quota.Config
+
+	MaxInFlight      int // requests at Clerk at once; default 64
+	QueueLimit       int // wants waiting in all; default 100,000
+	CallerQueueLimit int // wants waiting per caller; default 20,000
+
+	BreakerFailures int           // failures in a row that open the breaker; default 5
+	BreakerOpen     time.Duration // how long it stays open before a probe; default 1 s
+
+	// Weight is a caller's share of the turns, relative to others'; nil, or a
+	// result below 1: 1.
+	Weight func(caller string) int
+	Logger *slog.Logger // default: discards
+}
+
+func (c Config) withDefaults() Config {
+	def := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	def(&c.MaxInFlight, 64)
+	def(&c.QueueLimit, 100_000)
+	def(&c.CallerQueueLimit, 20_000)
+	def(&c.BreakerFailures, 5)
+	if c.BreakerOpen <= 0 {
+		c.BreakerOpen = time.Second
+	}
+	if c.Weight == nil {
+		c.Weight = func(string) int { return 1 }
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Gate queues wishes for Clerk behind one quota. Its methods may be called at
+// once by any number of goroutines; answers come only while Run runs.
+type Gate struct {
+	cfg  Config
+	wake chan struct{} // has room for one: something may be sent
+
+	mu       sync.Mutex
+	closed   bool
+	limiter  *quota.Limiter
+	queue    queue
+	queued   map[string]*want // users in lines or delayed
+	flying   map[string]*want // users in flight, by the latest
+	delayed  delayed
+	splits   splits
+	flights  map[*flight]struct{}
+	partial  map[*flight]struct{} // lookups in flight that are not full
+	batchAge int                  // permits since batch priority had one, while it waits
+	retries  retryBudget
+	batch    batchSize
+	shut     shut
+	callers  callers
+	totals   totals
+}
+
+// New makes a Gate. It sends nothing before Run.
+func New(cfg Config) *Gate {
+	cfg = cfg.withDefaults()
+	g := &Gate{
+		cfg:     cfg,
+		wake:    make(chan struct{}, 1),
+		limiter: quota.New(cfg.Quota, time.Now()),
+		queued:  make(map[string]*want),
+		flying:  make(map[string]*want),
+		flights: make(map[*flight]struct{}),
+		partial: make(map[*flight]struct{}),
+		batch:   batchSize{limit: maxBatch},
+	}
+	g.queue.init()
+	g.callers.init(&g.queue, cfg.Weight)
+	g.shut.init(cfg)
+	return g
+}
+
+// Run sends what waits until ctx ends, then answers everything that is still
+// waiting or in flight with ErrShuttingDown, and returns when all that it
+// started has ended. It must be called once at most, and always returns nil.
+func (g *Gate) Run(ctx context.Context) error {
+	var flights sync.WaitGroup
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			g.close()
+			flights.Wait()
+			return nil
+		case <-g.wake:
+		case <-timer.C:
+		}
+		next := g.dispatch(func(f *flight) {
+			flights.Go(func() { g.fly(ctx, f) })
+		})
+		if next.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(next))
+		}
+	}
+}
+
+// poke makes Run look again.
+func (g *Gate) poke() {
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
+}
+
+// close refuses what comes and answers what waits. Flights end by their context.
+func (g *Gate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+	g.failAll(&Error{Kind: ErrShuttingDown})
+}
+
+// failAll answers all that is not in flight with err.
+func (g *Gate) failAll(err error) {
+	for i := range g.queue.levels {
+		all := &g.queue.levels[i].all
+		for all.first != nil {
+			g.fail(all.first.want, err)
+		}
+	}
+	for _, w := range g.delayed.clear() {
+		g.fail(w, err)
+	}
+	for _, w := range g.splits.clear() {
+		g.fail(w, err)
+	}
+}
+
+// fail answers w with err and forgets it.
+func (g *Gate) fail(w *want, err error) { g.finish(w, Result{Err: err}, nil) }
+
+// finish answers w and forgets it.
+func (g *Gate) finish(w *want, r Result, value any) {
+	g.drop(w)
+	w.answer(r, value)
+}
+
+// drop forgets w, wherever it is.
+func (g *Gate) drop(w *want) {
+	g.queue.remove(w)
+	if w.id == "" {
+		return
+	}
+	if g.queued[w.id] == w {
+		delete(g.queued, w.id)
+	}
+	if g.flying[w.id] == w {
+		delete(g.flying, w.id)
+	}
+}
+
+// dispatch sends what may be sent now, by way of launch, and says when to look
+// again; the zero time means: when woken.
+func (g *Gate) dispatch(launch func(*flight)) (next time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	soonest := func(t time.Time) {
+		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	for _, w := range g.delayed.due(now) {
+		g.enqueue(w, now, true)
+	}
+	soonest(g.delayed.next())
+	for len(g.flights) < g.cfg.MaxInFlight {
+		f, again := g.choose(now)
+		soonest(again)
+		if f == nil {
+			break
+		}
+		p, ok, again := g.limiter.Take(now)
+		if !ok {
+			soonest(again)
+			break
+		}
+		f.permit, f.sent = p, now
+		if !g.shut.allow(f) { // the breaker's clock is a moment behind
+			g.limiter.GiveBack(p, now)
+			soonest(now.Add(time.Millisecond))
+			break
+		}
+		g.load(f, now)
+		if len(f.wants) == 0 && !f.isProbe { // all left meanwhile
+			g.shut.settle(f, errNeutral, nil)
+			g.limiter.GiveBack(p, now)
+			continue
+		}
+		g.flights[f] = struct{}{}
+		g.totals.requests++
+		g.retries.sent(now)
+		launch(f)
+	}
+	return next
+}
+
+// choose says what the next permit would be used for, without taking it; nil
+// if there is nothing that may go now, and when that may change by itself.
+func (g *Gate) choose(now time.Time) (f *flight, again time.Time) {
+	if g.shut.refusing() {
+		return g.shut.probe(now)
+	}
+	if g.splits.ready(now, g.limiter) {
+		return &flight{split: true}, time.Time{}
+	}
+	again = g.splits.next(g.limiter.Config().Window)
+	lookups, t := g.mayLookup(now)
+	if !t.IsZero() && (again.IsZero() || t.Before(again)) {
+		again = t
+	}
+	order := [2]Priority{Interactive, Batch}
+	if g.batchAge >= batchTurn-1 {
+		order = [2]Priority{Batch, Interactive}
+	}
+	for _, p := range order {
+		if k, ok := g.queue.levels[p].next(lookups); ok {
+			return &flight{priority: p, kind: k}, again
+		}
+	}
+	return nil, again
+}
+
+// batchTurn: every tenth permit is batch's while it waits.
+const batchTurn = 10
+
+// mayLookup says whether a lookup request may go now: if it would be full, or
+// if few enough are in flight that are not. Nobody lingers for company, yet
+// lookups gather while others are under way. One that takes unusually long
+// does not count, and when that may come to be the case is told too.
+func (g *Gate) mayLookup(now time.Time) (ok bool, again time.Time) {
+	if g.queue.ids == 0 {
+		return false, time.Time{}
+	}
+	if g.queue.ids >= g.batch.size(now) {
+		return true, time.Time{}
+	}
+	allowed := 1
+	if g.limiter.MostlyFree(now) {
+		allowed = 2
+	}
+	counted := 0
+	for f := range g.partial {
+		late := f.sent.Add(2 * g.limiter.RoundTrip())
+		if g.limiter.RoundTrip() == 0 || now.Before(late) {
+			counted++
+			if again.IsZero() || late.Before(again) {
+				again = late
+			}
+		}
+	}
+	if counted < allowed {
+		return true, time.Time{}
+	}
+	if g.limiter.RoundTrip() == 0 {
+		again = time.Time{}
+	}
+	return false, again
+}
+
+// load fills f with what it was chosen for.
+func (g *Gate) load(f *flight, now time.Time) {
+	switch {
+	case f.isProbe:
+		return
+	case f.split:
+		g.loadSplit(f, now)
+		return
+	}
+	if g.queue.levels[Batch].entries > 0 && f.priority != Batch {
+		g.batchAge++
+	} else {
+		g.batchAge = 0
+	}
+	most := 1
+	if f.kind == ids {
+		most = g.batch.size(now)
+	}
+	// Room left is filled with anybody's ids, since it costs nothing.
+	for _, p := range [2]Priority{f.priority, 1 - f.priority} {
+		for len(f.wants) < most {
+			w, l := g.queue.take(&g.queue.levels[p], f.kind)
+			if w == nil {
+				break
+			}
+			f.wants = append(f.wants, w)
+			f.lines = append(f.lines, l)
+			if f.kind == ids {
+				delete(g.queued, w.id)
+				g.flying[w.id] = w
+			}
+		}
+	}
+	if f.kind == ids && len(f.wants) < most {
+		g.partial[f] = struct{}{}
+	}
+	for _, l := range f.lines {
+		l.caller.share += 1 / float64(len(f.wants))
+	}
+}
+
+// enqueue puts w into the lines of all who wait for it, and merges it with a
+// want for the same user that came in meanwhile.
+func (g *Gate) enqueue(w *want, now time.Time, front bool) {
+	if len(w.waiters) == 0 {
+		g.drop(w)
+		return
+	}
+	if w.id != "" {
+		if g.flying[w.id] == w {
+			delete(g.flying, w.id)
+		}
+		if twin := g.queued[w.id]; twin != nil && twin != w {
+			twin.tries = max(twin.tries, w.tries)
+			for _, x := range w.waiters {
+				twin.join(x.pending, x.index, x.line)
+				if len(twin.places) > 0 {
+					g.queue.add(twin, x.line, now, front)
+				}
+			}
+			w.waiters = nil
+			return
+		}
+		g.queued[w.id] = w
+	}
+	for _, x := range w.waiters {
+		g.queue.add(w, x.line, now, front)
+	}
+}

@@ -1,0 +1,135 @@
+package gate
+
+import (
+	"errors"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+)
+
+// keyProbeEvery is how often Clerk is asked whether it takes the key again.
+const keyProbeEvery = 10 * time.Second
+
+// What a flight's end means to the breaker.
+var (
+	errFailure = errors.New("a failure of Clerk's")
+	errNeutral = errors.New("says nothing of Clerk") // 429, not sent, shutting down
+)
+
+// shut is why nothing but probes may go to Clerk: the breaker is open, or the
+// key was refused.
+type shut struct {
+	cb       *gobreaker.TwoStepCircuitBreaker[any]
+	openFor  time.Duration
+	state    BreakerState
+	since    time.Time
+	opened   int64
+	last     [20]bool // the latest outcomes, true for failures
+	outcomes int      // how many there were
+	failure  error    // the last failure of Clerk's
+
+	keyRejected error // nil while Clerk takes the key
+
+	probeAt time.Time // the next probe
+	probing bool      // one is under way
+}
+
+func (s *shut) init(cfg Config) {
+	s.openFor = cfg.BreakerOpen
+	s.since = time.Now()
+	s.cb = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
+		Name:    "clerk",
+		Timeout: cfg.BreakerOpen,
+		ReadyToTrip: func(c gobreaker.Counts) bool {
+			return int(c.ConsecutiveFailures) >= cfg.BreakerFailures || s.halfFailed()
+		},
+		IsExcluded: func(err error) bool { return errors.Is(err, errNeutral) },
+		// Called under the breaker's own lock: only take note.
+		OnStateChange: func(_ string, _, to gobreaker.State) { s.changed(to, time.Now()) },
+	})
+}
+
+func (s *shut) changed(to gobreaker.State, now time.Time) {
+	s.since = now
+	switch to {
+	case gobreaker.StateClosed:
+		s.state = Closed
+		s.outcomes = 0
+	case gobreaker.StateHalfOpen:
+		s.state = HalfOpen
+	case gobreaker.StateOpen:
+		s.state = Open
+		s.opened++
+		// The breaker turns half-open only after its time is over, not at it.
+		s.probeAt = now.Add(s.openFor + time.Millisecond)
+	}
+}
+
+// halfFailed says whether half of the last 20 requests failed.
+func (s *shut) halfFailed() bool {
+	if s.outcomes < len(s.last) {
+		return false
+	}
+	n := 0
+	for _, failed := range s.last {
+		if failed {
+			n++
+		}
+	}
+	return 2*n >= len(s.last)
+}
+
+// refusing says whether only probes may go to Clerk.
+func (s *shut) refusing() bool { return s.state != Closed || s.keyRejected != nil }
+
+// refusal is what a newcomer is told while refusing.
+func (s *shut) refusal(now time.Time) error {
+	if s.keyRejected != nil {
+		return s.keyRejected
+	}
+	return &Error{Kind: ErrBreakerOpen, RetryAfter: max(s.openFor/10, s.probeAt.Sub(now)), Err: s.failure}
+}
+
+// probe is the flight that asks Clerk whether it is back, if it is time for one;
+// else nil and the time. Only one is under way at a time.
+func (s *shut) probe(now time.Time) (*flight, time.Time) {
+	switch {
+	case s.probing:
+		return nil, time.Time{}
+	case now.Before(s.probeAt):
+		return nil, s.probeAt
+	}
+	return &flight{isProbe: true}, time.Time{}
+}
+
+// allow asks the breaker whether f may go.
+func (s *shut) allow(f *flight) bool {
+	done, err := s.cb.Allow()
+	if err != nil {
+		return false
+	}
+	f.done = done
+	s.probing = f.isProbe
+	return true
+}
+
+// settle takes in how f ended: nil, errFailure or errNeutral.
+func (s *shut) settle(f *flight, outcome, err error) {
+	if f.isProbe {
+		s.probing = false
+	}
+	if outcome != errNeutral {
+		s.last[s.outcomes%len(s.last)] = outcome != nil
+		s.outcomes++
+	}
+	if outcome != nil && outcome != errNeutral {
+		s.failure = err
+	}
+	f.done(outcome)
+}
+
+// rejectKey notes that Clerk refuses the key.
+func (s *shut) rejectKey(err error, now time.Time) {
+	s.keyRejected = err
+	s.probeAt = now.Add(keyProbeEvery)
+}

@@ -1,0 +1,104 @@
+package gate
+
+import (
+	"context"
+	"time"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+)
+
+// upstream is Clerk, as the gate asks it. A *clerkapi.Client is one.
+type upstream interface {
+	LookupUsers(ctx context.Context, ids []string) (*clerkapi.Lookup, error)
+	ListUsers(ctx context.Context, p clerkapi.ListParams) (*clerkapi.Page, error)
+	CountUsers(ctx context.Context, f *clerkgatev1.UserFilter) (*clerkapi.Count, error)
+}
+
+// want is what the gate is asked for: a user, or the answer to one call. It
+// belongs to nobody: it ends with an answer, or when the last of its waiters
+// leaves before it was sent.
+//
+// A want is in one of three places: in lines of the queue, delayed until a
+// retry, or in a flight.
+type want struct {
+	id      string                                            // of a user; empty for a call
+	call    func(context.Context) (any, clerkapi.Meta, error) // nil for a user
+	waiters []*waiter
+	places  []*entry
+	tries   int
+	eta     time.Time // when it is expected to be sent, as first estimated
+}
+
+func (w *want) kind() kind {
+	if w.call != nil {
+		return calls
+	}
+	return ids
+}
+
+// waiter is one place of a pending call that a want will fill.
+type waiter struct {
+	want    *want
+	pending *pending
+	line    *line // in which it waits, or would if the want came back to the queue
+	index   int   // in pending.results
+	at      int   // in want.waiters, -1 once answered or gone
+}
+
+// pending is a caller that waits for one or more wants.
+type pending struct {
+	deadline time.Time // zero: none
+	results  []Result
+	value    any // the answer to a call
+	left     int
+	done     chan struct{} // closed when left comes to 0
+	waiters  []waiter
+}
+
+func newPending(ctx context.Context, n int) *pending {
+	p := &pending{
+		results: make([]Result, n),
+		left:    n,
+		done:    make(chan struct{}),
+		waiters: make([]waiter, n),
+	}
+	p.deadline, _ = ctx.Deadline()
+	return p
+}
+
+// fill answers one place.
+func (p *pending) fill(i int, r Result) {
+	p.results[i] = r
+	if p.left--; p.left == 0 {
+		close(p.done)
+	}
+}
+
+// join makes place i of p wait for w.
+func (w *want) join(p *pending, i int, l *line) *waiter {
+	x := &p.waiters[i]
+	*x = waiter{want: w, pending: p, line: l, index: i, at: len(w.waiters)}
+	w.waiters = append(w.waiters, x)
+	return x
+}
+
+// part takes x out of its want's waiters.
+func (x *waiter) part() {
+	w := x.want
+	last := w.waiters[len(w.waiters)-1]
+	w.waiters[x.at] = last
+	last.at = x.at
+	w.waiters = w.waiters[:len(w.waiters)-1]
+	x.at = -1
+}
+
+// answer gives r to all who wait.
+func (w *want) answer(r Result, value any) {
+	for _, x := range w.waiters {
+		x.at = -1
+		x.pending.value = value
+		x.pending.fill(x.index, r)
+	}
+	w.waiters = nil
+}
