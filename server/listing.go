@@ -87,7 +87,7 @@ func (l *listing) fetchByTime(ctx context.Context, c cursor, size int) (users []
 	ascending := l.order[0] == '+'
 	filter := proto.CloneOf(l.filter)
 	// Clerk's bounds leave out the time that they name.
-	if from := time.UnixMilli(c.CreatedAt - 1); ascending && (filter.CreatedAtAfter == nil || filter.CreatedAtAfter.AsTime().Before(from)) {
+	if from := time.UnixMilli(max(c.CreatedAt-1, 0)); ascending && (filter.CreatedAtAfter == nil || filter.CreatedAtAfter.AsTime().Before(from)) {
 		filter.CreatedAtAfter = timestamppb.New(from)
 	}
 	if to := time.UnixMilli(c.CreatedAt + 1); !ascending && (filter.CreatedAtBefore == nil || filter.CreatedAtBefore.AsTime().After(to)) {

@@ -3,7 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
-	"strings"
+	"slices"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
@@ -13,9 +13,12 @@ import (
 // of users.
 const maxStreamMessage = 1 << 20
 
+// streamOrders are the orders that a stream can have.
+var streamOrders = []string{"", "created_at", "+created_at", "-created_at"}
+
 func (s *userService) StreamUsers(req *clerkgatev1.StreamUsersRequest, stream clerkgatev1.UserService_StreamUsersServer) error {
 	ctx := stream.Context()
-	if !isCreationOrder(req.GetOrderBy()) {
+	if !slices.Contains(streamOrders, req.GetOrderBy()) {
 		return invalid("order_by", "must be 'created_at', '+created_at' or '-created_at'")
 	}
 	l, err := s.newListing(ctx, "stream", req.GetFilter(), req.GetOrderBy(), "+created_at", req.GetView())
@@ -72,9 +75,4 @@ func (s *userService) fetchTimed(ctx context.Context, l *listing, c cursor) ([]*
 		defer cancel()
 	}
 	return l.fetch(ctx, c, maxPage)
-}
-
-// isCreationOrder reports whether order_by is one that a stream can have.
-func isCreationOrder(order string) bool {
-	return order == "" || strings.TrimLeft(order, "+-") == "created_at" && len(order) <= len("+created_at")
 }

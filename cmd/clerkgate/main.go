@@ -1,0 +1,116 @@
+// Command clerkgate serves the users of a Clerk instance over gRPC, simulates
+// Clerk, and is a client of its own server for people and scripts.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
+)
+
+// Exit codes.
+const (
+	exitFailed = 1 // what was asked for could not be done
+	exitUsage  = 2 // flags, environment or configuration are at fault
+)
+
+// cli is the command line.
+type cli struct {
+	Serve   serveCmd   `cmd:"" help:"Serve users over gRPC."`
+	Sim     simCmd     `cmd:"" help:"Simulate Clerk's API alone, for tests of anything that talks to Clerk."`
+	Get     getCmd     `cmd:"" help:"Read users by their ids."`
+	List    listCmd    `cmd:"" help:"List users."`
+	Count   countCmd   `cmd:"" help:"Count users."`
+	Quota   quotaCmd   `cmd:"" help:"Show how the quota, the queue and the breaker stand."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// streams are where a command writes.
+type streams struct {
+	out, err io.Writer
+}
+
+// usageError is a fault of the flags, the environment or the configuration.
+type usageError struct{ message string }
+
+func (e *usageError) Error() string { return e.message }
+
+func usagef(format string, args ...any) error {
+	return &usageError{fmt.Sprintf(format, args...)}
+}
+
+// errReported ends a command that has already said on stderr what went wrong.
+var errReported = errors.New("reported")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+	code := run(ctx, os.Args[1:], streams{os.Stdout, os.Stderr})
+	stop()
+	os.Exit(code)
+}
+
+// run does what args say until ctx ends, and gives the exit code.
+func run(ctx context.Context, args []string, std streams) int {
+	var c cli
+	exited := false
+	parser, err := kong.New(&c,
+		kong.Name("clerkgate"),
+		kong.Description("Reads Clerk's users under one shared quota and gives them to services over gRPC."),
+		kong.UsageOnError(),
+		kong.Writers(std.out, std.err),
+		kong.Exit(func(int) { exited = true }),
+		kong.DefaultEnvars("CLERKGATE"),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(std),
+	)
+	if err != nil {
+		return report(std, err, exitFailed)
+	}
+	command, err := parser.Parse(args)
+	if exited {
+		return 0
+	}
+	if err != nil {
+		return report(std, err, exitUsage)
+	}
+	err = command.Run()
+	var usage *usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errReported):
+		return exitFailed
+	case errors.As(err, &usage):
+		return report(std, err, exitUsage)
+	}
+	return report(std, err, exitFailed)
+}
+
+// report prints err in one line and gives code.
+func report(std streams, err error, code int) int {
+	fmt.Fprintln(std.err, "clerkgate: "+oneLine(err.Error()))
+	return code
+}
+
+// oneLine makes text fit for a line on a terminal: without control characters
+// and without secrets.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || 0x7f <= r && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, clerkapi.Redact(s))
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+)
+
+// userPrinter prints users one by one. It is made by newUserPrinter, and
+// flushed at the end.
+type userPrinter struct {
+	out   io.Writer
+	table *tabwriter.Writer // nil: JSON
+	lines bool              // one line of JSON per user
+}
+
+func newUserPrinter(out io.Writer, format string, several bool) *userPrinter {
+	p := &userPrinter{out: out, lines: several}
+	if format == "table" {
+		p.table = tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(p.table, "ID\tNAME\tEMAIL\tCREATED\tLAST SIGN-IN")
+	}
+	return p
+}
+
+func (p *userPrinter) print(u *clerkgatev1.User) error {
+	if p.table == nil {
+		return printJSON(p.out, u, !p.lines)
+	}
+	name := strings.TrimSpace(u.GetFirstName() + " " + u.GetLastName())
+	row := []string{u.GetId(), name, primaryEmail(u), "", ""}
+	if t := u.GetCreatedAt(); t != nil {
+		row[3] = t.AsTime().Format(time.DateTime)
+	}
+	if t := u.GetLastSignInAt(); t != nil {
+		row[4] = t.AsTime().Format(time.DateTime)
+	}
+	for i := range row {
+		if row[i] = oneLine(row[i]); row[i] == "" {
+			row[i] = "-"
+		}
+	}
+	_, err := fmt.Fprintln(p.table, strings.Join(row, "\t"))
+	return err
+}
+
+func (p *userPrinter) flush() error {
+	if p.table == nil {
+		return nil
+	}
+	return p.table.Flush()
+}
+
+// primaryEmail gives the user's primary email address, else the first.
+func primaryEmail(u *clerkgatev1.User) string {
+	emails := u.GetEmailAddresses()
+	for _, e := range emails {
+		if e.GetId() == u.GetPrimaryEmailAddressId() {
+			return e.GetEmailAddress()
+		}
+	}
+	if len(emails) > 0 {
+		return emails[0].GetEmailAddress()
+	}
+	return ""
+}
+
+// printJSON prints m with the contract's field names. Fields that hold JSON
+// text are shown as that JSON, without the "_json" of their names.
+func printJSON(out io.Writer, m proto.Message, indent bool) error {
+	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
+	if err != nil {
+		return err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	var value any
+	if err := decoder.Decode(&value); err != nil {
+		return err
+	}
+	encoder := json.NewEncoder(out)
+	encoder.SetEscapeHTML(false)
+	if indent {
+		encoder.SetIndent("", "  ")
+	}
+	return encoder.Encode(unquoteJSON(value))
+}
+
+// unquoteJSON puts the JSON that strings hold in the place of those strings.
+func unquoteJSON(value any) any {
+	switch value := value.(type) {
+	case []any:
+		for i := range value {
+			value[i] = unquoteJSON(value[i])
+		}
+	case map[string]any:
+		for key, v := range value {
+			text, isText := v.(string)
+			name, holdsJSON := strings.CutSuffix(key, "_json")
+			if isText && holdsJSON && json.Valid([]byte(text)) {
+				delete(value, key)
+				value[name] = json.RawMessage(text)
+				continue
+			}
+			value[key] = unquoteJSON(v)
+		}
+	}
+	return value
+}
+
+// printQuota prints how the quota stood at the time now, for people.
+func printQuota(out io.Writer, q *clerkgatev1.Quota, now time.Time) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	row := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
+	row("quota", "%d requests per %s", q.GetLimit(), q.GetWindow().AsDuration())
+	if q.GetBurst() > 0 {
+		row("burst", "%d requests", q.GetBurst())
+	}
+	row("available", "%d of %d now", q.GetAvailable(), q.GetEffectiveLimit())
+	row("held", "%d, %d of them in flight", q.GetHeld(), q.GetInFlight())
+	if t := q.GetPausedUntil(); t != nil {
+		row("paused", "for %s more, after a 429", t.AsTime().Sub(now).Round(time.Millisecond))
+	}
+	if u := q.GetUpstream(); u != nil {
+		row("Clerk says", "%d of %d left, %s ago", u.GetRemaining(), u.GetLimit(), now.Sub(u.GetObserveTime().AsTime()).Round(time.Millisecond))
+	}
+	level := func(name string, l *clerkgatev1.QueueLevel) {
+		if l.GetOldestWait() == nil {
+			row(name, "nothing waits")
+			return
+		}
+		row(name, "%d wait, the oldest for %s", l.GetDepth(), l.GetOldestWait().AsDuration().Round(time.Millisecond))
+	}
+	level("interactive", q.GetQueue().GetInteractive())
+	level("batch", q.GetQueue().GetBatch())
+	row("estimated wait", "%s", q.GetQueue().GetEstimatedWait().AsDuration().Round(time.Millisecond))
+	breaker := strings.ToLower(strings.TrimPrefix(q.GetBreaker().GetState().String(), "STATE_"))
+	row("breaker", "%s, opened %d times", breaker, q.GetBreaker().GetTimesOpened())
+	t := q.GetTotals()
+	row("requests", "%d sent, %d retries, %d answered 429, %.1f users each",
+		t.GetUpstreamRequests(), t.GetRetries(), t.GetUpstreamRateLimited(), t.GetUsersPerRequest())
+	for _, s := range t.GetLookups() {
+		row("lookups", "%d from %s", s.GetCount(), strings.ToLower(strings.TrimPrefix(s.GetSource().String(), "SOURCE_")))
+	}
+	if len(q.GetCallers()) > 0 {
+		fmt.Fprintln(w, "\nCALLER\tLOOKUPS\tREQUESTS\tQUEUED\tREFUSED")
+	}
+	for _, c := range q.GetCallers() {
+		name := c.GetName()
+		if name == "" {
+			name = "-"
+		}
+		fmt.Fprintf(w, "%s\t%d\t%.1f\t%d\t%d\n", oneLine(name), c.GetLookups(), c.GetUpstreamShare(), c.GetQueued(), c.GetRefused())
+	}
+	return w.Flush()
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
+)
+
+// simFlags say what a simulated Clerk is like.
+type simFlags struct {
+	Users        int           `env:"USERS" default:"10000" help:"How many users it has."`
+	Seed         uint64        `env:"SEED" default:"1" help:"Makes the users, and chance, what they are."`
+	Latency      time.Duration `env:"LATENCY" default:"20ms" help:"How long an answer takes."`
+	Jitter       time.Duration `env:"JITTER" default:"10ms" help:"Up to this much longer, by chance."`
+	QuotaKind    string        `env:"QUOTA_KIND" placeholder:"KIND" help:"How it counts: fixed, first-hit, sliding, approx (windows) or bucket. Default: bucket with a burst, else fixed."`
+	QuotaHeaders string        `env:"QUOTA_HEADERS" enum:"retry-after,all,none" default:"retry-after" help:"What its answers say of the quota: retry-after (on 429s), all (X-RateLimit-* too) or none."`
+}
+
+// simulator makes a simulated Clerk with the quota given. prefix is what stands
+// before the names of the flags.
+func (f simFlags) simulator(prefix string, quota clerksim.Quota) (*clerksim.Sim, error) {
+	if f.Users < 1 {
+		return nil, usagef("--%susers: want 1 or more", prefix)
+	}
+	quota.Kind = clerksim.QuotaKind(f.QuotaKind)
+	quota.Headers = clerksim.QuotaHeaders(f.QuotaHeaders)
+	sim, err := clerksim.New(clerksim.Config{
+		Users: f.Users, Seed: f.Seed, Quota: quota, Latency: f.Latency, Jitter: f.Jitter,
+	})
+	if err != nil {
+		return nil, usagef("--%s*: %v", prefix, err)
+	}
+	return sim, nil
+}
+
+// simCmd is `clerkgate sim`.
+type simCmd struct {
+	simFlags    `embed:"" envprefix:"CLERKGATE_SIM_"`
+	Listen      string `env:"CLERKGATE_SIM_LISTEN" default:"127.0.0.1:9099" help:"Where to listen, host:port. Whoever reaches it can read and break everything simulated."`
+	Quota       string `env:"CLERKGATE_SIM_QUOTA" default:"100/10s" help:"Requests per window, such as 100/10s, or off."`
+	Burst       int    `env:"CLERKGATE_SIM_BURST" default:"0" help:"Size of the token bucket, in requests. 0: a strict window."`
+	TLS         bool   `env:"CLERKGATE_SIM_TLS" help:"Speak HTTP/2 over TLS, with a certificate made at the start."`
+	TLSCertFile string `env:"CLERKGATE_SIM_TLS_CERT_FILE" placeholder:"FILE" help:"Where to write that certificate, for clients to trust. Needs --tls."`
+}
+
+// Run simulates Clerk until ctx ends.
+func (c *simCmd) Run(ctx context.Context, std streams) error {
+	quota, err := clerksim.ParseQuota(c.Quota)
+	if err != nil {
+		return usagef("--quota: %v", err)
+	}
+	quota.Burst = c.Burst
+	sim, err := c.simulator("", quota)
+	if err != nil {
+		return err
+	}
+	if c.TLSCertFile != "" && !c.TLS {
+		return usagef("--tls-cert-file: needs --tls")
+	}
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return usagef("--listen: %v", err)
+	}
+	scheme := "http"
+	var tlsConfig *tls.Config
+	if c.TLS {
+		scheme = "https"
+		if tlsConfig, err = c.certificate(); err != nil {
+			listener.Close()
+			return err
+		}
+	}
+	url := scheme + "://" + listener.Addr().String()
+	fmt.Fprintf(std.err, "SIMULATED Clerk with %d users at %s; any key that begins with sk_test_ will do. Try:\n", c.Users, url)
+	fmt.Fprintf(std.out, "curl %s-H 'Authorization: Bearer sk_test_simulated' %s/v1/users/%s\n", curlTrust(c), url, sim.UserIDs(1)[0])
+	return sim.Serve(ctx, listener, tlsConfig)
+}
+
+// curlTrust lets curl accept the certificate.
+func curlTrust(c *simCmd) string {
+	switch {
+	case !c.TLS:
+		return ""
+	case c.TLSCertFile != "":
+		return "--cacert " + c.TLSCertFile + " "
+	}
+	return "--insecure "
+}
+
+// certificate makes the certificate and writes what clients must trust.
+func (c *simCmd) certificate() (*tls.Config, error) {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return nil, usagef("--listen: %v", err)
+	}
+	var hosts []string
+	if host != "" {
+		hosts = append(hosts, host)
+	}
+	config, pem, err := clerksim.SelfSigned(hosts...)
+	if err != nil {
+		return nil, err
+	}
+	if c.TLSCertFile != "" {
+		if err := os.WriteFile(c.TLSCertFile, pem, 0o644); err != nil {
+			return nil, usagef("--tls-cert-file: %v", err)
+		}
+	}
+	return config, nil
+}

@@ -1,0 +1,189 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/gate"
+)
+
+// fetchedAt is when the fake upstream says that it has read a user.
+var fetchedAt = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// fakeUpstream holds users and answers as the gate and Clerk do.
+type fakeUpstream struct {
+	mu       sync.Mutex
+	users    []*clerkgatev1.User // guarded by mu
+	failures map[string]error    // of lookups, by id; guarded by mu
+	listErr  error               // guarded by mu
+	calls    []call              // guarded by mu
+	status   gate.Status         // guarded by mu
+	// onCall, if set, is called before each answer, without the lock.
+	onCall func(ctx context.Context, c call) error
+}
+
+// call is what the upstream was asked.
+type call struct {
+	method  string
+	ids     []string
+	params  clerkapi.ListParams
+	options gate.Options
+}
+
+func (f *fakeUpstream) record(ctx context.Context, c call) error {
+	f.mu.Lock()
+	f.calls = append(f.calls, c)
+	onCall := f.onCall
+	f.mu.Unlock()
+	if onCall != nil {
+		return onCall(ctx, c)
+	}
+	return nil
+}
+
+func (f *fakeUpstream) asked() []call {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.calls)
+}
+
+func (f *fakeUpstream) Lookup(ctx context.Context, ids []string, o gate.Options) []gate.Result {
+	err := f.record(ctx, call{method: "lookup", ids: ids, options: o})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	results := make([]gate.Result, len(ids))
+	for i, id := range ids {
+		results[i] = gate.Result{Err: clerkapi.ErrNotFound, FetchTime: fetchedAt}
+		at := slices.IndexFunc(f.users, func(u *clerkgatev1.User) bool { return u.Id == id })
+		switch {
+		case f.failures[id] != nil:
+			results[i] = gate.Result{Err: f.failures[id]}
+		case err != nil:
+			results[i] = gate.Result{Err: err}
+		case at >= 0:
+			results[i] = gate.Result{User: f.users[at], FetchTime: fetchedAt}
+		}
+	}
+	return results
+}
+
+func (f *fakeUpstream) List(ctx context.Context, p clerkapi.ListParams, o gate.Options) (*clerkapi.Page, error) {
+	if err := f.record(ctx, call{method: "list", params: p, options: o}); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.listErr != nil {
+		return nil, f.listErr
+	}
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	users := slices.DeleteFunc(slices.Clone(f.users), func(u *clerkgatev1.User) bool {
+		after, before := p.Filter.GetCreatedAtAfter(), p.Filter.GetCreatedAtBefore()
+		return after != nil && createdAt(u) <= after.AsTime().UnixMilli() ||
+			before != nil && createdAt(u) >= before.AsTime().UnixMilli()
+	})
+	slices.SortStableFunc(users, func(a, b *clerkgatev1.User) int {
+		if strings.HasSuffix(p.OrderBy, "created_at") {
+			if c := cmp.Compare(createdAt(a), createdAt(b)); c != 0 {
+				return c
+			}
+		}
+		return cmp.Compare(a.Id, b.Id)
+	})
+	if strings.HasPrefix(p.OrderBy, "-") {
+		slices.Reverse(users)
+	}
+	start := p.Offset
+	if p.StartingAfter != "" {
+		start = 1 + slices.IndexFunc(users, func(u *clerkgatev1.User) bool { return u.Id == p.StartingAfter })
+		if start == 0 {
+			return nil, &clerkapi.Error{Kind: clerkapi.ErrRejected, Status: 422}
+		}
+	}
+	users = users[min(start, len(users)):]
+	return &clerkapi.Page{Users: users[:min(p.Limit, len(users))]}, nil
+}
+
+func (f *fakeUpstream) Count(ctx context.Context, filter *clerkgatev1.UserFilter, o gate.Options) (int64, error) {
+	if err := f.record(ctx, call{method: "count", params: clerkapi.ListParams{Filter: filter}, options: o}); err != nil {
+		return 0, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return int64(len(f.users)), f.listErr
+}
+
+func (f *fakeUpstream) Status() gate.Status {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.status
+}
+
+// remove takes users out.
+func (f *fakeUpstream) remove(ids ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.users = slices.DeleteFunc(f.users, func(u *clerkgatev1.User) bool { return slices.Contains(ids, u.Id) })
+}
+
+// userAt gives a user with the number n, created at ms after some time.
+func userAt(n int, ms int64) *clerkgatev1.User {
+	return &clerkgatev1.User{
+		Id:        fmt.Sprintf("user_%04d", n),
+		CreatedAt: timestamppb.New(time.UnixMilli(1_700_000_000_000 + ms)),
+	}
+}
+
+// usersAt gives one user for each time.
+func usersAt(ms ...int64) []*clerkgatev1.User {
+	var users []*clerkgatev1.User
+	for i, at := range ms {
+		users = append(users, userAt(i, at))
+	}
+	return users
+}
+
+func idsOf(users []*clerkgatev1.User) []string {
+	var ids []string
+	for _, u := range users {
+		ids = append(ids, u.GetId())
+	}
+	return ids
+}
+
+// fromPeer gives the context of a call from an address.
+func fromPeer(ctx context.Context, ip string) context.Context {
+	return peer.NewContext(ctx, &peer.Peer{Addr: &net.TCPAddr{IP: net.ParseIP(ip), Port: 1}})
+}
+
+// fakeStream takes the messages of a stream.
+type fakeStream struct {
+	grpc.ServerStream
+	ctx      context.Context
+	messages []*clerkgatev1.StreamUsersResponse
+	onSend   func() error
+}
+
+func (s *fakeStream) Context() context.Context { return s.ctx }
+
+func (s *fakeStream) Send(m *clerkgatev1.StreamUsersResponse) error {
+	s.messages = append(s.messages, m)
+	if s.onSend != nil {
+		return s.onSend()
+	}
+	return nil
+}

@@ -1,0 +1,313 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/gate"
+)
+
+// walk reads a list page by page, and calls between before each page but the first.
+func walk(t *testing.T, s *userService, req *clerkgatev1.ListUsersRequest, between func(page int, sent []string)) (ids []string, pages int) {
+	t.Helper()
+	for {
+		resp, err := s.ListUsers(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, idsOf(resp.Users)...)
+		pages++
+		if resp.NextPageToken == "" {
+			return ids, pages
+		}
+		if pages > 1000 {
+			t.Fatal("the list does not end")
+		}
+		req.PageToken = resp.NextPageToken
+		if between != nil {
+			between(pages, ids)
+		}
+	}
+}
+
+func TestListUsersPages(t *testing.T) {
+	up := &fakeUpstream{users: usersAt(5, 3, 9, 9, 1, 7, 2)}
+	s := &userService{upstream: up}
+	for _, tt := range []struct {
+		order string
+		size  int32
+		pages int
+		want  string
+	}{
+		{"", 3, 3, "3 2 5 0 1 6 4"},
+		{"-created_at", 7, 2, "3 2 5 0 1 6 4"}, // a full page may be the last: only the next one tells
+		{"created_at", 4, 2, "4 6 1 0 5 2 3"},
+		{"+created_at", 0, 1, "4 6 1 0 5 2 3"},
+		{"last_name", 2, 4, "0 1 2 3 4 5 6"},
+		{"-last_name", 1000, 1, "6 5 4 3 2 1 0"},
+	} {
+		ids, pages := walk(t, s, &clerkgatev1.ListUsersRequest{OrderBy: tt.order, PageSize: tt.size}, nil)
+		got := strings.ReplaceAll(strings.Join(ids, " "), "user_000", "")
+		if got != tt.want || pages != tt.pages {
+			t.Errorf("%q by %d: %s in %d pages, want %s in %d", tt.order, tt.size, got, pages, tt.want, tt.pages)
+		}
+	}
+}
+
+func TestListUsersAsks(t *testing.T) {
+	for _, tt := range []struct {
+		size  int32
+		order string
+		want  clerkapi.ListParams
+	}{
+		{0, "", clerkapi.ListParams{Limit: 50, OrderBy: "-created_at"}},
+		{501, "created_at", clerkapi.ListParams{Limit: 500, OrderBy: "+created_at"}},
+		{7, "-username", clerkapi.ListParams{Limit: 7, OrderBy: "-username"}},
+	} {
+		up := &fakeUpstream{}
+		if _, err := (&userService{upstream: up}).ListUsers(t.Context(), &clerkgatev1.ListUsersRequest{PageSize: tt.size, OrderBy: tt.order}); err != nil {
+			t.Fatal(err)
+		}
+		got := up.asked()[0].params
+		got.Filter = nil
+		if got != tt.want {
+			t.Errorf("size %d, order %q: %+v, want %+v", tt.size, tt.order, got, tt.want)
+		}
+	}
+}
+
+// TestListUsersLastUserGone removes, between pages, the user that the next page
+// is to start after. Nobody comes twice and nobody who stays is missed.
+func TestListUsersLastUserGone(t *testing.T) {
+	// Times with many ties, also across the ends of pages.
+	times := []int64{1, 2, 2, 2, 2, 2, 3, 4, 4, 5, 5, 5, 5, 6, 7}
+	for _, order := range []string{"+created_at", "-created_at"} {
+		for size := int32(1); size <= 6; size++ {
+			up := &fakeUpstream{users: usersAt(times...)}
+			s := &userService{upstream: up}
+			removed := 0
+			ids, _ := walk(t, s, &clerkgatev1.ListUsersRequest{OrderBy: order, PageSize: size}, func(_ int, sent []string) {
+				up.remove(sent[len(sent)-1])
+				removed++
+			})
+			all := idsOf(usersAt(times...))
+			slices.Sort(ids)
+			if diff := cmp.Diff(all, ids); diff != "" {
+				t.Errorf("%s by %d, %d removed (-want +got):\n%s", order, size, removed, diff)
+			}
+		}
+	}
+}
+
+// TestListUsersGoneKeepsFilter lets the caller's own bounds hold where the walk
+// goes on by time.
+func TestListUsersGoneKeepsFilter(t *testing.T) {
+	at := func(ms int64) *timestamppb.Timestamp { return timestamppb.New(time.UnixMilli(1_700_000_000_000 + ms)) }
+	for _, order := range []string{"+created_at", "-created_at"} {
+		up := &fakeUpstream{users: usersAt(1, 2, 3, 4, 5, 6, 7, 8)}
+		filter := &clerkgatev1.UserFilter{CreatedAtAfter: at(2), CreatedAtBefore: at(7), Query: proto.String("x")}
+		ids, _ := walk(t, &userService{upstream: up}, &clerkgatev1.ListUsersRequest{OrderBy: order, PageSize: 1, Filter: filter}, func(_ int, sent []string) {
+			up.remove(sent[len(sent)-1])
+		})
+		slices.Sort(ids)
+		if diff := cmp.Diff([]string{"user_0002", "user_0003", "user_0004", "user_0005"}, ids); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", order, diff)
+		}
+		for _, c := range up.asked() {
+			if c.params.Filter.GetQuery() != "x" {
+				t.Errorf("a request lost the rest of the filter: %v", c.params)
+			}
+		}
+	}
+}
+
+// TestListUsersRejected passes on what Clerk says to the first page, and to a
+// later one where asking by time helps no more.
+func TestListUsersRejected(t *testing.T) {
+	up := &fakeUpstream{users: usersAt(1, 2, 3)}
+	s := &userService{upstream: up}
+	req := &clerkgatev1.ListUsersRequest{PageSize: 2}
+	first, err := s.ListUsers(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	up.listErr = &clerkapi.Error{Kind: clerkapi.ErrRejected, Status: 422}
+	for _, token := range []string{"", first.NextPageToken} {
+		req.PageToken = token
+		if _, err := s.ListUsers(t.Context(), req); !errors.Is(err, errListRejected) {
+			t.Errorf("with token %q: %v", token, err)
+		}
+	}
+}
+
+func TestListUsersTokenOfAnotherList(t *testing.T) {
+	up := &fakeUpstream{users: usersAt(1, 2, 3)}
+	s := &userService{upstream: up}
+	first, err := s.ListUsers(t.Context(), &clerkgatev1.ListUsersRequest{PageSize: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := len(up.asked())
+	for name, req := range map[string]*clerkgatev1.ListUsersRequest{
+		"filter": {Filter: &clerkgatev1.UserFilter{Banned: proto.Bool(true)}},
+		"order":  {OrderBy: "+created_at"},
+		"view":   {View: clerkgatev1.UserView_USER_VIEW_FULL},
+	} {
+		req.PageToken = first.NextPageToken
+		if _, err := s.ListUsers(fromPeer(t.Context(), "127.0.0.1"), req); err == nil || classify(err).field != "page_token" {
+			t.Errorf("another %s: %v", name, err)
+		}
+	}
+	if err := s.StreamUsers(&clerkgatev1.StreamUsersRequest{ResumeToken: first.NextPageToken, OrderBy: "-created_at"}, &fakeStream{ctx: t.Context()}); err == nil || classify(err).field != "resume_token" {
+		t.Errorf("a stream: %v", err)
+	}
+	if len(up.asked()) != asked {
+		t.Error("the upstream was asked")
+	}
+	for name, req := range map[string]*clerkgatev1.ListUsersRequest{
+		"page size":         {PageSize: 2},
+		"explicit defaults": {OrderBy: "-created_at", View: clerkgatev1.UserView_USER_VIEW_BASIC, Filter: &clerkgatev1.UserFilter{}},
+	} {
+		req.PageToken = first.NextPageToken
+		if _, err := s.ListUsers(t.Context(), req); err != nil {
+			t.Errorf("the %s may differ: %v", name, err)
+		}
+	}
+}
+
+// TestListUsersFits ends pages early where users are large, in both ways of paging.
+func TestListUsersFits(t *testing.T) {
+	up := &fakeUpstream{}
+	for i := range 100 {
+		u := userAt(i, int64(i))
+		u.UnsafeMetadataJson = strings.Repeat("x", 100<<10)
+		up.users = append(up.users, u)
+	}
+	up.users[50].UnsafeMetadataJson = strings.Repeat("x", maxAnswer)
+	s := &userService{upstream: up}
+	for _, order := range []string{"created_at", "username"} {
+		req := &clerkgatev1.ListUsersRequest{OrderBy: order, PageSize: 500}
+		var ids []string
+		for {
+			resp, err := s.ListUsers(t.Context(), req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if size := proto.Size(resp); size > maxAnswer && len(resp.Users) > 1 {
+				t.Errorf("%s: a page of %d users has %d bytes", order, len(resp.Users), size)
+			}
+			ids = append(ids, idsOf(resp.Users)...)
+			if req.PageToken = resp.NextPageToken; req.PageToken == "" {
+				break
+			}
+		}
+		if diff := cmp.Diff(idsOf(up.users), ids); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", order, diff)
+		}
+	}
+}
+
+func TestAdvanceRemembersNoMoreThanMaxSeen(t *testing.T) {
+	l := &listing{order: "+created_at"}
+	c := l.advance(cursor{}, usersAt(make([]int64, 150)...))
+	c = l.advance(c, []*clerkgatev1.User{userAt(150, 0), userAt(151, 0)})
+	if len(c.Seen) != maxSeen || c.After != "user_0151" || c.Seen[maxSeen-1] != "user_0150" || c.Seen[maxSeen-2] != "user_0149" {
+		t.Errorf("%+v", c)
+	}
+	if c = l.advance(c, []*clerkgatev1.User{userAt(152, 1)}); len(c.Seen) != 0 {
+		t.Errorf("ids of another time are remembered: %+v", c)
+	}
+}
+
+func TestStreamUsers(t *testing.T) {
+	times := make([]int64, 1000)
+	for i := range times {
+		times[i] = int64(i / 3)
+	}
+	all := idsOf(usersAt(times...))
+	for _, tt := range []struct {
+		name     string
+		users    []*clerkgatev1.User
+		order    string
+		want     []string
+		requests int
+	}{
+		{"nobody", nil, "", nil, 1},
+		{"one page", usersAt(times[:499]...), "", all[:499], 1},
+		{"a full page", usersAt(times[:500]...), "created_at", all[:500], 2},
+		{"several", usersAt(times...), "+created_at", all, 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			up := &fakeUpstream{users: tt.users}
+			stream := &fakeStream{ctx: t.Context()}
+			if err := (&userService{upstream: up, pageTimeout: time.Minute}).StreamUsers(&clerkgatev1.StreamUsersRequest{OrderBy: tt.order}, stream); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for i, m := range stream.messages {
+				got = append(got, idsOf(m.Users)...)
+				if last := i == len(stream.messages)-1; (m.ResumeToken == "") != last {
+					t.Errorf("message %d of %d has the token %q", i, len(stream.messages), m.ResumeToken)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			for _, c := range up.asked() {
+				if c.options.Priority != gate.Batch || c.params.Limit != 500 || c.params.OrderBy != "+created_at" {
+					t.Errorf("asked %+v", c)
+				}
+			}
+			if n := len(up.asked()); n != tt.requests || len(stream.messages) == 0 {
+				t.Errorf("%d requests and %d messages, want %d requests", n, len(stream.messages), tt.requests)
+			}
+		})
+	}
+}
+
+// TestStreamUsersResumes breaks a stream after each message, takes away the
+// last user sent, and goes on with the token.
+func TestStreamUsersResumes(t *testing.T) {
+	up := &fakeUpstream{}
+	for i := range 60 {
+		u := userAt(i, int64(i/4))
+		u.UnsafeMetadataJson = strings.Repeat("x", 100<<10)
+		up.users = append(up.users, u)
+	}
+	want := idsOf(up.users)
+	slices.Reverse(want)
+	s := &userService{upstream: up, pageTimeout: time.Minute}
+	broken := errors.New("connection lost")
+	var got []string
+	req := &clerkgatev1.StreamUsersRequest{OrderBy: "-created_at"}
+	for range 100 {
+		stream := &fakeStream{ctx: t.Context(), onSend: func() error { return broken }}
+		if err := s.StreamUsers(req, stream); !errors.Is(err, broken) || !errors.Is(err, context.Canceled) {
+			t.Fatalf("error %v", err)
+		}
+		m := stream.messages[0]
+		if size := proto.Size(m); size > 2<<20 {
+			t.Errorf("a message of %d bytes", size)
+		}
+		got = append(got, idsOf(m.Users)...)
+		if req.ResumeToken = m.ResumeToken; req.ResumeToken == "" {
+			break
+		}
+		up.remove(got[len(got)-1])
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,261 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/gate"
+)
+
+// TestInvalidArguments asks for what can't be: each answer names the field, and
+// nothing reaches the upstream.
+func TestInvalidArguments(t *testing.T) {
+	get := func(id string) proto.Message { return &clerkgatev1.GetUserRequest{UserId: id} }
+	many := slices.Repeat([]string{"user_1"}, 101)
+	empty := &clerkgatev1.UserFilter{UserId: &clerkgatev1.StringList{}}
+	for _, tt := range []struct {
+		name  string
+		field string
+		req   proto.Message
+	}{
+		{"excluding id", "user_id", get("-user_x")},
+		{"including id", "user_id", get("+user_x")},
+		{"path", "user_id", get("../organizations")},
+		{"no id", "user_id", get("")},
+		{"id with a newline", "user_id", get("user_1\n")},
+		{"negative age", "max_age", &clerkgatev1.GetUserRequest{UserId: "user_1", MaxAge: durationpb.New(-1)}},
+		{"age that is none", "max_age", &clerkgatev1.GetUserRequest{UserId: "user_1", MaxAge: &durationpb.Duration{Seconds: 1, Nanos: -1}}},
+		{"view", "view", &clerkgatev1.GetUserRequest{UserId: "user_1", View: 3}},
+		{"empty batch", "user_ids", &clerkgatev1.BatchGetUsersRequest{}},
+		{"101 ids", "user_ids", &clerkgatev1.BatchGetUsersRequest{UserIds: many}},
+		{"negative age of a batch", "max_age", &clerkgatev1.BatchGetUsersRequest{UserIds: many[:1], MaxAge: durationpb.New(-1)}},
+		{"view of a batch", "view", &clerkgatev1.BatchGetUsersRequest{UserIds: many[:1], View: -1}},
+		{"negative size", "page_size", &clerkgatev1.ListUsersRequest{PageSize: -1}},
+		{"damaged token", "page_token", &clerkgatev1.ListUsersRequest{PageToken: "rubbish"}},
+		{"order", "order_by", &clerkgatev1.ListUsersRequest{OrderBy: "shoe_size"}},
+		{"view of a list", "view", &clerkgatev1.ListUsersRequest{View: 3}},
+		{"empty list in a filter", "filter.user_id.values", &clerkgatev1.ListUsersRequest{Filter: empty}},
+		{"damaged resume token", "resume_token", &clerkgatev1.StreamUsersRequest{ResumeToken: "rubbish"}},
+		{"order of a stream", "order_by", &clerkgatev1.StreamUsersRequest{OrderBy: "last_name"}},
+		{"two signs", "order_by", &clerkgatev1.StreamUsersRequest{OrderBy: "+-created_at"}},
+		{"empty list in a stream", "filter.user_id.values", &clerkgatev1.StreamUsersRequest{Filter: empty}},
+		{"empty list in a count", "filter.user_id.values", &clerkgatev1.CountUsersRequest{Filter: empty}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			up := &fakeUpstream{}
+			err := invoke(&userService{upstream: up}, tt.req)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			f := classify(err)
+			if f.code != codes.InvalidArgument || f.reason != clerkgatev1.ErrorReason_ERROR_REASON_INVALID_ARGUMENT || f.field != tt.field {
+				t.Errorf("%v %v naming %q, want INVALID_ARGUMENT naming %q", f.code, f.reason, f.field, tt.field)
+			}
+			if calls := up.asked(); len(calls) > 0 {
+				t.Errorf("the upstream was asked: %v", calls)
+			}
+		})
+	}
+}
+
+// invoke calls the method that takes such a request.
+func invoke(s *userService, req proto.Message) (err error) {
+	ctx := context.Background()
+	switch req := req.(type) {
+	case *clerkgatev1.GetUserRequest:
+		_, err = s.GetUser(ctx, req)
+	case *clerkgatev1.BatchGetUsersRequest:
+		_, err = s.BatchGetUsers(ctx, req)
+	case *clerkgatev1.ListUsersRequest:
+		_, err = s.ListUsers(ctx, req)
+	case *clerkgatev1.StreamUsersRequest:
+		err = s.StreamUsers(req, &fakeStream{ctx: ctx})
+	case *clerkgatev1.CountUsersRequest:
+		_, err = s.CountUsers(ctx, req)
+	}
+	return err
+}
+
+func TestGetUser(t *testing.T) {
+	secret := userAt(1, 0)
+	secret.PrivateMetadataJson = `{"a":1}`
+	up := &fakeUpstream{users: []*clerkgatev1.User{secret}, failures: map[string]error{"user_9": clerkapi.ErrKeyRejected}}
+	s := &userService{upstream: up}
+
+	resp, err := s.GetUser(t.Context(), &clerkgatev1.GetUserRequest{UserId: secret.Id, MaxAge: durationpb.New(time.Minute)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.User.Id != secret.Id || resp.User.PrivateMetadataJson != "" {
+		t.Errorf("user %v", resp.User)
+	}
+	if f := resp.Freshness; f.Source != clerkgatev1.Source_SOURCE_CLERK || !f.FetchTime.AsTime().Equal(fetchedAt) || f.Stale {
+		t.Errorf("freshness %v", f)
+	}
+	resp, err = s.GetUser(fromPeer(t.Context(), "127.0.0.1"),
+		&clerkgatev1.GetUserRequest{UserId: secret.Id, View: clerkgatev1.UserView_USER_VIEW_FULL, MaxAge: durationpb.New(0)})
+	if err != nil || resp.User.PrivateMetadataJson != `{"a":1}` {
+		t.Errorf("FULL: %v, %v", resp, err)
+	}
+	if calls := up.asked(); calls[0].options.Fresh || !calls[1].options.Fresh {
+		t.Errorf("only an age of zero asks for a fresh copy: %v", calls)
+	}
+	for id, want := range map[string]codes.Code{"user_2": codes.NotFound, "user_9": codes.FailedPrecondition} {
+		if _, err := s.GetUser(t.Context(), &clerkgatev1.GetUserRequest{UserId: id}); err == nil || classify(err).code != want {
+			t.Errorf("%s: %v, want %v", id, err, want)
+		}
+	}
+}
+
+func TestCountUsers(t *testing.T) {
+	up := &fakeUpstream{users: usersAt(1, 2, 3)}
+	s := &userService{upstream: up}
+	if resp, err := s.CountUsers(t.Context(), &clerkgatev1.CountUsersRequest{}); err != nil || resp.TotalCount != 3 {
+		t.Errorf("%v, %v", resp, err)
+	}
+	up.listErr = &clerkapi.Error{Kind: clerkapi.ErrRejected}
+	if _, err := s.CountUsers(t.Context(), &clerkgatev1.CountUsersRequest{}); !errors.Is(err, errListRejected) {
+		t.Errorf("a filter that Clerk refuses: %v", err)
+	}
+}
+
+func TestBatchGetUsers(t *testing.T) {
+	up := &fakeUpstream{users: usersAt(0, 1), failures: map[string]error{
+		"user_busy": &gate.Error{Kind: gate.ErrQueueFull, RetryAfter: 2 * time.Second},
+	}}
+	s := &userService{upstream: up}
+	ids := []string{"user_0001", "user_none", "user_0000", "-user_x", "user_busy", "user_0001"}
+	resp, err := s.BatchGetUsers(t.Context(), &clerkgatev1.BatchGetUsersRequest{UserIds: ids})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range resp.Results {
+		line := r.UserId + " "
+		if e := r.GetError(); e != nil {
+			line += strings.TrimPrefix(e.Reason.String(), "ERROR_REASON_") + " " + codes.Code(e.Code).String()
+			if e.RetryDelay != nil {
+				line += " " + e.RetryDelay.AsDuration().String()
+			}
+		} else {
+			line += "is " + r.GetUser().GetId()
+		}
+		if r.Freshness != nil {
+			line += " fresh"
+		}
+		got = append(got, line)
+	}
+	want := []string{
+		"user_0001 is user_0001 fresh", "user_none USER_NOT_FOUND NotFound fresh", "user_0000 is user_0000 fresh",
+		"-user_x INVALID_ARGUMENT InvalidArgument", "user_busy QUEUE_FULL ResourceExhausted 2s", "user_0001 is user_0001 fresh",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("results (-want +got):\n%s", diff)
+	}
+	if !strings.Contains(resp.Results[3].GetError().Message, "user_ids[3]") {
+		t.Errorf("the malformed id is not named: %v", resp.Results[3])
+	}
+	if diff := cmp.Diff([]string{"user_0001", "user_none", "user_0000", "user_busy"}, up.asked()[0].ids); diff != "" {
+		t.Errorf("ids that went up (-want +got):\n%s", diff)
+	}
+
+	up.calls = nil
+	if resp, err := s.BatchGetUsers(t.Context(), &clerkgatev1.BatchGetUsersRequest{UserIds: []string{"+user_x"}}); err != nil || resp.Results[0].GetError() == nil || len(up.calls) > 0 {
+		t.Errorf("malformed ids alone: %v, %v, calls %v", resp, err, up.calls)
+	}
+}
+
+func TestBatchFailsAsOne(t *testing.T) {
+	busy := func(d time.Duration) error { return &gate.Error{Kind: gate.ErrQueueFull, RetryAfter: d} }
+	for _, tt := range []struct {
+		name string
+		errs []error
+		want clerkgatev1.ErrorReason // of the call
+		wait time.Duration
+	}{
+		{"all for one reason", []error{busy(time.Second), busy(3 * time.Second), busy(2 * time.Second)}, clerkgatev1.ErrorReason_ERROR_REASON_QUEUE_FULL, 3 * time.Second},
+		{"for two reasons", []error{busy(time.Second), &gate.Error{Kind: gate.ErrBreakerOpen}}, 0, 0},
+		{"but one", []error{busy(time.Second), clerkapi.ErrNotFound}, 0, 0},
+		{"for good", []error{clerkapi.ErrKeyRejected, clerkapi.ErrKeyRejected}, 0, 0},
+		{"for want of time", []error{context.DeadlineExceeded}, 0, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			up := &fakeUpstream{failures: map[string]error{}}
+			var ids []string
+			for i, err := range tt.errs {
+				ids = append(ids, fmt.Sprintf("user_%d", i))
+				up.failures[ids[i]] = err
+			}
+			_, err := (&userService{upstream: up}).BatchGetUsers(t.Context(), &clerkgatev1.BatchGetUsersRequest{UserIds: ids})
+			if (err != nil) != (tt.want != 0) {
+				t.Fatalf("error %v", err)
+			}
+			if err != nil && (classify(err).reason != tt.want || classify(err).retry != tt.wait) {
+				t.Errorf("%+v", classify(err))
+			}
+		})
+	}
+}
+
+// TestBatchDeadline answers with what it has before the deadline.
+func TestBatchDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		up := &fakeUpstream{}
+		up.onCall = func(ctx context.Context, _ call) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		for _, limit := range []time.Duration{10 * time.Second, 100 * time.Millisecond} {
+			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			start := time.Now()
+			resp, err := (&userService{upstream: up}).BatchGetUsers(ctx, &clerkgatev1.BatchGetUsersRequest{UserIds: []string{"user_1"}})
+			if err != nil || resp.Results[0].GetError().GetReason() != clerkgatev1.ErrorReason_ERROR_REASON_DEADLINE_EXCEEDED {
+				t.Errorf("%v, %v", resp, err)
+			}
+			if left := limit - time.Since(start); left != min(50*time.Millisecond, limit/10) {
+				t.Errorf("%v of %v were left", left, limit)
+			}
+			cancel()
+		}
+	})
+}
+
+func TestBatchAnswerFits(t *testing.T) {
+	up := &fakeUpstream{}
+	var ids []string
+	for i := range 100 {
+		u := userAt(i, 0)
+		u.UnsafeMetadataJson = strings.Repeat("x", 60<<10)
+		if i == 97 {
+			u.UnsafeMetadataJson = ""
+		}
+		up.users = append(up.users, u)
+		ids = append(ids, u.Id)
+	}
+	resp, err := (&userService{upstream: up}).BatchGetUsers(t.Context(), &clerkgatev1.BatchGetUsersRequest{UserIds: ids})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size := proto.Size(resp); size > maxAnswer || size < maxAnswer-61<<10 {
+		t.Errorf("the answer has %d bytes, bound %d", size, maxAnswer)
+	}
+	for i, r := range resp.Results {
+		tooLarge := r.GetError().GetReason() == clerkgatev1.ErrorReason_ERROR_REASON_ANSWER_TOO_LARGE
+		if want := i >= 59 && i != 97; r.UserId != ids[i] || tooLarge != want {
+			t.Errorf("result %d: %s, left out %v, want %v", i, r.UserId, tooLarge, want)
+		}
+	}
+}

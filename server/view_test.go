@@ -1,0 +1,133 @@
+package server
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+)
+
+// fill sets every field of m, lists with two entries.
+func fill(m protoreflect.Message) {
+	fields := m.Descriptor().Fields()
+	for i := range fields.Len() {
+		f := fields.Get(i)
+		value := func() protoreflect.Value {
+			switch f.Kind() {
+			case protoreflect.StringKind:
+				return protoreflect.ValueOfString("text")
+			case protoreflect.BoolKind:
+				return protoreflect.ValueOfBool(true)
+			case protoreflect.Int64Kind:
+				return protoreflect.ValueOfInt64(7)
+			case protoreflect.Int32Kind:
+				return protoreflect.ValueOfInt32(7)
+			}
+			panic("no value for " + f.FullName())
+		}
+		switch {
+		case f.IsList() && f.Message() != nil:
+			list := m.Mutable(f).List()
+			fill(list.AppendMutable().Message())
+			fill(list.AppendMutable().Message())
+		case f.IsList():
+			m.Mutable(f).List().Append(value())
+		case f.Message() != nil:
+			fill(m.Mutable(f).Message())
+		default:
+			m.Set(f, value())
+		}
+	}
+}
+
+// countPrivate counts the fields in m that only FULL shows, and the others.
+func countPrivate(m protoreflect.Message) (private, others int) {
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		count := func(v protoreflect.Value) {
+			if f.Message() != nil {
+				p, o := countPrivate(v.Message())
+				private, others = private+p, others+o
+				return
+			}
+			name := string(f.Name())
+			if strings.Contains(name, "private") || name == "nonce" || name == "extra_json" {
+				private++
+			} else {
+				others++
+			}
+		}
+		if f.IsList() {
+			for i := range v.List().Len() {
+				count(v.List().Get(i))
+			}
+		} else {
+			count(v)
+		}
+		return true
+	})
+	return private, others
+}
+
+func TestApplyView(t *testing.T) {
+	u := &clerkgatev1.User{}
+	fill(u.ProtoReflect())
+	before := proto.CloneOf(u)
+	private, others := countPrivate(u.ProtoReflect())
+	// The user's own, two memberships with an organization each, two each of
+	// seven lists with a verification, and the extra fields.
+	if want := 1 + 2*2 + 7*2 + 1; private != want {
+		t.Fatalf("the user holds %d private fields, want %d", private, want)
+	}
+
+	basic := applyView(u, clerkgatev1.UserView_USER_VIEW_BASIC)
+	if p, o := countPrivate(basic.ProtoReflect()); p != 0 || o != others {
+		t.Errorf("BASIC shows %d private fields and %d of %d others", p, o, others)
+	}
+	if full := applyView(u, clerkgatev1.UserView_USER_VIEW_FULL); full != u {
+		t.Error("FULL shows another user")
+	}
+	if !proto.Equal(u, before) {
+		t.Error("the shared user was changed")
+	}
+	if again := applyView(basic, clerkgatev1.UserView_USER_VIEW_BASIC); again != basic {
+		t.Error("a user with nothing private was copied")
+	}
+	for name, only := range map[string]*clerkgatev1.User{
+		"organization": {OrganizationMemberships: []*clerkgatev1.OrganizationMembership{{Organization: &clerkgatev1.Organization{PrivateMetadataJson: "{}"}}}},
+		"nonce":        {Passkeys: []*clerkgatev1.Passkey{{Verification: &clerkgatev1.Verification{Nonce: proto.String("n")}}}},
+	} {
+		if p, _ := countPrivate(applyView(only, clerkgatev1.UserView_USER_VIEW_BASIC).ProtoReflect()); p != 0 {
+			t.Errorf("BASIC shows a lone private field of the %s", name)
+		}
+	}
+}
+
+func TestCheckView(t *testing.T) {
+	for _, tt := range []struct {
+		peer string
+		view clerkgatev1.UserView
+		want clerkgatev1.UserView
+		err  error
+	}{
+		{"192.0.2.1", clerkgatev1.UserView_USER_VIEW_UNSPECIFIED, clerkgatev1.UserView_USER_VIEW_BASIC, nil},
+		{"192.0.2.1", clerkgatev1.UserView_USER_VIEW_BASIC, clerkgatev1.UserView_USER_VIEW_BASIC, nil},
+		{"127.0.0.1", clerkgatev1.UserView_USER_VIEW_FULL, clerkgatev1.UserView_USER_VIEW_FULL, nil},
+		{"::1", clerkgatev1.UserView_USER_VIEW_FULL, clerkgatev1.UserView_USER_VIEW_FULL, nil},
+		{"192.0.2.1", clerkgatev1.UserView_USER_VIEW_FULL, 0, errNotAllowed},
+	} {
+		got, err := checkView(fromPeer(t.Context(), tt.peer), tt.view)
+		if !errors.Is(err, tt.err) || err == nil && got != tt.want {
+			t.Errorf("%v from %s: %v, %v", tt.view, tt.peer, got, err)
+		}
+	}
+	if _, err := checkView(t.Context(), clerkgatev1.UserView_USER_VIEW_FULL); !errors.Is(err, errNotAllowed) {
+		t.Errorf("FULL for a peer that is not known: %v", err)
+	}
+	if _, err := checkView(t.Context(), 9); err == nil || classify(err).field != "view" {
+		t.Errorf("a view that there is not: %v", err)
+	}
+}
