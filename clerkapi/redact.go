@@ -25,8 +25,8 @@ func clean(s string, limit int) string {
 			return r
 		}
 		return ' '
-	}, s)
-	s = strings.TrimSpace(Redact(s))
+	}, Redact(s)) // before a space can part a secret in two
+	s = strings.TrimSpace(s)
 	runes := 0
 	for i := range s {
 		if runes == limit {
