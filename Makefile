@@ -23,7 +23,7 @@ LINT := go tool -modfile=tools/lint/go.mod golangci-lint
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z%\/-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z%\/-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: run
 run: ## serve simulated users on 127.0.0.1:9090 (ARGS='--quota 20/10s' adds flags)
@@ -67,6 +67,16 @@ build: ## build bin/clerkgate
 .PHONY: grpcurl
 grpcurl: ## build bin/grpcurl and bin/grpc-health-probe
 	go build -modfile=tools/peers/go.mod -o bin/ tool
+
+.PHONY: readme
+readme: build grpcurl ## write the output of its examples into README.md
+	@tools/need jq:jq
+	tools/readme -w
+
+.PHONY: readme-check
+readme-check: build grpcurl ## check that README.md shows what its examples print
+	@tools/need jq:jq
+	tools/readme
 
 .PHONY: clean
 clean: ## remove what was built
