@@ -60,6 +60,12 @@ func ParseQuota(text string) (Quota, error) {
 	return Quota{Limit: n, Window: w}, nil
 }
 
+// The most that a quota can be, so that meters count in whole numbers.
+const (
+	maxQuota  = 1_000_000
+	maxWindow = time.Hour
+)
+
 // withDefaults fills in what is not set and checks the rest.
 func (q Quota) withDefaults() (Quota, error) {
 	if q.Headers == "" {
@@ -90,6 +96,8 @@ func (q Quota) withDefaults() (Quota, error) {
 	switch {
 	case q.Limit < 0 || q.Window < 0 || q.Burst < 0:
 		return q, fmt.Errorf("quota of %d per %v, burst %d: must not be negative", q.Limit, q.Window, q.Burst)
+	case q.Limit > maxQuota || q.Burst > maxQuota || q.Window > maxWindow:
+		return q, fmt.Errorf("quota of %d per %v, burst %d: can be at most %d per %v", q.Limit, q.Window, q.Burst, maxQuota, maxWindow)
 	case q.Burst > 0 && q.Kind != Bucket:
 		return q, fmt.Errorf("quota kind %q: has no burst", q.Kind)
 	}
