@@ -7,9 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -235,7 +235,7 @@ func callError(err error) error {
 
 // lookupErrorText gives an error as one line.
 func lookupErrorText(e *clerkgatev1.LookupError) string {
-	text := codes.Code(e.GetCode()).String()
+	text := code.Code(e.GetCode()).String()
 	if e.GetReason() != clerkgatev1.ErrorReason_ERROR_REASON_UNSPECIFIED {
 		text += " (" + strings.TrimPrefix(e.GetReason().String(), "ERROR_REASON_") + ")"
 	}

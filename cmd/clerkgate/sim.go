@@ -13,12 +13,12 @@ import (
 
 // simFlags say what a simulated Clerk is like.
 type simFlags struct {
-	Users        int           `env:"USERS" default:"10000" help:"How many users it has."`
-	Seed         uint64        `env:"SEED" default:"1" help:"Makes the users, and chance, what they are."`
-	Latency      time.Duration `env:"LATENCY" default:"20ms" help:"How long an answer takes."`
-	Jitter       time.Duration `env:"JITTER" default:"10ms" help:"Up to this much longer, by chance."`
-	QuotaKind    string        `env:"QUOTA_KIND" placeholder:"KIND" help:"How it counts: fixed, first-hit, sliding, approx (windows) or bucket. Default: bucket with a burst, else fixed."`
-	QuotaHeaders string        `env:"QUOTA_HEADERS" enum:"retry-after,all,none" default:"retry-after" help:"What its answers say of the quota: retry-after (on 429s), all (X-RateLimit-* too) or none."`
+	Users        int           `env:"USERS" default:"10000" help:"How many users the simulated Clerk has."`
+	Seed         uint64        `env:"SEED" default:"1" help:"The seed of the simulated users and of chance: the same seed gives the same users."`
+	Latency      time.Duration `env:"LATENCY" default:"20ms" help:"How long a simulated answer takes."`
+	Jitter       time.Duration `env:"JITTER" default:"10ms" help:"Up to this much is added to the latency, by chance."`
+	QuotaKind    string        `env:"QUOTA_KIND" placeholder:"KIND" help:"How the simulated Clerk counts: fixed, first-hit, sliding, approx (windows) or bucket. Default: bucket with a burst, else fixed."`
+	QuotaHeaders string        `env:"QUOTA_HEADERS" enum:"retry-after,all,none" default:"retry-after" help:"What simulated answers say of the quota: retry-after (on 429s), all (X-RateLimit-* too) or none."`
 }
 
 // simulator makes a simulated Clerk with the quota given. prefix is what stands

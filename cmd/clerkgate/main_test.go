@@ -1,0 +1,282 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	// The caller's own settings must not change what is tested.
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "CLERK") {
+			os.Unsetenv(name)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// secret is a key that no output may hold.
+const secret = "sk_test_donotshowme"
+
+// output is a writer that tells of its first line.
+type output struct {
+	mu    sync.Mutex
+	buf   bytes.Buffer // guarded by mu
+	first chan string  // gets the first line
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.buf.Write(p)
+	if line, _, whole := strings.Cut(o.buf.String(), "\n"); whole && o.first != nil {
+		o.first <- line
+		o.first = nil
+	}
+	return len(p), nil
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// runCommand runs a command to its end.
+func runCommand(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs output
+	code = run(t.Context(), args, streams{&out, &errs})
+	if all := out.String() + errs.String(); strings.Contains(all, secret) {
+		t.Errorf("%v shows the key:\n%s", args, all)
+	}
+	return code, out.String(), errs.String()
+}
+
+// serveSim runs `serve --sim` until the test ends. It gives the gRPC address,
+// the id of a user, and what is logged.
+func serveSim(t *testing.T, args ...string) (address, id string, log *output) {
+	t.Helper()
+	out, log := &output{first: make(chan string, 1)}, &output{}
+	line := out.first
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan int, 1)
+	args = append([]string{"serve", "--sim", "--sim-users", "700", "--sim-latency", "0s", "--sim-jitter", "0s",
+		"--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"}, args...)
+	go func() { done <- run(ctx, args, streams{out, log}) }()
+	t.Cleanup(func() {
+		stop()
+		if code := <-done; code != 0 {
+			t.Errorf("serve ended with %d:\n%s", code, log)
+		}
+	})
+	select {
+	case l := <-line:
+		fields := strings.Fields(l)
+		if len(fields) != 6 || fields[0] != "grpcurl" || fields[5] != "clerkgate.v1.UserService/GetUser" {
+			t.Fatalf("no grpcurl line: %s", l)
+		}
+		var req struct {
+			UserID string `json:"user_id"`
+		}
+		if err := json.Unmarshal([]byte(strings.Trim(fields[3], "'")), &req); err != nil {
+			t.Fatal(err)
+		}
+		return fields[4], req.UserID, log
+	case code := <-done:
+		done <- code
+		t.Fatalf("serve ended with %d:\n%s", code, log)
+		return "", "", nil
+	}
+}
+
+func TestUsageErrors(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for _, tt := range []struct {
+		name string
+		env  map[string]string
+		args []string
+		want []string // parts of the one line
+	}{
+		{"no key", nil, []string{"serve"}, []string{"CLERK_SECRET_KEY", "--clerk-secret-key-file", "--sim"}},
+		{"no such command", nil, []string{"sevre"}, []string{"sevre"}},
+		{"publishable key", map[string]string{"CLERK_SECRET_KEY": "pk_test_x"}, []string{"serve"}, []string{"CLERK_SECRET_KEY", "publishable"}},
+		{"key file that is missing", nil, []string{"serve", "--clerk-secret-key-file", dir + "/none"}, []string{"--clerk-secret-key-file", "none"}},
+		{"key in the file", nil, []string{"serve", "--config", file("key.yaml", "clerk-secret-key: "+secret)}, []string{"--config", "line 1", `"clerk-secret-key"`}},
+		{"key as a quota", map[string]string{"CLERKGATE_QUOTA": secret}, []string{"serve", "--sim"}, []string{"--quota", "250/10s"}},
+		{"key as a number", map[string]string{"CLERKGATE_BURST": secret}, []string{"serve", "--sim"}, []string{"--burst", "int"}},
+		{"key as a flag", nil, []string{"serve", "--sim", "--log-level", secret}, []string{"--log-level"}},
+		{"duration", nil, []string{"serve", "--sim", "--drain-timeout", "10"}, []string{"--drain-timeout", "duration"}},
+		{"duration of zero", nil, []string{"serve", "--sim", "--upstream-timeout", "0s"}, []string{"--upstream-timeout", "above 0"}},
+		{"number", nil, []string{"serve", "--sim", "--max-in-flight", "0"}, []string{"--max-in-flight", "1 or more"}},
+		{"negative burst", nil, []string{"serve", "--sim", "--burst=-1"}, []string{"--burst", "0 or more"}},
+		{"address", nil, []string{"serve", "--sim", "--grpc-listen", "9090"}, []string{"--grpc-listen", "host:port"}},
+		{"URL", map[string]string{"CLERK_SECRET_KEY": secret, "CLERK_API_URL": "ftp://x"}, []string{"serve"}, []string{"--clerk-api-url", "https://api.clerk.com"}},
+		{"CA file", nil, []string{"serve", "--sim", "--clerk-ca-file", file("ca.pem", "no certificate")}, []string{"--clerk-ca-file", "PEM"}},
+		{"simulated users", nil, []string{"serve", "--sim", "--sim-users", "0"}, []string{"--sim-users", "1 or more"}},
+		{"simulated quota kind", nil, []string{"serve", "--sim", "--sim-quota-kind", "odd"}, []string{"--sim-", "odd", "sliding"}},
+		{"no such setting in the file", nil, []string{"serve", "--config", file("unknown.yaml", "quota: 7/1s\nqouta: 8/1s\n")}, []string{"--config", "unknown.yaml", "line 2", `"qouta"`}},
+		{"a list in the file", nil, []string{"serve", "--config", file("list.yaml", "quota: [1]\n")}, []string{"--config", "list.yaml", "quota", "one value"}},
+		{"twice in the file", nil, []string{"serve", "--config", file("twice.yaml", "quota: 1/1s\nquota: 2/1s\n")}, []string{"--config", "twice.yaml", "quota"}},
+		{"no map in the file", nil, []string{"serve", "--config", file("scalar.yaml", "just text")}, []string{"--config", "scalar.yaml", "map"}},
+		{"value in the file", nil, []string{"serve", "--sim", "--config", file("value.yaml", "queue-limit: many\n")}, []string{"--queue-limit", "many"}},
+		{"file that is missing", map[string]string{"CLERKGATE_CONFIG": dir + "/none.yaml"}, []string{"serve", "--sim"}, []string{"--config", "none.yaml"}},
+		{"simulator's quota", nil, []string{"sim", "--quota", "lots"}, []string{"--quota", "100/10s"}},
+		{"simulator's address", nil, []string{"sim", "--listen", "nowhere"}, []string{"--listen"}},
+		{"certificate without TLS", nil, []string{"sim", "--tls-cert-file", dir + "/cert"}, []string{"--tls-cert-file", "--tls"}},
+		{"no id", nil, []string{"get"}, []string{"<id>"}},
+		{"filter", nil, []string{"list", "--filter", "shoe_size=9"}, []string{"--filter", "shoe_size", "email_address"}},
+		{"time in a filter", nil, []string{"count", "--filter", "created_at_after=monday"}, []string{"--filter", "created_at_after", "2026-01-31T00:00:00Z"}},
+		{"negative limit", nil, []string{"list", "--limit=-1"}, []string{"--limit"}},
+		{"output", nil, []string{"list", "-o", "xml"}, []string{"--output", "json", "table"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for k, v := range tt.env {
+				t.Setenv(k, v)
+			}
+			code, stdout, stderr := runCommand(t, tt.args...)
+			if code != exitUsage || stdout != "" || strings.Count(stderr, "\n") != 1 {
+				t.Errorf("exit code %d, stdout %q, stderr:\n%s", code, stdout, stderr)
+			}
+			for _, part := range tt.want {
+				if !strings.Contains(stderr, part) {
+					t.Errorf("%q is missing in: %s", part, stderr)
+				}
+			}
+		})
+	}
+}
+
+// TestPrecedence asks the running server what it made of its settings.
+func TestPrecedence(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "clerkgate.yaml")
+	if err := os.WriteFile(file, []byte("quota: 11/10s\nburst: 99\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name  string
+		env   map[string]string
+		args  []string
+		limit int
+		burst int
+	}{
+		{"default", nil, nil, 100, 0},
+		{"file", nil, []string{"--config", file}, 11, 99},
+		{"file named by the environment", map[string]string{"CLERKGATE_CONFIG": file}, nil, 11, 99},
+		{"environment", map[string]string{"CLERKGATE_QUOTA": "22/10s"}, []string{"--config", file}, 22, 99},
+		{"flag", map[string]string{"CLERKGATE_QUOTA": "22/10s"}, []string{"--config", file, "--quota", "33/10s"}, 33, 99},
+		{"preset", nil, []string{"--quota", "free"}, 20, 40},
+		{"preset with another burst", nil, []string{"--quota", "free", "--burst", "41"}, 20, 41},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for k, v := range tt.env {
+				t.Setenv(k, v)
+			}
+			address, _, _ := serveSim(t, tt.args...)
+			code, stdout, stderr := runCommand(t, "quota", "--address", address, "-o", "json")
+			if code != 0 {
+				t.Fatalf("exit code %d: %s", code, stderr)
+			}
+			var got struct{ Limit, Burst int }
+			if err := json.Unmarshal([]byte(stdout), &got); err != nil {
+				t.Fatal(err)
+			}
+			if got.Limit != tt.limit || got.Burst != tt.burst {
+				t.Errorf("quota %d, burst %d, want %d and %d", got.Limit, got.Burst, tt.limit, tt.burst)
+			}
+		})
+	}
+}
+
+func TestQuotaByKey(t *testing.T) {
+	keyFile := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(keyFile, []byte("sk_live_abc\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(secretKeyEnv, secret)
+	for name, tt := range map[string]struct {
+		cmd   serveCmd
+		limit int
+		key   string
+	}{
+		"test key":         {serveCmd{}, 100, secret},
+		"live key, a file": {serveCmd{ClerkSecretKeyFile: keyFile}, 1000, "sk_live_abc"},
+		"flag":             {serveCmd{ClerkSecretKeyFile: keyFile, Quota: "250/10s"}, 250, "sk_live_abc"},
+		"simulated":        {serveCmd{Sim: true}, 100, simulatedKey},
+	} {
+		tt.cmd.UpstreamTimeout = 3 * time.Second
+		source, instance, err := tt.cmd.key()
+		if err != nil {
+			t.Fatal(err)
+		}
+		q, err := tt.cmd.quotaConfig(instance)
+		if err != nil || q.Limit != tt.limit || source() != tt.key {
+			t.Errorf("%s: quota %+v, %v", name, q, err)
+		}
+		if q.LostHold != 6*time.Second {
+			t.Errorf("%s: a lost answer holds its permit for %v, want twice the timeout", name, q.LostHold)
+		}
+	}
+}
+
+func TestServeWithKeyShowsNone(t *testing.T) {
+	t.Setenv(secretKeyEnv, secret)
+	out, log := &output{}, &output{}
+	ctx, stop := context.WithCancel(t.Context())
+	listening := make(chan string, 1)
+	log.first = listening
+	done := make(chan int, 1)
+	go func() {
+		done <- run(ctx, []string{"serve", "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0",
+			"--clerk-api-url", "http://127.0.0.1:1", "--log-level", "debug", "--log-format", "json"}, streams{out, log})
+	}()
+	var line struct {
+		Msg  string
+		GRPC string
+	}
+	if err := json.Unmarshal([]byte(<-listening), &line); err != nil || line.Msg != "serving" {
+		t.Fatalf("%v in %s", err, log)
+	}
+	code, _, stderr := runCommand(t, "get", "user_1", "--address", line.GRPC, "--timeout", "20s")
+	if code != exitFailed || !strings.Contains(stderr, "UNAVAILABLE (CLERK_UNAVAILABLE)") || !strings.Contains(stderr, "retry in") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	stop()
+	if code := <-done; code != 0 {
+		t.Errorf("serve ended with %d", code)
+	}
+	if all := out.String() + log.String(); strings.Contains(all, secret) || !strings.Contains(all, "stopped") {
+		t.Errorf("the log shows the key or lacks its end:\n%s", all)
+	}
+}
+
+func TestHelpAndVersion(t *testing.T) {
+	code, stdout, stderr := runCommand(t, "serve", "--help")
+	if code != 0 || stderr != "" {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	for _, part := range []string{"--upstream-timeout=10s", "$CLERKGATE_MAX_IN_FLIGHT", "$CLERK_API_URL", "--sim-users=10000", "$CLERKGATE_SIM_USERS", "CLERK_SECRET_KEY"} {
+		if !strings.Contains(stdout, part) {
+			t.Errorf("the help lacks %s", part)
+		}
+	}
+	if code, stdout, _ := runCommand(t, "version"); code != 0 || !strings.HasPrefix(stdout, "clerkgate ") {
+		t.Errorf("exit code %d: %s", code, stdout)
+	}
+}
