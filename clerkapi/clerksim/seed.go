@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -23,22 +24,22 @@ const (
 // seeder makes people up. The same seed gives the same people, however many
 // are asked for; their times are relative to now.
 type seeder struct {
-	rng    *rand.Rand
-	fake   *gofakeit.Faker
-	now    int64 // Unix ms
-	orgs   []Organization
-	emails map[string]bool // taken
-	made   int
-	batch  int64 // created_at of the import that is under way
+	rng   *rand.Rand
+	fake  *gofakeit.Faker
+	now   int64 // Unix ms
+	orgs  []Organization
+	taken map[string]bool // email addresses and usernames
+	made  int
+	batch int64 // created_at of the import that is under way
 }
 
 func newSeeder(seed uint64, now time.Time) *seeder {
 	src := rand.NewPCG(seed, 1)
 	s := &seeder{
-		rng:    rand.New(src),
-		fake:   gofakeit.NewFaker(src, false),
-		now:    now.UnixMilli(),
-		emails: map[string]bool{},
+		rng:   rand.New(src),
+		fake:  gofakeit.NewFaker(src, false),
+		now:   now.UnixMilli(),
+		taken: map[string]bool{},
 	}
 	for range organizations {
 		s.orgs = append(s.orgs, s.organization())
@@ -105,7 +106,7 @@ func (s *seeder) user() *User {
 	}
 	s.addEmail(u)
 	if s.chance(0.6) {
-		u.Username = new(strings.SplitN(u.EmailAddresses[0].EmailAddress, "@", 2)[0])
+		u.Username = new(s.username(u))
 	}
 	if s.chance(0.3) {
 		s.addPhone(u, i)
@@ -125,16 +126,11 @@ func (s *seeder) user() *User {
 
 func (s *seeder) addEmail(u *User) {
 	name := letters(deref(u.FirstName)+"."+deref(u.LastName), ".")
-	if name == "." {
+	if name == "" {
 		name = letters(s.fake.Adjective()+"."+s.fake.Noun(), ".")
 	}
-	name = strings.Trim(name, ".")
 	domain := s.pick("example.com", "example.net", "example.org", "mail.example", "post.example")
-	address := name + "@" + domain
-	for n := 2; s.emails[address]; n++ {
-		address = fmt.Sprintf("%s%d@%s", name, n, domain)
-	}
-	s.emails[address] = true
+	address := s.untaken(name, "@"+domain)
 	e := EmailAddress{
 		ID:           s.id("idn"),
 		Object:       "email_address",
@@ -149,6 +145,23 @@ func (s *seeder) addEmail(u *User) {
 	}
 	u.EmailAddresses = append(u.EmailAddresses, e)
 	u.PrimaryEmailAddressID = &e.ID
+}
+
+// username makes one of the user's email address.
+func (s *seeder) username(u *User) string {
+	name, _, _ := strings.Cut(u.EmailAddresses[0].EmailAddress, "@")
+	return s.untaken(name, "")
+}
+
+// untaken is name and end, with a number between them if somebody has that
+// already.
+func (s *seeder) untaken(name, end string) string {
+	text := name + end
+	for n := 2; s.taken[text]; n++ {
+		text = name + strconv.Itoa(n) + end
+	}
+	s.taken[text] = true
+	return text
 }
 
 func (s *seeder) addPhone(u *User, i int) {

@@ -12,7 +12,7 @@ func (s *seeder) fill(u *User, i int) {
 		u.FirstName = new(s.fake.FirstName())
 	}
 	if u.Username == nil {
-		u.Username = new("full" + fmt.Sprint(i))
+		u.Username = new(s.username(u))
 	}
 	if len(u.PhoneNumbers) == 0 {
 		s.addPhone(u, i)
