@@ -138,7 +138,7 @@ func TestUsageErrors(t *testing.T) {
 		{"value in the file", nil, []string{"serve", "--sim", "--config", file("value.yaml", "queue-limit: many\n")}, []string{"--queue-limit", "many"}},
 		{"file that is missing", map[string]string{"CLERKGATE_CONFIG": dir + "/none.yaml"}, []string{"serve", "--sim"}, []string{"--config", "none.yaml"}},
 		{"simulator's quota", nil, []string{"sim", "--quota", "lots"}, []string{"--quota", "100/10s"}},
-		{"simulator's address", nil, []string{"sim", "--listen", "nowhere"}, []string{"--listen"}},
+		{"simulator's address", nil, []string{"sim", "--users", "1", "--listen", "nowhere"}, []string{"--listen"}},
 		{"certificate without TLS", nil, []string{"sim", "--tls-cert-file", dir + "/cert"}, []string{"--tls-cert-file", "--tls"}},
 		{"no id", nil, []string{"get"}, []string{"<id>"}},
 		{"filter", nil, []string{"list", "--filter", "shoe_size=9"}, []string{"--filter", "shoe_size", "email_address"}},

@@ -50,6 +50,9 @@ type simCmd struct {
 
 // Run simulates Clerk until ctx ends.
 func (c *simCmd) Run(ctx context.Context, std streams) error {
+	if c.TLSCertFile != "" && !c.TLS {
+		return usagef("--tls-cert-file: needs --tls")
+	}
 	quota, err := clerksim.ParseQuota(c.Quota)
 	if err != nil {
 		return usagef("--quota: %v", err)
@@ -58,9 +61,6 @@ func (c *simCmd) Run(ctx context.Context, std streams) error {
 	sim, err := c.simulator("", quota)
 	if err != nil {
 		return err
-	}
-	if c.TLSCertFile != "" && !c.TLS {
-		return usagef("--tls-cert-file: needs --tls")
 	}
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
