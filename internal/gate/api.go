@@ -127,6 +127,7 @@ type Totals struct {
 	Requests        int64   // requests sent
 	RateLimited     int64   // answers of 429
 	Retries         int64   // requests that repeated a failed one
+	Low             int64   // times that less than a tenth of the quota was left
 	UsersPerRequest float64 // mean number of ids per lookup request
 }
 

@@ -128,10 +128,13 @@ func (g *Gate) admit(p *pending, w *want, l *line, cost int64, now time.Time) (e
 	if g.closed {
 		return eta, &Error{Kind: ErrShuttingDown}
 	}
+	if g.shut.keyRejected != nil {
+		g.shut.retryKey(g.cfg.Key())
+	}
 	if g.shut.refusing() {
 		return eta, g.shut.refusal(now)
 	}
-	wait := g.estimate(l, cost, now)
+	wait := g.estimate(l, l.units+cost-min(cost, callCost), cost, now)
 	eta = now.Add(wait)
 	if w != nil && w.eta.Before(eta) {
 		eta = w.eta
@@ -156,10 +159,12 @@ func (g *Gate) admit(p *pending, w *want, l *line, cost int64, now time.Time) (e
 	return eta, nil
 }
 
-// estimate is how long a newcomer of the given cost in l would wait to be sent:
-// until as many permits have come free as what goes before it needs.
-func (g *Gate) estimate(l *line, cost int64, now time.Time) time.Duration {
-	ahead := l.level.backlog.ahead(l.units, l.weight)
+// estimate is how long what has own units ahead of it in l waits to be sent: until
+// as many permits have come free as all that goes before it needs.
+func (g *Gate) estimate(l *line, own, cost int64, now time.Time) time.Duration {
+	ahead := l.level.backlog.ahead(own, l.weight)
+	// What l itself has not got there yet (of a lease, say) is no backlog's.
+	ahead += max(0, own-l.units)
 	interactive, batch := &g.queue.levels[Interactive], &g.queue.levels[Batch]
 	if l.level == interactive {
 		ahead += min(ahead/(batchTurn-1), batch.backlog.total)

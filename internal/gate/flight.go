@@ -113,7 +113,7 @@ func (g *Gate) settlePermit(f *flight, a answer, now time.Time) {
 	case a.err == nil:
 		g.limiter.Answered(f.permit, f.sent, now, h)
 	case errors.Is(a.err, clerkapi.ErrNotSent):
-		g.limiter.GiveBack(f.permit, now)
+		g.giveBack(f.permit, now)
 		g.totals.requests--
 	case errors.Is(a.err, clerkapi.ErrRateLimited):
 		g.totals.rateLimited++
@@ -130,7 +130,7 @@ func (g *Gate) handRound(f *flight, a answer, now time.Time) {
 	switch {
 	case f.isProbe:
 		if errors.Is(a.err, clerkapi.ErrKeyRejected) {
-			g.shut.rejectKey(a.err, now)
+			g.shut.rejectKey(a.err, g.cfg.Key(), now)
 		} else if outcomeOf(a.err) == nil {
 			g.shut.keyRejected = nil
 		} else if g.shut.keyRejected != nil {
@@ -150,7 +150,7 @@ func (g *Gate) handRound(f *flight, a answer, now time.Time) {
 		g.chargeCulprit(f)
 		g.failFlight(f, a.err)
 	case errors.Is(a.err, clerkapi.ErrKeyRejected):
-		g.shut.rejectKey(a.err, now)
+		g.shut.rejectKey(a.err, g.cfg.Key(), now)
 		g.failFlight(f, a.err)
 	default:
 		g.failFlight(f, a.err)
@@ -188,19 +188,33 @@ func (g *Gate) takeBack(f *flight, now time.Time, cause error) {
 	for i := len(f.wants) - 1; i >= 0; i-- {
 		g.enqueue(f.wants[i], now, true)
 	}
-	until := g.limiter.State(now).PausedUntil
-	if until.IsZero() {
-		return
+	g.recheck(now, cause)
+}
+
+// recheck refuses those whose deadlines their places in the queue no longer
+// meet, now that a 429 has made the wait longer.
+func (g *Gate) recheck(now time.Time, cause error) {
+	type doomed struct {
+		want *want
+		eta  time.Time
 	}
-	err := &Error{Kind: ErrRateLimited, RetryAfter: until.Sub(now), Err: cause}
-	var waiting []*want
-	for i := range g.queue.levels {
-		for e := g.queue.levels[i].all.first; e != nil; e = e.inAll.next {
-			waiting = append(waiting, e.want)
+	var late []doomed
+	for _, c := range g.callers.byName {
+		for _, l := range c.lines {
+			own := int64(0)
+			l.each(func(e *entry) {
+				eta := now.Add(g.estimate(l, own, e.want.kind().cost(), now))
+				late = append(late, doomed{e.want, eta.Add(g.limiter.RoundTrip())})
+				own += e.want.kind().cost()
+			})
 		}
 	}
-	for _, w := range waiting {
-		g.refuseBefore(w, until, err)
+	kind := ErrDeadlineTooShort
+	if !g.limiter.State(now).PausedUntil.IsZero() {
+		kind = ErrRateLimited
+	}
+	for _, d := range late {
+		g.refuseBefore(d.want, d.eta, &Error{Kind: kind, RetryAfter: d.eta.Sub(now), Err: cause})
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/clerkgate/clerkgate/clerkapi"
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
@@ -25,6 +26,14 @@ type Config struct {
 	BreakerFailures int           // failures in a row that open the breaker; default 5
 	BreakerOpen     time.Duration // how long it stays open before a probe; default 1 s
 
+	LeaseTTL time.Duration // how long permits are lent; default 30 s
+
+	// Key gives Clerk's secret key as it is now, to tell when a refused one has
+	// been replaced. Nil: it never is.
+	Key func() clerkapi.Key
+	// Ledger keeps what is spent across restarts. Nil: nothing does.
+	Ledger *Ledger
+
 	// Weight is a caller's share of the turns, relative to others'; nil, or a
 	// result below 1: 1.
 	Weight func(caller string) int
@@ -43,6 +52,12 @@ func (c Config) withDefaults() Config {
 	def(&c.BreakerFailures, 5)
 	if c.BreakerOpen <= 0 {
 		c.BreakerOpen = time.Second
+	}
+	if c.LeaseTTL <= 0 {
+		c.LeaseTTL = 30 * time.Second
+	}
+	if c.Key == nil {
+		c.Key = func() clerkapi.Key { return clerkapi.Key{} }
 	}
 	if c.Weight == nil {
 		c.Weight = func(string) int { return 1 }
@@ -73,6 +88,9 @@ type Gate struct {
 	retries  retryBudget
 	batch    batchSize
 	shut     shut
+	leases   leases
+	ledger   *Ledger // nil: none
+	low      bool    // less than a tenth of the quota was left lately
 	callers  callers
 	totals   totals
 }
@@ -83,7 +101,9 @@ func New(cfg Config) *Gate {
 	g := &Gate{
 		cfg:     cfg,
 		wake:    make(chan struct{}, 1),
-		limiter: quota.New(cfg.Quota, time.Now()),
+		limiter: cfg.Ledger.limiter(cfg.Quota, time.Now()),
+		ledger:  cfg.Ledger,
+		leases:  leases{byID: make(map[string]*lease)},
 		queued:  make(map[string]*want),
 		flying:  make(map[string]*want),
 		flights: make(map[*flight]struct{}),
@@ -100,7 +120,16 @@ func New(cfg Config) *Gate {
 // waiting or in flight with ErrShuttingDown, and returns when all that it
 // started has ended. It must be called once at most, and always returns nil.
 func (g *Gate) Run(ctx context.Context) error {
-	var flights sync.WaitGroup
+	var flights, keeper sync.WaitGroup
+	if g.ledger != nil {
+		stop := make(chan struct{})
+		keeper.Go(func() { g.keepLedger(stop) })
+		defer func() {
+			close(stop)
+			keeper.Wait()
+			g.closeLedger()
+		}()
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -193,27 +222,33 @@ func (g *Gate) dispatch(launch func(*flight)) (next time.Time) {
 		g.enqueue(w, now, true)
 	}
 	soonest(g.delayed.next())
+	soonest(g.expireLeases(now))
 	for len(g.flights) < g.cfg.MaxInFlight {
 		f, again := g.choose(now)
 		soonest(again)
 		if f == nil {
 			break
 		}
-		p, ok, again := g.limiter.Take(now)
+		p, ok, again := g.take(now)
 		if !ok {
 			soonest(again)
 			break
 		}
 		f.permit, f.sent = p, now
 		if !g.shut.allow(f) { // the breaker's clock is a moment behind
-			g.limiter.GiveBack(p, now)
+			g.giveBack(p, now)
 			soonest(now.Add(time.Millisecond))
 			break
 		}
 		g.load(f, now)
-		if len(f.wants) == 0 && !f.isProbe { // all left meanwhile
+		switch {
+		case f.isProbe:
+		case len(f.wants) == 0: // all left meanwhile
 			g.shut.settle(f, errNeutral, nil)
-			g.limiter.GiveBack(p, now)
+			g.giveBack(p, now)
+			continue
+		case f.wants[0].lease != nil:
+			g.grant(f)
 			continue
 		}
 		g.flights[f] = struct{}{}
@@ -222,6 +257,35 @@ func (g *Gate) dispatch(launch func(*flight)) (next time.Time) {
 		launch(f)
 	}
 	return next
+}
+
+// take takes a permit, if one may be used now; else it says when to look again,
+// the zero time meaning: when woken.
+func (g *Gate) take(now time.Time) (p quota.Permit, ok bool, again time.Time) {
+	p, ok, again = g.limiter.Take(now)
+	if !ok {
+		return p, ok, again
+	}
+	if !g.ledger.spend() {
+		g.limiter.GiveBack(p, now)
+		return quota.Permit{}, false, time.Time{}
+	}
+	s := g.limiter.State(now)
+	switch {
+	case !g.low && 10*s.Available < s.Capacity:
+		g.low = true
+		g.totals.low++
+		g.cfg.Logger.Warn("less than a tenth of the quota is left", "available", s.Available, "of", s.Capacity, "waiting", g.queue.depth)
+	case g.low && 5*s.Available >= s.Capacity: // so that it is said once, not at every permit
+		g.low = false
+	}
+	return p, true, time.Time{}
+}
+
+// giveBack returns a permit whose request did not leave.
+func (g *Gate) giveBack(p quota.Permit, now time.Time) {
+	g.limiter.GiveBack(p, now)
+	g.ledger.giveBack()
 }
 
 // choose says what the next permit would be used for, without taking it; nil
@@ -243,7 +307,12 @@ func (g *Gate) choose(now time.Time) (f *flight, again time.Time) {
 		order = [2]Priority{Batch, Interactive}
 	}
 	for _, p := range order {
-		if k, ok := g.queue.levels[p].next(lookups); ok {
+		v := &g.queue.levels[p]
+		if k, ok := v.next(lookups); ok {
+			if k == calls && g.limiter.Probing() && v.turns[calls].top().heads[calls].first.want.lease != nil {
+				// A lease can't be the probe after a pause: nobody would hear its answer.
+				return &flight{isProbe: true}, again
+			}
 			return &flight{priority: p, kind: k}, again
 		}
 	}

@@ -162,7 +162,8 @@ func TestEstimatesHold(t *testing.T) {
 		for _, who := range []string{"new", "c", "a", "b"} {
 			for _, p := range []Priority{Interactive, Batch} {
 				g.mu.Lock()
-				want := g.estimate(g.callers.line(Options{Caller: who, Priority: p}), callCost, time.Now())
+				l := g.callers.line(Options{Caller: who, Priority: p})
+				want := g.estimate(l, l.units, callCost, time.Now())
 				g.mu.Unlock()
 				start := time.Now()
 				if _, err := g.List(ctx, clerkapi.ListParams{}, Options{Caller: who, Priority: p}); err != nil {

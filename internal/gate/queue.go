@@ -163,6 +163,20 @@ func (l *line) before(m *line) bool {
 	return l.joined < m.joined
 }
 
+// each calls f with what waits in the line, in the order in which it will go.
+func (l *line) each(f func(*entry)) {
+	a, b := l.heads[ids].first, l.heads[calls].first
+	for a != nil || b != nil {
+		if b == nil || a != nil && a.seq < b.seq {
+			f(a)
+			a = a.inLine.next
+		} else {
+			f(b)
+			b = b.inLine.next
+		}
+	}
+}
+
 func (l *line) empty() bool { return len(l.places) == 0 }
 
 func (q *queue) init() {

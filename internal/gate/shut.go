@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/sony/gobreaker/v2"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
 )
 
 // keyProbeEvery is how often Clerk is asked whether it takes the key again.
@@ -28,7 +30,8 @@ type shut struct {
 	outcomes int      // how many there were
 	failure  error    // the last failure of Clerk's
 
-	keyRejected error // nil while Clerk takes the key
+	keyRejected error        // nil while Clerk takes the key
+	rejected    clerkapi.Key // the key that it does not take
 
 	probeAt time.Time // the next probe
 	probing bool      // one is under way
@@ -128,8 +131,15 @@ func (s *shut) settle(f *flight, outcome, err error) {
 	f.done(outcome)
 }
 
+// retryKey forgets that the key was refused if it is another one now.
+func (s *shut) retryKey(key clerkapi.Key) {
+	if s.keyRejected != nil && key != s.rejected {
+		s.keyRejected = nil
+	}
+}
+
 // rejectKey notes that Clerk refuses the key.
-func (s *shut) rejectKey(err error, now time.Time) {
-	s.keyRejected = err
+func (s *shut) rejectKey(err error, key clerkapi.Key, now time.Time) {
+	s.keyRejected, s.rejected = err, key
 	s.probeAt = now.Add(keyProbeEvery)
 }

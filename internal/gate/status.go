@@ -18,6 +18,7 @@ type totals struct {
 	requests       int64
 	rateLimited    int64
 	retries        int64
+	low            int64 // times less than a tenth of the quota was left
 	upstream       *Upstream
 }
 
@@ -92,13 +93,14 @@ func (g *Gate) Status() Status {
 		InFlight:       len(g.flights),
 		Upstream:       g.totals.upstream,
 		PausedUntil:    q.PausedUntil,
-		EstimatedWait:  g.estimate(g.callers.stranger(), callCost, now),
+		EstimatedWait:  g.estimate(g.callers.stranger(), 0, callCost, now),
 		Breaker:        BreakerStatus{State: g.shut.state, Since: g.shut.since, TimesOpened: g.shut.opened},
 		Totals: Totals{
 			Lookups:     g.totals.lookups,
 			Requests:    g.totals.requests,
 			RateLimited: g.totals.rateLimited,
 			Retries:     g.totals.retries,
+			Low:         g.totals.low,
 		},
 	}
 	if n := g.totals.lookupRequests; n > 0 {

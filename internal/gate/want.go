@@ -15,15 +15,16 @@ type upstream interface {
 	CountUsers(ctx context.Context, f *clerkgatev1.UserFilter) (*clerkapi.Count, error)
 }
 
-// want is what the gate is asked for: a user, or the answer to one call. It
-// belongs to nobody: it ends with an answer, or when the last of its waiters
+// want is what the gate is asked for: a user, the answer to one call, or one
+// permit of a lease. It belongs to nobody: it ends with an answer, or when the last of its waiters
 // leaves before it was sent.
 //
 // A want is in one of three places: in lines of the queue, delayed until a
 // retry, or in a flight.
 type want struct {
-	id      string                                            // of a user; empty for a call
-	call    func(context.Context) (any, clerkapi.Meta, error) // nil for a user
+	id      string                                            // of a user; empty for all else
+	call    func(context.Context) (any, clerkapi.Meta, error) // of a list or count
+	lease   *lease                                            // that gathers a permit
 	waiters []*waiter
 	places  []*entry
 	tries   int
@@ -31,7 +32,7 @@ type want struct {
 }
 
 func (w *want) kind() kind {
-	if w.call != nil {
+	if w.id == "" {
 		return calls
 	}
 	return ids

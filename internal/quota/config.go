@@ -20,6 +20,21 @@ const (
 	PaceAlways
 )
 
+// FirstWindow says what a Limiter that knows of no earlier use of the key may
+// send in its first window.
+type FirstWindow int
+
+// The first windows.
+const (
+	// FullWindow sends as if nothing had been sent before.
+	FullWindow FirstWindow = iota
+	// SlowWindow sends a tenth at once and the rest spread over the window. It
+	// lowers the risk of spending the same window twice, without removing it.
+	SlowWindow
+	// WaitWindow sends nothing for a window.
+	WaitWindow
+)
+
 // Config describes a quota. The zero value is Clerk's for a development instance.
 type Config struct {
 	Limit  int           // N: requests per Window; default 100
@@ -29,8 +44,9 @@ type Config struct {
 	Burst int
 	// Reserve is the share of the quota, from 0 to less than 1, that is left to
 	// other users of the key. At least one permit is always kept.
-	Reserve float64
-	Pace    Pace
+	Reserve     float64
+	Pace        Pace
+	FirstWindow FirstWindow
 	// LostHold is how long a permit stays held after its request was given up
 	// without an answer, since it may still arrive; the window comes on top.
 	// Default 20 s: twice the default timeout of a request.

@@ -66,7 +66,28 @@ func New(cfg Config, now time.Time) *Limiter {
 		l.strict = &semaphore{hold: stretch(cfg.Window), lostHold: cfg.LostHold}
 	}
 	l.advance(now)
+	l.firstWindow(now)
 	return l
+}
+
+// firstWindow holds back what an earlier user of the key may have spent.
+func (l *Limiter) firstWindow(now time.Time) {
+	switch l.cfg.FirstWindow {
+	case WaitWindow:
+		l.pausedUntil = now.Add(stretch(l.cfg.Window))
+		if l.bucket != nil {
+			l.bucket.level = 0
+		}
+	case SlowWindow:
+		if l.bucket != nil {
+			l.bucket.level /= 10
+			return
+		}
+		held := l.limit() - max(1, l.limit()/10)
+		for i := range held {
+			l.strict.releases.add(now.Add(l.cfg.Window * time.Duration(i+1) / time.Duration(held)))
+		}
+	}
 }
 
 // Config returns the quota as configured, with its defaults filled in.
@@ -194,13 +215,15 @@ func (l *Limiter) GiveBack(p Permit, now time.Time) {
 }
 
 // Answered settles a permit whose request got an answer other than 429, sent at
-// sent, with h where the answer had all three headers.
+// sent (zero if that is not known), with h where the answer had all three headers.
 func (l *Limiter) Answered(p Permit, sent, now time.Time, h *Headers) {
 	l.advance(now)
 	l.settle(now)
 	l.accepted.add(now)
 	l.observe(p, now, h)
-	l.measure(now.Sub(sent))
+	if !sent.IsZero() {
+		l.measure(now.Sub(sent))
+	}
 	// Answers to what left before the pause say nothing of what comes after it.
 	if l.probing && p.seq > l.pausedSeq {
 		l.probing = false
@@ -210,6 +233,10 @@ func (l *Limiter) Answered(p Permit, sent, now time.Time, h *Headers) {
 	}
 	l.probeOver(p)
 }
+
+// Probing says whether the next permit is the one that goes before the rest
+// after a pause.
+func (l *Limiter) Probing() bool { return l.probing }
 
 // Limited settles a permit whose request got a 429. The whole key is held until
 // retryAfter has passed (0: none was given), then one request goes before the rest.
@@ -336,6 +363,7 @@ func (l *Limiter) Estimate(now time.Time, k int) time.Duration {
 // State is how the quota stands.
 type State struct {
 	Limit       int       // permits per window now: the configured share, or what 429s have taught
+	Capacity    int       // the most that could ever be available at once: Limit, or the bucket's size
 	Available   int       // requests that could be sent at once
 	Held        int       // permits held; with a bucket those of unanswered requests
 	PausedUntil time.Time // zero if not paused
@@ -344,10 +372,11 @@ type State struct {
 // State tells how the quota stands at now.
 func (l *Limiter) State(now time.Time) State {
 	l.advance(now)
-	s := State{Limit: l.limit(), Available: max(0, l.free())}
+	s := State{Limit: l.limit(), Capacity: l.limit(), Available: max(0, l.free())}
 	if l.strict != nil {
 		s.Held = l.strict.held()
 	} else {
+		s.Capacity = l.cfg.share(l.cfg.Burst)
 		s.Held = l.bucket.unanswered
 	}
 	if now.Before(l.headerUntil) {

@@ -116,7 +116,7 @@ func TestNoWindowHoldsMoreThanTheQuota(t *testing.T) {
 			Reserve:  rapid.SampledFrom([]float64{0, 0.3, 0.99}).Draw(t, "reserve"),
 		}
 		l := New(cfg, epoch)
-		got := run(t, l, 6*cfg.Window, true)
+		got := run(t, l, 6*cfg.Window+2*time.Second, true)
 		n := cfg.share(cfg.Limit)
 		for i := n; i < len(got); i++ {
 			if span := got[i].Sub(got[i-n]); span <= cfg.Window {
@@ -138,7 +138,7 @@ func TestClerksBucketIsNeverEmpty(t *testing.T) {
 			LostHold: 500 * time.Millisecond,
 		}
 		l := New(cfg, epoch)
-		got := run(t, l, 6*cfg.Window, true)
+		got := run(t, l, 6*cfg.Window+2*time.Second, true)
 		level, at := float64(cfg.Burst), epoch
 		rate := float64(cfg.Limit) / cfg.Window.Seconds()
 		for _, a := range got {

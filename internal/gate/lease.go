@@ -1,0 +1,136 @@
+package gate
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"github.com/clerkgate/clerkgate/internal/quota"
+)
+
+// What can be wrong with the release of a lease.
+var (
+	// ErrNoLease: there is no such lease, or it has ended.
+	ErrNoLease = errors.New("no such lease")
+	// ErrLeaseUse: more permits are said to be used than the lease had.
+	ErrLeaseUse = errors.New("more permits used than the lease had")
+)
+
+// Lease is a number of permits lent to a caller that sends requests to Clerk
+// itself.
+type Lease struct {
+	ID      string
+	Expires time.Time // when it ends by itself; its permits then count as lost
+}
+
+// lease is one that is being gathered, or lent.
+type lease struct {
+	Lease
+	permits []quota.Permit
+}
+
+// leases are those lent, also in the order in which they end.
+type leases struct {
+	byID  map[string]*lease
+	order []*lease
+}
+
+// Acquire lends count permits, at least 1 and at most what the quota allows per
+// window. Each of them is a want of its own in the queue, as a list call is, so
+// fairness and deadlines hold as for reads; those gathered are held until the
+// last has come, and go back if ctx ends before. Its errors are those of Result.
+func (g *Gate) Acquire(ctx context.Context, count int, o Options) (Lease, error) {
+	p := newPending(ctx, count)
+	le := &lease{}
+	g.mu.Lock()
+	now := time.Now()
+	l := g.callers.line(o)
+	eta, err := g.admit(p, nil, l, int64(count)*callCost, now)
+	if err != nil {
+		l.caller.refused++
+		g.mu.Unlock()
+		return Lease{}, err
+	}
+	for i := range count {
+		w := &want{lease: le, eta: eta}
+		w.join(p, i, l)
+		g.queue.add(w, l, now, false)
+	}
+	g.mu.Unlock()
+	g.poke()
+	g.wait(ctx, p)
+
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now = time.Now()
+	for _, r := range p.results {
+		if r.Err != nil {
+			for _, permit := range le.permits {
+				g.giveBack(permit, now)
+			}
+			g.poke()
+			return Lease{}, r.Err
+		}
+	}
+	le.Lease = Lease{ID: rand.Text(), Expires: now.Add(g.cfg.LeaseTTL)}
+	g.leases.byID[le.ID] = le
+	g.leases.order = append(g.leases.order, le)
+	g.poke() // Run must know of its end
+	return le.Lease, nil
+}
+
+// Release ends a lease of which used permits were used and answered. The others
+// go back at once.
+func (g *Gate) Release(id string, used int) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	le := g.leases.byID[id]
+	if le == nil {
+		return ErrNoLease
+	}
+	if used < 0 || used > len(le.permits) {
+		return ErrLeaseUse
+	}
+	delete(g.leases.byID, id)
+	now := time.Now()
+	for i, p := range le.permits {
+		if i < used {
+			g.limiter.Answered(p, time.Time{}, now, nil)
+		} else {
+			g.giveBack(p, now)
+		}
+	}
+	g.poke()
+	return nil
+}
+
+// expireLeases ends those whose time is over: what they may have sent is not
+// known, so all their permits count as lost. It says when the next one ends.
+func (g *Gate) expireLeases(now time.Time) time.Time {
+	for len(g.leases.order) > 0 {
+		le := g.leases.order[0]
+		lent := g.leases.byID[le.ID] != nil
+		if lent && le.Expires.After(now) {
+			return le.Expires
+		}
+		g.leases.order = g.leases.order[1:]
+		if !lent {
+			continue
+		}
+		delete(g.leases.byID, le.ID)
+		for _, p := range le.permits {
+			g.limiter.Lost(p, now)
+		}
+		g.cfg.Logger.Warn("a lease was not released", "permits", len(le.permits))
+	}
+	return time.Time{}
+}
+
+// grant gives f's permit to the lease that waits for it.
+func (g *Gate) grant(f *flight) {
+	w := f.wants[0]
+	w.lease.permits = append(w.lease.permits, f.permit)
+	g.shut.settle(f, errNeutral, nil)
+	g.finish(w, Result{}, nil)
+}

@@ -1,0 +1,97 @@
+package quota
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// savedVersion is the version of Saved's form.
+const savedVersion = 1
+
+// Saved is what a Limiter has spent, in a form that outlives the process. Its
+// times are wall clock times.
+type Saved struct {
+	Version     int         `json:"version"`
+	At          time.Time   `json:"at"`
+	FreeAt      []time.Time `json:"free_at,omitempty"`   // strict: when answered permits come free
+	Level       float64     `json:"level,omitempty"`     // bucket: tokens at At
+	Unsettled   int         `json:"unsettled,omitempty"` // permits whose requests had no answer yet
+	Ahead       int         `json:"ahead,omitempty"`     // permits that may have been taken since
+	Learned     float64     `json:"learned,omitempty"`   // the limit that 429s have taught, 0 if none
+	PausedUntil time.Time   `json:"paused_until,omitzero"`
+}
+
+// Save tells what is spent at now. If ahead permits may be taken before the next
+// Save, a Limiter made from this one counts them all as spent.
+func (l *Limiter) Save(now time.Time, ahead int) Saved {
+	l.advance(now)
+	s := Saved{Version: savedVersion, At: now.Round(0), Ahead: ahead, PausedUntil: l.pausedUntil.Round(0)}
+	if l.learned < float64(l.cfg.share(l.cfg.Limit)) {
+		s.Learned = l.learned
+	}
+	if l.strict == nil {
+		s.Level, s.Unsettled = l.bucket.level, l.bucket.unanswered
+		return s
+	}
+	s.Unsettled = l.strict.inFlight
+	for i := range l.strict.releases.len() {
+		s.FreeAt = append(s.FreeAt, l.strict.releases.at(i).Round(0))
+	}
+	return s
+}
+
+// ParseSaved reads what Saved.MarshalJSON wrote.
+func ParseSaved(text []byte) (Saved, error) {
+	var s Saved
+	if err := json.Unmarshal(text, &s); err != nil {
+		return s, fmt.Errorf("saved quota: %w", err)
+	}
+	if s.Version != savedVersion {
+		return s, fmt.Errorf("saved quota: version %d, want %d", s.Version, savedVersion)
+	}
+	if s.Unsettled < 0 || s.Ahead < 0 || s.Learned < 0 {
+		return s, errors.New("saved quota: negative counts")
+	}
+	return s, nil
+}
+
+// Restore makes a Limiter that knows of what an earlier one has spent. What had
+// no answer, or may have been taken after the Save, counts as sent just now.
+// Clocks may have been set meanwhile: nothing is held longer than a permit that
+// is lost now would be.
+func Restore(cfg Config, s Saved, now time.Time) *Limiter {
+	cfg.FirstWindow = FullWindow
+	l := New(cfg, now)
+	if s.Learned > 0 {
+		l.learned = max(1, min(l.learned, s.Learned))
+	}
+	if s.PausedUntil.After(now) {
+		l.pausedUntil = now.Add(min(maxPause, s.PausedUntil.Sub(now)))
+		l.probing = true
+	}
+	unknown := s.Unsettled + s.Ahead
+	if b := l.bucket; b != nil {
+		elapsed := max(0, now.Sub(s.At)).Seconds()
+		rate := float64(l.limit()) / stretch(l.cfg.Window).Seconds()
+		full := float64(l.cfg.share(l.cfg.Burst))
+		b.level = min(full-float64(unknown), s.Level-float64(s.Ahead)+rate*elapsed)
+		// Clerk's own is never below 0, but for what is still on its way.
+		b.level = max(b.level, -float64(s.Unsettled))
+		return l
+	}
+	longest := now.Add(l.strict.hold + l.strict.lostHold)
+	for _, t := range s.FreeAt {
+		if t.After(longest) {
+			t = longest
+		}
+		if t.After(now) {
+			l.strict.releases.add(now.Add(t.Sub(now))) // by the monotonic clock from here on
+		}
+	}
+	for range min(unknown, l.cfg.Limit) {
+		l.strict.releases.add(now.Add(l.strict.hold))
+	}
+	return l
+}

@@ -1,0 +1,126 @@
+package quota
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+func TestFirstWindow(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		cfg    Config
+		atOnce int
+		inW    int // within a window
+	}{
+		{"full", Config{}, 100, 100},
+		{"slow", Config{FirstWindow: SlowWindow}, 10, 99}, // the last comes at its very end
+		{"wait", Config{FirstWindow: WaitWindow}, 0, 0},
+		{"slow, of one", Config{Limit: 1, FirstWindow: SlowWindow}, 1, 1},
+		{"slow bucket", Config{Limit: 100, Burst: 200, FirstWindow: SlowWindow}, 20, 119},
+		{"waiting bucket", Config{Limit: 100, Burst: 200, FirstWindow: WaitWindow}, 0, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := New(tt.cfg, epoch)
+			if got := l.State(epoch).Available; got != tt.atOnce {
+				t.Errorf("%d available at once, want %d", got, tt.atOnce)
+			}
+			if got := saturate(l, l.Config().Window, time.Millisecond); got != tt.inW {
+				t.Errorf("%d sent in the first window, want %d", got, tt.inW)
+			}
+		})
+	}
+}
+
+// TestARestartDoesNotSpendTheWindowTwice crashes a Limiter at random moments:
+// arrivals of both lives together must keep to the quota.
+func TestARestartDoesNotSpendTheWindowTwice(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cfg := Config{
+			Limit:  rapid.IntRange(1, 20).Draw(t, "limit"),
+			Window: time.Second,
+			Burst:  rapid.SampledFrom([]int{0, 0, 30}).Draw(t, "burst"),
+		}
+		const block = 3
+		rtt := time.Duration(rapid.IntRange(0, 100).Draw(t, "rtt")) * time.Millisecond
+		var arrivals []time.Time
+		live := func(l *Limiter, from, to time.Time) (last Saved) {
+			type flight struct {
+				p    Permit
+				sent time.Time
+			}
+			var flights []flight
+			left := 0
+			for now := from; !now.After(to); now = now.Add(time.Millisecond) {
+				for len(flights) > 0 && !flights[0].sent.Add(rtt).After(now) {
+					l.Answered(flights[0].p, flights[0].sent, now, nil)
+					flights = flights[1:]
+				}
+				for {
+					if left == 0 {
+						last, left = l.Save(now, block), block
+					}
+					p, ok, _ := l.Take(now)
+					if !ok {
+						break
+					}
+					left--
+					arrivals = append(arrivals, now) // at once: the earliest that Clerk may count it
+					flights = append(flights, flight{p, now})
+				}
+			}
+			return last
+		}
+		now := epoch
+		saved := live(New(cfg, now), now, now.Add(1500*time.Millisecond))
+		for range rapid.IntRange(1, 3).Draw(t, "crashes") {
+			now = arrivals[len(arrivals)-1].Add(time.Duration(rapid.IntRange(1, 1500).Draw(t, "down ms")) * time.Millisecond)
+			text, err := json.Marshal(saved)
+			if err != nil {
+				t.Fatal(err)
+			}
+			back, err := ParseSaved(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			saved = live(Restore(cfg, back, now), now, now.Add(1500*time.Millisecond))
+		}
+		if cfg.Burst == 0 {
+			for i := cfg.Limit; i < len(arrivals); i++ {
+				if span := arrivals[i].Sub(arrivals[i-cfg.Limit]); span <= cfg.Window {
+					t.Fatalf("%d arrivals span %v across a restart", cfg.Limit+1, span)
+				}
+			}
+			return
+		}
+		level, at := float64(cfg.Burst), epoch
+		for _, a := range arrivals {
+			level = min(float64(cfg.Burst), level+a.Sub(at).Seconds()*float64(cfg.Limit)) - 1
+			at = a
+			if level < -1e-3 {
+				t.Fatalf("Clerk's bucket is at %v across a restart", level)
+			}
+		}
+	})
+}
+
+func TestSavedRubbishIsAnError(t *testing.T) {
+	for _, text := range []string{"", "{}", "null", `{"version":2}`, `{"version":1,"ahead":-1}`, `{"version":1,"free_at":["x"]}`} {
+		if _, err := ParseSaved([]byte(text)); err == nil {
+			t.Errorf("ParseSaved(%q): no error", text)
+		}
+	}
+}
+
+func TestAClockSetBackHoldsNothingForLong(t *testing.T) {
+	s := Saved{Version: 1, At: epoch.Add(time.Hour), FreeAt: []time.Time{epoch.Add(time.Hour)}, PausedUntil: epoch.Add(time.Hour)}
+	l := Restore(Config{}, s, epoch)
+	if got := l.State(epoch.Add(maxPause)).Held; got != 0 {
+		t.Errorf("%d permits are still held after %v", got, maxPause)
+	}
+	if until := l.State(epoch).PausedUntil; until.After(epoch.Add(maxPause)) {
+		t.Errorf("paused until %v", until)
+	}
+}
