@@ -11,18 +11,18 @@ type FaultKind string
 
 // The ways to fail.
 const (
-	FaultStatus    FaultKind = "status"       // answers Status with an error in Clerk's shape, Code and RetryAfter
-	FaultHang      FaultKind = "hang"         // never answers
-	FaultReset     FaultKind = "reset"        // resets the connection (HTTP/1.1) or the stream (HTTP/2)
-	FaultTruncated FaultKind = "truncated"    // cuts the right answer off in the middle
-	FaultGarbage   FaultKind = "garbage"      // answers 200 with a body that is no JSON
-	FaultHTML      FaultKind = "html"         // answers Status (default 502) with a page, as a CDN does
-	FaultSlow      FaultKind = "slow"         // drips the right answer, 64 bytes each IntervalMS
-	FaultHuge      FaultKind = "huge"         // answers without end
-	FaultWrongUser FaultKind = "wrong-user"   // answers gets and lookups with somebody who was not asked for
-	FaultTooManyID FaultKind = "too-many-ids" // refuses requests that name more than MaxIDs users with Status (default 413)
-	FaultLongURL   FaultKind = "long-url"     // refuses requests of more than MaxURL bytes of path and query with Status (default 414)
-	FaultPoisonID  FaultKind = "poison-id"    // refuses requests that name one of IDs with Status (default 400)
+	FaultStatus     FaultKind = "status"       // answers Status with an error in Clerk's shape, Code and RetryAfter
+	FaultHang       FaultKind = "hang"         // never answers
+	FaultReset      FaultKind = "reset"        // resets the connection (HTTP/1.1) or the stream (HTTP/2)
+	FaultTruncated  FaultKind = "truncated"    // cuts the right answer off in the middle
+	FaultGarbage    FaultKind = "garbage"      // answers 200 with a body that is no JSON
+	FaultHTML       FaultKind = "html"         // answers Status (default 502) with a page, as a CDN does
+	FaultSlow       FaultKind = "slow"         // drips the right answer, 64 bytes each IntervalMS
+	FaultHuge       FaultKind = "huge"         // answers without end
+	FaultWrongUser  FaultKind = "wrong-user"   // answers gets and lookups with somebody who was not asked for
+	FaultTooManyIDs FaultKind = "too-many-ids" // refuses requests that name more than MaxIDs users with Status (default 413)
+	FaultLongURL    FaultKind = "long-url"     // refuses requests of more than MaxURL bytes of path and query with Status (default 414)
+	FaultPoisonID   FaultKind = "poison-id"    // refuses requests that name one of IDs with Status (default 400)
 )
 
 // Fault is a way to fail and when. Of several that a request meets, the one
@@ -69,18 +69,18 @@ func (s *Sim) ClearFaults() {
 // complete fills in defaults and checks the rest.
 func (f *Fault) complete() error {
 	status, ok := map[FaultKind]int{
-		FaultStatus:    http.StatusInternalServerError,
-		FaultHang:      0,
-		FaultReset:     0,
-		FaultTruncated: 0,
-		FaultGarbage:   0,
-		FaultHTML:      http.StatusBadGateway,
-		FaultSlow:      0,
-		FaultHuge:      0,
-		FaultWrongUser: 0,
-		FaultTooManyID: http.StatusRequestEntityTooLarge,
-		FaultLongURL:   http.StatusRequestURITooLong,
-		FaultPoisonID:  http.StatusBadRequest,
+		FaultStatus:     http.StatusInternalServerError,
+		FaultHang:       0,
+		FaultReset:      0,
+		FaultTruncated:  0,
+		FaultGarbage:    0,
+		FaultHTML:       http.StatusBadGateway,
+		FaultSlow:       0,
+		FaultHuge:       0,
+		FaultWrongUser:  0,
+		FaultTooManyIDs: http.StatusRequestEntityTooLarge,
+		FaultLongURL:    http.StatusRequestURITooLong,
+		FaultPoisonID:   http.StatusBadRequest,
 	}[f.Kind]
 	switch {
 	case !ok:
@@ -93,7 +93,7 @@ func (f *Fault) complete() error {
 		return fmt.Errorf("fault count %d, interval %d ms: must not be negative", f.Count, f.IntervalMS)
 	case f.Status != 0 && (status == 0 || f.Status < 200 || f.Status > 599):
 		return fmt.Errorf("fault %s: can't have status %d", f.Kind, f.Status)
-	case f.Kind == FaultTooManyID && f.MaxIDs < 1:
+	case f.Kind == FaultTooManyIDs && f.MaxIDs < 1:
 		return fmt.Errorf("fault %s: needs max_ids", f.Kind)
 	case f.Kind == FaultLongURL && f.MaxURL < 1:
 		return fmt.Errorf("fault %s: needs max_url", f.Kind)
@@ -135,7 +135,7 @@ func (f *Fault) concerns(req *request) bool {
 	switch f.Kind {
 	case FaultWrongUser:
 		return req.endpoint == Get || req.endpoint == Lookup
-	case FaultTooManyID:
+	case FaultTooManyIDs:
 		return len(req.ids) > f.MaxIDs
 	case FaultLongURL:
 		return req.urlLength > f.MaxURL

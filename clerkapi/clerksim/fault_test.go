@@ -81,13 +81,16 @@ func TestFaultsOnTheWire(t *testing.T) {
 					t.Errorf("got %d users, of them %s and %s", len(users), users[0].ID, users[1].ID)
 				}
 			}},
-			{"too many ids", Fault{Kind: FaultTooManyID, MaxIDs: 1}, lookup, func(t *testing.T, o outcome) {
+			{"too many ids", Fault{Kind: FaultTooManyIDs, MaxIDs: 1}, lookup, func(t *testing.T, o outcome) {
 				wantFailure(t, o.resp, o.body, 413, "request_body_too_large")
 			}},
 			{"long URL", Fault{Kind: FaultLongURL, MaxURL: len(lookup) - 1}, lookup, func(t *testing.T, o outcome) {
 				wantFailure(t, o.resp, o.body, 414, "unexpected_error")
 			}},
-			{"poison id", Fault{Kind: FaultPoisonID, IDs: []string{ids[2], ids[1]}, Status: 422}, lookup, func(t *testing.T, o outcome) {
+			{"poison id", Fault{Kind: FaultPoisonID, IDs: ids[:1]}, get, func(t *testing.T, o outcome) {
+				wantFailure(t, o.resp, o.body, 400, "bad_request")
+			}},
+			{"poison id of another status", Fault{Kind: FaultPoisonID, IDs: []string{ids[2], ids[1]}, Status: 422}, lookup, func(t *testing.T, o outcome) {
 				wantFailure(t, o.resp, o.body, 422, "form_param_value_invalid")
 			}},
 		} {
@@ -200,8 +203,14 @@ func TestFaultsAreDrawn(t *testing.T) {
 		}
 	}
 
+	addFault(t, s, Fault{Kind: FaultStatus, Count: 1})
+	s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/v1/users", nil)) // without a key
+	if got := ask(s, "/v1/users").Code; got != 500 {
+		t.Errorf("status %d: a request that was refused has met the fault", got)
+	}
+
 	addFault(t, s, Fault{Kind: FaultWrongUser})
-	addFault(t, s, Fault{Kind: FaultTooManyID, MaxIDs: 1})
+	addFault(t, s, Fault{Kind: FaultTooManyIDs, MaxIDs: 1})
 	addFault(t, s, Fault{Kind: FaultPoisonID, IDs: []string{"user_other"}})
 	if got := ask(s, "/v1/users").Code; got != 200 {
 		t.Errorf("faults that concern other requests: status %d", got)
@@ -235,7 +244,7 @@ func TestBadFaults(t *testing.T) {
 		{Kind: FaultHang, Status: 500},
 		{Kind: FaultStatus, Status: 199},
 		{Kind: FaultStatus, Status: 600},
-		{Kind: FaultTooManyID},
+		{Kind: FaultTooManyIDs},
 		{Kind: FaultLongURL},
 		{Kind: FaultPoisonID},
 	} {

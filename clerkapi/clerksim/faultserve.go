@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strconv"
 	"time"
 )
 
@@ -76,9 +75,7 @@ func resetConnection(w http.ResponseWriter) {
 func (s *Sim) truncate(w http.ResponseWriter, in *incoming) {
 	a := s.answer(in)
 	s.answered(in.request, a.status)
-	a.header(w.Header(), s.config.Quota)
-	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
-	w.WriteHeader(a.status)
+	s.writeHeader(w, a)
 	_, _ = w.Write(a.body[:len(a.body)/2])
 	_ = http.NewResponseController(w).Flush()
 	panic(http.ErrAbortHandler) // the way to end an answer that is not whole
@@ -88,9 +85,7 @@ func (s *Sim) truncate(w http.ResponseWriter, in *incoming) {
 func (s *Sim) drip(w http.ResponseWriter, r *http.Request, in *incoming) {
 	a := s.answer(in)
 	s.answered(in.request, a.status)
-	a.header(w.Header(), s.config.Quota)
-	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
-	w.WriteHeader(a.status)
+	s.writeHeader(w, a)
 	interval := time.Duration(in.fault.IntervalMS) * time.Millisecond
 	for rest := a.body; len(rest) > 0 && sleep(r.Context(), interval); {
 		n := min(dripSize, len(rest))

@@ -54,8 +54,11 @@ func TestSeedMakesTheSamePeople(t *testing.T) {
 }
 
 func TestPeopleAreDistinct(t *testing.T) {
-	const users = 5000
-	s := newSim(t, Config{Users: users})
+	const users = 10_000 // the default
+	s, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	now := time.Now().UnixMilli()
 	taken := map[string]bool{}
 	distinct := func(text string) {
@@ -68,7 +71,11 @@ func TestPeopleAreDistinct(t *testing.T) {
 	address := regexp.MustCompile(`^[a-z0-9]+(\.[a-z0-9]+)*@[a-z]+\.(com|net|org|example)$`)
 	count := map[string]int{}
 	created := map[int64]int{}
-	for _, id := range s.UserIDs(users) {
+	ids := s.UserIDs(users + 1)
+	if len(ids) != users {
+		t.Errorf("there are %d users, want %d", len(ids), users)
+	}
+	for _, id := range ids {
 		u := s.users.get(id).user
 		if !form.MatchString(id) {
 			t.Errorf("id %s", id)

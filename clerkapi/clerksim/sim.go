@@ -269,10 +269,15 @@ func array(users []*record) []byte {
 }
 
 func (s *Sim) write(w http.ResponseWriter, a answer) {
+	s.writeHeader(w, a)
+	_, _ = w.Write(a.body) // a client that left is none of our business
+}
+
+// writeHeader sends all of an answer but its body.
+func (s *Sim) writeHeader(w http.ResponseWriter, a answer) {
 	a.header(w.Header(), s.config.Quota)
 	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 	w.WriteHeader(a.status)
-	_, _ = w.Write(a.body) // a client that left is none of our business
 }
 
 // sleep waits for d and says whether ctx lasted that long.

@@ -204,6 +204,11 @@ func TestStats(t *testing.T) {
 	if got := len(s.Arrivals()); got != 2 {
 		t.Errorf("kept %d arrivals, want 2", got)
 	}
+	snapshot := s.Stats()
+	ask(s, "/v1/users")
+	if !cmp.Equal(want, snapshot) {
+		t.Errorf("stats changed after they were given: %+v", snapshot)
+	}
 	s.Reset()
 	if got := s.Stats(); got.Requests != 0 || len(got.ByEndpoint) != 0 || len(s.Arrivals()) != 0 {
 		t.Errorf("after a reset: %+v", got)
@@ -220,14 +225,14 @@ func TestChanges(t *testing.T) {
 		now := time.Now().UnixMilli()
 		if err := s.Update(id, func(u *User) {
 			u.ID = "user_other"
-			u.Username = new("aaaa")
+			u.Username = new("AAaa")
 			u.EmailAddresses[0].EmailAddress = "new@example.com"
 			u.UnsafeMetadata = json.RawMessage(`{"deep": ` + strings.Repeat(`[`, 1000) + strings.Repeat(`]`, 1000) + `, "lone": "\ud800", "deep": 1e999}`)
 		}); err != nil {
 			t.Fatal(err)
 		}
 		after := decode[User](t, ask(s, "/v1/users/"+id).Body.Bytes())
-		if after.ID != id || *after.Username != "aaaa" || after.UpdatedAt != now || after.CreatedAt != before.CreatedAt {
+		if after.ID != id || *after.Username != "AAaa" || after.UpdatedAt != now || after.CreatedAt != before.CreatedAt {
 			t.Errorf("after the update: %+v", after)
 		}
 		if !strings.Contains(string(after.UnsafeMetadata), `"lone":"\ud800","deep":1e999`) {
@@ -235,6 +240,9 @@ func TestChanges(t *testing.T) {
 		}
 		if got := askIDs(t, s, "/v1/users?order_by=username&limit=1"); !slices.Equal(got, []string{id}) {
 			t.Errorf("first by username is %v, want %s", got, id)
+		}
+		if got := askIDs(t, s, "/v1/users?username=aaAA"); !slices.Equal(got, []string{id}) {
+			t.Errorf("by the username in other case: %v, want %s", got, id)
 		}
 		if got := askIDs(t, s, "/v1/users?email_address=new@example.com"); !slices.Equal(got, []string{id}) {
 			t.Errorf("by the new address: %v, want %s", got, id)
@@ -245,8 +253,14 @@ func TestChanges(t *testing.T) {
 		if again, _ := s.User(id); again.UpdatedAt != now+1 {
 			t.Errorf("updated_at is %d, want %d, past what it was", again.UpdatedAt, now+1)
 		}
-		if err := s.Update(id, func(u *User) { u.PublicMetadata = json.RawMessage(`{`) }); err == nil {
+		if err := s.Update(id, func(u *User) {
+			u.PublicMetadata = json.RawMessage(`{`)
+			u.EmailAddresses[0].EmailAddress = "half@example.com"
+		}); err == nil {
 			t.Error("metadata that is no JSON was taken")
+		}
+		if got := askIDs(t, s, "/v1/users?email_address=half@example.com"); len(got) != 0 {
+			t.Error("an update that failed has changed the user")
 		}
 
 		if err := s.Delete(id); err != nil {
