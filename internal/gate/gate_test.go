@@ -267,6 +267,33 @@ func TestTheLastOneOutCancelsWhatWasNotSent(t *testing.T) {
 	})
 }
 
+func TestAWantIsQueuedForEachWhoWants(t *testing.T) {
+	clerk := &fakeClerk{latency: 10 * time.Millisecond}
+	inBubble(t, clerk, Config{Quota: quota.Config{Limit: 1}}, func(t *testing.T, g *Gate) {
+		spend(t, g)
+		ctx, leave := context.WithCancel(t.Context())
+		var callers sync.WaitGroup
+		callers.Go(func() { _ = one(ctx, g, "user_1", Options{Caller: "leaves"}) })
+		callers.Go(func() { _ = one(t.Context(), g, "user_1", Options{Caller: "stays"}) })
+		queued := func() map[string]int {
+			synctest.Wait()
+			m := map[string]int{}
+			for _, c := range g.Status().Callers {
+				m[c.Name] = c.Queued
+			}
+			return m
+		}
+		if q := queued(); q["leaves"] != 1 || q["stays"] != 1 {
+			t.Errorf("queued %v, want the want in the line of both", q)
+		}
+		leave()
+		if q := queued(); q["leaves"] != 0 || q["stays"] != 1 {
+			t.Errorf("queued %v after one has left", q)
+		}
+		callers.Wait()
+	})
+}
+
 func TestA429IsNoTry(t *testing.T) {
 	clerk := &fakeClerk{latency: 10 * time.Millisecond}
 	clerk.reply = func(n int, _ []string) error {
@@ -341,6 +368,24 @@ func TestRetriesStayInsideTriesDeadlineAndBudget(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestRetriesAreATenthOfRequests(t *testing.T) {
+	clerk := &fakeClerk{latency: 10 * time.Millisecond}
+	clerk.reply = func(n int, _ []string) error {
+		if n%3 == 0 {
+			return down
+		}
+		return nil
+	}
+	inBubble(t, clerk, Config{Quota: quota.Config{Limit: 1000}}, func(t *testing.T, g *Gate) {
+		for range 200 {
+			_, _ = g.List(t.Context(), clerkapi.ListParams{}, Options{})
+		}
+		if s := g.Status().Totals; s.Retries < s.Requests/20 || s.Retries > s.Requests/10+retryFloor {
+			t.Errorf("%d retries among %d requests, want a tenth", s.Retries, s.Requests)
+		}
+	})
 }
 
 func TestTheRetryBudget(t *testing.T) {
@@ -423,7 +468,11 @@ func TestANeutralProbeFreesItsSlot(t *testing.T) {
 		for range 3 {
 			_ = one(t.Context(), g, "user_1", Options{})
 		}
-		time.Sleep(5 * time.Second)
+		time.Sleep(1500 * time.Millisecond)
+		if s := g.Status().Breaker; s.State != HalfOpen {
+			t.Errorf("the breaker is %+v after a probe that got a 429, want half open", s)
+		}
+		time.Sleep(3500 * time.Millisecond)
 		if s := g.Status().Breaker; s.State != Closed {
 			t.Errorf("the breaker is %+v, want closed by the second probe", s)
 		}
@@ -659,6 +708,39 @@ func TestAPanicInReadingAnAnswerIsABadAnswer(t *testing.T) {
 	inBubble(t, clerk, Config{}, func(t *testing.T, g *Gate) {
 		if r := one(t.Context(), g, "user_1", Options{}); !errors.Is(r.Err, clerkapi.ErrBadAnswer) {
 			t.Errorf("got %v, want %v", r.Err, clerkapi.ErrBadAnswer)
+		}
+	})
+}
+
+func TestAPermitThatWasNotUsedGoesBack(t *testing.T) {
+	clerk := &fakeClerk{latency: 10 * time.Millisecond}
+	clerk.reply = func(n int, _ []string) error {
+		if n <= 2 {
+			return unsent
+		}
+		return nil
+	}
+	inBubble(t, clerk, Config{Quota: quota.Config{Limit: 5}}, func(t *testing.T, g *Gate) {
+		if _, err := g.List(t.Context(), clerkapi.ListParams{}, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if s := g.Status(); s.Held != 1 || s.Totals.Requests != 1 {
+			t.Errorf("%d permits held and %d requests counted, want 1 of each: the others were not sent", s.Held, s.Totals.Requests)
+		}
+	})
+}
+
+func TestALostRequestKeepsItsPermit(t *testing.T) {
+	clerk := &fakeClerk{latency: 10 * time.Millisecond}
+	clerk.reply = func(int, []string) error { return lostLink }
+	cfg := Config{Quota: quota.Config{Limit: 5, LostHold: 20 * time.Second}}
+	inBubble(t, clerk, cfg, func(t *testing.T, g *Gate) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		_, _ = g.List(ctx, clerkapi.ListParams{}, Options{}) // once: the deadline leaves no time for retries
+		time.Sleep(25 * time.Second)
+		if s := g.Status(); s.Held != 1 {
+			t.Errorf("%d permits held after 25 s, want the lost one for twice the timeout and a window", s.Held)
 		}
 	})
 }

@@ -18,6 +18,11 @@ func runWithLedger(t *testing.T, dir string, clerk *fakeClerk, f func(*Gate)) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	runGate(t, d, clerk, f)
+}
+
+func runGate(t *testing.T, d *Ledger, clerk *fakeClerk, f func(*Gate)) {
+	t.Helper()
 	g := New(Config{Upstream: clerk, Ledger: d, Quota: quota.Config{Limit: 40, Window: time.Hour}})
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
@@ -98,11 +103,12 @@ func TestALedgerServesOneServer(t *testing.T) {
 
 func TestALedgerThatCannotBeWrittenStopsNobody(t *testing.T) {
 	dir := t.TempDir()
-	clerk := &fakeClerk{}
-	runWithLedger(t, dir, clerk, func(g *Gate) {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Fatal(err)
-		}
+	d, err := OpenLedger(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.path = filepath.Join(dir, "gone", ledgerFile)
+	runGate(t, d, &fakeClerk{}, func(g *Gate) {
 		for range 20 {
 			if _, err := g.List(t.Context(), clerkapi.ListParams{}, Options{}); err != nil {
 				t.Fatal(err)
