@@ -31,7 +31,7 @@ run: ## serve simulated users on 127.0.0.1:9090 (ARGS='--quota 20/10s' adds flag
 
 .PHONY: test
 test: ## run all tests under the race detector
-	@tools/need gcc:gcc node:nodejs npm:npm
+	@tools/need gcc:build-essential node:nodejs npm:npm
 	go test -race ./...
 
 .PHONY: lint
