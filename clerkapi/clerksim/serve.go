@@ -45,7 +45,7 @@ func (s *Sim) Serve(ctx context.Context, ln net.Listener, tlsConfig *tls.Config)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = server.Close()
 	}
-	<-served
+	_ = <-served // it says only that the server was closed
 	return err
 }
 
