@@ -28,7 +28,6 @@ func (s *userService) ListUsers(ctx context.Context, req *clerkgatev1.ListUsersR
 	if err != nil {
 		return nil, err
 	}
-	users, last = users[:min(size, len(users))], last && len(users) <= size
 	users = l.show(users)
 	n := fitting(users, maxAnswer-answerMargin)
 	resp := &clerkgatev1.ListUsersResponse{Users: users[:n]}

@@ -65,7 +65,7 @@ func (l *listing) start(field, token string) (cursor, error) {
 	return decodeToken(field, token, l.args)
 }
 
-// fetch reads the users behind c, about size of them, and says whether they
+// fetch reads the users behind c, at most size of them, and says whether they
 // are the last. Only the last ones may be none at all.
 func (l *listing) fetch(ctx context.Context, c cursor, size int) (users []*clerkgatev1.User, last bool, err error) {
 	p := clerkapi.ListParams{Filter: l.filter, OrderBy: l.order, Limit: size, Offset: c.Offset, StartingAfter: c.After}
@@ -86,19 +86,19 @@ func (l *listing) fetch(ctx context.Context, c cursor, size int) (users []*clerk
 func (l *listing) fetchByTime(ctx context.Context, c cursor, size int) (users []*clerkgatev1.User, last bool, err error) {
 	ascending := l.order[0] == '+'
 	filter := proto.CloneOf(l.filter)
-	// Clerk's bounds leave out the time that they name.
-	if from := time.UnixMilli(max(c.CreatedAt-1, 0)); ascending && (filter.CreatedAtAfter == nil || filter.CreatedAtAfter.AsTime().Before(from)) {
-		filter.CreatedAtAfter = timestamppb.New(from)
-	}
-	if to := time.UnixMilli(c.CreatedAt + 1); !ascending && (filter.CreatedAtBefore == nil || filter.CreatedAtBefore.AsTime().After(to)) {
-		filter.CreatedAtBefore = timestamppb.New(to)
+	// Clerk's bounds leave out the time that they name. Nobody was sent from
+	// outside the caller's own bounds, so these are the narrower ones.
+	if ascending {
+		filter.CreatedAtAfter = timestamppb.New(time.UnixMilli(max(c.CreatedAt-1, 0)))
+	} else {
+		filter.CreatedAtBefore = timestamppb.New(time.UnixMilli(c.CreatedAt + 1))
 	}
 	sent := func(u *clerkgatev1.User) bool {
 		at := createdAt(u)
 		return u.Id == c.After || slices.Contains(c.Seen, u.Id) ||
 			ascending && at < c.CreatedAt || !ascending && at > c.CreatedAt
 	}
-	p := clerkapi.ListParams{Filter: filter, OrderBy: l.order, Limit: min(size+len(c.Seen), maxPage)}
+	p := clerkapi.ListParams{Filter: filter, OrderBy: l.order, Limit: size}
 	for {
 		page, err := l.upstream.List(ctx, p, l.options)
 		if err != nil {

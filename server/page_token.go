@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -63,9 +62,7 @@ func decodeToken(field, token string, args uint64) (cursor, error) {
 		return cursor{}, damaged
 	}
 	var t pageToken
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&t); err != nil || t.Offset < 0 || len(t.Seen) > maxSeen ||
+	if err := json.Unmarshal(body, &t); err != nil || t.Offset < 0 || len(t.Seen) > maxSeen ||
 		t.After != "" && !clerkapi.ValidUserID(t.After) {
 		return cursor{}, damaged
 	}
