@@ -1,0 +1,166 @@
+// Command benchquota measures how well clerkgate uses the quota of a Clerk key.
+// It runs the server and the simulated Clerk as processes of their own, puts load
+// on them, and prints a table with what a client without clerkgate gets beside it.
+// docs/performance.md says what each scenario means.
+//
+// It ends with 1 if a scenario has missed its target or could not be run, and
+// with 2 if it was called wrongly. Whatever it has started ends with it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// maxTime is how long everything may take.
+const maxTime = 20 * time.Minute
+
+// scenario is one thing to measure.
+type scenario struct {
+	name string
+	// alone: it loads the CPU, and so nothing else may run at the same time.
+	alone bool
+	run   func(context.Context, *lab) ([]row, error)
+}
+
+// lab is what scenarios run with.
+type lab struct {
+	binary string // clerkgate
+	seed   uint64 // of this scenario's simulator: people and the windows' phase
+}
+
+func scenarios() []scenario {
+	return concat(saturatedScenarios(), othersScenarios(), naiveScenarios(), []scenario{
+		{"burst10k", true, burst},
+		{"production", true, production},
+		{"flood", true, flood},
+		{"behind-lists", true, behindLists},
+	})
+}
+
+func concat(lists ...[]scenario) []scenario {
+	var all []scenario
+	for _, l := range lists {
+		all = append(all, l...)
+	}
+	return all
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run does what args say and gives the exit code.
+func run(ctx context.Context, args []string, out, progress io.Writer) int {
+	flags := flag.NewFlagSet("benchquota", flag.ContinueOnError)
+	flags.SetOutput(progress)
+	pick := flags.String("run", ".", "the scenarios to run, a `regexp`")
+	list := flags.Bool("list", false, "list the scenarios and end")
+	binary := flags.String("clerkgate", "", "the clerkgate `binary` to measure; it is built if none is given")
+	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()%1e6), "where chance begins, such as the phase of windows")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return 0
+		}
+		return 2
+	}
+	wanted, err := regexp.Compile(*pick)
+	if err != nil {
+		fmt.Fprintf(progress, "-run: %v\n", err)
+		return 2
+	}
+	var picked []scenario
+	for _, s := range scenarios() {
+		if wanted.MatchString(s.name) {
+			picked = append(picked, s)
+		}
+	}
+	if *list {
+		for _, s := range picked {
+			fmt.Fprintln(out, s.name)
+		}
+		return 0
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxTime)
+	defer cancel()
+	if *binary == "" {
+		dir, err := os.MkdirTemp("", "benchquota")
+		if err != nil {
+			fmt.Fprintln(progress, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		*binary = filepath.Join(dir, "clerkgate")
+		if err := build(ctx, *binary, progress); err != nil {
+			fmt.Fprintln(progress, err)
+			return 1
+		}
+	}
+	start := time.Now()
+	outcomes := measure(ctx, picked, *binary, *seed, progress)
+	met := printTable(out, outcomes)
+	fmt.Fprintf(out, "\nseed %d, %s in all\n", *seed, time.Since(start).Round(time.Second))
+	if !met {
+		return 1
+	}
+	return 0
+}
+
+func build(ctx context.Context, binary string, progress io.Writer) error {
+	//nolint:gosec // the path is our own
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/clerkgate/clerkgate/cmd/clerkgate")
+	cmd.Stdout, cmd.Stderr = progress, progress
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("build clerkgate: %w", err)
+	}
+	return nil
+}
+
+// outcome is what came of a scenario.
+type outcome struct {
+	name string
+	rows []row
+	err  error
+}
+
+// measure runs the scenarios: first, side by side, those that hardly load the
+// CPU, then each of the others alone. The outcomes are in the order given.
+func measure(ctx context.Context, picked []scenario, binary string, seed uint64, progress io.Writer) []outcome {
+	outcomes := make([]outcome, len(picked))
+	var mu sync.Mutex // of progress
+	do := func(i int) {
+		s := picked[i]
+		rows, err := s.run(ctx, &lab{binary: binary, seed: seed + uint64(i)})
+		outcomes[i] = outcome{s.name, rows, err}
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprintf(progress, "%s done\n", s.name)
+	}
+	var wg sync.WaitGroup
+	for i, s := range picked {
+		if !s.alone {
+			wg.Go(func() { do(i) })
+		}
+	}
+	wg.Wait()
+	for i, s := range picked {
+		if s.alone {
+			do(i)
+		}
+	}
+	return outcomes
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"regexp"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+)
+
+// clerk is a simulated Clerk in a process of its own.
+type clerk struct {
+	*process
+	quota clerksim.Quota
+	users int
+	seed  uint64
+	http  *http.Client
+}
+
+var (
+	clerkAddress  = regexp.MustCompile(`(http://127\.0\.0\.1:\d+)`)
+	serverAddress = regexp.MustCompile(`"grpc":"(127\.0\.0\.1:\d+)"`)
+)
+
+// startClerk runs a simulated Clerk whose answers take latency.
+func (l *lab) startClerk(ctx context.Context, q clerksim.Quota, latency time.Duration, users int) (*clerk, error) {
+	p, err := startProcess(ctx, l.binary, clerkAddress, "sim", "--listen", "127.0.0.1:0",
+		"--quota", fmt.Sprintf("%d/%s", q.Limit, q.Window),
+		"--quota-kind", string(q.Kind), "--quota-headers", string(q.Headers),
+		"--latency", latency.String(), "--jitter", "0s",
+		"--users", strconv.Itoa(users), "--seed", strconv.FormatUint(l.seed, 10))
+	if err != nil {
+		return nil, err
+	}
+	transport := &http.Transport{MaxIdleConnsPerHost: 100}
+	return &clerk{process: p, quota: q, users: users, seed: l.seed, http: &http.Client{Transport: transport}}, nil
+}
+
+// stats tells what the simulator was asked.
+func (c *clerk) stats(ctx context.Context) (clerksim.Stats, error) {
+	var s clerksim.Stats
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.address+"/sim/stats", nil)
+	if err != nil {
+		return s, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return s, err
+	}
+	defer resp.Body.Close()
+	return s, json.NewDecoder(resp.Body).Decode(&s)
+}
+
+// ids gives the ids of all users, by making the same people again.
+func (c *clerk) ids() ([]string, error) {
+	same, err := clerksim.New(clerksim.Config{Users: c.users, Seed: c.seed})
+	if err != nil {
+		return nil, err
+	}
+	return same.UserIDs(c.users), nil
+}
+
+// pair is a server and the simulated Clerk behind it.
+type pair struct {
+	clerk  *clerk
+	server *process
+	conns  []*grpc.ClientConn
+}
+
+// streamsPerConn is how many calls are put on one connection at once; servers
+// take 2000.
+const streamsPerConn = 1000
+
+// startPair runs a server with the given flags before c, which ends with it,
+// and connects to it for so many calls at once.
+func (l *lab) startPair(ctx context.Context, c *clerk, calls int, flags ...string) (*pair, error) {
+	flags = append([]string{
+		"serve", "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0",
+		"--clerk-api-url", c.address, "--quota", fmt.Sprintf("%d/%s", c.quota.Limit, c.quota.Window),
+		"--log-format", "json",
+	}, flags...)
+	server, err := startProcess(ctx, l.binary, serverAddress, flags...)
+	if err != nil {
+		c.stop()
+		return nil, err
+	}
+	p := &pair{clerk: c, server: server}
+	for range 1 + (calls-1)/streamsPerConn {
+		conn, err := grpc.NewClient(server.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err == nil {
+			p.conns = append(p.conns, conn)
+			_, err = clerkgatev1.NewQuotaServiceClient(conn).GetQuota(ctx, &clerkgatev1.GetQuotaRequest{})
+		}
+		if err != nil {
+			p.stop()
+			return nil, fmt.Errorf("connect to the server: %w", err)
+		}
+	}
+	return p, nil
+}
+
+func (p *pair) stop() {
+	for _, conn := range p.conns {
+		conn.Close()
+	}
+	p.server.stop()
+	p.clerk.stop()
+}
+
+// users gives a client for the i-th of many calls.
+func (p *pair) users(i int) clerkgatev1.UserServiceClient {
+	return clerkgatev1.NewUserServiceClient(p.conns[i%len(p.conns)])
+}
+
+// totals tells what the server has sent.
+func (p *pair) totals(ctx context.Context) (*clerkgatev1.Totals, error) {
+	resp, err := clerkgatev1.NewQuotaServiceClient(p.conns[0]).GetQuota(ctx, &clerkgatev1.GetQuotaRequest{})
+	return resp.GetQuota().GetTotals(), err
+}
+
+// cpu is the CPU time that server, simulator and this program have taken.
+func (p *pair) cpu() (used [3]time.Duration, err error) {
+	for i, pid := range []int{p.server.cmd.Process.Pid, p.clerk.cmd.Process.Pid, os.Getpid()} {
+		if used[i], err = cpuTime(pid); err != nil {
+			return used, err
+		}
+	}
+	return used, nil
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	secretKey = "sk_test_benchquota"
+	// How long a process may take to tell its address, and to end.
+	startLimit = 2 * time.Minute
+	stopLimit  = 15 * time.Second
+)
+
+// process is a running command of clerkgate's.
+type process struct {
+	address string // as its output told
+	cmd     *exec.Cmd
+	end     context.CancelFunc
+	ended   chan struct{}
+}
+
+// startProcess runs clerkgate with args, and waits until its output tells the
+// address: what the pattern's group matches. It ends with ctx, or by stop.
+func startProcess(ctx context.Context, binary string, address *regexp.Regexp, args ...string) (*process, error) {
+	out := &output{pattern: address, found: make(chan string, 1)}
+	ctx, end := context.WithCancel(ctx)
+	//nolint:gosec // running it is what this program is for
+	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = stopLimit
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.Env = append(cleanEnv(), "CLERK_SECRET_KEY="+secretKey)
+	endWithParent(cmd)
+	if err := cmd.Start(); err != nil {
+		end()
+		return nil, fmt.Errorf("start clerkgate: %w", err)
+	}
+	p := &process{cmd: cmd, end: end, ended: make(chan struct{})}
+	go func() {
+		defer close(p.ended)
+		_ = cmd.Wait() // how it ended is no matter: if it should not have, the load on it fails
+	}()
+	limit := time.NewTimer(startLimit)
+	defer limit.Stop()
+	select {
+	case p.address = <-out.found:
+		return p, nil
+	case <-p.ended:
+	case <-limit.C:
+	case <-ctx.Done():
+	}
+	p.stop()
+	return nil, fmt.Errorf("clerkgate %s did not start: %s", strings.Join(args, " "), out)
+}
+
+// stop ends the process and waits until it has ended.
+func (p *process) stop() {
+	p.end()
+	<-p.ended
+}
+
+// cleanEnv is the environment without settings of clerkgate's.
+func cleanEnv() []string {
+	var env []string
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "CLERK") {
+			env = append(env, v)
+		}
+	}
+	return env
+}
+
+// maxOutput is how much of the start of a process's output is kept, in bytes.
+const maxOutput = 16 << 10
+
+// output takes what a process writes, and looks for an address in it.
+type output struct {
+	pattern *regexp.Regexp
+	found   chan string // gets the address; has room for one
+
+	mu   sync.Mutex
+	kept bytes.Buffer
+	told bool
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.kept.Len() < maxOutput {
+		o.kept.Write(p)
+	}
+	if o.told {
+		return len(p), nil
+	}
+	if m := o.pattern.FindSubmatch(o.kept.Bytes()); m != nil {
+		o.told = true
+		o.found <- string(m[1])
+	}
+	return len(p), nil
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return strings.TrimSpace(o.kept.String())
+}

@@ -1,0 +1,15 @@
+//go:build !linux
+
+package main
+
+import (
+	"errors"
+	"os/exec"
+	"time"
+)
+
+// endWithParent does nothing: there is no portable way.
+func endWithParent(*exec.Cmd) {}
+
+// cpuTime is known on Linux alone.
+func cpuTime(int) (time.Duration, error) { return 0, errors.ErrUnsupported }

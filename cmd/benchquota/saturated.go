@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
+)
+
+// roundTrip is how long simulated answers take where a scenario says nothing else.
+const roundTrip = 60 * time.Millisecond
+
+// unspent lets a server spend its first window, since nobody has used the
+// simulator's key before.
+var unspent = []string{"--first-window", "full"}
+
+// saturatedScenarios put more lists on a server than the quota allows. Lists
+// share no requests, so every one of the quota's requests counts.
+func saturatedScenarios() []scenario {
+	var all []scenario
+	for _, kind := range []clerksim.QuotaKind{clerksim.Fixed, clerksim.FirstHit, clerksim.Sliding} {
+		for _, headers := range []clerksim.QuotaHeaders{clerksim.AllHeaders, clerksim.RetryAfter, clerksim.NoHeaders} {
+			name := fmt.Sprintf("saturated/%s/%s", kind, headers)
+			q := clerksim.Quota{Limit: 100, Window: 10 * time.Second, Kind: kind, Headers: headers}
+			all = append(all, scenario{name: name, run: func(ctx context.Context, l *lab) ([]row, error) {
+				return saturate(ctx, l, name, q, 0.98)
+			}})
+		}
+	}
+	const approx = "saturated/approx/pace-always"
+	q := clerksim.Quota{Limit: 100, Window: 10 * time.Second, Kind: clerksim.Approx, Headers: clerksim.RetryAfter}
+	return append(all, scenario{name: approx, run: func(ctx context.Context, l *lab) ([]row, error) {
+		return saturate(ctx, l, approx, q, 0, "--pace", "always")
+	}})
+}
+
+// saturate keeps lists waiting for 20 windows. No request may draw a 429, and
+// the server must use at least that share of the quota.
+func saturate(ctx context.Context, l *lab, name string, q clerksim.Quota, least float64, flags ...string) ([]row, error) {
+	const windows, waiting, callers = 20, 20, 10
+	c, err := l.startClerk(ctx, q, roundTrip, 100)
+	if err != nil {
+		return nil, err
+	}
+	p, err := l.startPair(ctx, c, waiting, append(flags, unspent...)...)
+	if err != nil {
+		return nil, err
+	}
+	defer p.stop()
+
+	load, end := context.WithCancel(ctx)
+	defer end()
+	var wg sync.WaitGroup
+	var lists tally
+	wg.Go(func() {
+		keep(load, waiting, &lists, func(ctx context.Context, i int) error {
+			return p.list(as(ctx, fmt.Sprintf("caller%d", i%callers)), i)
+		})
+	})
+	counts, err := c.count(ctx, windows)
+	end()
+	wg.Wait()
+	if err != nil {
+		return nil, err
+	}
+	if err := lists.err(); err != nil {
+		return nil, err
+	}
+	first, last := counts[0], counts[windows-1]
+	used := share(accepted(last), q, windows*q.Window)
+	steady := share(accepted(last)-accepted(first), q, (windows-1)*q.Window)
+	r := row{
+		name: name, requests: last.Requests, limited: last.RateLimited,
+		served: fmt.Sprintf("%.2f lists/s", float64(accepted(last))/(windows*q.Window).Seconds()),
+		used:   fmt.Sprintf("%s (%s)", percent(used), percent(steady)),
+		target: "no 429",
+		met:    used >= least && last.RateLimited == 0,
+	}
+	if least > 0 {
+		r.target = fmt.Sprintf(">= %.0f %%, no 429", 100*least)
+	}
+	return []row{r}, nil
+}
+
+// count gives what had reached Clerk by the end of each of n windows from now on.
+func (c *clerk) count(ctx context.Context, n int) ([]clerksim.Stats, error) {
+	start := time.Now()
+	counts := make([]clerksim.Stats, n)
+	for i := range counts {
+		err := wait(ctx, time.Until(start.Add(time.Duration(i+1)*c.quota.Window)))
+		if err == nil {
+			counts[i], err = c.stats(ctx)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return counts, nil
+}
+
+// share is the part of the quota that n requests in d are.
+func share(n int64, q clerksim.Quota, d time.Duration) float64 {
+	return float64(n) / float64(q.Limit) * q.Window.Seconds() / d.Seconds()
+}
+
+// accepted is how many requests the quota let in.
+func accepted(s clerksim.Stats) int64 { return s.Requests - s.RateLimited }
