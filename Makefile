@@ -14,6 +14,8 @@ FUZZTIME ?= 10s
 # BENCH picks benchmarks by name, BENCHTIME says how long each runs.
 BENCH ?= .
 BENCHTIME ?= 1s
+# SCENARIOS picks what `make bench-quota` measures, by name.
+SCENARIOS ?= .
 # BASE is the commit that `make breaking` compares the contract with: by default
 # the one before the contract's last change.
 BASE ?= $(shell git log -1 --format=%H -- proto)~1
@@ -52,6 +54,10 @@ generate: ## write gen/ anew from proto/
 .PHONY: bench
 bench: ## run the benchmarks (BENCH=name BENCHTIME=1s)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 30m ./...
+
+.PHONY: bench-quota
+bench-quota: ## measure the use of the quota, in 10 minutes (SCENARIOS=regexp picks some)
+	go run ./cmd/benchquota -run '$(SCENARIOS)'
 
 .PHONY: fuzz
 fuzz: ## run each fuzzer for FUZZTIME (10s)
