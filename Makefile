@@ -57,7 +57,8 @@ bench: ## run the benchmarks (BENCH=name BENCHTIME=1s)
 
 .PHONY: bench-quota
 bench-quota: ## measure the use of the quota, in 10 minutes (SCENARIOS=regexp picks some)
-	go run ./cmd/benchquota -run '$(SCENARIOS)'
+	go build -o bin/ ./cmd/clerkgate ./cmd/benchquota
+	bin/benchquota -clerkgate bin/clerkgate -run '$(SCENARIOS)'
 
 .PHONY: fuzz
 fuzz: ## run each fuzzer for FUZZTIME (10s)

@@ -14,10 +14,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"regexp"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -41,20 +40,12 @@ type lab struct {
 }
 
 func scenarios() []scenario {
-	return concat(saturatedScenarios(), othersScenarios(), naiveScenarios(), []scenario{
+	return slices.Concat(saturatedScenarios(), othersScenarios(), naiveScenarios(), []scenario{
 		{"burst10k", true, burst},
 		{"production", true, production},
 		{"flood", true, flood},
 		{"behind-lists", true, behindLists},
 	})
-}
-
-func concat(lists ...[]scenario) []scenario {
-	var all []scenario
-	for _, l := range lists {
-		all = append(all, l...)
-	}
-	return all
 }
 
 func main() {
@@ -70,7 +61,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) int {
 	flags.SetOutput(progress)
 	pick := flags.String("run", ".", "the scenarios to run, a `regexp`")
 	list := flags.Bool("list", false, "list the scenarios and end")
-	binary := flags.String("clerkgate", "", "the clerkgate `binary` to measure; it is built if none is given")
+	binary := flags.String("clerkgate", "bin/clerkgate", "the `program` to measure")
 	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()%1e6), "where chance begins, such as the phase of windows")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -89,6 +80,10 @@ func run(ctx context.Context, args []string, out, progress io.Writer) int {
 			picked = append(picked, s)
 		}
 	}
+	if len(picked) == 0 {
+		fmt.Fprintf(progress, "-run: there is no scenario like %q\n", *pick)
+		return 2
+	}
 	if *list {
 		for _, s := range picked {
 			fmt.Fprintln(out, s.name)
@@ -97,19 +92,6 @@ func run(ctx context.Context, args []string, out, progress io.Writer) int {
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxTime)
 	defer cancel()
-	if *binary == "" {
-		dir, err := os.MkdirTemp("", "benchquota")
-		if err != nil {
-			fmt.Fprintln(progress, err)
-			return 1
-		}
-		defer os.RemoveAll(dir)
-		*binary = filepath.Join(dir, "clerkgate")
-		if err := build(ctx, *binary, progress); err != nil {
-			fmt.Fprintln(progress, err)
-			return 1
-		}
-	}
 	start := time.Now()
 	outcomes := measure(ctx, picked, *binary, *seed, progress)
 	met := printTable(out, outcomes)
@@ -118,16 +100,6 @@ func run(ctx context.Context, args []string, out, progress io.Writer) int {
 		return 1
 	}
 	return 0
-}
-
-func build(ctx context.Context, binary string, progress io.Writer) error {
-	//nolint:gosec // the path is our own
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/clerkgate/clerkgate/cmd/clerkgate")
-	cmd.Stdout, cmd.Stderr = progress, progress
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("build clerkgate: %w", err)
-	}
-	return nil
 }
 
 // outcome is what came of a scenario.
