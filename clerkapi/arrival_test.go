@@ -110,7 +110,7 @@ func TestOneArrivalHTTP1(t *testing.T) {
 					_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n"+countAnswer)
 				}
 			})
-			for range 50 {
+			for range 20 {
 				client := clientOf(t, Config{BaseURL: "http://" + address})
 				var calls sync.WaitGroup
 				for range test.kept {

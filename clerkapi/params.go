@@ -13,8 +13,8 @@ import (
 
 // Limits of Clerk's, and of the text that is passed on to it.
 const (
-	MaxLookup   = 100 // ids in one lookup, and values in one list of a filter
-	MaxPage     = 500 // users in one page
+	maxLookup   = 100 // ids in one lookup, and values in one list of a filter
+	maxPage     = 500 // users in one page
 	maxValue    = 1000
 	maxUserTail = 128
 )
@@ -77,8 +77,8 @@ func (p ListParams) Validate() error {
 	case p.OrderBy != "" && !orders[order]:
 		return invalid("order_by", "must be one of created_at, updated_at, email_address, web3wallet, first_name, "+
 			"last_name, phone_number, username, last_active_at and last_sign_in_at, with + or - before it or not")
-	case p.Limit < 1 || p.Limit > MaxPage:
-		return invalid("limit", "must be 1 to %d", MaxPage)
+	case p.Limit < 1 || p.Limit > maxPage:
+		return invalid("limit", "must be 1 to %d", maxPage)
 	case p.Offset < 0 || p.Offset > math.MaxInt32:
 		return invalid("offset", "must be 0 to %d", math.MaxInt32)
 	case p.StartingAfter == "":
@@ -157,8 +157,8 @@ func (l idList) validate() error {
 		return nil
 	}
 	field := "filter." + l.field
-	if n := len(l.list.Values); n == 0 || n > MaxLookup {
-		return invalid(field+".values", "must hold 1 to %d values, not %d", MaxLookup, n)
+	if n := len(l.list.Values); n == 0 || n > maxLookup {
+		return invalid(field+".values", "must hold 1 to %d values, not %d", maxLookup, n)
 	}
 	for i, v := range l.list.Values {
 		field := fmt.Sprintf("%s.values[%d]", field, i)

@@ -335,7 +335,7 @@ func BenchmarkDecodePage(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			var page bytes.Buffer
 			page.WriteByte('[')
-			for i := range MaxLookup {
+			for i := range maxLookup {
 				if i > 0 {
 					page.WriteByte(',')
 				}
@@ -347,7 +347,7 @@ func BenchmarkDecodePage(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(page.Len()))
 			for b.Loop() {
-				if _, err := decodePage(page.Bytes(), MaxPage); err != nil {
+				if _, err := decodePage(page.Bytes(), maxPage); err != nil {
 					b.Fatal(err)
 				}
 			}
