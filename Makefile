@@ -11,8 +11,7 @@ SHELL := bash
 ARGS ?=
 # FUZZTIME is how long each fuzzer runs.
 FUZZTIME ?= 10s
-# BENCH picks benchmarks or scenarios by name, BENCHTIME says how long each
-# benchmark runs.
+# BENCH picks benchmarks by name, BENCHTIME says how long each runs.
 BENCH ?= .
 BENCHTIME ?= 1s
 # SCENARIOS picks what `make bench-quota` measures, by name.
@@ -60,10 +59,6 @@ bench: ## run the benchmarks (BENCH=name BENCHTIME=1s)
 bench-quota: ## measure the use of the quota, in 10 minutes (SCENARIOS=regexp picks some)
 	go build -o bin/ ./cmd/clerkgate ./cmd/benchquota
 	bin/benchquota -clerkgate bin/clerkgate -run '$(SCENARIOS)'
-
-.PHONY: bench-quota
-bench-quota: ## measure how well whole processes use the quota (BENCH=scenario; up to 20 min)
-	go run ./cmd/benchquota -run '$(BENCH)'
 
 .PHONY: fuzz
 fuzz: ## run each fuzzer for FUZZTIME (10s)
