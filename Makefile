@@ -28,8 +28,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%\/-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: run
-run: ## serve simulated users on 127.0.0.1:9090 (ARGS='--quota 20/10s' adds flags)
-	go run ./cmd/clerkgate serve --sim $(ARGS)
+run: build ## serve simulated users on 127.0.0.1:9090 (ARGS='--quota 20/10s' adds flags)
+	@exec bin/clerkgate serve --sim $(ARGS)
 
 .PHONY: test
 test: ## run all tests under the race detector
