@@ -8,10 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/clerkgate/clerkgate/clerkapi"
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
-	"google.golang.org/protobuf/proto"
 )
 
 const people = 250 // in a simulator

@@ -12,9 +12,10 @@ import (
 	"testing"
 	"time"
 
-	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
 const testKey = "sk_test_abcdefgh"

@@ -9,9 +9,10 @@ import (
 	"net/url"
 	"strconv"
 
-	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
 // LookupUsers reads the users with the given ids, 1 to 100 and all different,
@@ -64,7 +65,7 @@ func positionsOf(ids []string) (map[string]int, error) {
 
 func (c *Client) lookupOne(ctx context.Context, id string) ([]decoded, Meta, error) {
 	body, meta, err := c.get(ctx, "/users/"+id, nil)
-	if e := (*Error)(nil); errors.As(err, &e) && e.Kind == ErrNotFound {
+	if e, ok := errors.AsType[*Error](err); ok && errors.Is(err, ErrNotFound) {
 		return nil, e.Meta, nil
 	}
 	if err != nil {
@@ -159,7 +160,7 @@ func decodeList(body []byte) ([]decoded, error) {
 	if _, err := dec.ReadToken(); err != nil {
 		return nil, notJSON(err)
 	}
-	if _, err := dec.ReadToken(); err != io.EOF {
+	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("the answer goes on after its end")
 	}
 	return users, nil

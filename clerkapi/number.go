@@ -1,6 +1,7 @@
 package clerkapi
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -68,7 +69,7 @@ func parseInteger(s string) (int64, error) {
 	case f <= math.MinInt64:
 		return math.MinInt64, nil
 	case f != math.Trunc(f):
-		return 0, fmt.Errorf("a whole number is needed")
+		return 0, errors.New("a whole number is needed")
 	}
 	return int64(f), nil
 }

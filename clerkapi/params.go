@@ -7,8 +7,9 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
 // Limits of Clerk's, and of the text that is passed on to it.

@@ -6,9 +6,10 @@ import (
 	"testing"
 	"time"
 
-	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
 func list(values ...string) *clerkgatev1.StringList {

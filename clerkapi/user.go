@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"slices"
 
-	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
 // DecodeUser reads a user in Clerk's JSON, as the API and webhooks give it.
