@@ -18,12 +18,8 @@ import (
 const maxBatch = 100
 
 func (s *userService) BatchGetUsers(ctx context.Context, req *clerkgatev1.BatchGetUsersRequest) (*clerkgatev1.BatchGetUsersResponse, error) {
-	view, err := checkView(ctx, req.GetView())
+	view, o, err := lookupArgs(ctx, req.GetView(), req.GetMaxAge())
 	if err != nil {
-		return nil, err
-	}
-	o := optionsOf(ctx)
-	if o.Fresh, err = checkMaxAge(req.GetMaxAge()); err != nil {
 		return nil, err
 	}
 	ids := req.GetUserIds()

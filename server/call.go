@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
 )
 
@@ -96,4 +97,16 @@ func checkMaxAge(age *durationpb.Duration) (fresh bool, err error) {
 		return false, invalid("max_age", "must not be negative")
 	}
 	return age.AsDuration() == 0, nil
+}
+
+// lookupArgs checks what all lookups have in common, and gives the view that is
+// meant and the options of the call.
+func lookupArgs(ctx context.Context, view clerkgatev1.UserView, maxAge *durationpb.Duration) (clerkgatev1.UserView, gate.Options, error) {
+	o := optionsOf(ctx)
+	view, err := checkView(ctx, view)
+	if err != nil {
+		return view, o, err
+	}
+	o.Fresh, err = checkMaxAge(maxAge)
+	return view, o, err
 }

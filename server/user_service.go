@@ -43,12 +43,8 @@ type userService struct {
 }
 
 func (s *userService) GetUser(ctx context.Context, req *clerkgatev1.GetUserRequest) (*clerkgatev1.GetUserResponse, error) {
-	view, err := checkView(ctx, req.GetView())
+	view, o, err := lookupArgs(ctx, req.GetView(), req.GetMaxAge())
 	if err != nil {
-		return nil, err
-	}
-	o := optionsOf(ctx)
-	if o.Fresh, err = checkMaxAge(req.GetMaxAge()); err != nil {
 		return nil, err
 	}
 	id := req.GetUserId()

@@ -39,6 +39,18 @@ func (f clientFlags) context(ctx context.Context) (context.Context, context.Canc
 	return context.WithTimeout(metadata.AppendToOutgoingContext(ctx, "clerkgate-caller", "clerkgate-cli"), f.Timeout)
 }
 
+// once connects to the server for one call.
+func (f clientFlags) once(ctx context.Context, call func(ctx context.Context, conn *grpc.ClientConn) error) error {
+	conn, err := f.connect()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ctx, cancel := f.context(ctx)
+	defer cancel()
+	return call(ctx, conn)
+}
+
 // viewFlag says which fields to show.
 type viewFlag struct {
 	View string `enum:"basic,full" default:"basic" help:"Which fields to read: basic, or full, which has private metadata, too."`
@@ -173,23 +185,18 @@ func (c *countCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	conn, err := c.connect()
-	if err != nil {
+	return c.once(ctx, func(ctx context.Context, conn *grpc.ClientConn) error {
+		resp, err := clerkgatev1.NewUserServiceClient(conn).CountUsers(ctx, &clerkgatev1.CountUsersRequest{Filter: filter})
+		if err != nil {
+			return callError(err)
+		}
+		format := "%d\n"
+		if c.Output == "json" {
+			format = "{\"total_count\":%d}\n"
+		}
+		_, err = fmt.Fprintf(std.out, format, resp.GetTotalCount())
 		return err
-	}
-	defer conn.Close()
-	ctx, cancel := c.context(ctx)
-	defer cancel()
-	resp, err := clerkgatev1.NewUserServiceClient(conn).CountUsers(ctx, &clerkgatev1.CountUsersRequest{Filter: filter})
-	if err != nil {
-		return callError(err)
-	}
-	format := "%d\n"
-	if c.Output == "json" {
-		format = "{\"total_count\":%d}\n"
-	}
-	_, err = fmt.Fprintf(std.out, format, resp.GetTotalCount())
-	return err
+	})
 }
 
 // quotaCmd is `clerkgate quota`.
@@ -200,21 +207,16 @@ type quotaCmd struct {
 
 // Run prints how the quota stands.
 func (c *quotaCmd) Run(ctx context.Context, std streams) error {
-	conn, err := c.connect()
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	ctx, cancel := c.context(ctx)
-	defer cancel()
-	resp, err := clerkgatev1.NewQuotaServiceClient(conn).GetQuota(ctx, &clerkgatev1.GetQuotaRequest{})
-	if err != nil {
-		return callError(err)
-	}
-	if c.Output == "json" {
-		return printJSON(std.out, resp.GetQuota(), true)
-	}
-	return printQuota(std.out, resp.GetQuota(), time.Now())
+	return c.once(ctx, func(ctx context.Context, conn *grpc.ClientConn) error {
+		resp, err := clerkgatev1.NewQuotaServiceClient(conn).GetQuota(ctx, &clerkgatev1.GetQuotaRequest{})
+		if err != nil {
+			return callError(err)
+		}
+		if c.Output == "json" {
+			return printJSON(std.out, resp.GetQuota(), true)
+		}
+		return printQuota(std.out, resp.GetQuota(), time.Now())
+	})
 }
 
 // callError puts the failure of a call into words: code, reason, message, and
