@@ -32,7 +32,7 @@ func printTable(w io.Writer, outcomes []outcome) (met bool) {
 			verdict := "yes"
 			switch {
 			case r.target == "":
-				verdict = ""
+				verdict = "-"
 			case !r.met:
 				verdict = "NO"
 				met = false
