@@ -64,7 +64,7 @@ bench-quota: ## measure the use of the quota, in 10 minutes (SCENARIOS=regexp pi
 fuzz: ## run each fuzzer for FUZZTIME (10s)
 	@git grep --untracked -oE '^func Fuzz[A-Za-z0-9_]+' -- '*_test.go' | while IFS=: read -r file func; do \
 		echo "== $${func#func } in $$(dirname "$$file")"; \
-		go test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")"; \
+		go test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "./$$(dirname "$$file")"; \
 	done
 
 .PHONY: build

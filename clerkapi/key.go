@@ -98,21 +98,24 @@ const (
 // KeyFile is a secret key that is kept in a file and may change there. Its
 // methods may be called at once.
 type KeyFile struct {
-	path string
+	path   string
+	report func(error)
 
-	mu   sync.Mutex
-	read time.Time // when the file was last read
-	key  Key       // the last good one
-	err  error     // of the last reading
+	mu     sync.Mutex
+	read   time.Time // when the file was last read
+	key    Key       // the last good one
+	failed bool      // the last reading gave none
 }
 
 // OpenKeyFile reads the key in the file at path. There is nothing to close.
-func OpenKeyFile(path string) (*KeyFile, error) {
+// report is told when the file comes to hold no key, with the reason, and with
+// nil when it holds one again; it must not use the KeyFile.
+func OpenKeyFile(path string, report func(error)) (*KeyFile, error) {
 	key, err := readKey(path)
 	if err != nil {
 		return nil, err
 	}
-	return &KeyFile{path: path, key: key, read: time.Now()}, nil
+	return &KeyFile{path: path, report: report, key: key, read: time.Now()}, nil
 }
 
 // Key gives the key that the file holds, as of at most a second ago. While the
@@ -130,19 +133,16 @@ func (f *KeyFile) Key() Key {
 // Secret gives Key().Secret(). As a method value it serves as Config.Key.
 func (f *KeyFile) Secret() string { return f.Key().Secret() }
 
-// Err says why the file gave no key when it was last read; nil if it gave one.
-func (f *KeyFile) Err() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.err
-}
-
 // refresh reads the file; f.mu is held.
 func (f *KeyFile) refresh() {
 	key, err := readKey(f.path)
-	f.read, f.err = time.Now(), err
+	f.read = time.Now()
 	if err == nil {
 		f.key = key
+	}
+	if failed := err != nil; failed != f.failed {
+		f.failed = failed
+		f.report(err)
 	}
 }
 

@@ -86,19 +86,20 @@ func TestKeyFile(t *testing.T) {
 	}
 	for _, bad := range []string{"", "nonsense", "sk_live_" + strings.Repeat("a", keyFileSize)} {
 		write(bad)
-		if _, err := OpenKeyFile(path); err == nil {
+		if _, err := OpenKeyFile(path, nil); err == nil {
 			t.Errorf("a file of %q opens", clean(bad, 20))
 		} else if strings.Contains(err.Error(), "nonsense") {
 			t.Errorf("the error shows the text: %v", err)
 		}
 	}
-	if _, err := OpenKeyFile(path + "-none"); err == nil {
+	if _, err := OpenKeyFile(path+"-none", nil); err == nil {
 		t.Error("a missing file opens")
 	}
 
 	synctest.Test(t, func(t *testing.T) {
 		write("sk_test_one\n")
-		file, err := OpenKeyFile(path)
+		var reports []error
+		file, err := OpenKeyFile(path, func(err error) { reports = append(reports, err) })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,8 +108,8 @@ func TestKeyFile(t *testing.T) {
 			if got := file.Secret(); got != want {
 				t.Errorf("got %q, want %q", got, want)
 			}
-			if err := file.Err(); (err != nil) != wantErr {
-				t.Errorf("error %v", err)
+			if failing := len(reports) > 0 && reports[len(reports)-1] != nil; failing != wantErr {
+				t.Errorf("told of %v", reports)
 			}
 		}
 		check("sk_test_one", false)
@@ -127,6 +128,9 @@ func TestKeyFile(t *testing.T) {
 		write("sk_live_three")
 		time.Sleep(keyFilePeriod)
 		check("sk_live_three", false)
+		if len(reports) != 2 {
+			t.Errorf("told of %v, want one failure and its end", reports)
+		}
 	})
 }
 

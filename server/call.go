@@ -90,13 +90,18 @@ func checkMaxAge(age *durationpb.Duration) (fresh bool, err error) {
 	if age == nil {
 		return false, nil
 	}
-	if age.CheckValid() != nil {
-		return false, invalid("max_age", "must be a valid duration")
+	return age.AsDuration() == 0, checkDuration("max_age", age)
+}
+
+// checkDuration checks a duration that must not be negative.
+func checkDuration(field string, d *durationpb.Duration) error {
+	if d.CheckValid() != nil {
+		return invalid(field, "must be a valid duration")
 	}
-	if age.AsDuration() < 0 {
-		return false, invalid("max_age", "must not be negative")
+	if d.AsDuration() < 0 {
+		return invalid(field, "must not be negative")
 	}
-	return age.AsDuration() == 0, nil
+	return nil
 }
 
 // lookupArgs checks what all lookups have in common, and gives the view that is

@@ -94,6 +94,9 @@ var kinds = []struct {
 	{gate.ErrBreakerOpen, codes.Unavailable, clerkgatev1.ErrorReason_ERROR_REASON_BREAKER_OPEN,
 		"Clerk has been failing and is not asked for the moment; come back later"},
 
+	{gate.ErrNoLease, codes.NotFound, clerkgatev1.ErrorReason_ERROR_REASON_LEASE_NOT_FOUND,
+		"there is no such lease, or it has ended"},
+
 	{clerkapi.ErrNotFound, codes.NotFound, clerkgatev1.ErrorReason_ERROR_REASON_USER_NOT_FOUND,
 		"Clerk has no user of this id"},
 	{clerkapi.ErrRejected, codes.InvalidArgument, clerkgatev1.ErrorReason_ERROR_REASON_CLERK_REJECTED_ARGUMENT,

@@ -30,6 +30,7 @@ type fakeUpstream struct {
 	listErr  error               // guarded by mu
 	calls    []call              // guarded by mu
 	status   gate.Status         // guarded by mu
+	leases   map[string]int      // permits by lease; guarded by mu
 	// onCall, if set, is called before each answer, without the lock.
 	onCall func(ctx context.Context, c call) error
 }
@@ -131,6 +132,40 @@ func (f *fakeUpstream) Status() gate.Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.status
+}
+
+// fakeQuota is how many permits the fake lends at most.
+const fakeQuota = 100
+
+func (f *fakeUpstream) Acquire(ctx context.Context, count int, o gate.Options) (gate.Lease, error) {
+	if count < 1 || count > fakeQuota {
+		return gate.Lease{}, &gate.LeaseSizeError{Max: fakeQuota}
+	}
+	if err := f.record(ctx, call{method: "acquire", options: o}); err != nil {
+		return gate.Lease{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.leases == nil {
+		f.leases = make(map[string]int)
+	}
+	id := fmt.Sprintf("lease%d", len(f.leases))
+	f.leases[id] = count
+	return gate.Lease{ID: id, Expires: fetchedAt}, nil
+}
+
+func (f *fakeUpstream) Release(id string, used int) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	count, ok := f.leases[id]
+	if !ok {
+		return gate.ErrNoLease
+	}
+	if used < 0 || used > count {
+		return gate.ErrLeaseUse
+	}
+	delete(f.leases, id)
+	return nil
 }
 
 // remove takes users out.

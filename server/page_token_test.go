@@ -56,7 +56,7 @@ func TestArgsDigest(t *testing.T) {
 	base := func() uint64 {
 		return argsDigest("list", &clerkgatev1.UserFilter{Query: proto.String("a")}, "-created_at", clerkgatev1.UserView_USER_VIEW_BASIC)
 	}
-	if base() != base() {
+	if first, second := base(), base(); first != second {
 		t.Error("the digest of equal arguments differs")
 	}
 	for name, other := range map[string]uint64{

@@ -12,10 +12,17 @@ import (
 	"github.com/clerkgate/clerkgate/internal/gate"
 )
 
+// keeper keeps the quota, and lends of it.
+type keeper interface {
+	Status() gate.Status
+	Acquire(ctx context.Context, count int, o gate.Options) (gate.Lease, error)
+	Release(id string, used int) error
+}
+
 // quotaService is clerkgate.v1.QuotaService.
 type quotaService struct {
 	clerkgatev1.UnimplementedQuotaServiceServer
-	upstream upstream
+	upstream keeper
 }
 
 func (s *quotaService) GetQuota(context.Context, *clerkgatev1.GetQuotaRequest) (*clerkgatev1.GetQuotaResponse, error) {
@@ -24,14 +31,6 @@ func (s *quotaService) GetQuota(context.Context, *clerkgatev1.GetQuotaRequest) (
 
 func (s *quotaService) WatchQuota(*clerkgatev1.WatchQuotaRequest, grpc.ServerStreamingServer[clerkgatev1.WatchQuotaResponse]) error {
 	return errUnimplemented
-}
-
-func (s *quotaService) AcquirePermits(context.Context, *clerkgatev1.AcquirePermitsRequest) (*clerkgatev1.AcquirePermitsResponse, error) {
-	return nil, errUnimplemented
-}
-
-func (s *quotaService) ReleasePermits(context.Context, *clerkgatev1.ReleasePermitsRequest) (*clerkgatev1.ReleasePermitsResponse, error) {
-	return nil, errUnimplemented
 }
 
 // breakerStates gives the contract's name of each state.

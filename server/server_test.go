@@ -176,14 +176,6 @@ func TestServerErrors(t *testing.T) {
 			_, err := r.users.InvalidateUsers(t.Context(), &clerkgatev1.InvalidateUsersRequest{})
 			return err
 		},
-		"AcquirePermits": func() error {
-			_, err := r.quota.AcquirePermits(t.Context(), &clerkgatev1.AcquirePermitsRequest{})
-			return err
-		},
-		"ReleasePermits": func() error {
-			_, err := r.quota.ReleasePermits(t.Context(), &clerkgatev1.ReleasePermitsRequest{})
-			return err
-		},
 		"WatchQuota": func() error {
 			stream, err := r.quota.WatchQuota(t.Context(), &clerkgatev1.WatchQuotaRequest{})
 			if err != nil {

@@ -31,7 +31,7 @@ type upstream interface {
 	Lookup(ctx context.Context, ids []string, o gate.Options) []gate.Result
 	List(ctx context.Context, p clerkapi.ListParams, o gate.Options) (*clerkapi.Page, error)
 	Count(ctx context.Context, f *clerkgatev1.UserFilter, o gate.Options) (int64, error)
-	Status() gate.Status
+	keeper
 }
 
 // userService is clerkgate.v1.UserService.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -126,6 +127,12 @@ func TestUsageErrors(t *testing.T) {
 		{"duration of zero", nil, []string{"serve", "--sim", "--upstream-timeout", "0s"}, []string{"--upstream-timeout", "above 0"}},
 		{"number", nil, []string{"serve", "--sim", "--max-in-flight", "0"}, []string{"--max-in-flight", "1 or more"}},
 		{"negative burst", nil, []string{"serve", "--sim", "--burst=-1"}, []string{"--burst", "0 or more"}},
+		{"reserve without %", nil, []string{"serve", "--sim", "--quota-reserve", "30"}, []string{"--quota-reserve", "0% to 99%"}},
+		{"reserve of all", nil, []string{"serve", "--sim", "--quota-reserve", "100%"}, []string{"--quota-reserve", "0% to 99%"}},
+		{"reserve that is no number", nil, []string{"serve", "--sim", "--quota-reserve", "NaN%"}, []string{"--quota-reserve", "0% to 99%"}},
+		{"pace", nil, []string{"serve", "--sim", "--pace", "fast"}, []string{"--pace", "auto", "always"}},
+		{"first window", nil, []string{"serve", "--sim", "--first-window", "no"}, []string{"--first-window", "slow", "wait", "full"}},
+		{"state directory that is missing", nil, []string{"serve", "--sim", "--state-dir", dir + "/none"}, []string{"--state-dir", "none"}},
 		{"address", nil, []string{"serve", "--sim", "--grpc-listen", "9090"}, []string{"--grpc-listen", "host:port"}},
 		{"URL", map[string]string{"CLERK_SECRET_KEY": secret, "CLERK_API_URL": "ftp://x"}, []string{"serve"}, []string{"--clerk-api-url", "https://api.clerk.com"}},
 		{"CA file", nil, []string{"serve", "--sim", "--clerk-ca-file", file("ca.pem", "no certificate")}, []string{"--clerk-ca-file", "PEM"}},
@@ -221,12 +228,13 @@ func TestQuotaByKey(t *testing.T) {
 		"simulated":        {serveCmd{Sim: true}, 100, simulatedKey},
 	} {
 		tt.cmd.UpstreamTimeout = 3 * time.Second
-		source, instance, err := tt.cmd.key()
+		tt.cmd.QuotaReserve = "30%"
+		key, err := tt.cmd.key(slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
-		q, err := tt.cmd.quotaConfig(instance)
-		if err != nil || q.Limit != tt.limit || source() != tt.key {
+		q, err := tt.cmd.quotaConfig(key().Instance())
+		if err != nil || q.Limit != tt.limit || q.Reserve != 0.3 || key().Secret() != tt.key {
 			t.Errorf("%s: quota %+v, %v", name, q, err)
 		}
 		if q.LostHold != 6*time.Second {

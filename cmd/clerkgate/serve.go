@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,6 +41,11 @@ type serveCmd struct {
 
 	Quota string `placeholder:"QUOTA" help:"What Clerk allows: development (100/10s), production (1000/10s), free (20/10s, burst 40), pro (100/10s, burst 200), or requests per window such as 250/10s. Default: by the key, development for sk_test_ and production for sk_live_."`
 	Burst int    `default:"0" help:"Makes the quota a token bucket of this many requests, refilled at the quota's rate. 0: a strict window, or the preset's burst."`
+
+	QuotaReserve string `default:"0%" placeholder:"SHARE" help:"The share of the quota that is left to other users of the key, such as 30%. 0% to 99%."`
+	Pace         string `enum:"auto,always" default:"auto" help:"When requests are spaced evenly: auto, as the window empties; always, from the first on."`
+	FirstWindow  string `enum:"slow,wait,full" default:"slow" help:"What a server that knows of no earlier use of the key sends in its first window: slow, a tenth at once and the rest spread over the window; wait, nothing; full, all at once. --sim has no earlier use, and needs none of it."`
+	StateDir     string `placeholder:"DIR" help:"Where a lone server keeps what it has spent of the quota, so that a restart does not spend it twice. Replicas that share a key can't share it."`
 
 	UpstreamTimeout  time.Duration `default:"10s" help:"How long one request to Clerk may take."`
 	DefaultTimeout   time.Duration `default:"30s" help:"How long a call without a deadline may take, and each page of a stream."`
@@ -106,26 +113,33 @@ func (c *serveCmd) check() error {
 	return nil
 }
 
-// key gives the source of the secret key, and the kind of Clerk instance that
-// it belongs to.
-func (c *serveCmd) key() (source func() string, instance string, err error) {
-	switch text := os.Getenv(secretKeyEnv); {
-	case c.Sim:
-		return func() string { return simulatedKey }, clerkapi.TestInstance, nil
-	case c.ClerkSecretKeyFile != "":
-		file, err := clerkapi.OpenKeyFile(c.ClerkSecretKeyFile)
+// key gives the source of the secret key.
+func (c *serveCmd) key(logger *slog.Logger) (func() clerkapi.Key, error) {
+	text := os.Getenv(secretKeyEnv)
+	if c.Sim {
+		text = simulatedKey
+	}
+	switch {
+	case c.ClerkSecretKeyFile != "" && !c.Sim:
+		file, err := clerkapi.OpenKeyFile(c.ClerkSecretKeyFile, func(err error) {
+			if err != nil {
+				logger.Error("the secret key's file holds no key: the last one stays in use", "error", err)
+			} else {
+				logger.Info("the secret key's file holds a key again")
+			}
+		})
 		if err != nil {
-			return nil, "", usagef("--clerk-secret-key-file: %v", err)
+			return nil, usagef("--clerk-secret-key-file: %v", err)
 		}
-		return file.Secret, file.Key().Instance(), nil
+		return file.Key, nil
 	case text != "":
 		key, err := clerkapi.ParseKey(text)
 		if err != nil {
-			return nil, "", usagef("%s: %v", secretKeyEnv, err)
+			return nil, usagef("%s: %v", secretKeyEnv, err)
 		}
-		return key.Secret, key.Instance(), nil
+		return func() clerkapi.Key { return key }, nil
 	}
-	return nil, "", usagef("no Clerk secret key: set %s or --clerk-secret-key-file, or try --sim, which needs none", secretKeyEnv)
+	return nil, usagef("no Clerk secret key: set %s or --clerk-secret-key-file, or try --sim, which needs none", secretKeyEnv)
 }
 
 // quotaConfig gives the quota that is meant for a key of the instance.
@@ -144,8 +158,27 @@ func (c *serveCmd) quotaConfig(instance string) (quota.Config, error) {
 	if c.Burst > 0 {
 		q.Burst = c.Burst
 	}
+	if q.Reserve, err = parseShare(c.QuotaReserve); err != nil {
+		return q, usagef("--quota-reserve: %v", err)
+	}
+	q.Pace = map[string]quota.Pace{"auto": quota.PaceAuto, "always": quota.PaceAlways}[c.Pace]
+	if !c.Sim {
+		q.FirstWindow = map[string]quota.FirstWindow{
+			"slow": quota.SlowWindow, "wait": quota.WaitWindow, "full": quota.FullWindow,
+		}[c.FirstWindow]
+	}
 	q.LostHold = 2 * c.UpstreamTimeout
 	return q, nil
+}
+
+// parseShare reads a share such as 30%.
+func parseShare(text string) (float64, error) {
+	number, ok := strings.CutSuffix(text, "%")
+	percent, err := strconv.ParseFloat(number, 64)
+	if !ok || err != nil || !(percent >= 0 && percent <= 99) {
+		return 0, fmt.Errorf("want 0%% to 99%%, not %q", text)
+	}
+	return percent / 100, nil
 }
 
 // rootCAs gives whom to trust at Clerk's URL, nil for the system's choice.
@@ -170,11 +203,11 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	key, instance, err := c.key()
+	key, err := c.key(logger)
 	if err != nil {
 		return err
 	}
-	quotaConfig, err := c.quotaConfig(instance)
+	quotaConfig, err := c.quotaConfig(key().Instance())
 	if err != nil {
 		return err
 	}
@@ -208,19 +241,26 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		})
 	}
 	client, err := clerkapi.New(clerkapi.Config{
-		BaseURL: apiURL, Key: key, RootCAs: rootCAs, Timeout: c.UpstreamTimeout, Version: buildVersion(),
+		BaseURL: apiURL, Key: func() string { return key().Secret() }, RootCAs: rootCAs, Timeout: c.UpstreamTimeout, Version: buildVersion(),
 	})
 	if err != nil {
 		return usagef("--clerk-api-url: %v", err)
 	}
 	defer client.CloseIdleConnections()
-	return c.serve(ctx, std, logger, client, quotaConfig, exampleID)
+	return c.serve(ctx, std, logger, client, key, quotaConfig, exampleID)
 }
 
 // serve runs the gate and the server on it until ctx ends.
-func (c *serveCmd) serve(ctx context.Context, std streams, logger *slog.Logger, client *clerkapi.Client, q quota.Config, exampleID string) error {
+func (c *serveCmd) serve(ctx context.Context, std streams, logger *slog.Logger, client *clerkapi.Client, key func() clerkapi.Key, q quota.Config, exampleID string) error {
+	var ledger *gate.Ledger
+	if c.StateDir != "" {
+		var err error
+		if ledger, err = gate.OpenLedger(c.StateDir); err != nil {
+			return usagef("--state-dir: %v", err)
+		}
+	}
 	g := gate.New(gate.Config{
-		Upstream: client, Quota: q, MaxInFlight: c.MaxInFlight,
+		Upstream: client, Quota: q, Key: key, Ledger: ledger, MaxInFlight: c.MaxInFlight,
 		QueueLimit: c.QueueLimit, CallerQueueLimit: c.CallerQueueLimit,
 		BreakerFailures: c.BreakerFailures, BreakerOpen: c.BreakerOpen, Logger: logger,
 	})

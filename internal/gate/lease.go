@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/clerkgate/clerkgate/internal/quota"
@@ -16,6 +17,14 @@ var (
 	// ErrLeaseUse: more permits are said to be used than the lease had.
 	ErrLeaseUse = errors.New("more permits used than the lease had")
 )
+
+// LeaseSizeError says that more permits, or fewer, are asked for than can be lent at once.
+type LeaseSizeError struct {
+	Max int // the most
+}
+
+// Error says how many may be asked for.
+func (e *LeaseSizeError) Error() string { return fmt.Sprintf("a lease has 1 to %d permits", e.Max) }
 
 // Lease is a number of permits lent to a caller that sends requests to Clerk
 // itself.
@@ -36,15 +45,19 @@ type leases struct {
 	order []*lease
 }
 
-// Acquire lends count permits, at least 1 and at most what the quota allows per
-// window. Each of them is a want of its own in the queue, as a list call is, so
+// Acquire lends count permits, at least 1 and at most what could ever be held at
+// once, else it fails with a *LeaseSizeError. Each of them is a want of its own in the queue, as a list call is, so
 // fairness and deadlines hold as for reads; those gathered are held until the
 // last has come, and go back if ctx ends before. Its errors are those of Result.
 func (g *Gate) Acquire(ctx context.Context, count int, o Options) (Lease, error) {
-	p := newPending(ctx, count)
 	le := &lease{}
 	g.mu.Lock()
 	now := time.Now()
+	if most := g.limiter.State(now).Capacity; count < 1 || count > most {
+		g.mu.Unlock()
+		return Lease{}, &LeaseSizeError{Max: most}
+	}
+	p := newPending(ctx, count)
 	l := g.callers.line(o)
 	eta, err := g.admit(p, nil, l, int64(count)*callCost, now)
 	if err != nil {

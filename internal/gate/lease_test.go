@@ -14,6 +14,12 @@ import (
 
 func TestALeaseTakesPermitsAndGivesBackWhatWasNotUsed(t *testing.T) {
 	inBubble(t, &fakeClerk{}, Config{Quota: quota.Config{Limit: 10}}, func(t *testing.T, g *Gate) {
+		for _, n := range []int{-1, 0, 11} {
+			var size *LeaseSizeError
+			if _, err := g.Acquire(t.Context(), n, Options{}); !errors.As(err, &size) || size.Max != 10 {
+				t.Errorf("a lease of %d: %v", n, err)
+			}
+		}
 		le, err := g.Acquire(t.Context(), 4, Options{})
 		if err != nil {
 			t.Fatal(err)

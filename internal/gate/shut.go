@@ -121,11 +121,11 @@ func (s *shut) settle(f *flight, outcome, err error) {
 	if f.isProbe {
 		s.probing = false
 	}
-	if outcome != errNeutral {
+	if !errors.Is(outcome, errNeutral) {
 		s.last[s.outcomes%len(s.last)] = outcome != nil
 		s.outcomes++
 	}
-	if outcome != nil && outcome != errNeutral {
+	if outcome != nil && !errors.Is(outcome, errNeutral) {
 		s.failure = err
 	}
 	f.done(outcome)

@@ -336,7 +336,7 @@ func (l *Limiter) RoundTrip() time.Duration { return l.roundTrip }
 // 1, may be used, if what is under way is answered as usual.
 func (l *Limiter) Estimate(now time.Time, k int) time.Duration {
 	l.advance(now)
-	at := now
+	var at time.Time
 	if l.strict != nil {
 		at = l.strict.freeAt(now, k, l.limit(), l.roundTrip)
 	} else {

@@ -948,7 +948,9 @@ type AcquirePermitsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Names the lease to ReleasePermits.
 	LeaseId string `protobuf:"bytes,1,opt,name=lease_id,json=leaseId,proto3" json:"lease_id,omitempty"`
-	// When the lease ends by itself. Requests must have been answered by then.
+	// When the lease ends by itself, 30 s after it was given. Requests must have
+	// been answered by then; the quota counts those of a lease that was not
+	// released as sent at the last moment.
 	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -38,10 +38,11 @@ type QuotaServiceClient interface {
 	WatchQuota(ctx context.Context, in *WatchQuotaRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchQuotaResponse], error)
 	// Takes permits for requests that the caller will send to Clerk itself (to
 	// write, say), so that the key stays under one quota. They wait in the
-	// queue as reads do. RESOURCE_EXHAUSTED if they can't be had in time.
+	// queue as reads do, each for a turn of its own. RESOURCE_EXHAUSTED if they
+	// can't be had in time.
 	AcquirePermits(ctx context.Context, in *AcquirePermitsRequest, opts ...grpc.CallOption) (*AcquirePermitsResponse, error)
 	// Gives a lease back, once its requests have been answered.
-	// NOT_FOUND if there is no such lease, or it has ended already.
+	// NOT_FOUND (`LEASE_NOT_FOUND`) if there is no such lease, or it has ended.
 	ReleasePermits(ctx context.Context, in *ReleasePermitsRequest, opts ...grpc.CallOption) (*ReleasePermitsResponse, error)
 }
 
@@ -115,10 +116,11 @@ type QuotaServiceServer interface {
 	WatchQuota(*WatchQuotaRequest, grpc.ServerStreamingServer[WatchQuotaResponse]) error
 	// Takes permits for requests that the caller will send to Clerk itself (to
 	// write, say), so that the key stays under one quota. They wait in the
-	// queue as reads do. RESOURCE_EXHAUSTED if they can't be had in time.
+	// queue as reads do, each for a turn of its own. RESOURCE_EXHAUSTED if they
+	// can't be had in time.
 	AcquirePermits(context.Context, *AcquirePermitsRequest) (*AcquirePermitsResponse, error)
 	// Gives a lease back, once its requests have been answered.
-	// NOT_FOUND if there is no such lease, or it has ended already.
+	// NOT_FOUND (`LEASE_NOT_FOUND`) if there is no such lease, or it has ended.
 	ReleasePermits(context.Context, *ReleasePermitsRequest) (*ReleasePermitsResponse, error)
 	mustEmbedUnimplementedQuotaServiceServer()
 }

@@ -186,6 +186,8 @@ const (
 	ErrorReason_ERROR_REASON_UNIMPLEMENTED ErrorReason = 19
 	// A fault of this server's own.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 20
+	// There is no such lease of permits, or it has ended.
+	ErrorReason_ERROR_REASON_LEASE_NOT_FOUND ErrorReason = 21
 )
 
 // Enum value maps for ErrorReason.
@@ -212,6 +214,7 @@ var (
 		18: "ERROR_REASON_DEADLINE_EXCEEDED",
 		19: "ERROR_REASON_UNIMPLEMENTED",
 		20: "ERROR_REASON_INTERNAL",
+		21: "ERROR_REASON_LEASE_NOT_FOUND",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":             0,
@@ -235,6 +238,7 @@ var (
 		"ERROR_REASON_DEADLINE_EXCEEDED":       18,
 		"ERROR_REASON_UNIMPLEMENTED":           19,
 		"ERROR_REASON_INTERNAL":                20,
+		"ERROR_REASON_LEASE_NOT_FOUND":         21,
 	}
 )
 
@@ -1601,7 +1605,7 @@ const file_clerkgate_v1_user_service_proto_rawDesc = "" +
 	"\fSOURCE_CLERK\x10\x01\x12\x11\n" +
 	"\rSOURCE_MEMORY\x10\x02\x12\x10\n" +
 	"\fSOURCE_REDIS\x10\x03\x12\x12\n" +
-	"\x0eSOURCE_WEBHOOK\x10\x04*\xd6\x05\n" +
+	"\x0eSOURCE_WEBHOOK\x10\x04*\xf8\x05\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bERROR_REASON_USER_NOT_FOUND\x10\x01\x12!\n" +
@@ -1624,7 +1628,8 @@ const file_clerkgate_v1_user_service_proto_rawDesc = "" +
 	"\x16ERROR_REASON_CANCELLED\x10\x11\x12\"\n" +
 	"\x1eERROR_REASON_DEADLINE_EXCEEDED\x10\x12\x12\x1e\n" +
 	"\x1aERROR_REASON_UNIMPLEMENTED\x10\x13\x12\x19\n" +
-	"\x15ERROR_REASON_INTERNAL\x10\x142\x84\x04\n" +
+	"\x15ERROR_REASON_INTERNAL\x10\x14\x12 \n" +
+	"\x1cERROR_REASON_LEASE_NOT_FOUND\x10\x152\x84\x04\n" +
 	"\vUserService\x12F\n" +
 	"\aGetUser\x12\x1c.clerkgate.v1.GetUserRequest\x1a\x1d.clerkgate.v1.GetUserResponse\x12X\n" +
 	"\rBatchGetUsers\x12\".clerkgate.v1.BatchGetUsersRequest\x1a#.clerkgate.v1.BatchGetUsersResponse\x12L\n" +
