@@ -1,0 +1,196 @@
+package usercache
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+)
+
+// Entry is a copy of a user, or the knowledge that there is none, as it is kept
+// and sent: encoded. It is never changed once it is made.
+//
+// A user's encoded fields are in two pieces, so that what only FULL shows is
+// apart: Public is what BASIC shows, and its first `shared` bytes are those
+// fields that FULL shows just so; FULL is these and then private. Encoded
+// messages may be joined, so each view is one run of bytes or two.
+type Entry struct {
+	public  []byte
+	private []byte
+	shared  int
+	// hasPrivate tells an entry that has all FULL needs from one that was read
+	// for BASIC only.
+	hasPrivate bool
+
+	Missing   bool   // there is no such user
+	Deleted   bool   // ... and never will be: a webhook has told of its deletion
+	UpdatedAt int64  // the user's updated_at, in Unix ms
+	Stamp     uint64 // the sequence number when the request left that brought it
+	FetchTime time.Time
+	Source    clerkgatev1.Source // CLERK or WEBHOOK: who brought it
+}
+
+// encode makes an entry of a user. u is not kept.
+func encode(u *clerkgatev1.User, stamp uint64, fetched time.Time, source clerkgatev1.Source) (*Entry, error) {
+	e := &Entry{
+		hasPrivate: true,
+		UpdatedAt:  u.GetUpdatedAt().AsTime().UnixMilli(),
+		Stamp:      stamp,
+		FetchTime:  fetched,
+		Source:     source,
+	}
+	shared, basic, full := split(u)
+	var err error
+	if e.public, err = proto.Marshal(shared); err != nil {
+		return nil, err
+	}
+	e.shared = len(e.public)
+	if basic != nil {
+		if e.public, err = (proto.MarshalOptions{}).MarshalAppend(e.public, basic); err != nil {
+			return nil, err
+		}
+		if e.private, err = proto.Marshal(full); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+// missing makes an entry of the knowledge that there is no such user.
+func missing(stamp uint64, fetched time.Time) *Entry {
+	return &Entry{Missing: true, hasPrivate: true, Stamp: stamp, FetchTime: fetched, Source: clerkgatev1.Source_SOURCE_CLERK}
+}
+
+// tombstone makes an entry of a user's deletion, told at the time given.
+func tombstone(stamp uint64, told time.Time) *Entry {
+	return &Entry{Missing: true, Deleted: true, hasPrivate: true, Stamp: stamp, FetchTime: told, Source: clerkgatev1.Source_SOURCE_WEBHOOK}
+}
+
+// Has says whether the entry has all that the view needs.
+func (e *Entry) Has(view clerkgatev1.UserView) bool {
+	return e.hasPrivate || view != clerkgatev1.UserView_USER_VIEW_FULL
+}
+
+// Append appends the encoded clerkgate.v1.User that the view shows.
+func (e *Entry) Append(b []byte, view clerkgatev1.UserView) []byte {
+	if view == clerkgatev1.UserView_USER_VIEW_FULL {
+		return append(append(b, e.public[:e.shared]...), e.private...)
+	}
+	return append(b, e.public...)
+}
+
+// Size is how many bytes Append appends.
+func (e *Entry) Size(view clerkgatev1.UserView) int {
+	if view == clerkgatev1.UserView_USER_VIEW_FULL {
+		return e.shared + len(e.private)
+	}
+	return len(e.public)
+}
+
+// split takes a user apart into the fields that both views show alike, and, if
+// there are any others, those fields as BASIC and as FULL shows them.
+func split(u *clerkgatev1.User) (shared, basic, full *clerkgatev1.User) {
+	public := Basic(u)
+	if public == u {
+		return u, nil, nil
+	}
+	// public is a copy of ours: fields that differ move from it into parts.
+	basic = &clerkgatev1.User{}
+	full = &clerkgatev1.User{PrivateMetadataJson: u.PrivateMetadataJson, ExtraJson: u.ExtraJson}
+	move(u.EmailAddresses, &public.EmailAddresses, &basic.EmailAddresses, &full.EmailAddresses)
+	move(u.PhoneNumbers, &public.PhoneNumbers, &basic.PhoneNumbers, &full.PhoneNumbers)
+	move(u.Web3Wallets, &public.Web3Wallets, &basic.Web3Wallets, &full.Web3Wallets)
+	move(u.Passkeys, &public.Passkeys, &basic.Passkeys, &full.Passkeys)
+	move(u.ExternalAccounts, &public.ExternalAccounts, &basic.ExternalAccounts, &full.ExternalAccounts)
+	move(u.SamlAccounts, &public.SamlAccounts, &basic.SamlAccounts, &full.SamlAccounts)
+	move(u.EnterpriseAccounts, &public.EnterpriseAccounts, &basic.EnterpriseAccounts, &full.EnterpriseAccounts)
+	if privateMemberships(u.OrganizationMemberships) {
+		full.OrganizationMemberships = u.OrganizationMemberships
+		basic.OrganizationMemberships, public.OrganizationMemberships = public.OrganizationMemberships, nil
+	}
+	return public, basic, full
+}
+
+// move moves a list into the parts if any of its verifications has a nonce.
+func move[T interface {
+	GetVerification() *clerkgatev1.Verification
+}](list []T, shared, basic, full *[]T) {
+	if !each(list, func(v *clerkgatev1.Verification) bool { return v.Nonce == nil }) {
+		*full, *basic, *shared = list, *shared, nil
+	}
+}
+
+// entryVersion is the version of the form in which entries are stored.
+const entryVersion = 1
+
+const (
+	flagMissing = 1 << iota
+	flagDeleted
+	flagWebhook
+)
+
+var errEntry = errors.New("not a stored entry")
+
+// marshal gives the entry in the form in which it is stored: what BASIC needs,
+// and apart from it what only FULL needs.
+func (e *Entry) marshal() (public, private []byte) {
+	b := make([]byte, 0, 48+len(e.public))
+	var flags byte
+	if e.Missing {
+		flags |= flagMissing
+	}
+	if e.Deleted {
+		flags |= flagDeleted
+	}
+	if e.Source == clerkgatev1.Source_SOURCE_WEBHOOK {
+		flags |= flagWebhook
+	}
+	b = append(b, entryVersion, flags)
+	b = binary.AppendVarint(b, e.UpdatedAt)
+	b = binary.AppendUvarint(b, e.Stamp)
+	b = binary.AppendVarint(b, e.FetchTime.UnixNano())
+	b = binary.AppendUvarint(b, uint64(e.shared))
+	return append(b, e.public...), e.private
+}
+
+// unmarshal reads what marshal gave. A nil private makes an entry for BASIC only.
+func unmarshal(public, private []byte) (*Entry, error) {
+	if len(public) < 2 || public[0] != entryVersion {
+		return nil, errEntry
+	}
+	flags, b := public[1], public[2:]
+	e := &Entry{
+		Missing:    flags&flagMissing != 0,
+		Deleted:    flags&flagDeleted != 0,
+		Source:     clerkgatev1.Source_SOURCE_CLERK,
+		private:    private,
+		hasPrivate: private != nil,
+	}
+	if flags&flagWebhook != 0 {
+		e.Source = clerkgatev1.Source_SOURCE_WEBHOOK
+	}
+	var fetched int64
+	var shared uint64
+	var n [4]int
+	e.UpdatedAt, n[0] = binary.Varint(b)
+	b = b[max(0, n[0]):]
+	e.Stamp, n[1] = binary.Uvarint(b)
+	b = b[max(0, n[1]):]
+	fetched, n[2] = binary.Varint(b)
+	b = b[max(0, n[2]):]
+	shared, n[3] = binary.Uvarint(b)
+	b = b[max(0, n[3]):]
+	if min(n[0], n[1], n[2], n[3]) <= 0 || shared > uint64(len(b)) {
+		return nil, fmt.Errorf("%w: cut off", errEntry)
+	}
+	e.FetchTime = time.Unix(0, fetched)
+	e.shared, e.public = int(shared), b
+	if e.Missing {
+		e.hasPrivate = true
+	}
+	return e, nil
+}

@@ -1,0 +1,74 @@
+package usercache
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+)
+
+// Basic gives the user as the view BASIC shows it. It never changes u, which may
+// be shared: the answer is u itself or a copy.
+func Basic(u *clerkgatev1.User) *clerkgatev1.User {
+	if !hasPrivate(u) {
+		return u
+	}
+	u = proto.CloneOf(u)
+	u.PrivateMetadataJson = ""
+	u.ExtraJson = ""
+	for _, m := range u.OrganizationMemberships {
+		m.PrivateMetadataJson = ""
+		if m.Organization != nil {
+			m.Organization.PrivateMetadataJson = ""
+		}
+	}
+	for v := range verifications(u) {
+		v.Nonce = nil
+	}
+	return u
+}
+
+// hasPrivate reports whether the user holds anything that only FULL shows.
+func hasPrivate(u *clerkgatev1.User) bool {
+	if u.PrivateMetadataJson != "" || u.ExtraJson != "" {
+		return true
+	}
+	if privateMemberships(u.OrganizationMemberships) {
+		return true
+	}
+	for v := range verifications(u) {
+		if v.Nonce != nil {
+			return true
+		}
+	}
+	return false
+}
+
+func privateMemberships(list []*clerkgatev1.OrganizationMembership) bool {
+	for _, m := range list {
+		if m.GetPrivateMetadataJson() != "" || m.GetOrganization().GetPrivateMetadataJson() != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// verifications gives every verification in the user.
+func verifications(u *clerkgatev1.User) func(yield func(*clerkgatev1.Verification) bool) {
+	return func(yield func(*clerkgatev1.Verification) bool) {
+		_ = each(u.EmailAddresses, yield) && each(u.PhoneNumbers, yield) && each(u.Web3Wallets, yield) &&
+			each(u.Passkeys, yield) && each(u.ExternalAccounts, yield) && each(u.SamlAccounts, yield) &&
+			each(u.EnterpriseAccounts, yield)
+	}
+}
+
+// each yields the verifications of list, and reports whether to go on.
+func each[T interface {
+	GetVerification() *clerkgatev1.Verification
+}](list []T, yield func(*clerkgatev1.Verification) bool) bool {
+	for _, item := range list {
+		if v := item.GetVerification(); v != nil && !yield(v) {
+			return false
+		}
+	}
+	return true
+}
