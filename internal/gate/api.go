@@ -31,6 +31,15 @@ type Result struct {
 	// this package, or the error of the caller's context.
 	Err       error
 	FetchTime time.Time // when the request left that brought the answer; zero if none did
+	Stamp     uint64    // what Config.Stamp gave then
+	Kept      any       // what Config.Keep made of the answer
+}
+
+// Page is the answer to List.
+type Page struct {
+	Users     []*clerkgatev1.User // shared: never to be changed
+	FetchTime time.Time           // when the request left
+	Stamp     uint64              // what Config.Stamp gave then
 }
 
 // Why the gate refuses or gives up a want, as errors.Is finds it in an *Error.

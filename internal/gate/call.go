@@ -56,36 +56,36 @@ func (g *Gate) lookup(p *pending, i int, id string, l *line, o Options, now time
 }
 
 // List reads one page of users. Its errors are those of Result.
-func (g *Gate) List(ctx context.Context, params clerkapi.ListParams, o Options) (*clerkapi.Page, error) {
-	v, err := g.call(ctx, o, func(ctx context.Context) (any, clerkapi.Meta, error) {
+func (g *Gate) List(ctx context.Context, params clerkapi.ListParams, o Options) (*Page, error) {
+	v, r := g.call(ctx, o, func(ctx context.Context) (any, clerkapi.Meta, error) {
 		page, err := g.cfg.Upstream.ListUsers(ctx, params)
 		if err != nil {
 			return nil, clerkapi.Meta{}, err
 		}
 		return page, page.Meta, nil
 	})
-	if err != nil {
-		return nil, err
+	if r.Err != nil {
+		return nil, r.Err
 	}
-	return v.(*clerkapi.Page), nil
+	return &Page{Users: v.(*clerkapi.Page).Users, FetchTime: r.FetchTime, Stamp: r.Stamp}, nil
 }
 
 // Count counts users. Its errors are those of Result.
 func (g *Gate) Count(ctx context.Context, f *clerkgatev1.UserFilter, o Options) (int64, error) {
-	v, err := g.call(ctx, o, func(ctx context.Context) (any, clerkapi.Meta, error) {
+	v, r := g.call(ctx, o, func(ctx context.Context) (any, clerkapi.Meta, error) {
 		c, err := g.cfg.Upstream.CountUsers(ctx, f)
 		if err != nil {
 			return nil, clerkapi.Meta{}, err
 		}
 		return c.Total, c.Meta, nil
 	})
-	if err != nil {
-		return 0, err
+	if r.Err != nil {
+		return 0, r.Err
 	}
 	return v.(int64), nil
 }
 
-func (g *Gate) call(ctx context.Context, o Options, do func(context.Context) (any, clerkapi.Meta, error)) (any, error) {
+func (g *Gate) call(ctx context.Context, o Options, do func(context.Context) (any, clerkapi.Meta, error)) (any, Result) {
 	p := newPending(ctx, 1)
 	g.mu.Lock()
 	now := time.Now()
@@ -101,7 +101,7 @@ func (g *Gate) call(ctx context.Context, o Options, do func(context.Context) (an
 	g.mu.Unlock()
 	g.poke()
 	g.wait(ctx, p)
-	return p.value, p.results[0].Err
+	return p.value, p.results[0]
 }
 
 // wait blocks until p is answered or ctx ends; then p leaves what it still waits for.

@@ -19,6 +19,7 @@ type flight struct {
 	lines    []*line // which gave the wants, in the same order; none for splits
 	permit   quota.Permit
 	sent     time.Time
+	stamp    uint64
 	isProbe  bool
 	split    bool        // of wants that Clerk refused together
 	group    *group      // which of them
@@ -27,10 +28,10 @@ type flight struct {
 
 // answer is what a flight brought.
 type answer struct {
-	lookup *clerkapi.Lookup
-	value  any // of a call
-	meta   clerkapi.Meta
-	err    error
+	results []Result // of a lookup
+	value   any      // of a call
+	meta    clerkapi.Meta
+	err     error
 }
 
 // fly asks Clerk and hands round what came of it.
@@ -61,11 +62,26 @@ func (g *Gate) ask(ctx context.Context, f *flight) (a answer) {
 		for i, w := range f.wants {
 			asked[i] = w.id
 		}
-		if a.lookup, a.err = g.cfg.Upstream.LookupUsers(ctx, asked); a.err == nil {
-			a.meta = a.lookup.Meta
+		var lookup *clerkapi.Lookup
+		if lookup, a.err = g.cfg.Upstream.LookupUsers(ctx, asked); a.err == nil {
+			a.meta = lookup.Meta
+			a.results = g.keep(f, asked, lookup.Results)
 		}
 	}
 	return a
+}
+
+// keep has answers kept, and makes results of them.
+func (g *Gate) keep(f *flight, asked []string, users []clerkapi.UserResult) []Result {
+	results := make([]Result, len(users))
+	for i, u := range users {
+		r := Result{User: u.User, Err: u.Err, FetchTime: f.sent, Stamp: f.stamp}
+		if r.Err == nil || errors.Is(r.Err, clerkapi.ErrNotFound) {
+			r.Kept = g.cfg.Keep(asked[i], r)
+		}
+		results[i] = r
+	}
+	return results
 }
 
 // land settles f's permit, tells the breaker, and answers f's wants or finds
@@ -166,12 +182,11 @@ func (g *Gate) failFlight(f *flight, err error) {
 // deliver answers f's wants with what Clerk said.
 func (g *Gate) deliver(f *flight, a answer) {
 	if f.kind == calls {
-		g.finish(f.wants[0], Result{FetchTime: f.sent}, a.value)
+		g.finish(f.wants[0], Result{FetchTime: f.sent, Stamp: f.stamp}, a.value)
 		return
 	}
 	for i, w := range f.wants {
-		r := a.lookup.Results[i]
-		g.finish(w, Result{User: r.User, Err: r.Err, FetchTime: f.sent}, nil)
+		g.finish(w, a.results[i], nil)
 	}
 	g.totals.lookups += int64(len(f.wants))
 	g.totals.lookupRequests++

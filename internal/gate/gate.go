@@ -28,6 +28,14 @@ type Config struct {
 
 	LeaseTTL time.Duration // how long permits are lent; default 30 s
 
+	// Stamp is asked for a number whenever a request leaves, under a lock: it
+	// must be quick. Nil: 0.
+	Stamp func() uint64
+	// Keep is told every answer to a lookup, found or not (r.Err is then
+	// clerkapi.ErrNotFound), before any waiter, and even if none is left. What
+	// it gives is handed to all waiters as Result.Kept. Nil: nothing is kept.
+	Keep func(id string, r Result) any
+
 	// Key gives Clerk's secret key as it is now, to tell when a refused one has
 	// been replaced. Nil: it never is.
 	Key func() clerkapi.Key
@@ -58,6 +66,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Key == nil {
 		c.Key = func() clerkapi.Key { return clerkapi.Key{} }
+	}
+	if c.Stamp == nil {
+		c.Stamp = func() uint64 { return 0 }
+	}
+	if c.Keep == nil {
+		c.Keep = func(string, Result) any { return nil }
 	}
 	if c.Weight == nil {
 		c.Weight = func(string) int { return 1 }
@@ -234,7 +248,7 @@ func (g *Gate) dispatch(launch func(*flight)) (next time.Time) {
 			soonest(again)
 			break
 		}
-		f.permit, f.sent = p, now
+		f.permit, f.sent, f.stamp = p, now, g.cfg.Stamp()
 		if !g.shut.allow(f) { // the breaker's clock is a moment behind
 			g.giveBack(p, now)
 			soonest(now.Add(time.Millisecond))
