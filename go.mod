@@ -23,6 +23,7 @@ require (
 
 require (
 	github.com/go-jose/go-jose/v3 v3.0.4 // indirect
+	github.com/google/uuid v1.6.0 // indirect
 	github.com/maypok86/otter/v2 v2.4.0 // indirect
 	github.com/redis/rueidis v1.0.79 // indirect
 	github.com/svix/svix-webhooks v1.99.1 // indirect

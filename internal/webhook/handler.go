@@ -1,0 +1,225 @@
+// Package webhook receives what Clerk tells about users: events that it posts,
+// signed, to an address of ours. It checks that they are Clerk's and brings
+// them to a cache, which thereby follows changes without asking Clerk.
+//
+// Clerk's events: https://clerk.com/docs/guides/development/webhooks/overview.
+// How they are signed and sent again: https://docs.svix.com/receiving/verifying-payloads/how-manual
+package webhook
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+)
+
+// Path is where events are posted.
+const Path = "/webhooks/clerk"
+
+const (
+	maxBody       = 1 << 20          // bytes
+	bodyTimeout   = 5 * time.Second  // for the whole body to come
+	handleTimeout = 10 * time.Second // for all; Clerk waits 15 s
+	logInterval   = 10 * time.Second // between two lines about the same trouble
+)
+
+// sink is what events are brought to. An error means that the event must come
+// again.
+type sink interface {
+	// Updated puts a copy in place; at is when the event happened.
+	Updated(ctx context.Context, u *clerkgatev1.User, at time.Time) error
+	// Deleted makes a tombstone.
+	Deleted(ctx context.Context, id string, at time.Time) error
+	// Invalidate drops ids from every cache.
+	Invalidate(ctx context.Context, ids []string) error
+	// Seen says whether an event has been recorded as applied.
+	Seen(ctx context.Context, eventID string) (bool, error)
+	// Record records an event as applied.
+	Record(ctx context.Context, eventID string) error
+}
+
+// Config says whose events are taken and where they go.
+type Config struct {
+	// Secret gives the signing secret, as CheckSecret wants it; it is asked for
+	// each event. While it gives none that can be used, every event is refused.
+	// Default: none.
+	Secret func() string
+	// Sink is brought the events, several at once. Required.
+	Sink sink
+	// Logger is told of refused and failed events. It never gets a secret or
+	// anything of an event but its id. Default: discards.
+	Logger *slog.Logger
+}
+
+// Handler receives Clerk's events by POST at Path. It holds a connection for
+// at most a few seconds beyond what the http.Server allows for its header.
+//
+// An event that is refused or fails is answered by a status that makes Clerk
+// send it again: 400 if it is malformed, or signed more than five minutes ago
+// or ahead; 401 if its signature is wrong; 408 or 413 if its body is slow or
+// larger than 1 MiB; 500 without a secret; 503 if the sink failed. All others
+// are answered 204: those that were applied, that came before, and that say
+// nothing about a user.
+type Handler struct {
+	secret func() string
+	sink   sink
+	logger *slog.Logger
+
+	// Whoever can reach the listener can cause these lines.
+	refusals, failures rate.Sometimes
+
+	stats stats
+}
+
+// New makes a handler. It starts nothing.
+func New(cfg Config) *Handler {
+	if cfg.Secret == nil {
+		cfg.Secret = func() string { return "" }
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Handler{
+		secret:   cfg.Secret,
+		sink:     cfg.Sink,
+		logger:   cfg.Logger,
+		refusals: rate.Sometimes{Interval: logInterval},
+		failures: rate.Sometimes{Interval: logInterval},
+	}
+}
+
+// Stats says what became of the events so far. It holds only what has happened.
+func (h *Handler) Stats() map[Count]int64 { return h.stats.copy() }
+
+// ServeHTTP receives one event.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.URL.Path != Path:
+		http.NotFound(w, r)
+		return
+	case r.Method != http.MethodPost:
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "events are posted", http.StatusMethodNotAllowed)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), handleTimeout)
+	defer cancel()
+	kind := otherKind
+	d, a := h.receive(w, r)
+	if a == nil {
+		e, ok := parse(d.body)
+		if ok {
+			kind, a = e.kind, h.apply(ctx, d, e)
+		} else {
+			a = &answer{Malformed, http.StatusBadRequest, "not an event"}
+		}
+	}
+	h.stats.add(kind, a.outcome)
+	switch a.outcome {
+	case Forged, Stale, Malformed:
+		h.refusals.Do(func() {
+			h.logger.Warn("a webhook was refused", "outcome", a.outcome, "reason", a.text, "svix_id", d.id)
+		})
+	}
+	if a.text != "" {
+		http.Error(w, a.text, a.status)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// answer is what becomes of an event.
+type answer struct {
+	outcome Outcome
+	status  int
+	text    string // empty: all is well, and status does not count
+}
+
+// receive reads a delivery and checks that it is Clerk's and new. A non-nil
+// answer refuses it.
+func (h *Handler) receive(w http.ResponseWriter, r *http.Request) (delivery, *answer) {
+	// Bounds also what net/http reads of a body that nobody wants.
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // a connection without deadlines is the caller's choice
+
+	verifiers, err := parseSecret(h.secret())
+	if err != nil {
+		h.failures.Do(func() { h.logger.Error("the webhook signing secret can't be used: webhooks are refused", "error", err) })
+		return delivery{}, &answer{Failed, http.StatusInternalServerError, "no usable signing secret"}
+	}
+	d, ok := parseHeader(r.Header)
+	if !ok {
+		return delivery{}, &answer{Malformed, http.StatusBadRequest, "want one each of svix-id, svix-timestamp and svix-signature"}
+	}
+	d.body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return d, &answer{Malformed, http.StatusRequestEntityTooLarge, "the body is larger than 1 MiB"}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return d, &answer{Malformed, http.StatusRequestTimeout, "the body is slow"}
+	case err != nil:
+		return d, &answer{Malformed, http.StatusBadRequest, "the body is cut off"}
+	}
+	// The server would take a deadline that passes later for the sender's leaving.
+	_ = control.SetReadDeadline(time.Time{})
+	switch {
+	case !verify(verifiers, d.body, r.Header):
+		return d, &answer{Forged, http.StatusUnauthorized, "the signature is wrong"}
+	case !d.fresh(time.Now()):
+		return d, &answer{Stale, http.StatusBadRequest, "signed more than five minutes ago or ahead"}
+	}
+	return d, nil
+}
+
+// apply brings an event to the sink, unless it came before or says nothing
+// about a user.
+func (h *Handler) apply(ctx context.Context, d delivery, e *event) *answer {
+	id := e.userID()
+	if e.kind == otherKind || id == "" {
+		return &answer{outcome: Ignored}
+	}
+	outcome, err := h.applyOnce(ctx, d, e, id)
+	if err != nil {
+		h.failures.Do(func() {
+			h.logger.Warn("a webhook was not applied: Clerk will send it again",
+				"type", e.kind, "svix_id", d.id, "error", clerkapi.Redact(err.Error()))
+		})
+		return &answer{Failed, http.StatusServiceUnavailable, "not applied: send it again"}
+	}
+	return &answer{outcome: outcome}
+}
+
+func (h *Handler) applyOnce(ctx context.Context, d delivery, e *event, id string) (Outcome, error) {
+	if seen, err := h.sink.Seen(ctx, d.id); err != nil {
+		return Failed, err
+	} else if seen {
+		return Duplicate, nil
+	}
+	outcome, err := h.change(ctx, d, e, id)
+	if err != nil {
+		return Failed, err
+	}
+	return outcome, h.sink.Record(ctx, d.id) // last, so that what failed half-way is done again
+}
+
+// change makes the change that an event about the user id tells of.
+func (h *Handler) change(ctx context.Context, d delivery, e *event, id string) (Outcome, error) {
+	now := time.Now()
+	at := e.happened(d.sent, now)
+	if e.kind == userDeleted {
+		return Applied, h.sink.Deleted(ctx, id, at)
+	}
+	if u := e.user(); u != nil && now.Sub(at) <= maxAge {
+		return Applied, h.sink.Updated(ctx, u, at)
+	}
+	return Invalidated, h.sink.Invalidate(ctx, []string{id})
+}
