@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -41,7 +42,7 @@ type asked struct {
 	mu     sync.Mutex
 	took   []time.Duration // from call to answer
 	waited []time.Duration // from call to the request's departure
-	failed tally
+	calls  tally
 }
 
 // ask looks users up in the name of a caller at fixed intervals until ctx ends.
@@ -53,7 +54,7 @@ func (p *pair) ask(ctx context.Context, caller string, every time.Duration, ids 
 		start := time.Now()
 		sent, err := p.get(one, 0, ids[i%len(ids)])
 		end := time.Now()
-		a.failed.add(calls, err)
+		a.calls.add(calls, err)
 		if err != nil {
 			return
 		}
@@ -64,10 +65,11 @@ func (p *pair) ask(ctx context.Context, caller string, every time.Duration, ids 
 	})
 }
 
-// flood asks for a user ten times a second, first alone and then while another
-// caller asks for lists, 100 times as many as half of the quota.
+// flood asks for a user four times a second, first alone and then while another
+// caller asks for lists, 100 times as many as half of the quota. The flood's
+// first window does not count.
 func flood(ctx context.Context, l *lab) ([]row, error) {
-	const aloneFor, floodedFor, every = 30 * time.Second, 60 * time.Second, 100 * time.Millisecond
+	const aloneFor, floodedFor, every = 30 * time.Second, liveWindow + time.Minute, 250 * time.Millisecond
 	const floodEvery = 2 * permitInterval / 100 // half of the quota is its share
 	const outstanding = 20_000                  // lists at most under way: the queue's limit for one caller
 	p, ids, err := l.startLive(ctx, 1000, outstanding)
@@ -76,7 +78,7 @@ func flood(ctx context.Context, l *lab) ([]row, error) {
 	}
 	defer p.stop()
 
-	var alone, flooded asked
+	var alone, begun, flooded asked
 	quiet, end := context.WithTimeout(ctx, aloneFor)
 	p.ask(quiet, "quiet", every, ids, &alone)
 	end()
@@ -100,16 +102,16 @@ func flood(ctx context.Context, l *lab) ([]row, error) {
 			}
 		})
 	})
+	first, end := context.WithTimeout(load, liveWindow)
+	p.ask(first, "quiet", every, ids, &begun)
+	end()
 	p.ask(load, "quiet", every, ids, &flooded)
 	totals, err := p.totals(ctx)
 	if err != nil {
 		return nil, err
 	}
 	wg.Wait()
-	if err := alone.failed.err(); err != nil {
-		return nil, err
-	}
-	if err := flooded.failed.err(); err != nil {
+	if err := errors.Join(alone.calls.err(), begun.calls.err(), flooded.calls.err()); err != nil {
 		return nil, err
 	}
 	p99 := percentile(alone.took, 99)
@@ -128,7 +130,8 @@ func flood(ctx context.Context, l *lab) ([]row, error) {
 			p50:    percentile(flooded.took, 50), p99: percentile(flooded.took, 99),
 			target: fmt.Sprintf("p99 <= %s, no 429", millis(limit)),
 			met:    percentile(flooded.took, 99) <= limit && totals.UpstreamRateLimited == 0,
-			note:   fmt.Sprintf("of the lists that flooded, one each %s, %d were answered and %d refused", floodEvery, lists.ok.Load(), lists.failed.Load()),
+			note: fmt.Sprintf("p99 %s in the flood's first window, which does not count; of its lists, one each %s, %d were answered and %d refused",
+				millis(percentile(begun.took, 99)), floodEvery, lists.ok.Load(), lists.failed.Load()),
 		},
 	}, nil
 }
@@ -169,10 +172,8 @@ func behindLists(ctx context.Context, l *lab) ([]row, error) {
 	askers.Wait()
 	end()
 	wg.Wait()
-	for _, t := range []*tally{&lists, &lookups.failed} {
-		if err := t.err(); err != nil {
-			return nil, err
-		}
+	if err := errors.Join(lists.err(), lookups.calls.err()); err != nil {
+		return nil, err
 	}
 	stats, err := p.clerk.stats(ctx)
 	if err != nil {
