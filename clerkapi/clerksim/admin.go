@@ -3,22 +3,27 @@ package clerksim
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 )
 
 const adminPath = "/sim/"
 
-// maxFaultSize is how large the description of a fault may be, in bytes.
-const maxFaultSize = 1 << 20
+// maxOrder is how large the body of an order may be, in bytes.
+const maxOrder = 1 << 20
 
 // serveAdmin takes the orders that the package's documentation lists.
 func (s *Sim) serveAdmin(w http.ResponseWriter, r *http.Request) {
+	if path, ok := strings.CutPrefix(r.URL.Path, "/sim/users"); ok {
+		s.serveUsers(w, r, path)
+		return
+	}
 	switch r.Method + " " + r.URL.Path {
 	case "GET /sim/stats":
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(s.Stats()) // a client that left needs no stats
 	case "POST /sim/faults":
 		var f Fault
-		body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxFaultSize))
+		body := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxOrder))
 		body.DisallowUnknownFields()
 		err := body.Decode(&f)
 		if err == nil {
@@ -36,6 +41,6 @@ func (s *Sim) serveAdmin(w http.ResponseWriter, r *http.Request) {
 		s.Reset()
 		w.WriteHeader(http.StatusNoContent)
 	default:
-		http.Error(w, "there is GET /sim/stats, POST and DELETE /sim/faults, and POST /sim/reset", http.StatusNotFound)
+		http.Error(w, "there is GET /sim/stats, POST and DELETE /sim/faults, POST /sim/reset, POST /sim/users, and PATCH and DELETE /sim/users/{id}", http.StatusNotFound)
 	}
 }

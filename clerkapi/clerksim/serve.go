@@ -14,17 +14,24 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
 // stopGrace is how long Serve lets requests end by themselves when it stops.
 const stopGrace = time.Second
 
-// Serve answers on ln until ctx ends, then closes ln, lets requests under way
-// end for a second, cuts off the rest, and returns nil. With a tlsConfig, such
+// Serve answers on ln, and sends events as SendWebhooks does, until ctx ends.
+// Then it closes ln, lets requests under way end for a second, cuts off the
+// rest, and returns nil. With a tlsConfig, such
 // as SelfSigned makes, it speaks HTTP/2 and HTTP/1.1 over TLS; with nil,
 // HTTP/1.1 in the clear. An error means that it could not go on serving.
 func (s *Sim) Serve(ctx context.Context, ln net.Listener, tlsConfig *tls.Config) error {
+	ctx, cancelSending := context.WithCancel(ctx)
+	var sending sync.WaitGroup
+	sending.Go(func() { s.SendWebhooks(ctx) })
+	defer sending.Wait()
+	defer cancelSending()
 	server := &http.Server{Handler: s, TLSConfig: tlsConfig, ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
 	go func() {

@@ -7,10 +7,15 @@
 // Under /sim/ it takes orders from tests and people, without a key and without
 // being counted; so it is meant for a loopback address:
 //
-//	GET    /sim/stats   what it was asked, as Stats
-//	POST   /sim/faults  adds a Fault
-//	DELETE /sim/faults  ends all faults
-//	POST   /sim/reset   ends all faults, zeroes the counts, and gives the whole quota back
+//	GET    /sim/stats       what it was asked, as Stats
+//	POST   /sim/faults      adds a Fault
+//	DELETE /sim/faults      ends all faults
+//	POST   /sim/reset       ends all faults, zeroes the counts, and gives the whole quota back
+//	POST   /sim/users       makes somebody up and adds them; answers with the user
+//	PATCH  /sim/users/{id}  sets the fields of the JSON object in its body; answers with the user
+//	DELETE /sim/users/{id}  removes a user
+//
+// It posts signed events about changes of its users to where Config.Webhook says.
 package clerksim
 
 import (
@@ -41,6 +46,7 @@ type Config struct {
 	// KeepArrivals is how many arrivals Arrivals remembers, the first ones
 	// since the start or a reset. Default 0.
 	KeepArrivals int
+	Webhook      Webhook // default: no events are sent
 }
 
 // Sim is a simulated Clerk. It is an http.Handler. All methods may be called at
@@ -49,10 +55,14 @@ type Sim struct {
 	config   Config
 	users    *store
 	stranger *record // somebody who is none of the users
+	outbox   *outbox
+
+	changing sync.Mutex // held from a change of a user until its event is queued
 
 	mu       sync.Mutex
 	rng      *rand.Rand
-	meter    meter // nil without a quota
+	seeder   *seeder // makes up those who come later
+	meter    meter   // nil without a quota
 	faults   []*activeFault
 	stats    Stats
 	arrivals []Arrival
@@ -80,14 +90,17 @@ func New(config Config) (*Sim, error) {
 		config: config,
 		users:  newStore(config.ExtraFields),
 		rng:    rand.New(rand.NewPCG(config.Seed, 2)),
+		seeder: newSeeder(config.Seed, time.Now()),
 	}
-	seeder := newSeeder(config.Seed, time.Now())
+	if s.outbox, err = newOutbox(config.Webhook, config.Seed); err != nil {
+		return nil, err
+	}
 	for range config.Users {
-		if err := s.users.add(seeder.user()); err != nil {
+		if _, err := s.users.add(s.seeder.user()); err != nil {
 			return nil, err
 		}
 	}
-	stranger := seeder.user()
+	stranger := s.seeder.user()
 	text, err := stranger.encode(config.ExtraFields)
 	if err != nil {
 		return nil, err
@@ -125,38 +138,6 @@ func (s *Sim) User(id string) (*User, bool) {
 	}
 	return r.user.clone(), true
 }
-
-// Create adds a user. Of its fields ID, Object, CreatedAt and UpdatedAt are
-// filled in where they are empty, and u is changed accordingly. It is an error
-// if there is a user of that id.
-func (s *Sim) Create(u *User) error {
-	now := time.Now()
-	if u.ID == "" {
-		s.mu.Lock()
-		u.ID = randomID(s.rng, "user")
-		s.mu.Unlock()
-	}
-	if u.Object == "" {
-		u.Object = "user"
-	}
-	if u.CreatedAt == 0 {
-		u.CreatedAt = now.UnixMilli()
-	}
-	if u.UpdatedAt == 0 {
-		u.UpdatedAt = u.CreatedAt
-	}
-	return s.users.add(u.clone())
-}
-
-// Update changes a user, all but his id, and sets updated_at to now, or past
-// what it was. It is an error if there is no such user, or if the metadata that
-// change set is not JSON.
-func (s *Sim) Update(id string, change func(*User)) error {
-	return s.users.update(id, time.Now(), change)
-}
-
-// Delete removes a user. It is an error if there is no such user.
-func (s *Sim) Delete(id string) error { return s.users.delete(id) }
 
 // ServeHTTP answers as Clerk would, and under /sim/ takes orders.
 func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {

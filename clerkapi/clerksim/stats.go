@@ -14,6 +14,7 @@ type Stats struct {
 	IDs         int64                      `json:"ids"`          // users asked for by name in gets and lookups
 	LookupIDs   int64                      `json:"lookup_ids"`   // of these, in lookups
 	ByEndpoint  map[Endpoint]EndpointStats `json:"by_endpoint"`  // only endpoints that were asked
+	Webhooks    WebhookStats               `json:"webhooks"`     // what became of events; what waits now outlasts a reset
 }
 
 // EndpointStats is what one endpoint was asked.
@@ -42,6 +43,7 @@ func (s *Sim) Stats() Stats {
 		e.ByStatus = maps.Clone(e.ByStatus)
 		copied.ByEndpoint[endpoint] = e
 	}
+	copied.Webhooks = s.outbox.snapshot()
 	return copied
 }
 
@@ -60,6 +62,7 @@ func (s *Sim) Reset() {
 	s.faults = nil
 	s.stats = Stats{ByEndpoint: map[Endpoint]EndpointStats{}}
 	s.arrivals = nil
+	s.outbox.zero()
 	if s.config.Quota.Limit > 0 {
 		s.meter = s.config.Quota.newMeter(time.Now(), s.rng)
 	}

@@ -2,12 +2,15 @@ package clerksim
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
 	"sync"
 	"time"
 )
+
+var errNoUser = errors.New("there is no such user")
 
 // record is a stored user. It never changes: an update makes a new one.
 type record struct {
@@ -30,20 +33,21 @@ func newStore(extra json.RawMessage) *store {
 }
 
 // add stores a new user. The store keeps u.
-func (st *store) add(u *User) error {
+func (st *store) add(u *User) (*record, error) {
 	text, err := u.encode(st.extra)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if _, ok := st.byID[u.ID]; ok {
-		return fmt.Errorf("there is a user %s already", u.ID)
+		return nil, fmt.Errorf("there is a user %s already", u.ID)
 	}
-	st.byID[u.ID] = &record{u, text}
+	r := &record{u, text}
+	st.byID[u.ID] = r
 	st.ids = append(st.ids, u.ID)
 	clear(st.orders)
-	return nil
+	return r, nil
 }
 
 func (st *store) get(id string) *record {
@@ -53,12 +57,12 @@ func (st *store) get(id string) *record {
 }
 
 // update replaces a user by what change makes of a copy.
-func (st *store) update(id string, now time.Time, change func(*User)) error {
+func (st *store) update(id string, now time.Time, change func(*User)) (*record, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	old := st.byID[id]
 	if old == nil {
-		return fmt.Errorf("there is no user %s", id)
+		return nil, fmt.Errorf("%w: %s", errNoUser, id)
 	}
 	u := old.user.clone()
 	change(u)
@@ -66,18 +70,19 @@ func (st *store) update(id string, now time.Time, change func(*User)) error {
 	u.UpdatedAt = max(now.UnixMilli(), old.user.UpdatedAt+1)
 	text, err := u.encode(st.extra)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	st.byID[id] = &record{u, text}
+	r := &record{u, text}
+	st.byID[id] = r
 	clear(st.orders)
-	return nil
+	return r, nil
 }
 
 func (st *store) delete(id string) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if _, ok := st.byID[id]; !ok {
-		return fmt.Errorf("there is no user %s", id)
+		return fmt.Errorf("%w: %s", errNoUser, id)
 	}
 	delete(st.byID, id)
 	st.ids = slices.DeleteFunc(st.ids, func(other string) bool { return other == id })

@@ -11,6 +11,9 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 )
 
+// webhookSecretEnv holds the secret that signs webhooks. No flag does.
+const webhookSecretEnv = "CLERK_WEBHOOK_SIGNING_SECRET"
+
 // simFlags say what a simulated Clerk is like.
 type simFlags struct {
 	Users        int           `env:"USERS" default:"10000" help:"How many users the simulated Clerk has."`
@@ -19,6 +22,13 @@ type simFlags struct {
 	Jitter       time.Duration `env:"JITTER" default:"10ms" help:"Up to this much is added to the latency, by chance."`
 	QuotaKind    string        `env:"QUOTA_KIND" placeholder:"KIND" help:"How the simulated Clerk counts: fixed, first-hit, sliding, approx (windows) or bucket. Default: bucket with a burst, else fixed."`
 	QuotaHeaders string        `env:"QUOTA_HEADERS" enum:"retry-after,all,none" default:"retry-after" help:"What simulated answers say of the quota: retry-after (on 429s), all (X-RateLimit-* too) or none."`
+
+	WebhookURL     string        `env:"WEBHOOK_URL" placeholder:"URL" help:"Where to post signed events about changes of simulated users, such as http://127.0.0.1:9092/webhooks/clerk; needs $CLERK_WEBHOOK_SIGNING_SECRET. Default: nowhere."`
+	WebhookDelay   time.Duration `env:"WEBHOOK_DELAY" default:"0s" help:"How long after a change its event is sent."`
+	WebhookReorder time.Duration `env:"WEBHOOK_REORDER" default:"0s" help:"Up to this much is added to that, by chance, so that events overtake each other."`
+	WebhookRepeat  int           `env:"WEBHOOK_REPEAT" default:"0" help:"How often an event is sent again after it was taken."`
+	WebhookDrop    float64       `env:"WEBHOOK_DROP" default:"0" help:"The share of events that are never sent, from 0 to 1."`
+	WebhookForge   float64       `env:"WEBHOOK_FORGE" default:"0" help:"The share of events before which a forged one is sent, from 0 to 1."`
 }
 
 // simulator makes a simulated Clerk with the quota given. prefix is what stands
@@ -27,10 +37,17 @@ func (f simFlags) simulator(prefix string, quota clerksim.Quota) (*clerksim.Sim,
 	if f.Users < 1 {
 		return nil, usagef("--%susers: want 1 or more", prefix)
 	}
+	if f.WebhookURL != "" && os.Getenv(webhookSecretEnv) == "" {
+		return nil, usagef("--%swebhook-url: needs %s", prefix, webhookSecretEnv)
+	}
 	quota.Kind = clerksim.QuotaKind(f.QuotaKind)
 	quota.Headers = clerksim.QuotaHeaders(f.QuotaHeaders)
 	sim, err := clerksim.New(clerksim.Config{
 		Users: f.Users, Seed: f.Seed, Quota: quota, Latency: f.Latency, Jitter: f.Jitter,
+		Webhook: clerksim.Webhook{
+			URL: f.WebhookURL, Secret: os.Getenv(webhookSecretEnv), Delay: f.WebhookDelay, Reorder: f.WebhookReorder,
+			Repeat: f.WebhookRepeat, Drop: f.WebhookDrop, Forge: f.WebhookForge,
+		},
 	})
 	if err != nil {
 		return nil, usagef("--%s*: %v", prefix, err)

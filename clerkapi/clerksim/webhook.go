@@ -1,0 +1,232 @@
+package clerksim
+
+import (
+	"container/heap"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Webhook says where a simulator posts events about changes of its users, and
+// how badly. They are user.created, user.updated and user.deleted, signed as
+// Clerk's are. The zero value sends none.
+type Webhook struct {
+	URL    string // where to; default: nowhere
+	Secret string // what signs them: "whsec_" and base64. Required with a URL
+	// Delay is the time from a change to its event. Up to Reorder is added to
+	// it at random, so that events overtake each other. Default 0: at once, and
+	// in the order of the changes until one has to be sent again.
+	Delay, Reorder time.Duration
+	// Repeat is how often an event is sent again after it was taken, each time
+	// up to Reorder later. Default 0.
+	Repeat int
+	// Drop is the share of events, from 0 to 1, that are never sent. Default 0.
+	Drop float64
+	// Forge is the share of events, from 0 to 1, before which a forged one is
+	// sent: it has the same id, tells of the user's deletion, and is signed with
+	// another key. Default 0.
+	Forge float64
+}
+
+// check finds fault with the configuration, and gives the signing key.
+func (w Webhook) check() ([]byte, error) {
+	if w.URL == "" {
+		return nil, nil
+	}
+	if u, err := url.Parse(w.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, errors.New("webhook URL: want http:// or https:// and a host")
+	}
+	encoded, ok := strings.CutPrefix(w.Secret, "whsec_")
+	key, err := base64.StdEncoding.DecodeString(encoded)
+	if !ok || err != nil || len(key) == 0 {
+		return nil, errors.New(`webhook secret: want "whsec_" and base64`)
+	}
+	if w.Delay < 0 || w.Reorder < 0 || w.Repeat < 0 {
+		return nil, fmt.Errorf("webhook delay %v, reorder %v, repeat %d: must not be negative", w.Delay, w.Reorder, w.Repeat)
+	}
+	for _, share := range []float64{w.Drop, w.Forge} {
+		if !(share >= 0 && share <= 1) {
+			return nil, fmt.Errorf("webhook share %v: want 0 to 1", share)
+		}
+	}
+	return key, nil
+}
+
+// WebhookStats is what became of events since the start or the last reset.
+type WebhookStats struct {
+	Events       int64 `json:"events"`       // changes that one was made of
+	Dropped      int64 `json:"dropped"`      // of these, never to be sent
+	Acknowledged int64 `json:"acknowledged"` // deliveries answered 2xx, repeated ones too
+	Refused      int64 `json:"refused"`      // deliveries answered otherwise, or not at all; most are tried again
+	GivenUp      int64 `json:"given_up"`     // events refused so often that they are not sent again
+	// Forged are the forged events that were answered, and ForgedAccepted of
+	// these those answered 2xx, which none should be.
+	Forged         int64 `json:"forged"`
+	ForgedAccepted int64 `json:"forged_accepted"`
+	Waiting        int   `json:"waiting"` // deliveries that wait for their time or their answer now
+}
+
+// outbox holds the events to be sent. Its methods may be called at once.
+type outbox struct {
+	config    Webhook
+	key       []byte
+	instance  string
+	transport http.RoundTripper // nil: one for each SendWebhooks
+
+	ready chan struct{} // holds a token while there is something new to look at
+
+	mu      sync.Mutex
+	rng     *rand.Rand
+	queue   deliveries
+	pushed  int // deliveries ever
+	leaving int // deliveries that wait for their answers
+	stats   WebhookStats
+}
+
+func newOutbox(config Webhook, seed uint64) (*outbox, error) {
+	key, err := config.check()
+	if err != nil {
+		return nil, err
+	}
+	rng := rand.New(rand.NewPCG(seed, 3))
+	return &outbox{config: config, key: key, instance: randomID(rng, "ins"), ready: make(chan struct{}, 1), rng: rng}, nil
+}
+
+// webhookEvent is an event as Clerk writes it.
+type webhookEvent struct {
+	Data       json.RawMessage `json:"data"`
+	InstanceID string          `json:"instance_id"`
+	Object     string          `json:"object"`
+	Timestamp  int64           `json:"timestamp"` // Unix ms
+	Type       string          `json:"type"`
+}
+
+// announce queues an event of the kind about a user, whom text shows.
+func (o *outbox) announce(kind, id string, text []byte) {
+	if o.config.URL == "" {
+		return
+	}
+	now := time.Now()
+	gone := fmt.Appendf(nil, `{"deleted":true,"id":%q,"object":"user"}`, id)
+	if text == nil {
+		text = gone
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.stats.Events++
+	if o.rng.Float64() < o.config.Drop {
+		o.stats.Dropped++
+		return
+	}
+	d := delivery{due: now.Add(o.config.Delay + o.stray()), id: randomID(o.rng, "msg"), body: o.body(kind, text, now)}
+	if o.rng.Float64() < o.config.Forge {
+		forged := d
+		forged.manner, forged.body = forgery, o.body("user.deleted", gone, now)
+		o.push(forged)
+	}
+	o.push(d)
+}
+
+func (o *outbox) body(kind string, text []byte, at time.Time) []byte {
+	body, err := json.Marshal(webhookEvent{text, o.instance, "event", at.UnixMilli(), kind})
+	if err != nil {
+		panic(err) // the user was encoded before
+	}
+	return body
+}
+
+// stray is a random time up to Reorder. The caller holds mu.
+func (o *outbox) stray() time.Duration {
+	if o.config.Reorder == 0 {
+		return 0
+	}
+	return time.Duration(o.rng.Int64N(int64(o.config.Reorder)))
+}
+
+// push queues a delivery. The caller holds mu.
+func (o *outbox) push(d delivery) {
+	d.seq = o.pushed
+	o.pushed++
+	heap.Push(&o.queue, d)
+	select {
+	case o.ready <- struct{}{}:
+	default:
+	}
+}
+
+// next takes the first delivery out if it is due. Otherwise it says when it
+// will be; the zero time: there is none.
+func (o *outbox) next(now time.Time) (d delivery, due time.Time, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.queue) == 0 {
+		return d, due, false
+	}
+	if due = o.queue[0].due; due.After(now) {
+		return d, due, false
+	}
+	o.leaving++
+	return heap.Pop(&o.queue).(delivery), due, true
+}
+
+// snapshot says what became of events so far.
+func (o *outbox) snapshot() WebhookStats {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	stats := o.stats
+	stats.Waiting = len(o.queue) + o.leaving
+	return stats
+}
+
+// zero zeroes the counts. What waits is still sent.
+func (o *outbox) zero() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.stats = WebhookStats{}
+}
+
+// delivery is an event to be sent once.
+type delivery struct {
+	due     time.Time
+	seq     int // in order of queueing
+	id      string
+	body    []byte
+	refused int // times so far
+	manner  manner
+}
+
+// manner is why a delivery is sent.
+type manner int
+
+const (
+	genuine manner = iota
+	repetition
+	forgery
+)
+
+// deliveries is a heap, the one due first on top.
+type deliveries []delivery
+
+func (q deliveries) Len() int      { return len(q) }
+func (q deliveries) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q deliveries) Less(i, j int) bool {
+	if !q[i].due.Equal(q[j].due) {
+		return q[i].due.Before(q[j].due)
+	}
+	return q[i].seq < q[j].seq
+}
+func (q *deliveries) Push(d any) { *q = append(*q, d.(delivery)) }
+func (q *deliveries) Pop() any {
+	last := len(*q) - 1
+	d := (*q)[last]
+	(*q)[last] = delivery{} // lets go of the body
+	*q = (*q)[:last]
+	return d
+}
