@@ -33,7 +33,7 @@ run: build ## serve simulated users on 127.0.0.1:9090 (ARGS='--quota 20/10s' add
 
 .PHONY: test
 test: ## run all tests under the race detector
-	@tools/need gcc:build-essential node:nodejs npm:npm
+	@tools/need gcc:build-essential node:nodejs npm:npm redis-server:redis-server
 	go test -race ./...
 
 .PHONY: lint

@@ -1,0 +1,446 @@
+package usercache
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+	"github.com/sony/gobreaker/v2"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+)
+
+// redis is the level behind memory, shared by all replicas. Its methods may be
+// called at once; until run has connected, and while Redis is away, they fail
+// with errRedisAway.
+type redis struct {
+	cfg     redisConfig
+	options rueidis.ClientOption
+	log     *slog.Logger
+	breaker *gobreaker.TwoStepCircuitBreaker[any]
+
+	prefix  string // of all keys
+	me      string // the replica's name on the channel
+	start   time.Time
+	highest atomic.Uint64 // the highest number seen
+	token   string        // of the last publication heard; for the subscription's goroutine only
+
+	mu     sync.RWMutex
+	client rueidis.Client // nil while Redis is away
+	calls  sync.WaitGroup // added to under mu, while there is a client
+
+	stats struct {
+		calls, errors, refused, hits, misses atomic.Int64
+		latency                              atomic.Int64
+	}
+}
+
+// redisConfig says where Redis is. Zero values are defaults.
+type redisConfig struct {
+	// URL is redis://[user:password@]host:port[/database], rediss:// for TLS, or
+	// unix://[user:password@]/path?db=database. More addresses are given by
+	// addr=host:port, and make a cluster; master_set=name makes the addresses
+	// those of sentinels. protocol=2 avoids RESP3. Times are dial_timeout
+	// (default 1 s) and write_timeout (default 3 s).
+	URL string
+	// Instance is part of every key: levels with different ones share nothing.
+	Instance string
+	Timeout  time.Duration // of one call; default 10 ms
+	// Beat is how often the replica makes sure that it hears the others; default 1 s.
+	Beat time.Duration
+	// MarkFor is how long an invalidation is remembered; it must be longer than
+	// any request to Clerk takes. Default: longestFetch.
+	MarkFor time.Duration
+	Logger  *slog.Logger // default: discards
+}
+
+// redisStats are sums since the start.
+type redisStats struct {
+	Connected bool          // now
+	Calls     int64         // tried
+	Errors    int64         // ... of which failed, or took too long
+	Refused   int64         // not tried, since Redis is away
+	Latency   time.Duration // of all calls tried
+	Hits      int64         // ids found
+	Misses    int64         // ids not found
+}
+
+// errRedisAway: Redis is not asked, since it could not be reached just now.
+var errRedisAway = errors.New("redis is away")
+
+const (
+	breakerFailures = 3
+	breakerOpen     = 500 * time.Millisecond
+	eventFor        = 48 * time.Hour // Clerk sends an event again for a day
+)
+
+// newRedis makes a redis. Its error is one of the URL, and shows nothing of it,
+// since it may hold a password.
+func newRedis(cfg redisConfig) (*redis, error) {
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = 10 * time.Millisecond
+	}
+	if cfg.Beat <= 0 {
+		cfg.Beat = time.Second
+	}
+	if cfg.MarkFor <= 0 {
+		cfg.MarkFor = longestFetch
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	options, err := redisOptions(cfg.URL)
+	if err != nil {
+		return nil, err
+	}
+	r := &redis{
+		cfg:     cfg,
+		options: options,
+		log:     cfg.Logger,
+		// Escaped, an instance can neither reach into the keys of another nor
+		// bring all keys of a cluster together by a hash tag.
+		prefix: "clerkgate:" + url.QueryEscape(cfg.Instance) + ":cache1:",
+		me:     rand.Text(),
+		start:  time.Now(),
+	}
+	r.breaker = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
+		Timeout:       breakerOpen,
+		ReadyToTrip:   func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= breakerFailures },
+		IsSuccessful:  func(err error) bool { return err == nil || isReply(err) },
+		IsExcluded:    func(err error) bool { return errors.Is(err, context.Canceled) },
+		OnStateChange: r.breakerChanged,
+	})
+	return r, nil
+}
+
+func redisOptions(text string) (rueidis.ClientOption, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return rueidis.ClientOption{}, errors.New("the Redis URL can't be read; it looks like redis://user:password@host:port/0, with special characters of the password as %XX")
+	}
+	switch u.Scheme {
+	case "redis", "rediss", "unix":
+	default:
+		return rueidis.ClientOption{}, errors.New("the Redis URL must begin with redis://, rediss:// or unix://")
+	}
+	options, err := rueidis.ParseURL(text)
+	if err != nil {
+		return options, errors.New("the Redis URL has a bad database number, path, timeout or skip_verify")
+	}
+	if options.Dialer.Timeout <= 0 {
+		options.Dialer.Timeout = time.Second
+	}
+	if options.ConnWriteTimeout <= 0 {
+		options.ConnWriteTimeout = 3 * time.Second
+	}
+	if options.Sentinel.MasterSet != "" {
+		options.Sentinel.TLSConfig = options.TLSConfig
+		options.Sentinel.Dialer = options.Dialer
+		options.Sentinel.TopologyRefreshInterval = 5 * time.Second
+	}
+	options.DisableCache = true
+	options.DisableRetry = true     // a call that is late is of no use
+	options.AlwaysPipelining = true // so that a call that takes too long does not cost the connection
+	options.PipelineMultiplex = -1  // one connection to a server
+	options.BlockingPoolSize = 1    // not used
+	return options, nil
+}
+
+// breakerChanged is called under the breaker's lock.
+func (r *redis) breakerChanged(_ string, from, to gobreaker.State) {
+	switch {
+	case from == gobreaker.StateClosed:
+		r.log.Warn("redis is too slow or fails: doing without it", "timeout", r.cfg.Timeout)
+	case to == gobreaker.StateClosed:
+		r.log.Info("redis answers again")
+	}
+}
+
+// isReply says whether err is an answer of Redis's, which so is not away.
+func isReply(err error) bool {
+	_, ok := rueidis.IsRedisErr(err)
+	return ok
+}
+
+// call runs do, which must not touch what is the caller's, for the configured
+// time at most.
+func call[T any](ctx context.Context, r *redis, do func(ctx context.Context, c rueidis.Client) (T, error)) (T, error) {
+	type outcome struct {
+		value T
+		err   error
+	}
+	done, err := r.breaker.Allow()
+	if err != nil {
+		r.stats.refused.Add(1)
+		return *new(T), errRedisAway
+	}
+	client := r.enter()
+	if client == nil {
+		done(context.Canceled)
+		r.stats.refused.Add(1)
+		return *new(T), errRedisAway
+	}
+	begin := time.Now()
+	within, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
+	// rueidis heeds a context, but for a while in which another call connects.
+	outcomes := make(chan outcome, 1)
+	go func() {
+		defer r.calls.Done()
+		defer cancel()
+		var o outcome
+		o.value, o.err = do(within, client)
+		outcomes <- o
+	}()
+	var o outcome
+	select {
+	case o = <-outcomes:
+	case <-within.Done():
+		o.err = within.Err()
+	}
+	if o.err != nil && ctx.Err() != nil {
+		done(context.Canceled) // the caller had less time, which says nothing of Redis
+	} else {
+		done(o.err)
+	}
+	r.stats.calls.Add(1)
+	r.stats.latency.Add(int64(time.Since(begin)))
+	if o.err != nil {
+		r.stats.errors.Add(1)
+		return o.value, fmt.Errorf("redis: %w", o.err)
+	}
+	return o.value, nil
+}
+
+// enter gives the client for a call that ends with r.calls.Done, or nil.
+func (r *redis) enter() rueidis.Client {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.client != nil {
+		r.calls.Add(1)
+	}
+	return r.client
+}
+
+// get reads entries: nil where there is none. For BASIC it does not read what
+// only FULL shows. Where a server of a cluster fails, there is an error and what
+// the others have.
+func (r *redis) get(ctx context.Context, ids []string, view clerkgatev1.UserView) ([]*Entry, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	fields := []string{"b", "s"}
+	if view == clerkgatev1.UserView_USER_VIEW_FULL {
+		fields = append(fields, "p")
+	}
+	keys := r.userKeys(ids)
+	entries, err := call(ctx, r, func(ctx context.Context, c rueidis.Client) ([]*Entry, error) {
+		commands := make(rueidis.Commands, len(keys))
+		for i, key := range keys {
+			commands[i] = c.B().Hmget().Key(key).Field(fields...).Build()
+		}
+		entries := make([]*Entry, len(keys))
+		var first error
+		for i, reply := range c.DoMulti(ctx, commands...) {
+			values, err := reply.ToArray()
+			if err != nil {
+				if first == nil {
+					first = err
+				}
+				continue
+			}
+			entries[i] = stored(values)
+		}
+		return entries, first
+	})
+	if entries == nil {
+		return make([]*Entry, len(ids)), err
+	}
+	for _, e := range entries {
+		if e != nil {
+			r.stats.hits.Add(1)
+		} else {
+			r.stats.misses.Add(1)
+		}
+	}
+	return entries, err
+}
+
+// stored makes an entry of the fields b, s and, for FULL, p. What another
+// version may have stored there counts as nothing.
+func stored(values []rueidis.RedisMessage) *Entry {
+	public, err := values[0].AsBytes()
+	if err != nil {
+		return nil
+	}
+	var private []byte
+	if len(values) > 2 {
+		if private, err = values[2].AsBytes(); err == nil && private == nil {
+			private = []byte{}
+		}
+	}
+	e, err := unmarshal(public, private)
+	if err != nil {
+		return nil
+	}
+	if e.Stamp, err = values[1].AsUint64(); err != nil {
+		return nil
+	}
+	return e
+}
+
+// put stores copies that Clerk gave, each unless something newer is known: a
+// tombstone, an invalidation after the flight left, a copy with a newer
+// updated_at, or a copy or the lack of one that a later flight has told of.
+// Entries that were read for BASIC only are left out.
+func (r *redis) put(ctx context.Context, items []putItem) error {
+	calls := make([]scriptCall, 0, len(items))
+	for _, item := range items {
+		if !item.entry.hasPrivate {
+			continue
+		}
+		calls = append(calls, scriptCall{r.userKey(item.id), append(
+			entryArgs(item.entry, item.entry.Stamp), milliseconds(item.ttl), flag(item.onlyPresent))})
+	}
+	if len(calls) == 0 {
+		return nil
+	}
+	_, err := call(ctx, r, func(ctx context.Context, c rueidis.Client) ([]int64, error) {
+		return putScript.do(ctx, c, calls...)
+	})
+	return err
+}
+
+// invalidate drops copies of the ids that left before now, marks the ids so that
+// none is put back, tells all replicas, and gives the number of the invalidation.
+// After an error it must be repeated: it may be half done.
+func (r *redis) invalidate(ctx context.Context, ids []string) (uint64, error) {
+	keys := r.userKeys(ids)
+	return call(ctx, r, func(ctx context.Context, c rueidis.Client) (uint64, error) {
+		return r.announce(ctx, c, ids, func(seq uint64) error {
+			calls := make([]scriptCall, len(keys))
+			for i, key := range keys {
+				calls[i] = scriptCall{key, []string{strconv.FormatUint(seq, 10), milliseconds(r.cfg.MarkFor)}}
+			}
+			_, err := invalidateScript.do(ctx, c, calls...)
+			return err
+		})
+	})
+}
+
+// apply stores what a webhook told: a copy, unless a tombstone is there or a
+// copy that has what it tells, or a tombstone. The entry's stamp is the number
+// that apply draws and returns; it marks the id with it and tells all replicas.
+// After an error it must be repeated: it may be half done.
+func (r *redis) apply(ctx context.Context, id string, e *Entry, ttl time.Duration) (uint64, error) {
+	key := r.userKey(id)
+	return call(ctx, r, func(ctx context.Context, c rueidis.Client) (uint64, error) {
+		return r.announce(ctx, c, []string{id}, func(seq uint64) error {
+			_, err := applyScript.do(ctx, c, scriptCall{key, append(
+				entryArgs(e, seq), milliseconds(ttl), flag(e.Deleted), milliseconds(r.cfg.MarkFor))})
+			return err
+		})
+	})
+}
+
+// announce draws a number, does with it what is to be done, and tells all
+// replicas. They are told last, so that one which reads again then reads what is new.
+func (r *redis) announce(ctx context.Context, c rueidis.Client, ids []string, do func(seq uint64) error) (uint64, error) {
+	drawn, err := drawScript.do(ctx, c, scriptCall{r.sequenceKey(), []string{r.highestText(), rand.Text()}})
+	if err != nil {
+		return 0, err
+	}
+	seq := uint64(drawn[0]) //nolint:gosec // counts up from 0
+	r.raise(seq)
+	if err := do(seq); err != nil {
+		return 0, err
+	}
+	_, err = publishScript.do(ctx, c, scriptCall{r.sequenceKey(), []string{
+		r.highestText(), rand.Text(), r.channel(), strconv.FormatUint(seq, 10), strings.Join(ids, idSeparator)}})
+	return seq, err
+}
+
+// seen says whether a webhook's event has been recorded.
+func (r *redis) seen(ctx context.Context, eventID string) (bool, error) {
+	key := r.eventKey(eventID)
+	return call(ctx, r, func(ctx context.Context, c rueidis.Client) (bool, error) {
+		return c.Do(ctx, c.B().Exists().Key(key).Build()).AsBool()
+	})
+}
+
+// record notes an event for two days.
+func (r *redis) record(ctx context.Context, eventID string) error {
+	key := r.eventKey(eventID)
+	_, err := call(ctx, r, func(ctx context.Context, c rueidis.Client) (struct{}, error) {
+		return struct{}{}, c.Do(ctx, c.B().Set().Key(key).Value("").Px(eventFor).Build()).Error()
+	})
+	return err
+}
+
+// counters gives what has been counted.
+func (r *redis) counters() redisStats {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return redisStats{
+		Connected: r.client != nil,
+		Calls:     r.stats.calls.Load(),
+		Errors:    r.stats.errors.Load(),
+		Refused:   r.stats.refused.Load(),
+		Latency:   time.Duration(r.stats.latency.Load()),
+		Hits:      r.stats.hits.Load(),
+		Misses:    r.stats.misses.Load(),
+	}
+}
+
+// raise notes that a number has been drawn.
+func (r *redis) raise(seq uint64) {
+	for {
+		known := r.highest.Load()
+		if seq <= known || r.highest.CompareAndSwap(known, seq) {
+			return
+		}
+	}
+}
+
+func (r *redis) highestText() string { return strconv.FormatUint(r.highest.Load(), 10) }
+
+func (r *redis) userKey(id string) string     { return r.prefix + "user:" + id }
+func (r *redis) eventKey(event string) string { return r.prefix + "event:" + event }
+func (r *redis) sequenceKey() string          { return r.prefix + "sequence" }
+func (r *redis) channel() string              { return r.prefix + "told" }
+
+func (r *redis) userKeys(ids []string) []string {
+	keys := make([]string, len(ids))
+	for i, id := range ids {
+		keys[i] = r.userKey(id)
+	}
+	return keys
+}
+
+// entryArgs are a script's arguments from public to missing.
+func entryArgs(e *Entry, stamp uint64) []string {
+	public, private := e.marshal()
+	return []string{
+		string(public), string(private), strconv.FormatInt(e.UpdatedAt, 10), strconv.FormatUint(stamp, 10),
+		fmt.Sprintf("%019d", max(0, e.fetched)), flag(e.Missing),
+	}
+}
+
+// flag is "1" or empty.
+func flag(set bool) string {
+	if set {
+		return "1"
+	}
+	return ""
+}
+
+// milliseconds is a time for Redis, which takes none below 1.
+func milliseconds(d time.Duration) string { return strconv.FormatInt(max(1, d.Milliseconds()), 10) }

@@ -1,0 +1,280 @@
+package usercache
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+	"go.uber.org/goleak"
+)
+
+// redisServer is a real Redis that a test may stop and start again.
+type redisServer struct {
+	t    testing.TB
+	port int
+	args []string
+	cmd  *exec.Cmd
+}
+
+// startRedis starts a Redis that keeps nothing on disk; it ends with the test.
+func startRedis(t testing.TB, args ...string) *redisServer {
+	t.Helper()
+	s := &redisServer{t: t, port: freePort(t), args: args}
+	s.start()
+	t.Cleanup(s.kill)
+	return s
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	// A cluster's node listens 10000 ports higher, too.
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if port < 55000 {
+			return port
+		}
+	}
+}
+
+func (s *redisServer) start() {
+	s.t.Helper()
+	args := append([]string{"--port", fmt.Sprint(s.port), "--save", "", "--appendonly", "no", "--dir", s.t.TempDir()}, s.args...)
+	s.cmd = exec.Command("redis-server", args...) //nolint:noctx // killed at cleanup
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatalf("redis-server can't be started (Debian: apt-get install redis-server): %v", err)
+	}
+	var said strings.Builder
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		said.WriteString(lines.Text() + "\n")
+		if strings.Contains(lines.Text(), "Ready to accept connections") {
+			go func() {
+				for lines.Scan() {
+				}
+			}()
+			if got := s.ask("PING"); got != "+PONG" && !strings.HasPrefix(got, "-NOAUTH") {
+				s.t.Fatalf("PING gives %q", got)
+			}
+			return
+		}
+	}
+	s.t.Fatalf("redis-server did not start:\n%s", said.String())
+}
+
+// kill ends the server as a crash would.
+func (s *redisServer) kill() {
+	if s.cmd != nil {
+		_ = s.cmd.Process.Kill()
+		_ = s.cmd.Wait()
+		s.cmd = nil
+	}
+}
+
+func (s *redisServer) addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
+func (s *redisServer) url() string  { return "redis://" + s.addr() }
+
+// ask sends a command of words without spaces and gives the first line of the answer.
+func (s *redisServer) ask(command string) string {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", s.addr()) //nolint:noctx // local
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := fmt.Fprintf(conn, "%s\r\n", command); err != nil {
+		s.t.Fatal(err)
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return strings.TrimSpace(line)
+}
+
+// client is a connection for looking at what is stored.
+func (s *redisServer) client() rueidis.Client {
+	s.t.Helper()
+	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.addr()}, DisableCache: true})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(c.Close)
+	return c
+}
+
+// told is what a listener was told.
+type told struct {
+	what  string // invalidated, alive or missed
+	seq   uint64
+	ids   []string
+	since time.Time
+}
+
+// recorder is a listener that remembers.
+type recorder struct {
+	t  testing.TB
+	mu sync.Mutex
+
+	all     []told
+	changed chan struct{} // closed and made anew with each
+}
+
+func (l *recorder) add(e told) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, e)
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+func (l *recorder) invalidated(seq uint64, ids []string) {
+	l.add(told{what: "invalidated", seq: seq, ids: ids})
+}
+func (l *recorder) alive(since time.Time, seq uint64) {
+	l.add(told{what: "alive", seq: seq, since: since})
+}
+func (l *recorder) missed() { l.add(told{what: "missed"}) }
+
+func (l *recorder) heard() []told {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]told(nil), l.all...)
+}
+
+// wait waits until something that is wanted has been told, from the given place on.
+func (l *recorder) wait(from int, wanted func(told) bool) told {
+	l.t.Helper()
+	deadline := time.After(20 * time.Second)
+	for {
+		l.mu.Lock()
+		for _, e := range l.all[from:] {
+			if wanted(e) {
+				l.mu.Unlock()
+				return e
+			}
+		}
+		changed := l.changed
+		l.mu.Unlock()
+		select {
+		case <-changed:
+		case <-deadline:
+			l.t.Fatalf("not told; was told: %+v", l.heard()[from:])
+		}
+	}
+}
+
+// count is how often what was told.
+func (l *recorder) count(what string) int {
+	n := 0
+	for _, e := range l.heard() {
+		if e.what == what {
+			n++
+		}
+	}
+	return n
+}
+
+// replica is a redis that runs.
+type replica struct {
+	*redis
+	*recorder
+	log  *safeBuffer
+	stop func()
+}
+
+// startReplica runs a redis against a server and waits until it is connected. It
+// ends with the test, and nothing of it may be left then.
+func startReplica(t testing.TB, cfg redisConfig) *replica {
+	t.Helper()
+	r := runReplica(t, cfg)
+	r.waitConnected()
+	return r
+}
+
+func runReplica(t testing.TB, cfg redisConfig) *replica {
+	t.Helper()
+	leaks := goleak.IgnoreCurrent()
+	log := &safeBuffer{}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
+	}
+	if cfg.Instance == "" {
+		cfg.Instance = "test"
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 5 * time.Second // the machine may be busy; tests of the bound set it
+	}
+	if cfg.Beat == 0 {
+		cfg.Beat = 50 * time.Millisecond
+	}
+	inner, err := newRedis(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &replica{redis: inner, recorder: &recorder{t: t, changed: make(chan struct{})}, log: log}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- r.run(ctx, r.recorder) }()
+	r.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("run: %v", err)
+		}
+		if err := goleak.Find(leaks); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(r.stop)
+	return r
+}
+
+// waitConnected waits until calls are let through.
+func (r *replica) waitConnected() {
+	r.t.Helper()
+	from := 0
+	for !r.counters().Connected {
+		r.wait(from, func(e told) bool { return e.what == "alive" })
+		from = len(r.heard())
+	}
+}
+
+// safeBuffer is a buffer that goroutines may write to at once.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
