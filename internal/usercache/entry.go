@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -12,7 +13,7 @@ import (
 )
 
 // Entry is a copy of a user, or the knowledge that there is none, as it is kept
-// and sent: encoded. It is never changed once it is made.
+// and sent: encoded. What it says is never changed.
 //
 // A user's encoded fields are in two pieces, so that what only FULL shows is
 // apart: Public is what BASIC shows, and its first `shared` bytes are those
@@ -26,22 +27,53 @@ type Entry struct {
 	// for BASIC only.
 	hasPrivate bool
 
-	Missing   bool   // there is no such user
-	Deleted   bool   // ... and never will be: a webhook has told of its deletion
-	UpdatedAt int64  // the user's updated_at, in Unix ms
-	Stamp     uint64 // the sequence number when the request left that brought it
-	FetchTime time.Time
+	Missing   bool               // there is no such user
+	Deleted   bool               // ... and never will be: a webhook has told of its deletion
+	UpdatedAt int64              // the user's updated_at, in Unix ms
+	Stamp     uint64             // the sequence number when the request left that brought it
 	Source    clerkgatev1.Source // CLERK or WEBHOOK: who brought it
+	fetched   int64              // when that request left, in Unix ns
+	// origin is the stamp of the request that brought the entry, where that is
+	// known: Stamp is higher once a webhook has confirmed the copy. 0: a webhook
+	// brought it, or it was read from Redis.
+	origin uint64
+
+	reads      atomic.Uint32 // since it came into memory
+	refreshing atomic.Bool   // a newer copy has been asked for
 }
 
-// encode makes an entry of a user. u is not kept.
-func encode(u *clerkgatev1.User, stamp uint64, fetched time.Time, source clerkgatev1.Source) (*Entry, error) {
+// FetchTime is when the request left that brought the entry, or when the event
+// happened that told of it.
+func (e *Entry) FetchTime() time.Time { return time.Unix(0, e.fetched) }
+
+// outdatedBy says whether an invalidation or an event with the number seq has
+// made the entry old. One with a higher stamp may all the same: numbers are drawn
+// before what they stand for is done, so two that come together can overtake each
+// other, and only a request's own departure surely came after a lower number.
+func (e *Entry) outdatedBy(seq uint64) bool {
+	return !e.Deleted && e.Stamp != seq && e.origin < seq
+}
+
+// stamped is the entry with another stamp.
+func (e *Entry) stamped(stamp uint64) *Entry {
+	return &Entry{
+		public: e.public, private: e.private, shared: e.shared, hasPrivate: e.hasPrivate,
+		Missing: e.Missing, Deleted: e.Deleted, UpdatedAt: e.UpdatedAt, Stamp: stamp, Source: e.Source, fetched: e.fetched,
+		origin: e.origin,
+	}
+}
+
+// Encode makes an entry of a user. u is not kept.
+func Encode(u *clerkgatev1.User, stamp uint64, fetched time.Time, source clerkgatev1.Source) (*Entry, error) {
 	e := &Entry{
 		hasPrivate: true,
 		UpdatedAt:  u.GetUpdatedAt().AsTime().UnixMilli(),
 		Stamp:      stamp,
-		FetchTime:  fetched,
+		fetched:    fetched.UnixNano(),
 		Source:     source,
+	}
+	if source == clerkgatev1.Source_SOURCE_CLERK {
+		e.origin = stamp
 	}
 	shared, basic, full := split(u)
 	var err error
@@ -62,12 +94,12 @@ func encode(u *clerkgatev1.User, stamp uint64, fetched time.Time, source clerkga
 
 // missing makes an entry of the knowledge that there is no such user.
 func missing(stamp uint64, fetched time.Time) *Entry {
-	return &Entry{Missing: true, hasPrivate: true, Stamp: stamp, FetchTime: fetched, Source: clerkgatev1.Source_SOURCE_CLERK}
+	return &Entry{Missing: true, hasPrivate: true, Stamp: stamp, origin: stamp, fetched: fetched.UnixNano(), Source: clerkgatev1.Source_SOURCE_CLERK}
 }
 
 // tombstone makes an entry of a user's deletion, told at the time given.
 func tombstone(stamp uint64, told time.Time) *Entry {
-	return &Entry{Missing: true, Deleted: true, hasPrivate: true, Stamp: stamp, FetchTime: told, Source: clerkgatev1.Source_SOURCE_WEBHOOK}
+	return &Entry{Missing: true, Deleted: true, hasPrivate: true, Stamp: stamp, fetched: told.UnixNano(), Source: clerkgatev1.Source_SOURCE_WEBHOOK}
 }
 
 // Has says whether the entry has all that the view needs.
@@ -152,7 +184,7 @@ func (e *Entry) marshal() (public, private []byte) {
 	b = append(b, entryVersion, flags)
 	b = binary.AppendVarint(b, e.UpdatedAt)
 	b = binary.AppendUvarint(b, e.Stamp)
-	b = binary.AppendVarint(b, e.FetchTime.UnixNano())
+	b = binary.AppendVarint(b, e.fetched)
 	b = binary.AppendUvarint(b, uint64(e.shared))
 	return append(b, e.public...), e.private
 }
@@ -187,8 +219,7 @@ func unmarshal(public, private []byte) (*Entry, error) {
 	if min(n[0], n[1], n[2], n[3]) <= 0 || shared > uint64(len(b)) {
 		return nil, fmt.Errorf("%w: cut off", errEntry)
 	}
-	e.FetchTime = time.Unix(0, fetched)
-	e.shared, e.public = int(shared), b
+	e.fetched, e.shared, e.public = fetched, int(shared), b
 	if e.Missing {
 		e.hasPrivate = true
 	}

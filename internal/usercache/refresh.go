@@ -1,0 +1,83 @@
+package usercache
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/clerkgate/clerkgate/internal/gate"
+)
+
+const (
+	refreshBacklog = 10_000
+	refreshBatch   = 100
+	refreshReads   = 3 // reads in its time to live that make an entry worth refreshing
+	refreshFlights = 4 // batches under way at once
+)
+
+// refreshCaller is the name under which refreshing takes turns in the queue.
+const refreshCaller = "clerkgate/refresh"
+
+// readAgain counts a read of an entry. One that is read often is refreshed a
+// little before it is too old, so that its readers never wait.
+func (c *Cache) readAgain(id string, e *Entry, now time.Time) {
+	if e.Missing || e.reads.Add(1) < refreshReads {
+		return
+	}
+	if _, soonOld := c.store.fresh(e, now); !soonOld || !e.refreshing.CompareAndSwap(false, true) {
+		return
+	}
+	select {
+	case c.refresh <- id:
+	default: // so many that this one can wait until it is asked for
+	}
+}
+
+// Run refreshes what is read often, until ctx ends. It must be called once at most.
+func (c *Cache) Run(ctx context.Context) error {
+	var flights sync.WaitGroup
+	defer flights.Wait()
+	slots := make(chan struct{}, refreshFlights)
+	for {
+		var batch []string
+		select {
+		case <-ctx.Done():
+			return nil
+		case id := <-c.refresh:
+			batch = append(batch, id)
+		}
+		for more := true; more && len(batch) < refreshBatch; {
+			select {
+			case id := <-c.refresh:
+				batch = append(batch, id)
+			default:
+				more = false
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case slots <- struct{}{}:
+		}
+		flights.Go(func() {
+			defer func() { <-slots }()
+			ctx, cancel := context.WithTimeout(ctx, c.store.cfg.TTL)
+			defer cancel()
+			// What comes is kept on its way, and what fails is asked for again
+			// when it is too old.
+			c.source.Lookup(ctx, distinct(batch), gate.Options{Caller: refreshCaller, Priority: gate.Batch})
+		})
+	}
+}
+
+func distinct(ids []string) []string {
+	seen := make(map[string]bool, len(ids))
+	kept := ids[:0]
+	for _, id := range ids {
+		if !seen[id] {
+			seen[id] = true
+			kept = append(kept, id)
+		}
+	}
+	return kept
+}

@@ -1,0 +1,462 @@
+package usercache
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/gate"
+)
+
+// How long what is known is good for.
+const (
+	notFoundTTL  = 5 * time.Second
+	tombstoneTTL = 48 * time.Hour  // Clerk sends an event again for a day
+	trustTime    = 5 * time.Second // memory is believed for this long after the last word from Redis
+	longestFetch = 2 * time.Minute // no request to Clerk is under way for longer
+	writeBacklog = 4096            // copies that may wait to be written to Redis
+	writeBatch   = 100
+)
+
+// entryOverhead is what an entry takes beside its bytes: the Entry, the key, and
+// the cache's own node.
+const entryOverhead = 320
+
+// ErrRedisAway is what an invalidation answers that could not be told to Redis,
+// and so not to the other replicas. It has been carried out here.
+var ErrRedisAway = errors.New("redis can't be reached")
+
+// second is the level behind memory, shared by all replicas. Every call is
+// bounded to a few milliseconds, and fails at once while Redis is away.
+type second interface {
+	// get reads entries, nil where there is none. For BASIC the private part is left out.
+	get(ctx context.Context, ids []string, view clerkgatev1.UserView) ([]*Entry, error)
+	// put stores copies that Clerk gave, each unless something newer is known.
+	put(ctx context.Context, items []putItem) error
+	// invalidate draws the next number, marks the ids with it, and tells all replicas.
+	invalidate(ctx context.Context, ids []string) (uint64, error)
+	// apply draws the next number, stores under it what a webhook told, unless
+	// something newer is there, and tells all replicas.
+	apply(ctx context.Context, id string, e *Entry, ttl time.Duration) (uint64, error)
+	// seen says whether an event was recorded; record records it.
+	seen(ctx context.Context, eventID string) (bool, error)
+	record(ctx context.Context, eventID string) error
+	// run connects, listens to the other replicas and tells l, until ctx ends.
+	run(ctx context.Context, l listener) error
+}
+
+// putItem is a copy to be stored.
+type putItem struct {
+	id          string
+	entry       *Entry
+	ttl         time.Duration
+	onlyPresent bool // only in the place of another copy
+}
+
+// listener is told what is heard through Redis.
+type listener interface {
+	// invalidated: copies of the ids with a stamp below seq are old.
+	invalidated(seq uint64, ids []string)
+	// alive: at since, all invalidations so far had been heard; seq was the last.
+	alive(since time.Time, seq uint64)
+	// missed: invalidations may not have been heard.
+	missed()
+}
+
+// Config says how much is kept and for how long. The zero value of every field
+// is its default.
+type Config struct {
+	TTL          time.Duration // how old an answer may be where the caller says nothing; default 60 s
+	StaleIfError time.Duration // ... while Clerk is away; default 24 h
+	MaxBytes     int64         // of memory, with what an entry needs beside its bytes; default 256 MiB
+
+	RedisURL      string        // empty: memory only
+	RedisInstance string        // part of every key in Redis; default "default"
+	RedisTimeout  time.Duration // of one call; default 10 ms
+
+	Logger *slog.Logger // default: discards
+}
+
+func (c Config) withDefaults() Config {
+	if c.TTL <= 0 {
+		c.TTL = time.Minute
+	}
+	if c.StaleIfError <= 0 {
+		c.StaleIfError = 24 * time.Hour
+	}
+	c.StaleIfError = max(c.StaleIfError, c.TTL)
+	if c.MaxBytes <= 0 {
+		c.MaxBytes = 256 << 20
+	}
+	if c.RedisInstance == "" {
+		c.RedisInstance = "default"
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Store keeps what is known of users, in memory and in Redis, and knows which
+// copy is the newer. Its methods may be called at once.
+type Store struct {
+	cfg    Config
+	memory *otter.Cache[string, *Entry]
+	order  order
+	redis  second // nil: memory only
+	writes chan putItem
+	trust  atomic.Int64 // until when memory is believed, in Unix ns
+	lost   atomic.Int64 // copies that were not written to Redis because too many waited
+
+	mu     sync.Mutex
+	events map[string]time.Time // webhook events seen, where there is no Redis, and until when
+}
+
+// NewStore makes a Store. Its error is one of the Redis URL; it connects to nothing yet.
+func NewStore(cfg Config) (*Store, error) {
+	cfg = cfg.withDefaults()
+	s := &Store{
+		cfg:    cfg,
+		writes: make(chan putItem, writeBacklog),
+		events: make(map[string]time.Time),
+	}
+	s.order.init(longestFetch)
+	if cfg.RedisURL != "" {
+		r, err := newRedis(redisConfig{URL: cfg.RedisURL, Instance: cfg.RedisInstance, Timeout: cfg.RedisTimeout, Logger: cfg.Logger})
+		if err != nil {
+			return nil, err
+		}
+		s.redis = r
+	}
+	s.memory = otter.Must(&otter.Options[string, *Entry]{
+		MaximumWeight: uint64(cfg.MaxBytes),
+		Weigher: func(id string, e *Entry) uint32 {
+			if e.Deleted {
+				return 0 // a tombstone is never evicted for room
+			}
+			return uint32(len(id) + len(e.public) + len(e.private) + entryOverhead)
+		},
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[string, *Entry]) time.Duration {
+			return s.keepFor(e.Value, time.Now())
+		}),
+	})
+	return s, nil
+}
+
+// Run writes to Redis and listens to the other replicas until ctx ends. It must
+// be called once at most.
+func (s *Store) Run(ctx context.Context) error {
+	defer s.memory.StopAllGoroutines()
+	if s.redis == nil {
+		<-ctx.Done()
+		return nil
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { s.writeBehind(ctx) })
+	err := s.redis.run(ctx, s)
+	wg.Wait()
+	return err
+}
+
+// keepFor is how much longer an entry is worth keeping.
+func (s *Store) keepFor(e *Entry, now time.Time) time.Duration {
+	ttl := s.cfg.StaleIfError
+	switch {
+	case e.Deleted:
+		ttl = tombstoneTTL
+	case e.Missing:
+		ttl = notFoundTTL
+	}
+	return max(time.Millisecond, ttl-now.Sub(e.FetchTime()))
+}
+
+// fresh says whether an entry is good for a caller who says nothing of its age,
+// and whether it soon will no longer be. A part of the time to live that differs
+// from entry to entry is cut off, so that what came together does not expire together.
+func (s *Store) fresh(e *Entry, now time.Time) (fresh, soonOld bool) {
+	if e.Missing {
+		return s.keepFor(e, now) > time.Millisecond, false
+	}
+	ttl := s.cfg.TTL - time.Duration(uint64(e.fetched)%256)*s.cfg.TTL/2560
+	age := now.Sub(e.FetchTime())
+	return age < ttl, age > ttl*4/5
+}
+
+// Stamp is the number that a request to Clerk takes along which leaves now.
+func (s *Store) Stamp() uint64 { return s.order.stamp() }
+
+// Keep keeps what a lookup brought, unless something newer is known, and gives
+// it as an *Entry, or nil if it can't be encoded. It is for gate.Config.Keep.
+func (s *Store) Keep(id string, r gate.Result) any {
+	e := s.entry(r)
+	if e == nil {
+		return nil
+	}
+	s.keep(id, e, r.FetchTime, false)
+	return e
+}
+
+func (s *Store) entry(r gate.Result) *Entry {
+	if r.User == nil {
+		return missing(r.Stamp, r.FetchTime)
+	}
+	e, err := Encode(r.User, r.Stamp, r.FetchTime, clerkgatev1.Source_SOURCE_CLERK)
+	if err != nil {
+		s.cfg.Logger.Error("a user can't be encoded", "error", err)
+		return nil
+	}
+	return e
+}
+
+// KeepPage keeps the users of a page of a list; onlyPresent: only those of whom
+// there is a copy already.
+func (s *Store) KeepPage(p *gate.Page, onlyPresent bool) {
+	for _, u := range p.Users {
+		if onlyPresent && s.redis == nil {
+			if _, ok := s.memory.GetEntryQuietly(u.Id); !ok {
+				continue
+			}
+		}
+		if e := s.entry(gate.Result{User: u, FetchTime: p.FetchTime, Stamp: p.Stamp}); e != nil {
+			s.keep(u.Id, e, p.FetchTime, onlyPresent)
+		}
+	}
+}
+
+// keep places what a flight brought that left at left.
+func (s *Store) keep(id string, e *Entry, left time.Time, onlyPresent bool) {
+	s.place(id, e, onlyPresent, func() bool { return s.order.accepts(id, e.Stamp, left) })
+	if s.redis == nil {
+		return
+	}
+	select {
+	case s.writes <- putItem{id: id, entry: e, ttl: s.keepFor(e, time.Now()), onlyPresent: onlyPresent}:
+	default:
+		s.lost.Add(1)
+	}
+}
+
+// place puts an entry into memory, unless something newer is known. The question
+// is put under the entry's lock, so that an invalidation either is known by then
+// or comes after it and finds the entry.
+func (s *Store) place(id string, e *Entry, onlyPresent bool, accepts func() bool) {
+	s.memory.Compute(id, func(old *Entry, found bool) (*Entry, otter.ComputeOp) {
+		if !accepts() || onlyPresent && !found || found && !supersedes(e, old) {
+			return nil, otter.CancelOp
+		}
+		return e, otter.WriteOp
+	})
+}
+
+// inMemory is the copy in memory, nil if there is none.
+func (s *Store) inMemory(id string) *Entry {
+	e, _ := s.memory.GetIfPresent(id)
+	return e
+}
+
+// trusted says whether a copy in memory may be believed: with Redis, only if it
+// is known not to have been invalidated by another replica.
+func (s *Store) trusted(e *Entry, now time.Time) bool {
+	n := now.UnixNano()
+	return s.redis == nil || e.Deleted || n < s.trust.Load() || n < e.fetched+int64(trustTime)
+}
+
+// inRedis reads copies, nil where there is none or Redis can't be asked, and
+// keeps them in memory.
+func (s *Store) inRedis(ctx context.Context, ids []string, view clerkgatev1.UserView) []*Entry {
+	if s.redis == nil || len(ids) == 0 {
+		return make([]*Entry, len(ids))
+	}
+	found, err := s.redis.get(ctx, ids, view)
+	if err != nil {
+		return make([]*Entry, len(ids))
+	}
+	for i, e := range found {
+		if e == nil {
+			continue
+		}
+		accepts := func() bool { return s.order.acceptsShared(ids[i], e.Stamp) }
+		if !accepts() {
+			found[i] = nil
+			continue
+		}
+		s.place(ids[i], e, false, accepts)
+	}
+	return found
+}
+
+// writeBehind writes to Redis what is to be kept there.
+func (s *Store) writeBehind(ctx context.Context) {
+	batch := make([]putItem, 0, writeBatch)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case item := <-s.writes:
+			batch = append(batch[:0], item)
+		}
+		for more := true; more && len(batch) < writeBatch; {
+			select {
+			case item := <-s.writes:
+				batch = append(batch, item)
+			default:
+				more = false
+			}
+		}
+		// What can't be written is in memory, and Redis will be asked in vain.
+		_ = s.redis.put(ctx, batch)
+	}
+}
+
+// Invalidate drops all copies of the ids: no read that starts later gives one,
+// nor one that is being fetched now. It fails with ErrRedisAway if the other
+// replicas could not be told.
+func (s *Store) Invalidate(ctx context.Context, ids []string) error {
+	now := time.Now()
+	if s.redis == nil {
+		s.drop(s.order.draw(ids, now), ids)
+		return nil
+	}
+	for _, id := range ids {
+		s.order.invalidate(id, 0, now, now)
+		s.memory.Compute(id, dropCopy)
+	}
+	seq, err := s.redis.invalidate(ctx, ids)
+	if err != nil {
+		return errors.Join(ErrRedisAway, err)
+	}
+	s.invalidated(seq, ids)
+	return nil
+}
+
+// dropCopy drops whatever is kept but a tombstone.
+func dropCopy(old *Entry, found bool) (*Entry, otter.ComputeOp) {
+	if found && !old.Deleted {
+		return nil, otter.InvalidateOp
+	}
+	return nil, otter.CancelOp
+}
+
+// invalidated notes an invalidation with the number seq, and drops the copies of
+// the ids that it makes old.
+func (s *Store) invalidated(seq uint64, ids []string) {
+	s.order.raise(seq)
+	now := time.Now()
+	for _, id := range ids {
+		s.order.invalidate(id, seq, time.Time{}, now)
+	}
+	s.drop(seq, ids)
+}
+
+func (s *Store) drop(seq uint64, ids []string) {
+	for _, id := range ids {
+		s.memory.Compute(id, func(old *Entry, found bool) (*Entry, otter.ComputeOp) {
+			if found && old.outdatedBy(seq) {
+				return nil, otter.InvalidateOp
+			}
+			return nil, otter.CancelOp
+		})
+	}
+}
+
+// alive notes that all invalidations up to seq had been heard at since.
+func (s *Store) alive(since time.Time, seq uint64) {
+	s.order.raise(seq)
+	s.trust.Store(since.Add(trustTime).UnixNano())
+}
+
+// missed drops everything, since invalidations may not have been heard. What is
+// in Redis is still good.
+func (s *Store) missed() {
+	s.order.invalidateAll(time.Now())
+	s.trust.Store(0)
+	var all []string
+	for id := range s.memory.Keys() {
+		all = append(all, id)
+	}
+	for _, id := range all {
+		s.memory.Compute(id, dropCopy)
+	}
+}
+
+// Updated puts the copy of a user in place that a webhook brought, of what
+// happened at at. It fails if Redis can't be told, so that Clerk sends it again.
+func (s *Store) Updated(ctx context.Context, u *clerkgatev1.User, at time.Time) error {
+	e, err := Encode(u, 0, at, clerkgatev1.Source_SOURCE_WEBHOOK)
+	if err != nil {
+		return err
+	}
+	return s.apply(ctx, u.Id, e)
+}
+
+// Deleted notes that a user was deleted at at, for good.
+func (s *Store) Deleted(ctx context.Context, id string, at time.Time) error {
+	return s.apply(ctx, id, tombstone(0, at))
+}
+
+func (s *Store) apply(ctx context.Context, id string, e *Entry) error {
+	now := time.Now()
+	var seq uint64 // 0: one is drawn here
+	if s.redis != nil {
+		var err error
+		if seq, err = s.redis.apply(ctx, id, e, s.keepFor(e, now)); err != nil {
+			return errors.Join(ErrRedisAway, err)
+		}
+		s.order.raise(seq)
+	}
+	seq, mayPlace := s.order.told(id, e.UpdatedAt, seq, now)
+	told := e.stamped(seq)
+	s.memory.Compute(id, func(old *Entry, found bool) (*Entry, otter.ComputeOp) {
+		switch {
+		case told.Deleted:
+			return told, otter.WriteOp
+		case found && old.Deleted:
+			return nil, otter.CancelOp
+		case found && !old.Missing && old.UpdatedAt >= told.UpdatedAt:
+			// Events come in any order. The copy that is there has what this one
+			// tells, and is as good as it from now on.
+			return old.stamped(max(seq, old.Stamp)), otter.WriteOp
+		case found && !old.Missing, mayPlace:
+			return told, otter.WriteOp
+		case found:
+			return nil, otter.InvalidateOp
+		}
+		return nil, otter.CancelOp
+	})
+	return nil
+}
+
+// Seen says whether an event has been recorded as applied.
+func (s *Store) Seen(ctx context.Context, eventID string) (bool, error) {
+	if s.redis != nil {
+		return s.redis.seen(ctx, eventID)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Now().Before(s.events[eventID]), nil
+}
+
+// maxEvents is how many events are remembered where there is no Redis. Applying
+// one twice does no harm.
+const maxEvents = 100_000
+
+// Record records an event as applied.
+func (s *Store) Record(ctx context.Context, eventID string) error {
+	if s.redis != nil {
+		return s.redis.record(ctx, eventID)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if len(s.events) >= maxEvents {
+		clear(s.events)
+	}
+	s.events[eventID] = now.Add(tombstoneTTL)
+	return nil
+}
