@@ -11,14 +11,14 @@ import (
 
 	"github.com/clerkgate/clerkgate/clerkapi"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
-	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
 // maxBatch is the most ids in a batch.
 const maxBatch = 100
 
 func (s *userService) BatchGetUsers(ctx context.Context, req *clerkgatev1.BatchGetUsersRequest) (*clerkgatev1.BatchGetUsersResponse, error) {
-	view, o, err := lookupArgs(ctx, req.GetView(), req.GetMaxAge())
+	o, err := lookupArgs(ctx, req.GetView(), req.GetMaxAge())
 	if err != nil {
 		return nil, err
 	}
@@ -46,12 +46,12 @@ func (s *userService) BatchGetUsers(ctx context.Context, req *clerkgatev1.BatchG
 		r := answers[id]
 		results[i] = &clerkgatev1.LookupResult{UserId: id}
 		switch {
-		case r.User != nil:
-			results[i].Result = &clerkgatev1.LookupResult_User{User: applyView(r.User, view)}
+		case r.Err == nil && r.Entry != nil:
+			putUser(results[i], userOfResult, r.Entry, o.View)
 			results[i].Freshness = freshness(r)
 		default:
 			results[i].Result = &clerkgatev1.LookupResult_Error{Error: failures[i].lookupError()}
-			if errors.Is(r.Err, clerkapi.ErrNotFound) {
+			if errors.Is(r.Err, clerkapi.ErrNotFound) && r.Entry != nil {
 				results[i].Freshness = freshness(r)
 			}
 		}
@@ -62,12 +62,12 @@ func (s *userService) BatchGetUsers(ctx context.Context, req *clerkgatev1.BatchG
 
 // lookup gives what became of the well-formed ones among ids. It stops a
 // little before the deadline, so that what has been found can still be sent.
-func (s *userService) lookup(ctx context.Context, ids []string, o gate.Options) map[string]gate.Result {
-	answers := make(map[string]gate.Result, len(ids))
+func (s *userService) lookup(ctx context.Context, ids []string, o usercache.Options) map[string]usercache.Result {
+	answers := make(map[string]usercache.Result, len(ids))
 	wanted := make([]string, 0, len(ids))
 	for _, id := range ids {
 		if _, seen := answers[id]; !seen && clerkapi.ValidUserID(id) {
-			answers[id] = gate.Result{}
+			answers[id] = usercache.Result{}
 			wanted = append(wanted, id)
 		}
 	}
@@ -76,7 +76,7 @@ func (s *userService) lookup(ctx context.Context, ids []string, o gate.Options) 
 	}
 	early, cancel := shaved(ctx)
 	defer cancel()
-	for i, r := range s.upstream.Lookup(early, wanted, o) {
+	for i, r := range s.users.Lookup(early, wanted, o) {
 		if r.Err != nil {
 			r.Err = stopCause(ctx, r.Err)
 		}
@@ -118,7 +118,7 @@ func fitResults(results []*clerkgatev1.LookupResult, limit int) {
 		errs[i] = &clerkgatev1.LookupResult{
 			UserId: r.UserId, Result: &clerkgatev1.LookupResult_Error{Error: leftOver},
 		}
-		if r.GetUser() == nil {
+		if !hasUser(r) {
 			errs[i] = r
 		}
 		total += fieldSize(errs[i])

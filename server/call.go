@@ -8,6 +8,7 @@ import (
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
 // Keys of the request metadata.
@@ -84,15 +85,6 @@ func optionsOf(ctx context.Context) gate.Options {
 	return o
 }
 
-// checkMaxAge reports whether only a fresh copy will do. Copies are not kept
-// yet, so any other age is met by asking Clerk.
-func checkMaxAge(age *durationpb.Duration) (fresh bool, err error) {
-	if age == nil {
-		return false, nil
-	}
-	return age.AsDuration() == 0, checkDuration("max_age", age)
-}
-
 // checkDuration checks a duration that must not be negative.
 func checkDuration(field string, d *durationpb.Duration) error {
 	if d.CheckValid() != nil {
@@ -104,14 +96,17 @@ func checkDuration(field string, d *durationpb.Duration) error {
 	return nil
 }
 
-// lookupArgs checks what all lookups have in common, and gives the view that is
-// meant and the options of the call.
-func lookupArgs(ctx context.Context, view clerkgatev1.UserView, maxAge *durationpb.Duration) (clerkgatev1.UserView, gate.Options, error) {
-	o := optionsOf(ctx)
-	view, err := checkView(ctx, view)
-	if err != nil {
-		return view, o, err
+// lookupArgs checks what all lookups have in common, and gives the options that
+// are meant.
+func lookupArgs(ctx context.Context, view clerkgatev1.UserView, maxAge *durationpb.Duration) (o usercache.Options, err error) {
+	o.Options = optionsOf(ctx)
+	if o.View, err = checkView(ctx, view); err != nil || maxAge == nil {
+		return o, err
 	}
-	o.Fresh, err = checkMaxAge(maxAge)
-	return view, o, err
+	if err := checkDuration("max_age", maxAge); err != nil {
+		return o, err
+	}
+	age := maxAge.AsDuration()
+	o.MaxAge, o.Fresh = &age, age == 0
+	return o, nil
 }

@@ -18,6 +18,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
 // TestLookupsThatArriveTogether runs the whole line in one bubble: of 1,000
@@ -41,10 +42,15 @@ func TestLookupsThatArriveTogether(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g := gate.New(gate.Config{Upstream: client, Quota: quota.Config{Limit: 100, Burst: 200}})
+		store, err := usercache.NewStore(usercache.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() { _ = store.Run(ctx) })
+		g := gate.New(gate.Config{Upstream: client, Quota: quota.Config{Limit: 100, Burst: 200}, Stamp: store.Stamp, Keep: store.Keep})
 		wg.Go(func() { _ = g.Run(ctx) })
 
-		s := New(Config{Upstream: g})
+		s := New(Config{Users: usercache.New(store, g), Quota: g})
 		listener := bufconn.Listen(1 << 20)
 		wg.Go(func() { _ = s.grpc.Serve(listener) })
 		conn, err := grpc.NewClient("passthrough:///bubble", grpc.WithTransportCredentials(insecure.NewCredentials()),

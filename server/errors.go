@@ -18,6 +18,7 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
 // errorDomain is the domain of every ErrorInfo.
@@ -94,6 +95,8 @@ var kinds = []struct {
 	{gate.ErrBreakerOpen, codes.Unavailable, clerkgatev1.ErrorReason_ERROR_REASON_BREAKER_OPEN,
 		"Clerk has been failing and is not asked for the moment; come back later"},
 
+	{usercache.ErrRedisAway, codes.Unavailable, clerkgatev1.ErrorReason_ERROR_REASON_REDIS_UNAVAILABLE,
+		"the other replicas can't be told for the moment; ask again, so that they drop their copies, too"},
 	{gate.ErrNoLease, codes.NotFound, clerkgatev1.ErrorReason_ERROR_REASON_LEASE_NOT_FOUND,
 		"there is no such lease, or it has ended"},
 

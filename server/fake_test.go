@@ -8,15 +8,18 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
 // fetchedAt is when the fake upstream says that it has read a user.
@@ -60,27 +63,58 @@ func (f *fakeUpstream) asked() []call {
 	return slices.Clone(f.calls)
 }
 
-func (f *fakeUpstream) Lookup(ctx context.Context, ids []string, o gate.Options) []gate.Result {
-	err := f.record(ctx, call{method: "lookup", ids: ids, options: o})
+func (f *fakeUpstream) Lookup(ctx context.Context, ids []string, o usercache.Options) []usercache.Result {
+	err := f.record(ctx, call{method: "lookup", ids: ids, options: o.Options})
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	results := make([]gate.Result, len(ids))
+	results := make([]usercache.Result, len(ids))
 	for i, id := range ids {
-		results[i] = gate.Result{Err: clerkapi.ErrNotFound, FetchTime: fetchedAt}
+		results[i] = usercache.Result{Err: clerkapi.ErrNotFound, Entry: entryOf(&clerkgatev1.User{}), Source: clerkgatev1.Source_SOURCE_CLERK}
 		at := slices.IndexFunc(f.users, func(u *clerkgatev1.User) bool { return u.Id == id })
 		switch {
 		case f.failures[id] != nil:
-			results[i] = gate.Result{Err: f.failures[id]}
+			results[i] = usercache.Result{Err: f.failures[id]}
 		case err != nil:
-			results[i] = gate.Result{Err: err}
+			results[i] = usercache.Result{Err: err}
 		case at >= 0:
-			results[i] = gate.Result{User: f.users[at], FetchTime: fetchedAt}
+			results[i].Entry, results[i].Err = entryOf(f.users[at]), nil
 		}
 	}
 	return results
 }
 
-func (f *fakeUpstream) List(ctx context.Context, p clerkapi.ListParams, o gate.Options) (*clerkapi.Page, error) {
+// entryOf gives a user as the cache does.
+func entryOf(u *clerkgatev1.User) *usercache.Entry {
+	e, err := usercache.Encode(u, 0, fetchedAt, clerkgatev1.Source_SOURCE_CLERK)
+	if err != nil {
+		panic(err)
+	}
+	return e
+}
+
+// received gives a message as its receiver sees it.
+func received[M proto.Message](t *testing.T, m M) M {
+	t.Helper()
+	b, err := proto.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := m.ProtoReflect().New().Interface().(M)
+	if err := proto.Unmarshal(b, other); err != nil {
+		t.Fatal(err)
+	}
+	return other
+}
+
+func (f *fakeUpstream) Invalidate(ctx context.Context, ids []string) error {
+	return f.record(ctx, call{method: "invalidate", ids: ids})
+}
+
+func (f *fakeUpstream) Totals() usercache.Totals {
+	return usercache.Totals{BySource: map[clerkgatev1.Source]int64{clerkgatev1.Source_SOURCE_CLERK: 11, clerkgatev1.Source_SOURCE_MEMORY: 22}}
+}
+
+func (f *fakeUpstream) List(ctx context.Context, p clerkapi.ListParams, _ bool, o gate.Options) ([]*clerkgatev1.User, error) {
 	if err := f.record(ctx, call{method: "list", params: p, options: o}); err != nil {
 		return nil, err
 	}
@@ -116,7 +150,7 @@ func (f *fakeUpstream) List(ctx context.Context, p clerkapi.ListParams, o gate.O
 		}
 	}
 	users = users[min(start, len(users)):]
-	return &clerkapi.Page{Users: users[:min(p.Limit, len(users))]}, nil
+	return users[:min(p.Limit, len(users))], nil
 }
 
 func (f *fakeUpstream) Count(ctx context.Context, filter *clerkgatev1.UserFilter, o gate.Options) (int64, error) {

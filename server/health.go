@@ -43,7 +43,7 @@ func (s *Server) watchBreaker(ctx context.Context) {
 	defer ticker.Stop()
 	for {
 		status := grpc_health_v1.HealthCheckResponse_NOT_SERVING
-		if s.cfg.Upstream.Status().Breaker.State == gate.Closed {
+		if s.cfg.Quota.Status().Breaker.State == gate.Closed {
 			status = grpc_health_v1.HealthCheckResponse_SERVING
 		}
 		s.health.SetServingStatus(upstreamHealth, status)

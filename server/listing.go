@@ -20,12 +20,13 @@ const maxPage = 500
 
 // listing is a list of users, as ListUsers and StreamUsers walk it.
 type listing struct {
-	upstream upstream
-	filter   *clerkgatev1.UserFilter
-	order    string // Clerk's order_by, always with its sign
-	view     clerkgatev1.UserView
-	options  gate.Options
-	args     uint64 // what tokens are bound to
+	users   users
+	walk    bool // one of many pages, for a stream
+	filter  *clerkgatev1.UserFilter
+	order   string // Clerk's order_by, always with its sign
+	view    clerkgatev1.UserView
+	options gate.Options
+	args    uint64 // what tokens are bound to
 }
 
 // newListing checks the arguments of a list. method tells the tokens of one
@@ -49,7 +50,7 @@ func (s *userService) newListing(ctx context.Context, method string, filter *cle
 		filter = &clerkgatev1.UserFilter{}
 	}
 	return &listing{
-		upstream: s.upstream, filter: filter, order: order, view: view, options: optionsOf(ctx),
+		users: s.users, filter: filter, order: order, view: view, options: optionsOf(ctx),
 		args: argsDigest(method, filter, order, view),
 	}, nil
 }
@@ -69,14 +70,14 @@ func (l *listing) start(field, token string) (cursor, error) {
 // are the last. Only the last ones may be none at all.
 func (l *listing) fetch(ctx context.Context, c cursor, size int) (users []*clerkgatev1.User, last bool, err error) {
 	p := clerkapi.ListParams{Filter: l.filter, OrderBy: l.order, Limit: size, Offset: c.Offset, StartingAfter: c.After}
-	page, err := l.upstream.List(ctx, p, l.options)
+	page, err := l.users.List(ctx, p, l.walk, l.options)
 	if err != nil && c.After != "" && refusedByClerk(err) {
 		return l.fetchByTime(ctx, c, size)
 	}
 	if err != nil {
 		return nil, false, listError(err)
 	}
-	return page.Users, len(page.Users) < size, nil
+	return page, len(page) < size, nil
 }
 
 // fetchByTime does what fetch does where Clerk refuses c.After, since that user
@@ -100,12 +101,12 @@ func (l *listing) fetchByTime(ctx context.Context, c cursor, size int) (users []
 	}
 	p := clerkapi.ListParams{Filter: filter, OrderBy: l.order, Limit: size}
 	for {
-		page, err := l.upstream.List(ctx, p, l.options)
+		page, err := l.users.List(ctx, p, l.walk, l.options)
 		if err != nil {
 			return nil, false, listError(err)
 		}
-		users := slices.DeleteFunc(slices.Clone(page.Users), sent)
-		last := len(page.Users) < p.Limit
+		users := slices.DeleteFunc(slices.Clone(page), sent)
+		last := len(page) < p.Limit
 		if len(users) > 0 || last {
 			return users, last, nil
 		}

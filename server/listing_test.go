@@ -42,7 +42,7 @@ func walk(t *testing.T, s *userService, req *clerkgatev1.ListUsersRequest, betwe
 
 func TestListUsersPages(t *testing.T) {
 	up := &fakeUpstream{users: usersAt(5, 3, 9, 9, 1, 7, 2)}
-	s := &userService{upstream: up}
+	s := &userService{users: up}
 	for _, tt := range []struct {
 		order string
 		size  int32
@@ -75,7 +75,7 @@ func TestListUsersAsks(t *testing.T) {
 		{7, "-username", clerkapi.ListParams{Limit: 7, OrderBy: "-username"}},
 	} {
 		up := &fakeUpstream{}
-		if _, err := (&userService{upstream: up}).ListUsers(t.Context(), &clerkgatev1.ListUsersRequest{PageSize: tt.size, OrderBy: tt.order}); err != nil {
+		if _, err := (&userService{users: up}).ListUsers(t.Context(), &clerkgatev1.ListUsersRequest{PageSize: tt.size, OrderBy: tt.order}); err != nil {
 			t.Fatal(err)
 		}
 		got := up.asked()[0].params
@@ -98,7 +98,7 @@ func TestListUsersLastUserGone(t *testing.T) {
 			// that were sent.
 			for every := 1; every <= 3; every++ {
 				up := &fakeUpstream{users: usersAt(times...)}
-				ids, _ := walk(t, &userService{upstream: up}, &clerkgatev1.ListUsersRequest{OrderBy: order, PageSize: size}, func(page int, sent []string) {
+				ids, _ := walk(t, &userService{users: up}, &clerkgatev1.ListUsersRequest{OrderBy: order, PageSize: size}, func(page int, sent []string) {
 					if page%every == 0 {
 						up.remove(sent[len(sent)-1])
 					}
@@ -119,7 +119,7 @@ func TestListUsersGoneKeepsFilter(t *testing.T) {
 	for _, order := range []string{"+created_at", "-created_at"} {
 		up := &fakeUpstream{users: usersAt(1, 2, 3, 4, 5, 6, 7, 8)}
 		filter := &clerkgatev1.UserFilter{CreatedAtAfter: at(2), CreatedAtBefore: at(7), Query: proto.String("x")}
-		ids, _ := walk(t, &userService{upstream: up}, &clerkgatev1.ListUsersRequest{OrderBy: order, PageSize: 1, Filter: filter}, func(_ int, sent []string) {
+		ids, _ := walk(t, &userService{users: up}, &clerkgatev1.ListUsersRequest{OrderBy: order, PageSize: 1, Filter: filter}, func(_ int, sent []string) {
 			up.remove(sent[len(sent)-1])
 		})
 		slices.Sort(ids)
@@ -138,7 +138,7 @@ func TestListUsersGoneKeepsFilter(t *testing.T) {
 // later one where asking by time helps no more.
 func TestListUsersRejected(t *testing.T) {
 	up := &fakeUpstream{users: usersAt(1, 2, 3)}
-	s := &userService{upstream: up}
+	s := &userService{users: up}
 	req := &clerkgatev1.ListUsersRequest{PageSize: 2}
 	first, err := s.ListUsers(t.Context(), req)
 	if err != nil {
@@ -155,7 +155,7 @@ func TestListUsersRejected(t *testing.T) {
 
 func TestListUsersTokenOfAnotherList(t *testing.T) {
 	up := &fakeUpstream{users: usersAt(1, 2, 3)}
-	s := &userService{upstream: up}
+	s := &userService{users: up}
 	first, err := s.ListUsers(t.Context(), &clerkgatev1.ListUsersRequest{PageSize: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -197,7 +197,7 @@ func TestListUsersFits(t *testing.T) {
 		up.users = append(up.users, u)
 	}
 	up.users[50].UnsafeMetadataJson = strings.Repeat("x", maxAnswer)
-	s := &userService{upstream: up}
+	s := &userService{users: up}
 	for _, order := range []string{"created_at", "username"} {
 		req := &clerkgatev1.ListUsersRequest{OrderBy: order, PageSize: 500}
 		var ids []string
@@ -253,7 +253,7 @@ func TestStreamUsers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			up := &fakeUpstream{users: tt.users}
 			stream := &fakeStream{ctx: t.Context()}
-			if err := (&userService{upstream: up, pageTimeout: time.Minute}).StreamUsers(&clerkgatev1.StreamUsersRequest{OrderBy: tt.order}, stream); err != nil {
+			if err := (&userService{users: up, pageTimeout: time.Minute}).StreamUsers(&clerkgatev1.StreamUsersRequest{OrderBy: tt.order}, stream); err != nil {
 				t.Fatal(err)
 			}
 			var got []string
@@ -289,7 +289,7 @@ func TestStreamUsersResumes(t *testing.T) {
 	}
 	want := idsOf(up.users)
 	slices.Reverse(want)
-	s := &userService{upstream: up, pageTimeout: time.Minute}
+	s := &userService{users: up, pageTimeout: time.Minute}
 	broken := errors.New("connection lost")
 	var got []string
 	req := &clerkgatev1.StreamUsersRequest{OrderBy: "-created_at"}

@@ -19,7 +19,7 @@ func (s *quotaService) AcquirePermits(ctx context.Context, req *clerkgatev1.Acqu
 		waiting, cancel = context.WithTimeout(ctx, wait.AsDuration())
 		defer cancel()
 	}
-	lease, err := s.upstream.Acquire(waiting, int(req.GetCount()), optionsOf(ctx))
+	lease, err := s.quota.Acquire(waiting, int(req.GetCount()), optionsOf(ctx))
 	var size *gate.LeaseSizeError
 	switch {
 	case errors.As(err, &size):
@@ -37,7 +37,7 @@ func (s *quotaService) ReleasePermits(_ context.Context, req *clerkgatev1.Releas
 	if req.GetLeaseId() == "" {
 		return nil, invalid("lease_id", "must be given, as AcquirePermits answered it")
 	}
-	err := s.upstream.Release(req.GetLeaseId(), int(req.GetUsed()))
+	err := s.quota.Release(req.GetLeaseId(), int(req.GetUsed()))
 	if errors.Is(err, gate.ErrLeaseUse) {
 		return nil, invalid("used", "must be 0 to the number of permits of the lease")
 	}

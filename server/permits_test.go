@@ -14,7 +14,7 @@ import (
 )
 
 func TestPermitsAreLentAndGivenBack(t *testing.T) {
-	s := &quotaService{upstream: &fakeUpstream{}}
+	s := &quotaService{quota: &fakeUpstream{}}
 	lease, err := s.AcquirePermits(t.Context(), &clerkgatev1.AcquirePermitsRequest{Count: 3})
 	if err != nil {
 		t.Fatal(err)
@@ -32,7 +32,7 @@ func TestPermitsAreLentAndGivenBack(t *testing.T) {
 }
 
 func TestPermitArguments(t *testing.T) {
-	s := &quotaService{upstream: &fakeUpstream{leases: map[string]int{"lent": 2}}}
+	s := &quotaService{quota: &fakeUpstream{leases: map[string]int{"lent": 2}}}
 	acquire := func(r *clerkgatev1.AcquirePermitsRequest) error {
 		_, err := s.AcquirePermits(t.Context(), r)
 		return err
@@ -71,7 +71,7 @@ func TestMaxWaitIsNotTheDeadline(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	}}
-	s := &quotaService{upstream: up}
+	s := &quotaService{quota: up, totals: up}
 	_, err := s.AcquirePermits(t.Context(), &clerkgatev1.AcquirePermitsRequest{Count: 1, MaxWait: durationpb.New(time.Millisecond)})
 	if !errors.Is(err, gate.ErrDeadlineTooShort) {
 		t.Errorf("got %v", err)

@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -10,23 +12,30 @@ import (
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
-// keeper keeps the quota, and lends of it.
+// keeper keeps the quota, and lends of it. A *gate.Gate is one.
 type keeper interface {
 	Status() gate.Status
 	Acquire(ctx context.Context, count int, o gate.Options) (gate.Lease, error)
 	Release(id string, used int) error
 }
 
+// counter counts answers by where they came from. A *usercache.Cache is one.
+type counter interface {
+	Totals() usercache.Totals
+}
+
 // quotaService is clerkgate.v1.QuotaService.
 type quotaService struct {
 	clerkgatev1.UnimplementedQuotaServiceServer
-	upstream keeper
+	quota  keeper
+	totals counter
 }
 
 func (s *quotaService) GetQuota(context.Context, *clerkgatev1.GetQuotaRequest) (*clerkgatev1.GetQuotaResponse, error) {
-	return &clerkgatev1.GetQuotaResponse{Quota: quotaOf(s.upstream.Status())}, nil
+	return &clerkgatev1.GetQuotaResponse{Quota: quotaOf(s.quota.Status(), s.totals.Totals())}, nil
 }
 
 func (s *quotaService) WatchQuota(*clerkgatev1.WatchQuotaRequest, grpc.ServerStreamingServer[clerkgatev1.WatchQuotaResponse]) error {
@@ -41,7 +50,7 @@ var breakerStates = map[gate.BreakerState]clerkgatev1.Breaker_State{
 }
 
 // quotaOf puts a status into the contract's words.
-func quotaOf(s gate.Status) *clerkgatev1.Quota {
+func quotaOf(s gate.Status, t usercache.Totals) *clerkgatev1.Quota {
 	q := &clerkgatev1.Quota{
 		Limit:          int32(s.Limit),
 		Window:         durationpb.New(s.Window),
@@ -62,7 +71,6 @@ func quotaOf(s gate.Status) *clerkgatev1.Quota {
 			TimesOpened: s.Breaker.TimesOpened,
 		},
 		Totals: &clerkgatev1.Totals{
-			Lookups:             []*clerkgatev1.SourceCount{{Source: clerkgatev1.Source_SOURCE_CLERK, Count: s.Totals.Lookups}},
 			UpstreamRequests:    s.Totals.Requests,
 			UpstreamRateLimited: s.Totals.RateLimited,
 			Retries:             s.Totals.Retries,
@@ -74,6 +82,9 @@ func quotaOf(s gate.Status) *clerkgatev1.Quota {
 			Limit: int32(u.Limit), Remaining: int32(u.Remaining),
 			ResetTime: timestamp(u.Reset), ObserveTime: timestamp(u.Observed),
 		}
+	}
+	for _, source := range slices.Sorted(maps.Keys(t.BySource)) {
+		q.Totals.Lookups = append(q.Totals.Lookups, &clerkgatev1.SourceCount{Source: source, Count: t.BySource[source]})
 	}
 	for _, c := range s.Callers {
 		q.Callers = append(q.Callers, &clerkgatev1.Caller{

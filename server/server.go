@@ -40,11 +40,16 @@ const (
 	lastWord = time.Second
 )
 
-// Config says what to serve and how. Only Upstream is required.
+// Config says what to serve and how. Users and Quota are required.
 type Config struct {
-	// Upstream answers what the services ask; a *gate.Gate is one. Whoever
-	// made it runs it, until Run has returned.
-	Upstream upstream
+	// Users answers what UserService asks, and Quota what QuotaService does:
+	// a *usercache.Cache and a *gate.Gate. Whoever made them runs them, until
+	// Run has returned.
+	Users interface {
+		users
+		counter
+	}
+	Quota keeper
 	// GRPCListen is the TCP address for gRPC. Default "127.0.0.1:9090".
 	GRPCListen string
 	// HTTPListen is the TCP address for /healthz and /readyz. Default "127.0.0.1:9091".
@@ -104,8 +109,8 @@ func New(cfg Config) *Server {
 			Timeout:           pingTimeout,
 		}),
 	)...)
-	clerkgatev1.RegisterUserServiceServer(s.grpc, &userService{upstream: cfg.Upstream, pageTimeout: cfg.DefaultTimeout})
-	clerkgatev1.RegisterQuotaServiceServer(s.grpc, &quotaService{upstream: cfg.Upstream})
+	clerkgatev1.RegisterUserServiceServer(s.grpc, &userService{users: cfg.Users, pageTimeout: cfg.DefaultTimeout})
+	clerkgatev1.RegisterQuotaServiceServer(s.grpc, &quotaService{quota: cfg.Quota, totals: cfg.Users})
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
 	reflection.RegisterV1(s.grpc)
 	return s

@@ -27,6 +27,7 @@ import (
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
 // running is a server on loopback ports with a client.
@@ -122,7 +123,7 @@ func TestServerMetadata(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			up := &fakeUpstream{}
-			r := start(t, Config{Upstream: up})
+			r := start(t, Config{Users: up, Quota: up})
 			_, err := r.users.CountUsers(metadata.AppendToOutgoingContext(t.Context(), tt.pairs...), &clerkgatev1.CountUsersRequest{})
 			if tt.fault != "" {
 				if reasonOf(err) != "InvalidArgument INVALID_ARGUMENT" || !strings.Contains(err.Error(), tt.fault) || len(up.asked()) > 0 {
@@ -151,7 +152,7 @@ func TestServerErrors(t *testing.T) {
 		}
 		return nil
 	}
-	r := start(t, Config{Upstream: up})
+	r := start(t, Config{Users: up, Quota: up})
 	var trailer metadata.MD
 	_, err := r.users.GetUser(t.Context(), &clerkgatev1.GetUserRequest{UserId: "user_busy"}, grpc.Trailer(&trailer))
 	if got := reasonOf(err); got != "ResourceExhausted QUEUE_FULL" {
@@ -172,10 +173,6 @@ func TestServerErrors(t *testing.T) {
 	}
 
 	for name, call := range map[string]func() error{
-		"InvalidateUsers": func() error {
-			_, err := r.users.InvalidateUsers(t.Context(), &clerkgatev1.InvalidateUsersRequest{})
-			return err
-		},
 		"WatchQuota": func() error {
 			stream, err := r.quota.WatchQuota(t.Context(), &clerkgatev1.WatchQuotaRequest{})
 			if err != nil {
@@ -201,7 +198,7 @@ func TestServerTimeouts(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	r := start(t, Config{Upstream: up, DefaultTimeout: 50 * time.Millisecond})
+	r := start(t, Config{Users: up, Quota: up, DefaultTimeout: 50 * time.Millisecond})
 	_, err := r.users.CountUsers(t.Context(), &clerkgatev1.CountUsersRequest{})
 	if got := reasonOf(err); got != "DeadlineExceeded DEADLINE_EXCEEDED" {
 		t.Errorf("a call without a deadline: %s", got)
@@ -217,7 +214,7 @@ func TestServerTimeouts(t *testing.T) {
 
 func TestServerStream(t *testing.T) {
 	up := &fakeUpstream{users: usersAt(make([]int64, 700)...)}
-	r := start(t, Config{Upstream: up})
+	r := start(t, Config{Users: up, Quota: up})
 	stream, err := r.users.StreamUsers(t.Context(), &clerkgatev1.StreamUsersRequest{})
 	if err != nil {
 		t.Fatal(err)
@@ -241,7 +238,7 @@ func TestServerStream(t *testing.T) {
 func TestServerHealth(t *testing.T) {
 	up := &fakeUpstream{}
 	up.status.Breaker.State = gate.Open
-	r := start(t, Config{Upstream: up})
+	r := start(t, Config{Users: up, Quota: up})
 	check := func(service string) string {
 		resp, err := r.health.Check(t.Context(), &grpc_health_v1.HealthCheckRequest{Service: service}, grpc.WaitForReady(true))
 		if err != nil {
@@ -293,7 +290,7 @@ func httpStatus(t *testing.T, url string) int {
 }
 
 func TestServerReflection(t *testing.T) {
-	r := start(t, Config{Upstream: &fakeUpstream{}})
+	r := start(t, Config{Users: &fakeUpstream{}, Quota: &fakeUpstream{}})
 	stream, err := grpc_reflection_v1.NewServerReflectionClient(r.conn).ServerReflectionInfo(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -333,7 +330,7 @@ func TestServerStops(t *testing.T) {
 			return ctx.Err()
 		}
 	}
-	r := start(t, Config{Upstream: up})
+	r := start(t, Config{Users: up, Quota: up})
 	counted := make(chan error, 1)
 	go func() {
 		_, err := r.users.CountUsers(t.Context(), &clerkgatev1.CountUsersRequest{})
@@ -382,7 +379,7 @@ func TestServerStopsInTime(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	r := start(t, Config{Upstream: up, DrainTimeout: 50 * time.Millisecond})
+	r := start(t, Config{Users: up, Quota: up, DrainTimeout: 50 * time.Millisecond})
 	failed := make(chan string, 2)
 	go func() {
 		_, err := r.users.CountUsers(t.Context(), &clerkgatev1.CountUsersRequest{})
@@ -412,7 +409,7 @@ func TestServerCannotListen(t *testing.T) {
 		"gRPC": {GRPCListen: taken.Addr().String(), HTTPListen: "127.0.0.1:0"},
 		"HTTP": {GRPCListen: "127.0.0.1:0", HTTPListen: taken.Addr().String()},
 	} {
-		cfg.Upstream = &fakeUpstream{}
+		cfg.Users, cfg.Quota = &fakeUpstream{}, &fakeUpstream{}
 		if err := New(cfg).Run(t.Context()); err == nil || !strings.Contains(err.Error(), name+" listener") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -429,7 +426,7 @@ func TestGetQuota(t *testing.T) {
 		Totals:  gate.Totals{Lookups: 11, Requests: 12, RateLimited: 13, Retries: 14, UsersPerRequest: 1.5},
 		Callers: []gate.CallerStatus{{Name: "a", Lookups: 1, Share: 2.5, Queued: 3, Refused: 4}},
 	}}
-	resp, err := (&quotaService{upstream: up}).GetQuota(t.Context(), &clerkgatev1.GetQuotaRequest{})
+	resp, err := (&quotaService{quota: up, totals: up}).GetQuota(t.Context(), &clerkgatev1.GetQuotaRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -444,7 +441,9 @@ func TestGetQuota(t *testing.T) {
 		},
 		Breaker: &clerkgatev1.Breaker{State: clerkgatev1.Breaker_STATE_HALF_OPEN, Since: timestamppb.New(at), TimesOpened: 4},
 		Totals: &clerkgatev1.Totals{
-			Lookups:          []*clerkgatev1.SourceCount{{Source: clerkgatev1.Source_SOURCE_CLERK, Count: 11}},
+			Lookups: []*clerkgatev1.SourceCount{
+				{Source: clerkgatev1.Source_SOURCE_CLERK, Count: 11}, {Source: clerkgatev1.Source_SOURCE_MEMORY, Count: 22},
+			},
 			UpstreamRequests: 12, UpstreamRateLimited: 13, Retries: 14, UsersPerRequest: 1.5,
 		},
 		Callers: []*clerkgatev1.Caller{{Name: "a", Lookups: 1, UpstreamShare: 2.5, Queued: 3, Refused: 4}},
@@ -452,7 +451,7 @@ func TestGetQuota(t *testing.T) {
 	if diff := cmp.Diff(want, resp.Quota, protocmp.Transform()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	idle := quotaOf(gate.Status{})
+	idle := quotaOf(gate.Status{}, usercache.Totals{})
 	if idle.Upstream != nil || idle.PausedUntil != nil || idle.Breaker.Since != nil || idle.Breaker.State != clerkgatev1.Breaker_STATE_CLOSED {
 		t.Errorf("an idle gate: %v", idle)
 	}

@@ -25,7 +25,7 @@ func (s *userService) StreamUsers(req *clerkgatev1.StreamUsersRequest, stream cl
 	if err != nil {
 		return err
 	}
-	l.options.Priority = gate.Batch
+	l.options.Priority, l.walk = gate.Batch, true
 	c, err := l.start("resume_token", req.GetResumeToken())
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -10,6 +11,7 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
 // Upper bounds of answers, in bytes of encoded protobuf. gRPC clients refuse
@@ -23,27 +25,29 @@ const (
 // userIDForm describes a user's id to those who got it wrong.
 const userIDForm = "must be 'user_' and 1 to 128 letters, digits and underscores"
 
-// upstream is where users come from. Its methods may be called at once.
-type upstream interface {
+// users is where users come from. Its methods may be called at once. A
+// *usercache.Cache is one.
+type users interface {
 	// Lookup gives one result per id, in their order. The ids are valid and
 	// distinct. It blocks until all are answered or ctx ends; those without an
 	// answer then carry the context's error.
-	Lookup(ctx context.Context, ids []string, o gate.Options) []gate.Result
-	List(ctx context.Context, p clerkapi.ListParams, o gate.Options) (*clerkapi.Page, error)
+	Lookup(ctx context.Context, ids []string, o usercache.Options) []usercache.Result
+	// List gives one page; walk says that it is one of many.
+	List(ctx context.Context, p clerkapi.ListParams, walk bool, o gate.Options) ([]*clerkgatev1.User, error)
 	Count(ctx context.Context, f *clerkgatev1.UserFilter, o gate.Options) (int64, error)
-	keeper
+	Invalidate(ctx context.Context, ids []string) error
 }
 
 // userService is clerkgate.v1.UserService.
 type userService struct {
 	clerkgatev1.UnimplementedUserServiceServer
-	upstream upstream
+	users users
 	// pageTimeout bounds the fetch of one page of a stream that has no deadline.
 	pageTimeout time.Duration
 }
 
 func (s *userService) GetUser(ctx context.Context, req *clerkgatev1.GetUserRequest) (*clerkgatev1.GetUserResponse, error) {
-	view, o, err := lookupArgs(ctx, req.GetView(), req.GetMaxAge())
+	o, err := lookupArgs(ctx, req.GetView(), req.GetMaxAge())
 	if err != nil {
 		return nil, err
 	}
@@ -51,12 +55,12 @@ func (s *userService) GetUser(ctx context.Context, req *clerkgatev1.GetUserReque
 	if !clerkapi.ValidUserID(id) {
 		return nil, invalid("user_id", userIDForm)
 	}
-	r := s.upstream.Lookup(ctx, []string{id}, o)[0]
+	r := s.users.Lookup(ctx, []string{id}, o)[0]
 	if r.Err != nil {
 		return nil, &userError{id, r.Err}
 	}
-	resp := &clerkgatev1.GetUserResponse{User: applyView(r.User, view), Freshness: freshness(r)}
-	if proto.Size(resp) > maxAnswer {
+	resp := &clerkgatev1.GetUserResponse{Freshness: freshness(r)}
+	if putUser(resp, userOfGet, r.Entry, o.View); proto.Size(resp) > maxAnswer {
 		return nil, errAnswerTooLarge
 	}
 	return resp, nil
@@ -66,22 +70,34 @@ func (s *userService) CountUsers(ctx context.Context, req *clerkgatev1.CountUser
 	if err := clerkapi.ValidateFilter(req.GetFilter()); err != nil {
 		return nil, err
 	}
-	total, err := s.upstream.Count(ctx, req.GetFilter(), optionsOf(ctx))
+	total, err := s.users.Count(ctx, req.GetFilter(), optionsOf(ctx))
 	if err != nil {
 		return nil, listError(err)
 	}
 	return &clerkgatev1.CountUsersResponse{TotalCount: total}, nil
 }
 
-func (s *userService) InvalidateUsers(context.Context, *clerkgatev1.InvalidateUsersRequest) (*clerkgatev1.InvalidateUsersResponse, error) {
-	return nil, errUnimplemented
+func (s *userService) InvalidateUsers(ctx context.Context, req *clerkgatev1.InvalidateUsersRequest) (*clerkgatev1.InvalidateUsersResponse, error) {
+	ids := req.GetUserIds()
+	if len(ids) == 0 || len(ids) > maxBatch {
+		return nil, invalid("user_ids", fmt.Sprintf("must hold 1 to %d ids", maxBatch))
+	}
+	for i, id := range ids {
+		if !clerkapi.ValidUserID(id) {
+			return nil, invalid(fmt.Sprintf("user_ids[%d]", i), userIDForm)
+		}
+	}
+	if err := s.users.Invalidate(ctx, ids); err != nil {
+		return nil, err
+	}
+	return &clerkgatev1.InvalidateUsersResponse{}, nil
 }
 
 // freshness says where and when a result was read.
-func freshness(r gate.Result) *clerkgatev1.Freshness {
-	f := &clerkgatev1.Freshness{Source: clerkgatev1.Source_SOURCE_CLERK}
-	if !r.FetchTime.IsZero() {
-		f.FetchTime = timestamppb.New(r.FetchTime)
+func freshness(r usercache.Result) *clerkgatev1.Freshness {
+	return &clerkgatev1.Freshness{
+		FetchTime: timestamppb.New(r.Entry.FetchTime()),
+		Source:    r.Source,
+		Stale:     r.Stale,
 	}
-	return f
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
 // TestInvalidArguments asks for what can't be: each answer names the field, and
@@ -52,11 +53,14 @@ func TestInvalidArguments(t *testing.T) {
 		{"order of a stream", "order_by", &clerkgatev1.StreamUsersRequest{OrderBy: "last_name"}},
 		{"two signs", "order_by", &clerkgatev1.StreamUsersRequest{OrderBy: "+-created_at"}},
 		{"empty list in a stream", "filter.user_id.values", &clerkgatev1.StreamUsersRequest{Filter: empty}},
+		{"nobody to invalidate", "user_ids", &clerkgatev1.InvalidateUsersRequest{}},
+		{"101 to invalidate", "user_ids", &clerkgatev1.InvalidateUsersRequest{UserIds: many}},
+		{"id to invalidate", "user_ids[1]", &clerkgatev1.InvalidateUsersRequest{UserIds: []string{"user_1", "-user_x"}}},
 		{"empty list in a count", "filter.user_id.values", &clerkgatev1.CountUsersRequest{Filter: empty}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			up := &fakeUpstream{}
-			err := invoke(&userService{upstream: up}, tt.req)
+			err := invoke(&userService{users: up}, tt.req)
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -85,6 +89,8 @@ func invoke(s *userService, req proto.Message) (err error) {
 		err = s.StreamUsers(req, &fakeStream{ctx: ctx})
 	case *clerkgatev1.CountUsersRequest:
 		_, err = s.CountUsers(ctx, req)
+	case *clerkgatev1.InvalidateUsersRequest:
+		_, err = s.InvalidateUsers(ctx, req)
 	}
 	return err
 }
@@ -93,12 +99,13 @@ func TestGetUser(t *testing.T) {
 	secret := userAt(1, 0)
 	secret.PrivateMetadataJson = `{"a":1}`
 	up := &fakeUpstream{users: []*clerkgatev1.User{secret}, failures: map[string]error{"user_9": clerkapi.ErrKeyRejected}}
-	s := &userService{upstream: up}
+	s := &userService{users: up}
 
 	resp, err := s.GetUser(t.Context(), &clerkgatev1.GetUserRequest{UserId: secret.Id, MaxAge: durationpb.New(time.Minute)})
 	if err != nil {
 		t.Fatal(err)
 	}
+	resp = received(t, resp)
 	if resp.User.Id != secret.Id || resp.User.PrivateMetadataJson != "" {
 		t.Errorf("user %v", resp.User)
 	}
@@ -107,7 +114,7 @@ func TestGetUser(t *testing.T) {
 	}
 	resp, err = s.GetUser(fromPeer(t.Context(), "127.0.0.1"),
 		&clerkgatev1.GetUserRequest{UserId: secret.Id, View: clerkgatev1.UserView_USER_VIEW_FULL, MaxAge: durationpb.New(0)})
-	if err != nil || resp.User.PrivateMetadataJson != `{"a":1}` {
+	if err != nil || received(t, resp).User.PrivateMetadataJson != `{"a":1}` {
 		t.Errorf("FULL: %v, %v", resp, err)
 	}
 	if calls := up.asked(); calls[0].options.Fresh || !calls[1].options.Fresh {
@@ -120,9 +127,26 @@ func TestGetUser(t *testing.T) {
 	}
 }
 
+func TestInvalidateUsers(t *testing.T) {
+	up := &fakeUpstream{}
+	s := &userService{users: up}
+	ids := []string{"user_1", "user_2"}
+	if _, err := s.InvalidateUsers(t.Context(), &clerkgatev1.InvalidateUsersRequest{UserIds: ids}); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(ids, up.asked()[0].ids); diff != "" {
+		t.Errorf("ids invalidated (-want +got):\n%s", diff)
+	}
+	up.onCall = func(context.Context, call) error { return usercache.ErrRedisAway }
+	_, err := s.InvalidateUsers(t.Context(), &clerkgatev1.InvalidateUsersRequest{UserIds: ids})
+	if f := classify(err); f.code != codes.Unavailable || f.reasonName() != "REDIS_UNAVAILABLE" || f.retry <= 0 {
+		t.Errorf("with Redis away: %+v", f)
+	}
+}
+
 func TestCountUsers(t *testing.T) {
 	up := &fakeUpstream{users: usersAt(1, 2, 3)}
-	s := &userService{upstream: up}
+	s := &userService{users: up}
 	if resp, err := s.CountUsers(t.Context(), &clerkgatev1.CountUsersRequest{}); err != nil || resp.TotalCount != 3 {
 		t.Errorf("%v, %v", resp, err)
 	}
@@ -136,14 +160,14 @@ func TestBatchGetUsers(t *testing.T) {
 	up := &fakeUpstream{users: usersAt(0, 1), failures: map[string]error{
 		"user_busy": &gate.Error{Kind: gate.ErrQueueFull, RetryAfter: 2 * time.Second},
 	}}
-	s := &userService{upstream: up}
+	s := &userService{users: up}
 	ids := []string{"user_0001", "user_none", "user_0000", "-user_x", "user_busy", "user_0001"}
 	resp, err := s.BatchGetUsers(t.Context(), &clerkgatev1.BatchGetUsersRequest{UserIds: ids})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, r := range resp.Results {
+	for _, r := range received(t, resp).Results {
 		line := r.UserId + " "
 		if e := r.GetError(); e != nil {
 			line += strings.TrimPrefix(e.Reason.String(), "ERROR_REASON_") + " " + codes.Code(e.Code).String()
@@ -199,7 +223,7 @@ func TestBatchFailsAsOne(t *testing.T) {
 				ids = append(ids, fmt.Sprintf("user_%d", i))
 				up.failures[ids[i]] = err
 			}
-			_, err := (&userService{upstream: up}).BatchGetUsers(t.Context(), &clerkgatev1.BatchGetUsersRequest{UserIds: ids})
+			_, err := (&userService{users: up}).BatchGetUsers(t.Context(), &clerkgatev1.BatchGetUsersRequest{UserIds: ids})
 			if (err != nil) != (tt.want != 0) {
 				t.Fatalf("error %v", err)
 			}
@@ -221,7 +245,7 @@ func TestBatchDeadline(t *testing.T) {
 		for _, limit := range []time.Duration{10 * time.Second, 100 * time.Millisecond} {
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			start := time.Now()
-			resp, err := (&userService{upstream: up}).BatchGetUsers(ctx, &clerkgatev1.BatchGetUsersRequest{UserIds: []string{"user_1"}})
+			resp, err := (&userService{users: up}).BatchGetUsers(ctx, &clerkgatev1.BatchGetUsersRequest{UserIds: []string{"user_1"}})
 			if err != nil || resp.Results[0].GetError().GetReason() != clerkgatev1.ErrorReason_ERROR_REASON_DEADLINE_EXCEEDED {
 				t.Errorf("%v, %v", resp, err)
 			}
@@ -245,7 +269,7 @@ func TestBatchAnswerFits(t *testing.T) {
 		up.users = append(up.users, u)
 		ids = append(ids, u.Id)
 	}
-	resp, err := (&userService{upstream: up}).BatchGetUsers(t.Context(), &clerkgatev1.BatchGetUsersRequest{UserIds: ids})
+	resp, err := (&userService{users: up}).BatchGetUsers(t.Context(), &clerkgatev1.BatchGetUsersRequest{UserIds: ids})
 	if err != nil {
 		t.Fatal(err)
 	}

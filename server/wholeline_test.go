@@ -28,6 +28,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/server"
 )
 
@@ -53,17 +54,22 @@ func startLine(t testing.TB, simulated clerksim.Config, q quota.Config) *line {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := gate.New(gate.Config{Upstream: client, Quota: q})
+	store, err := usercache.NewStore(usercache.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := gate.New(gate.Config{Upstream: client, Quota: q, Stamp: store.Stamp, Keep: store.Keep})
 	addr := make(chan net.Addr, 1)
 	s := server.New(server.Config{
-		Upstream: g, GRPCListen: "127.0.0.1:0", HTTPListen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler),
+		Users: usercache.New(store, g), Quota: g, GRPCListen: "127.0.0.1:0", HTTPListen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler),
 		DefaultTimeout: patience,
 		OnListen:       func(grpc, _ net.Addr) { addr <- grpc },
 	})
 	ctx, stop := context.WithCancel(context.Background())
 	gateCtx, stopGate := context.WithCancel(context.Background())
-	served, gated := make(chan error, 1), make(chan error, 1)
+	served, gated, stored := make(chan error, 1), make(chan error, 1), make(chan error, 1)
 	go func() { gated <- g.Run(gateCtx) }()
+	go func() { stored <- store.Run(gateCtx) }()
 	go func() { served <- s.Run(ctx) }()
 	conn, err := grpc.NewClient((<-addr).String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -78,6 +84,9 @@ func startLine(t testing.TB, simulated clerksim.Config, q quota.Config) *line {
 		stopGate()
 		if err := <-gated; err != nil {
 			t.Errorf("gate: %v", err)
+		}
+		if err := <-stored; err != nil {
+			t.Errorf("store: %v", err)
 		}
 		client.CloseIdleConnections()
 		clerk.Close()

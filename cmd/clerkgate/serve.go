@@ -1,25 +1,22 @@
 package main
 
 import (
-	"context"
 	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
-	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
-	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
-	"github.com/clerkgate/clerkgate/server"
+	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
 // secretKeyEnv holds the secret key. No flag does.
@@ -46,6 +43,16 @@ type serveCmd struct {
 	Pace         string `enum:"auto,always" default:"auto" help:"When requests are spaced evenly: auto, as the window empties; always, from the first on."`
 	FirstWindow  string `enum:"slow,wait,full" default:"slow" help:"What a server that knows of no earlier use of the key sends in its first window: slow, a tenth at once and the rest spread over the window; wait, nothing; full, all at once. --sim has no earlier use, and needs none of it."`
 	StateDir     string `placeholder:"DIR" help:"Where a lone server keeps what it has spent of the quota, so that a restart does not spend it twice. Replicas that share a key can't share it."`
+
+	CacheTTL      time.Duration `name:"cache-ttl" default:"60s" help:"How old an answer may be where the caller says nothing of its age."`
+	CacheMaxBytes string        `default:"256MiB" placeholder:"BYTES" help:"How much memory the cache may take, in bytes or with KiB, MiB or GiB."`
+	StaleIfError  time.Duration `default:"24h" help:"How old an answer may be while Clerk is away, where the caller says nothing of its age."`
+	Instance      string        `placeholder:"NAME" help:"The name of the Clerk instance: part of every key in Redis, so that two instances never mix and a new key of the same one changes nothing. Default: test or live, by the key."`
+	RedisURL      string        `name:"redis-url" placeholder:"URL" help:"A Redis that replicas share as second cache level: redis://host:port, or rediss:// for TLS."`
+	RedisURLFile  string        `name:"redis-url-file" placeholder:"FILE" help:"The file that holds that URL, where it has a password in it."`
+
+	WebhookListen     string `placeholder:"ADDRESS" help:"Where to take Clerk's webhooks, POST /webhooks/clerk, host:port. This listener faces the internet; it serves nothing else."`
+	WebhookSecretFile string `placeholder:"FILE" help:"The file that holds the webhooks' signing secret (whsec_…). Without it, the secret is taken from the environment variable CLERK_WEBHOOK_SIGNING_SECRET."`
 
 	UpstreamTimeout  time.Duration `default:"10s" help:"How long one request to Clerk may take."`
 	DefaultTimeout   time.Duration `default:"30s" help:"How long a call without a deadline may take, and each page of a stream."`
@@ -86,6 +93,7 @@ func (c *serveCmd) check() error {
 	}{
 		{"upstream-timeout", c.UpstreamTimeout}, {"default-timeout", c.DefaultTimeout},
 		{"drain-timeout", c.DrainTimeout}, {"breaker-open", c.BreakerOpen},
+		{"cache-ttl", c.CacheTTL}, {"stale-if-error", c.StaleIfError},
 	} {
 		if d.value <= 0 {
 			return usagef("--%s: want a duration above 0, such as 10s", d.flag)
@@ -197,94 +205,58 @@ func (c *serveCmd) rootCAs() (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// Run serves until ctx ends.
-func (c *serveCmd) Run(ctx context.Context, std streams) error {
-	logger := c.logger(std.err)
-	if err := c.check(); err != nil {
-		return err
+// cacheConfig gives the cache for a Clerk instance.
+func (c *serveCmd) cacheConfig(instance string, logger *slog.Logger) (usercache.Config, error) {
+	cfg := usercache.Config{TTL: c.CacheTTL, StaleIfError: c.StaleIfError, RedisURL: c.RedisURL, RedisInstance: c.Instance, Logger: logger}
+	if cfg.RedisInstance == "" {
+		cfg.RedisInstance = instance
 	}
-	key, err := c.key(logger)
-	if err != nil {
-		return err
+	if !instancePattern.MatchString(cfg.RedisInstance) {
+		return cfg, usagef("--instance: want 1 to 64 letters, digits, '.', '_' and '-'")
 	}
-	quotaConfig, err := c.quotaConfig(key().Instance())
-	if err != nil {
-		return err
+	var err error
+	if cfg.MaxBytes, err = parseBytes(c.CacheMaxBytes); err != nil {
+		return cfg, usagef("--cache-max-bytes: %v", err)
 	}
-	rootCAs, err := c.rootCAs()
-	if err != nil {
-		return err
-	}
-	apiURL, exampleID := c.ClerkAPIURL, "user_…"
-
-	// What serves goes first, then the gate, then the simulator, so that calls
-	// under way can still be answered.
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	lower, stopLower := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopLower()
-	if c.Sim {
-		sim, err := c.SimFlags.simulator("sim-", clerksim.Quota{Limit: quotaConfig.Limit, Window: quotaConfig.Window, Burst: quotaConfig.Burst})
-		if err != nil {
-			return err
+	if c.RedisURLFile != "" {
+		if c.RedisURL != "" {
+			return cfg, usagef("--redis-url-file: not together with --redis-url")
 		}
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		text, err := os.ReadFile(c.RedisURLFile)
 		if err != nil {
-			return fmt.Errorf("simulator: %w", err)
+			return cfg, usagef("--redis-url-file: %v", err)
 		}
-		apiURL, exampleID = "http://"+listener.Addr().String(), sim.UserIDs(1)[0]
-		logger.Warn("SIMULATED CLERK: every user is made up", "url", apiURL, "users", c.SimFlags.Users)
-		wg.Go(func() {
-			if err := sim.Serve(lower, listener, nil); err != nil {
-				logger.Error("simulator", "error", err)
-			}
-		})
+		cfg.RedisURL = strings.TrimSpace(string(text))
+		if cfg.RedisURL == "" {
+			return cfg, usagef("--redis-url-file: %s is empty", c.RedisURLFile)
+		}
 	}
-	client, err := clerkapi.New(clerkapi.Config{
-		BaseURL: apiURL, Key: func() string { return key().Secret() }, RootCAs: rootCAs, Timeout: c.UpstreamTimeout, Version: buildVersion(),
-	})
-	if err != nil {
-		return usagef("--clerk-api-url: %v", err)
-	}
-	defer client.CloseIdleConnections()
-	return c.serve(ctx, std, logger, client, key, quotaConfig, exampleID)
+	return cfg, nil
 }
 
-// serve runs the gate and the server on it until ctx ends.
-func (c *serveCmd) serve(ctx context.Context, std streams, logger *slog.Logger, client *clerkapi.Client, key func() clerkapi.Key, q quota.Config, exampleID string) error {
-	var ledger *gate.Ledger
-	if c.StateDir != "" {
-		var err error
-		if ledger, err = gate.OpenLedger(c.StateDir); err != nil {
-			return usagef("--state-dir: %v", err)
-		}
-	}
-	g := gate.New(gate.Config{
-		Upstream: client, Quota: q, Key: key, Ledger: ledger, MaxInFlight: c.MaxInFlight,
-		QueueLimit: c.QueueLimit, CallerQueueLimit: c.CallerQueueLimit,
-		BreakerFailures: c.BreakerFailures, BreakerOpen: c.BreakerOpen, Logger: logger,
-	})
-	gateCtx, stopGate := context.WithCancel(context.WithoutCancel(ctx))
-	gateDone := make(chan error, 1)
-	go func() { gateDone <- g.Run(gateCtx) }()
+var instancePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-	err := server.New(server.Config{
-		Upstream: g, GRPCListen: c.GRPCListen, HTTPListen: c.HTTPListen,
-		DefaultTimeout: c.DefaultTimeout, DrainTimeout: c.DrainTimeout, Logger: logger,
-		OnListen: func(grpc, http net.Addr) {
-			logger.Info("serving", "version", buildVersion(), "grpc", grpc.String(), "http", http.String(),
-				"quota", fmt.Sprintf("%d/%s", q.Limit, q.Window), "burst", q.Burst)
-			if c.Sim {
-				fmt.Fprintf(std.out, "grpcurl -plaintext -d '{\"user_id\":\"%s\"}' %s clerkgate.v1.UserService/GetUser\n", exampleID, grpc)
-			}
-		},
-	}).Run(ctx)
-	stopGate()
-	if gateErr := <-gateDone; err == nil {
-		err = gateErr
+// byteUnits are the units that sizes may have.
+var byteUnits = []struct {
+	name string
+	size int64
+}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"", 1}}
+
+// minCacheBytes is the least that a cache is good for.
+const minCacheBytes = 1 << 20
+
+// parseBytes reads a size such as 256MiB.
+func parseBytes(text string) (int64, error) {
+	for _, unit := range byteUnits {
+		number, ok := strings.CutSuffix(text, unit.name)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(number, 10, 64)
+		if err != nil || n > (1<<50)/unit.size || n*unit.size < minCacheBytes {
+			break
+		}
+		return n * unit.size, nil
 	}
-	if err == nil {
-		logger.Info("stopped")
-	}
-	return err
+	return 0, fmt.Errorf("want 1MiB or more, in bytes or with KiB, MiB or GiB, not %q", text)
 }

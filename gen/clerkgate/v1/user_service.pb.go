@@ -188,6 +188,9 @@ const (
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 20
 	// There is no such lease of permits, or it has ended.
 	ErrorReason_ERROR_REASON_LEASE_NOT_FOUND ErrorReason = 21
+	// An invalidation was carried out here, but Redis can't be reached to tell the
+	// other replicas: ask again.
+	ErrorReason_ERROR_REASON_REDIS_UNAVAILABLE ErrorReason = 22
 )
 
 // Enum value maps for ErrorReason.
@@ -215,6 +218,7 @@ var (
 		19: "ERROR_REASON_UNIMPLEMENTED",
 		20: "ERROR_REASON_INTERNAL",
 		21: "ERROR_REASON_LEASE_NOT_FOUND",
+		22: "ERROR_REASON_REDIS_UNAVAILABLE",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":             0,
@@ -239,6 +243,7 @@ var (
 		"ERROR_REASON_UNIMPLEMENTED":           19,
 		"ERROR_REASON_INTERNAL":                20,
 		"ERROR_REASON_LEASE_NOT_FOUND":         21,
+		"ERROR_REASON_REDIS_UNAVAILABLE":       22,
 	}
 )
 
@@ -1605,7 +1610,7 @@ const file_clerkgate_v1_user_service_proto_rawDesc = "" +
 	"\fSOURCE_CLERK\x10\x01\x12\x11\n" +
 	"\rSOURCE_MEMORY\x10\x02\x12\x10\n" +
 	"\fSOURCE_REDIS\x10\x03\x12\x12\n" +
-	"\x0eSOURCE_WEBHOOK\x10\x04*\xf8\x05\n" +
+	"\x0eSOURCE_WEBHOOK\x10\x04*\x9c\x06\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bERROR_REASON_USER_NOT_FOUND\x10\x01\x12!\n" +
@@ -1629,7 +1634,8 @@ const file_clerkgate_v1_user_service_proto_rawDesc = "" +
 	"\x1eERROR_REASON_DEADLINE_EXCEEDED\x10\x12\x12\x1e\n" +
 	"\x1aERROR_REASON_UNIMPLEMENTED\x10\x13\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x14\x12 \n" +
-	"\x1cERROR_REASON_LEASE_NOT_FOUND\x10\x152\x84\x04\n" +
+	"\x1cERROR_REASON_LEASE_NOT_FOUND\x10\x15\x12\"\n" +
+	"\x1eERROR_REASON_REDIS_UNAVAILABLE\x10\x162\x84\x04\n" +
 	"\vUserService\x12F\n" +
 	"\aGetUser\x12\x1c.clerkgate.v1.GetUserRequest\x1a\x1d.clerkgate.v1.GetUserResponse\x12X\n" +
 	"\rBatchGetUsers\x12\".clerkgate.v1.BatchGetUsersRequest\x1a#.clerkgate.v1.BatchGetUsersResponse\x12L\n" +

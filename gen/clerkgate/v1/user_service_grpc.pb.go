@@ -76,7 +76,8 @@ type UserServiceClient interface {
 	// Counts the users that match a filter. Costs one request to Clerk.
 	CountUsers(ctx context.Context, in *CountUsersRequest, opts ...grpc.CallOption) (*CountUsersResponse, error)
 	// Drops users from every cache, for a caller that has just changed them at
-	// Clerk: no read that starts later gives an older copy.
+	// Clerk: no read that starts later gives an older copy. UNAVAILABLE
+	// (`REDIS_UNAVAILABLE`) if the other replicas can't be told.
 	InvalidateUsers(ctx context.Context, in *InvalidateUsersRequest, opts ...grpc.CallOption) (*InvalidateUsersResponse, error)
 }
 
@@ -206,7 +207,8 @@ type UserServiceServer interface {
 	// Counts the users that match a filter. Costs one request to Clerk.
 	CountUsers(context.Context, *CountUsersRequest) (*CountUsersResponse, error)
 	// Drops users from every cache, for a caller that has just changed them at
-	// Clerk: no read that starts later gives an older copy.
+	// Clerk: no read that starts later gives an older copy. UNAVAILABLE
+	// (`REDIS_UNAVAILABLE`) if the other replicas can't be told.
 	InvalidateUsers(context.Context, *InvalidateUsersRequest) (*InvalidateUsersResponse, error)
 	mustEmbedUnimplementedUserServiceServer()
 }

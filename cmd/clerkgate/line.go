@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
+	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
+	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/usercache"
+	"github.com/clerkgate/clerkgate/server"
+)
+
+// settings are the flags of serve, understood.
+type settings struct {
+	key    func() clerkapi.Key
+	quota  quota.Config
+	cache  usercache.Config
+	clerk  clerkapi.Config
+	ledger *gate.Ledger
+}
+
+// settings checks the flags and reads the files that they name.
+func (c *serveCmd) settings(logger *slog.Logger) (s settings, err error) {
+	if err := c.check(); err != nil {
+		return s, err
+	}
+	if s.key, err = c.key(logger); err != nil {
+		return s, err
+	}
+	instance := s.key().Instance()
+	if s.quota, err = c.quotaConfig(instance); err != nil {
+		return s, err
+	}
+	if s.cache, err = c.cacheConfig(instance, logger); err != nil {
+		return s, err
+	}
+	s.clerk = clerkapi.Config{
+		BaseURL: c.ClerkAPIURL, Key: func() string { return s.key().Secret() }, Timeout: c.UpstreamTimeout, Version: buildVersion(),
+	}
+	if s.clerk.RootCAs, err = c.rootCAs(); err != nil {
+		return s, err
+	}
+	if c.StateDir != "" {
+		if s.ledger, err = gate.OpenLedger(c.StateDir); err != nil {
+			return s, usagef("--state-dir: %v", err)
+		}
+	}
+	return s, nil
+}
+
+// Run serves until ctx ends.
+func (c *serveCmd) Run(ctx context.Context, std streams) error {
+	logger := c.logger(std.err)
+	s, err := c.settings(logger)
+	if err != nil {
+		return err
+	}
+	// What serves ends first, and then all that it stands on, so that calls
+	// under way can still be answered.
+	var below sync.WaitGroup
+	defer below.Wait()
+	belowCtx, stopBelow := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBelow()
+	run := func(what string, run func(context.Context) error) {
+		below.Go(func() {
+			if err := run(belowCtx); err != nil {
+				logger.Error(what, "error", err)
+			}
+		})
+	}
+
+	exampleID := "user_…"
+	if c.Sim {
+		sim, listener, err := c.simulate(s.quota)
+		if err != nil {
+			return err
+		}
+		s.clerk.BaseURL, exampleID = "http://"+listener.Addr().String(), sim.UserIDs(1)[0]
+		logger.Warn("SIMULATED CLERK: every user is made up", "url", s.clerk.BaseURL, "users", c.SimFlags.Users)
+		run("simulator", func(ctx context.Context) error { return sim.Serve(ctx, listener, nil) })
+	}
+	client, err := clerkapi.New(s.clerk)
+	if err != nil {
+		return usagef("--clerk-api-url: %v", err)
+	}
+	defer client.CloseIdleConnections()
+	store, err := usercache.NewStore(s.cache)
+	if err != nil {
+		return usagef("--redis-url: %v", err)
+	}
+	g := gate.New(gate.Config{
+		Upstream: client, Quota: s.quota, Key: s.key, Ledger: s.ledger, Stamp: store.Stamp, Keep: store.Keep,
+		MaxInFlight: c.MaxInFlight, QueueLimit: c.QueueLimit, CallerQueueLimit: c.CallerQueueLimit,
+		BreakerFailures: c.BreakerFailures, BreakerOpen: c.BreakerOpen, Logger: logger,
+	})
+	cache := usercache.New(store, g)
+	run("cache", store.Run)
+	run("refreshing", cache.Run)
+	run("gate", g.Run)
+
+	err = server.New(server.Config{
+		Users: cache, Quota: g, GRPCListen: c.GRPCListen, HTTPListen: c.HTTPListen,
+		DefaultTimeout: c.DefaultTimeout, DrainTimeout: c.DrainTimeout, Logger: logger,
+		OnListen: func(grpc, http net.Addr) {
+			logger.Info("serving", "version", buildVersion(), "grpc", grpc.String(), "http", http.String(),
+				"quota", fmt.Sprintf("%d/%s", s.quota.Limit, s.quota.Window), "burst", s.quota.Burst)
+			if c.Sim {
+				fmt.Fprintf(std.out, "grpcurl -plaintext -d '{\"user_id\":\"%s\"}' %s clerkgate.v1.UserService/GetUser\n", exampleID, grpc)
+			}
+		},
+	}).Run(ctx)
+	stopBelow()
+	below.Wait()
+	if err == nil {
+		logger.Info("stopped")
+	}
+	return err
+}
+
+// simulate makes the simulated Clerk and its listener.
+func (c *serveCmd) simulate(q quota.Config) (*clerksim.Sim, net.Listener, error) {
+	sim, err := c.SimFlags.simulator("sim-", clerksim.Quota{Limit: q.Limit, Window: q.Window, Burst: q.Burst})
+	if err != nil {
+		return nil, nil, err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, fmt.Errorf("simulator: %w", err)
+	}
+	return sim, listener, nil
+}

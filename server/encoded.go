@@ -1,0 +1,30 @@
+package server
+
+import (
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/usercache"
+)
+
+// The numbers of the fields that hold a user.
+const (
+	userOfGet    protowire.Number = 1 // GetUserResponse.user
+	userOfResult protowire.Number = 2 // LookupResult.user
+)
+
+// putUser makes an entry's user the field of m with the given number, without
+// decoding it. The bytes go among m's unknown fields, which are sent as they
+// are, behind the known ones; to whoever receives m they are the field. In this
+// process m.GetUser() stays nil.
+func putUser(m proto.Message, field protowire.Number, e *usercache.Entry, view clerkgatev1.UserView) {
+	size := e.Size(view)
+	b := make([]byte, 0, protowire.SizeTag(field)+protowire.SizeBytes(size))
+	b = protowire.AppendTag(b, field, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(size))
+	m.ProtoReflect().SetUnknown(e.Append(b, view))
+}
+
+// hasUser reports whether putUser has put a user into m.
+func hasUser(m proto.Message) bool { return len(m.ProtoReflect().GetUnknown()) > 0 }
