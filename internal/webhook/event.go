@@ -93,8 +93,8 @@ func (e *event) user() *clerkgatev1.User {
 		}
 	}
 	u, err := clerkapi.DecodeUser(e.data)
-	if err != nil {
-		return nil
+	if err != nil || u.PublicMetadataJson == "" || u.PrivateMetadataJson == "" || u.UnsafeMetadataJson == "" {
+		return nil // null in place of metadata may only mean that it is not shown here
 	}
 	return u
 }

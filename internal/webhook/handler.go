@@ -146,9 +146,9 @@ type answer struct {
 // receive reads a delivery and checks that it is Clerk's and new. A non-nil
 // answer refuses it.
 func (h *Handler) receive(w http.ResponseWriter, r *http.Request) (delivery, *answer) {
-	// Bounds also what net/http reads of a body that nobody wants.
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // a connection without deadlines is the caller's choice
+	// Bounds also what net/http reads of a body that nobody wants. It ends with
+	// the body. A connection without deadlines is the caller's choice.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 
 	verifiers, err := parseSecret(h.secret())
 	if err != nil {
@@ -169,8 +169,6 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request) (delivery, *an
 	case err != nil:
 		return d, &answer{Malformed, http.StatusBadRequest, "the body is cut off"}
 	}
-	// The server would take a deadline that passes later for the sender's leaving.
-	_ = control.SetReadDeadline(time.Time{})
 	switch {
 	case !verify(verifiers, d.body, r.Header):
 		return d, &answer{Forged, http.StatusUnauthorized, "the signature is wrong"}
