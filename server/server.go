@@ -35,6 +35,7 @@ const (
 	pingTimeout      = 20 * time.Second // until a connection without an answer is closed
 	leastPingPeriod  = 10 * time.Second // of a client
 	httpHeaderExpiry = 5 * time.Second
+	httpIdle         = time.Minute
 	// The time that calls have to end by themselves once they are told to,
 	// before their connections are cut.
 	lastWord = time.Second
@@ -54,6 +55,10 @@ type Config struct {
 	GRPCListen string
 	// HTTPListen is the TCP address for /healthz and /readyz. Default "127.0.0.1:9091".
 	HTTPListen string
+	// WebhookListen is the TCP address for Webhooks, which may face the internet.
+	// Default: no such listener.
+	WebhookListen string
+	Webhooks      http.Handler
 	// DefaultTimeout bounds a call that comes without a deadline, and each
 	// page of a stream without one. Default 30 s.
 	DefaultTimeout time.Duration
@@ -63,7 +68,13 @@ type Config struct {
 	// Logger is told of failures and slow calls. Default slog.Default().
 	Logger *slog.Logger
 	// OnListen, if set, is told the addresses before the first call is served.
-	OnListen func(grpc, http net.Addr)
+	OnListen func(Addresses)
+}
+
+// Addresses are where a server listens.
+type Addresses struct {
+	GRPC, HTTP net.Addr
+	Webhooks   net.Addr // nil: nowhere
 }
 
 // Server is a gRPC server with its HTTP probes. It is made by New.
@@ -126,27 +137,39 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("gRPC listener: %w", err)
 	}
-	httpListener, err := net.Listen("tcp", s.cfg.HTTPListen)
-	if err != nil {
-		return errors.Join(fmt.Errorf("HTTP listener: %w", err), grpcListener.Close())
+	listeners := []net.Listener{grpcListener}
+	addresses := Addresses{GRPC: grpcListener.Addr()}
+	sites := []*site{{name: "HTTP", address: s.cfg.HTTPListen, handler: s.probes(), bound: &addresses.HTTP}}
+	if s.cfg.WebhookListen != "" {
+		sites = append(sites, &site{name: "webhook", address: s.cfg.WebhookListen, handler: s.cfg.Webhooks, bound: &addresses.Webhooks})
+	}
+	for _, site := range sites {
+		if err := site.listen(); err != nil {
+			for _, l := range listeners {
+				err = errors.Join(err, l.Close())
+			}
+			return err
+		}
+		listeners = append(listeners, site.listener)
 	}
 	if s.cfg.OnListen != nil {
-		s.cfg.OnListen(grpcListener.Addr(), httpListener.Addr())
+		s.cfg.OnListen(addresses)
 	}
-	probes := &http.Server{Handler: s.probes(), ReadHeaderTimeout: httpHeaderExpiry}
 
 	var wg sync.WaitGroup
-	failed := make(chan error, 2)
+	failed := make(chan error, len(listeners))
 	wg.Go(func() {
 		if err := s.grpc.Serve(grpcListener); err != nil {
 			failed <- fmt.Errorf("gRPC server: %w", err)
 		}
 	})
-	wg.Go(func() {
-		if err := probes.Serve(httpListener); !errors.Is(err, http.ErrServerClosed) {
-			failed <- fmt.Errorf("HTTP server: %w", err)
-		}
-	})
+	for _, site := range sites {
+		wg.Go(func() {
+			if err := site.server.Serve(site.listener); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("%s server: %w", site.name, err)
+			}
+		})
+	}
 	watching, stopWatching := context.WithCancel(ctx)
 	wg.Go(func() { s.watchBreaker(watching) })
 	s.setServing()
@@ -158,10 +181,36 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	stopWatching()
 	s.shutDown()
-	// Probes are answered to the end; there is nobody to wait for.
-	err = errors.Join(err, probes.Close())
+	// Probes and events are answered to the end. Who is cut off asks again.
+	for _, site := range sites {
+		err = errors.Join(err, site.server.Close())
+	}
 	wg.Wait()
 	return err
+}
+
+// site is an HTTP listener with its server.
+type site struct {
+	name     string
+	address  string
+	handler  http.Handler
+	bound    *net.Addr // gets the address
+	listener net.Listener
+	server   *http.Server
+}
+
+func (s *site) listen() (err error) {
+	if s.listener, err = net.Listen("tcp", s.address); err != nil {
+		return fmt.Errorf("%s listener: %w", s.name, err)
+	}
+	*s.bound = s.listener.Addr()
+	s.server = &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: httpHeaderExpiry,
+		IdleTimeout:       httpIdle,
+		MaxHeaderBytes:    maxHeaders,
+	}
+	return nil
 }
 
 // shutDown refuses new calls, ends the streams, waits for the other calls, and

@@ -64,21 +64,21 @@ func (l *logBuffer) String() string {
 func start(t *testing.T, cfg Config) *running {
 	t.Helper()
 	r := &running{log: &logBuffer{}}
-	addrs := make(chan [2]net.Addr, 1)
+	addrs := make(chan Addresses, 1)
 	cfg.GRPCListen, cfg.HTTPListen = "127.0.0.1:0", "127.0.0.1:0"
 	cfg.Logger = slog.New(slog.NewTextHandler(r.log, nil))
-	cfg.OnListen = func(grpc, http net.Addr) { addrs <- [2]net.Addr{grpc, http} }
+	cfg.OnListen = func(a Addresses) { addrs <- a }
 	ctx, stop := context.WithCancel(context.Background())
 	finished := make(chan error, 1)
 	go func() { finished <- New(cfg).Run(ctx) }()
 	r.stop, r.finished = stop, finished
 
 	listening := <-addrs
-	conn, err := grpc.NewClient(listening[0].String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(listening.GRPC.String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.conn, r.httpURL = conn, "http://"+listening[1].String()
+	r.conn, r.httpURL = conn, "http://"+listening.HTTP.String()
 	r.users, r.quota = clerkgatev1.NewUserServiceClient(conn), clerkgatev1.NewQuotaServiceClient(conn)
 	r.health = grpc_health_v1.NewHealthClient(conn)
 	t.Cleanup(func() {

@@ -63,7 +63,7 @@ func startLine(t testing.TB, simulated clerksim.Config, q quota.Config) *line {
 	s := server.New(server.Config{
 		Users: usercache.New(store, g), Quota: g, GRPCListen: "127.0.0.1:0", HTTPListen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler),
 		DefaultTimeout: patience,
-		OnListen:       func(grpc, _ net.Addr) { addr <- grpc },
+		OnListen:       func(a server.Addresses) { addr <- a.GRPC },
 	})
 	ctx, stop := context.WithCancel(context.Background())
 	gateCtx, stopGate := context.WithCancel(context.Background())

@@ -12,6 +12,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
 	"github.com/clerkgate/clerkgate/internal/usercache"
+	"github.com/clerkgate/clerkgate/internal/webhook"
 	"github.com/clerkgate/clerkgate/server"
 )
 
@@ -22,6 +23,7 @@ type settings struct {
 	cache  usercache.Config
 	clerk  clerkapi.Config
 	ledger *gate.Ledger
+	secret func() string // of webhooks; nil: none are taken
 }
 
 // settings checks the flags and reads the files that they name.
@@ -37,6 +39,9 @@ func (c *serveCmd) settings(logger *slog.Logger) (s settings, err error) {
 		return s, err
 	}
 	if s.cache, err = c.cacheConfig(instance, logger); err != nil {
+		return s, err
+	}
+	if s.secret, err = c.webhookSecret(logger); err != nil {
 		return s, err
 	}
 	s.clerk = clerkapi.Config{
@@ -76,7 +81,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 
 	exampleID := "user_…"
 	if c.Sim {
-		sim, listener, err := c.simulate(s.quota)
+		sim, listener, err := c.simulate(s)
 		if err != nil {
 			return err
 		}
@@ -105,12 +110,17 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 
 	err = server.New(server.Config{
 		Users: cache, Quota: g, GRPCListen: c.GRPCListen, HTTPListen: c.HTTPListen,
+		WebhookListen: c.WebhookListen, Webhooks: webhook.New(webhook.Config{Secret: s.secret, Sink: store, Logger: logger}),
 		DefaultTimeout: c.DefaultTimeout, DrainTimeout: c.DrainTimeout, Logger: logger,
-		OnListen: func(grpc, http net.Addr) {
-			logger.Info("serving", "version", buildVersion(), "grpc", grpc.String(), "http", http.String(),
-				"quota", fmt.Sprintf("%d/%s", s.quota.Limit, s.quota.Window), "burst", s.quota.Burst)
+		OnListen: func(at server.Addresses) {
+			attrs := []any{"version", buildVersion(), "grpc", at.GRPC.String(), "http", at.HTTP.String(),
+				"quota", fmt.Sprintf("%d/%s", s.quota.Limit, s.quota.Window), "burst", s.quota.Burst}
+			if at.Webhooks != nil {
+				attrs = append(attrs, "webhooks", at.Webhooks.String()+webhook.Path)
+			}
+			logger.Info("serving", attrs...)
 			if c.Sim {
-				fmt.Fprintf(std.out, "grpcurl -plaintext -d '{\"user_id\":\"%s\"}' %s clerkgate.v1.UserService/GetUser\n", exampleID, grpc)
+				fmt.Fprintf(std.out, "grpcurl -plaintext -d '{\"user_id\":\"%s\"}' %s clerkgate.v1.UserService/GetUser\n", exampleID, at.GRPC)
 			}
 		},
 	}).Run(ctx)
@@ -123,8 +133,15 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 }
 
 // simulate makes the simulated Clerk and its listener.
-func (c *serveCmd) simulate(q quota.Config) (*clerksim.Sim, net.Listener, error) {
-	sim, err := c.SimFlags.simulator("sim-", clerksim.Quota{Limit: q.Limit, Window: q.Window, Burst: q.Burst})
+func (c *serveCmd) simulate(s settings) (*clerksim.Sim, net.Listener, error) {
+	flags, secret, q := c.SimFlags, "", s.quota
+	if s.secret != nil {
+		secret = s.secret()
+		if flags.WebhookURL == "" {
+			flags.WebhookURL = "http://" + c.WebhookListen + webhook.Path
+		}
+	}
+	sim, err := flags.simulator("sim-", secret, clerksim.Quota{Limit: q.Limit, Window: q.Window, Burst: q.Burst})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi"
 	"github.com/clerkgate/clerkgate/internal/quota"
 	"github.com/clerkgate/clerkgate/internal/usercache"
+	"github.com/clerkgate/clerkgate/internal/webhook"
 )
 
 // secretKeyEnv holds the secret key. No flag does.
@@ -113,7 +114,10 @@ func (c *serveCmd) check() error {
 	if c.Burst < 0 {
 		return usagef("--burst: want 0 or more requests")
 	}
-	for _, a := range []struct{ flag, value string }{{"grpc-listen", c.GRPCListen}, {"http-listen", c.HTTPListen}} {
+	for _, a := range []struct{ flag, value string }{{"grpc-listen", c.GRPCListen}, {"http-listen", c.HTTPListen}, {"webhook-listen", c.WebhookListen}} {
+		if a.value == "" && a.flag == "webhook-listen" {
+			continue
+		}
 		if _, _, err := net.SplitHostPort(a.value); err != nil {
 			return usagef("--%s: want host:port, such as 127.0.0.1:9090", a.flag)
 		}
@@ -232,6 +236,36 @@ func (c *serveCmd) cacheConfig(instance string, logger *slog.Logger) (usercache.
 		}
 	}
 	return cfg, nil
+}
+
+// simulatedSecret signs the embedded simulator's webhooks where no other is set.
+const simulatedSecret = "whsec_c2ltdWxhdGVkIHdlYmhvb2sgc2VjcmV0"
+
+// webhookSecret gives the source of the webhooks' secret, nil if none are taken.
+func (c *serveCmd) webhookSecret(logger *slog.Logger) (func() string, error) {
+	if c.WebhookListen == "" {
+		return nil, nil
+	}
+	source, name := func() string { return os.Getenv(webhookSecretEnv) }, webhookSecretEnv
+	switch {
+	case c.WebhookSecretFile != "":
+		name = "--webhook-secret-file"
+		source = func() string {
+			text, err := os.ReadFile(c.WebhookSecretFile)
+			if err != nil {
+				logger.Error("the webhook secret's file can't be read", "error", err)
+			}
+			return string(text)
+		}
+	case c.Sim && source() == "":
+		return func() string { return simulatedSecret }, nil
+	case source() == "":
+		return nil, usagef("--webhook-listen: needs a signing secret, by %s or --webhook-secret-file", webhookSecretEnv)
+	}
+	if err := webhook.CheckSecret(source()); err != nil {
+		return nil, usagef("%s: %v", name, err)
+	}
+	return source, nil
 }
 
 var instancePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)

@@ -31,13 +31,13 @@ type simFlags struct {
 	WebhookForge   float64       `env:"WEBHOOK_FORGE" default:"0" help:"The share of events before which a forged one is sent, from 0 to 1."`
 }
 
-// simulator makes a simulated Clerk with the quota given. prefix is what stands
-// before the names of the flags.
-func (f simFlags) simulator(prefix string, quota clerksim.Quota) (*clerksim.Sim, error) {
+// simulator makes a simulated Clerk with the quota given, which signs webhooks
+// with secret. prefix is what stands before the names of the flags.
+func (f simFlags) simulator(prefix, secret string, quota clerksim.Quota) (*clerksim.Sim, error) {
 	if f.Users < 1 {
 		return nil, usagef("--%susers: want 1 or more", prefix)
 	}
-	if f.WebhookURL != "" && os.Getenv(webhookSecretEnv) == "" {
+	if f.WebhookURL != "" && secret == "" {
 		return nil, usagef("--%swebhook-url: needs %s", prefix, webhookSecretEnv)
 	}
 	quota.Kind = clerksim.QuotaKind(f.QuotaKind)
@@ -45,7 +45,7 @@ func (f simFlags) simulator(prefix string, quota clerksim.Quota) (*clerksim.Sim,
 	sim, err := clerksim.New(clerksim.Config{
 		Users: f.Users, Seed: f.Seed, Quota: quota, Latency: f.Latency, Jitter: f.Jitter,
 		Webhook: clerksim.Webhook{
-			URL: f.WebhookURL, Secret: os.Getenv(webhookSecretEnv), Delay: f.WebhookDelay, Reorder: f.WebhookReorder,
+			URL: f.WebhookURL, Secret: secret, Delay: f.WebhookDelay, Reorder: f.WebhookReorder,
 			Repeat: f.WebhookRepeat, Drop: f.WebhookDrop, Forge: f.WebhookForge,
 		},
 	})
@@ -75,7 +75,7 @@ func (c *simCmd) Run(ctx context.Context, std streams) error {
 		return usagef("--quota: %v", err)
 	}
 	quota.Burst = c.Burst
-	sim, err := c.simulator("", quota)
+	sim, err := c.simulator("", os.Getenv(webhookSecretEnv), quota)
 	if err != nil {
 		return err
 	}
