@@ -46,7 +46,7 @@ func (w Webhook) check() ([]byte, error) {
 	encoded, ok := strings.CutPrefix(w.Secret, "whsec_")
 	key, err := base64.StdEncoding.DecodeString(encoded)
 	if !ok || err != nil || len(key) == 0 {
-		return nil, errors.New(`webhook secret: want "whsec_" and base64`)
+		return nil, errors.New("webhook secret: want whsec_ and then base64")
 	}
 	if w.Delay < 0 || w.Reorder < 0 || w.Repeat < 0 {
 		return nil, fmt.Errorf("webhook delay %v, reorder %v, repeat %d: must not be negative", w.Delay, w.Reorder, w.Repeat)

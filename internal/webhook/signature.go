@@ -38,7 +38,7 @@ func parseSecret(text string) ([]*svix.Webhook, error) {
 	for i, secret := range secrets {
 		encoded, ok := strings.CutPrefix(secret, secretPrefix)
 		if !ok || len(encoded) < minSecret {
-			return nil, fmt.Errorf("number %d is not %q and at least %d characters of base64", i+1, secretPrefix, minSecret)
+			return nil, fmt.Errorf("number %d is not %s and then at least %d characters of base64", i+1, secretPrefix, minSecret)
 		}
 		v, err := svix.NewWebhook(secret)
 		if err != nil {
