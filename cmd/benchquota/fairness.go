@@ -21,15 +21,11 @@ const (
 // startLive runs a server before a simulated production instance.
 func (l *lab) startLive(ctx context.Context, users, calls int) (*pair, []string, error) {
 	q := clerksim.Quota{Limit: liveLimit, Window: liveWindow, Kind: clerksim.Fixed, Headers: clerksim.RetryAfter}
-	c, err := l.startClerk(ctx, q, liveLatency, users)
+	p, err := l.startPair(ctx, q, liveLatency, users, calls)
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := l.startPair(ctx, c, calls, unspent...)
-	if err != nil {
-		return nil, nil, err
-	}
-	ids, err := c.ids()
+	ids, err := p.clerk.ids()
 	if err != nil {
 		p.stop()
 		return nil, nil, err
@@ -148,18 +144,14 @@ func behindLists(ctx context.Context, l *lab) ([]row, error) {
 	defer p.stop()
 	load, end := context.WithCancel(ctx)
 	defer end()
-	var wg sync.WaitGroup
-	var lists tally
-	wg.Go(func() {
-		keep(load, waiting, &lists, func(ctx context.Context, i int) error {
-			return p.list(as(ctx, fmt.Sprintf("busy%d", i%busy)), i)
-		})
+	stop := keep(load, waiting, func(ctx context.Context, i int) error {
+		return p.list(as(ctx, fmt.Sprintf("busy%d", i%busy)), i)
 	})
 	if err := wait(ctx, liveWindow); err != nil { // until the window is spent
 		return nil, err
 	}
-	asking, stop := context.WithTimeout(ctx, measured)
-	defer stop()
+	asking, end := context.WithTimeout(ctx, measured)
+	defer end()
 	var lookups asked
 	var askers sync.WaitGroup
 	for i := range quiet {
@@ -170,9 +162,7 @@ func behindLists(ctx context.Context, l *lab) ([]row, error) {
 		})
 	}
 	askers.Wait()
-	end()
-	wg.Wait()
-	if err := errors.Join(lists.err(), lookups.calls.err()); err != nil {
+	if err := errors.Join(stop(), lookups.calls.err()); err != nil {
 		return nil, err
 	}
 	stats, err := p.clerk.stats(ctx)

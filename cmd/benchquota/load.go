@@ -65,9 +65,11 @@ func (t *tally) err() error {
 	return nil
 }
 
-// keep keeps n calls under way until ctx ends, each numbered with those before
-// it, and returns when they have ended.
-func keep(ctx context.Context, n int, t *tally, call func(ctx context.Context, i int) error) {
+// keep keeps n calls under way, which it numbers from 0 on, until ctx ends or stop
+// is called. stop returns when all have ended, with an error if any has failed.
+func keep(ctx context.Context, n int, call func(ctx context.Context, i int) error) (stop func() error) {
+	ctx, end := context.WithCancel(ctx)
+	var t tally
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range n {
@@ -83,7 +85,11 @@ func keep(ctx context.Context, n int, t *tally, call func(ctx context.Context, i
 			}
 		})
 	}
-	wg.Wait()
+	return func() error {
+		end()
+		wg.Wait()
+		return t.err()
+	}
 }
 
 // list asks for a page of one user: a call that can't share its request.

@@ -43,16 +43,12 @@ func burst(ctx context.Context, l *lab) ([]row, error) {
 
 // burstOnce gives the time that each lookup took from when all were begun.
 func (l *lab) burstOnce(ctx context.Context, q clerksim.Quota, users int) (times []time.Duration, stats clerksim.Stats, err error) {
-	c, err := l.startClerk(ctx, q, roundTrip, users)
-	if err != nil {
-		return nil, stats, err
-	}
-	p, err := l.startPair(ctx, c, users, unspent...)
+	p, err := l.startPair(ctx, q, roundTrip, users, users)
 	if err != nil {
 		return nil, stats, err
 	}
 	defer p.stop()
-	ids, err := c.ids()
+	ids, err := p.clerk.ids()
 	if err != nil {
 		return nil, stats, err
 	}
@@ -77,7 +73,7 @@ func (l *lab) burstOnce(ctx context.Context, q clerksim.Quota, users int) (times
 	if err := errors.Join(ctx.Err(), gets.err()); err != nil {
 		return nil, stats, err
 	}
-	stats, err = c.stats(ctx)
+	stats, err = p.clerk.stats(ctx)
 	return times, stats, err
 }
 
@@ -87,16 +83,12 @@ func production(ctx context.Context, l *lab) ([]row, error) {
 	const users, perBatch, waiting, windows = 200_000, 100, 40, 6
 	const leastPerSecond = 9500
 	q := clerksim.Quota{Limit: 1000, Window: 10 * time.Second, Kind: clerksim.Fixed, Headers: clerksim.RetryAfter}
-	c, err := l.startClerk(ctx, q, 100*time.Millisecond, users)
-	if err != nil {
-		return nil, err
-	}
-	p, err := l.startPair(ctx, c, waiting, unspent...)
+	p, err := l.startPair(ctx, q, 100*time.Millisecond, users, waiting)
 	if err != nil {
 		return nil, err
 	}
 	defer p.stop()
-	ids, err := c.ids()
+	ids, err := p.clerk.ids()
 	if err != nil {
 		return nil, err
 	}
@@ -104,21 +96,17 @@ func production(ctx context.Context, l *lab) ([]row, error) {
 
 	load, end := context.WithCancel(ctx)
 	defer end()
-	var wg sync.WaitGroup
-	var batches tally
 	var found atomic.Int64
-	wg.Go(func() {
-		keep(load, waiting, &batches, func(ctx context.Context, i int) error {
-			from := i * perBatch % users
-			resp, err := p.users(i).BatchGetUsers(ctx, &clerkgatev1.BatchGetUsersRequest{UserIds: ids[from : from+perBatch], MaxAge: durationpb.New(0)})
-			for _, r := range resp.GetResults() {
-				if r.GetUser() == nil && err == nil {
-					err = fmt.Errorf("%s: %s", r.UserId, r.GetError().GetMessage())
-				}
+	stop := keep(load, waiting, func(ctx context.Context, i int) error {
+		from := i * perBatch % users
+		resp, err := p.users(i).BatchGetUsers(ctx, &clerkgatev1.BatchGetUsersRequest{UserIds: ids[from : from+perBatch], MaxAge: durationpb.New(0)})
+		for _, r := range resp.GetResults() {
+			if r.GetUser() == nil && err == nil {
+				err = fmt.Errorf("%s: %s", r.UserId, r.GetError().GetMessage())
 			}
-			found.Add(int64(len(resp.GetResults())))
-			return err
-		})
+		}
+		found.Add(int64(len(resp.GetResults())))
+		return err
 	})
 	start := time.Now()
 	before, cpuErr := p.cpu()
@@ -133,10 +121,8 @@ func production(ctx context.Context, l *lab) ([]row, error) {
 	took := time.Since(start)
 	after, err := p.cpu()
 	cpuErr = errors.Join(cpuErr, err)
-	stats, err := c.stats(ctx)
-	end()
-	wg.Wait()
-	if err := errors.Join(err, batches.err()); err != nil {
+	stats, err := p.clerk.stats(ctx)
+	if err := errors.Join(err, stop()); err != nil {
 		return nil, err
 	}
 	perSecond, leastRate := float64(last)/took.Seconds(), float64(least)/q.Window.Seconds()

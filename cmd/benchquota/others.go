@@ -45,11 +45,7 @@ func shareKey(ctx context.Context, l *lab, name string, kind clerksim.QuotaKind,
 	mostLimited, leastUsed float64, flags ...string) ([]row, error) {
 	const waiting = 20
 	q := clerksim.Quota{Limit: othersLimit, Window: othersWindow, Kind: kind, Headers: clerksim.RetryAfter}
-	c, err := l.startClerk(ctx, q, roundTrip, 100)
-	if err != nil {
-		return nil, err
-	}
-	p, err := l.startPair(ctx, c, waiting, append(flags, unspent...)...)
+	p, err := l.startPair(ctx, q, roundTrip, 100, waiting, flags...)
 	if err != nil {
 		return nil, err
 	}
@@ -57,11 +53,12 @@ func shareKey(ctx context.Context, l *lab, name string, kind clerksim.QuotaKind,
 
 	load, end := context.WithCancel(ctx)
 	defer end()
+	stop := keep(load, waiting, p.list)
 	var wg sync.WaitGroup
-	var lists tally
 	var others outsider
-	wg.Go(func() { keep(load, waiting, &lists, p.list) })
-	wg.Go(func() { others.run(load, c, gaps(time.Duration(float64(othersWindow)/(othersShare*othersLimit)))) })
+	wg.Go(func() {
+		others.run(load, p.clerk, gaps(time.Duration(float64(othersWindow)/(othersShare*othersLimit))))
+	})
 
 	var sent, limited, othersSent, othersLimited [2]int64
 	for i, windows := range []time.Duration{adaptWindows, othersWindows - adaptWindows} {
@@ -77,7 +74,7 @@ func shareKey(ctx context.Context, l *lab, name string, kind clerksim.QuotaKind,
 	}
 	end()
 	wg.Wait()
-	if err := lists.err(); err != nil {
+	if err := stop(); err != nil {
 		return nil, err
 	}
 	const measured = othersWindows - adaptWindows

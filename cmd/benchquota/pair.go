@@ -80,13 +80,17 @@ type pair struct {
 // take 2000.
 const streamsPerConn = 1000
 
-// startPair runs a server with the given flags before c, which ends with it,
-// and connects to it for so many calls at once.
-func (l *lab) startPair(ctx context.Context, c *clerk, calls int, flags ...string) (*pair, error) {
+// startPair runs a simulated Clerk as startClerk does, and a server with the
+// given flags before it, and connects to that for so many calls at once.
+func (l *lab) startPair(ctx context.Context, q clerksim.Quota, latency time.Duration, users, calls int, flags ...string) (*pair, error) {
+	c, err := l.startClerk(ctx, q, latency, users)
+	if err != nil {
+		return nil, err
+	}
 	flags = append([]string{
-		"serve", "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0",
-		"--clerk-api-url", c.address, "--quota", fmt.Sprintf("%d/%s", c.quota.Limit, c.quota.Window),
-		"--log-format", "json",
+		"serve", "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--log-format", "json",
+		"--clerk-api-url", c.address, "--quota", fmt.Sprintf("%d/%s", q.Limit, q.Window),
+		"--first-window", "full", // nobody has used the simulator's key before
 	}, flags...)
 	server, err := startProcess(ctx, l.binary, serverAddress, flags...)
 	if err != nil {

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
@@ -11,10 +11,6 @@ import (
 
 // roundTrip is how long simulated answers take where a scenario says nothing else.
 const roundTrip = 60 * time.Millisecond
-
-// unspent lets a server spend its first window, since nobody has used the
-// simulator's key before.
-var unspent = []string{"--first-window", "full"}
 
 // saturatedScenarios put more lists on a server than the quota allows. Lists
 // share no requests, so every one of the quota's requests counts.
@@ -40,32 +36,17 @@ func saturatedScenarios() []scenario {
 // the server must use at least that share of the quota.
 func saturate(ctx context.Context, l *lab, name string, q clerksim.Quota, least float64, flags ...string) ([]row, error) {
 	const windows, waiting, callers = 20, 20, 10
-	c, err := l.startClerk(ctx, q, roundTrip, 100)
-	if err != nil {
-		return nil, err
-	}
-	p, err := l.startPair(ctx, c, waiting, append(flags, unspent...)...)
+	p, err := l.startPair(ctx, q, roundTrip, 100, waiting, flags...)
 	if err != nil {
 		return nil, err
 	}
 	defer p.stop()
 
-	load, end := context.WithCancel(ctx)
-	defer end()
-	var wg sync.WaitGroup
-	var lists tally
-	wg.Go(func() {
-		keep(load, waiting, &lists, func(ctx context.Context, i int) error {
-			return p.list(as(ctx, fmt.Sprintf("caller%d", i%callers)), i)
-		})
+	stop := keep(ctx, waiting, func(ctx context.Context, i int) error {
+		return p.list(as(ctx, fmt.Sprintf("caller%d", i%callers)), i)
 	})
-	counts, err := c.count(ctx, windows)
-	end()
-	wg.Wait()
-	if err != nil {
-		return nil, err
-	}
-	if err := lists.err(); err != nil {
+	counts, err := p.clerk.count(ctx, windows)
+	if err := errors.Join(err, stop()); err != nil {
 		return nil, err
 	}
 	first, last := counts[0], counts[windows-1]
