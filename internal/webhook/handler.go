@@ -59,8 +59,8 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Handler receives Clerk's events by POST at Path. It holds a connection for
-// at most a few seconds beyond what the http.Server allows for its header.
+// Handler receives Clerk's events by POST at Path. It answers within 10 s of a
+// request's header, if the sink ends with its context.
 //
 // An event that is refused or fails is answered by a status that makes Clerk
 // send it again: 400 if it is malformed, or signed more than five minutes ago
