@@ -669,8 +669,7 @@ func TestRefusedOnArrival(t *testing.T) {
 			}
 			return e
 		}
-		ask("a", 10)
-		time.Sleep(5 * time.Second) // the window is spent
+		spend(t, g)
 		ask("a", 20)
 		if e := refusal("b", time.Second); e.Kind != ErrDeadlineTooShort {
 			t.Errorf("got %v, want %v", e, ErrDeadlineTooShort)

@@ -33,8 +33,9 @@
 // # Spacing
 //
 // A window spent at once comes back at once, and whoever comes in between waits
-// for up to W. So sends are spaced as the window empties, W/N·(1 − 2·free/N)
-// apart: not at all while over half is free, evenly when none is.
+// for up to W. So while over half is free requests go at once, and from there on
+// so far apart that the permits that are free, and those that come free
+// meanwhile, last evenly; see Limiter.next.
 //
 // # A 429
 //
@@ -47,6 +48,7 @@
 // doubling. After six windows without one the limit grows again, a hundredth of
 // the quota per three windows.
 //
-// Headers, where they come, only ever tighten: what Remaining says is a budget
-// until the window resets.
+// Headers, where they come, only ever tighten: no more may be held than our own
+// requests, all of which Clerk may have counted, and what Remaining says, until
+// the window resets.
 package quota

@@ -10,7 +10,7 @@ const (
 
 // Permit is the right to send one request. It must be settled exactly once: by
 // GiveBack, Answered, Limited or Lost.
-type Permit struct{ seq uint64 }
+type Permit struct{ seq, released uint64 }
 
 // Headers is what the X-RateLimit headers of an answer say.
 type Headers struct {
@@ -30,8 +30,9 @@ type Limiter struct {
 
 	roundTrip time.Duration // smoothed, for estimates
 
-	// Pacing: the schedule of sends, and until when it is even at any rate.
-	next     time.Time
+	// Pacing: when the last request was to leave by the schedule, and until when
+	// the schedule is even at any rate.
+	last     time.Time
 	slowTill time.Time
 
 	// What 429s have taught.
@@ -46,10 +47,12 @@ type Limiter struct {
 	probing     bool          // after a pause: until one request has been answered
 	probeOut    bool          // ... and that request is under way
 
-	// What headers have said: a budget until the window resets.
+	// What headers have said, until the window resets.
 	headerSeq   uint64
-	headerLeft  int
+	headerLimit int // what may be held: our own requests, all of which may count, and what remains
 	headerUntil time.Time
+
+	at time.Time // the latest time given
 }
 
 // New makes a Limiter whose quota is unspent at now.
@@ -93,9 +96,19 @@ func (l *Limiter) firstWindow(now time.Time) {
 // Config returns the quota as configured, with its defaults filled in.
 func (l *Limiter) Config() Config { return l.cfg }
 
-func (l *Limiter) limit() int { return max(1, int(l.learned)) }
+func (l *Limiter) limit() int {
+	n := max(1, int(l.learned))
+	if l.at.Before(l.headerUntil) {
+		n = max(0, min(n, l.headerLimit))
+	}
+	return n
+}
+
+// even is the time between sends that spends the window evenly.
+func (l *Limiter) even() time.Duration { return l.cfg.Window / time.Duration(max(1, l.limit())) }
 
 func (l *Limiter) advance(now time.Time) {
+	l.at = now
 	l.grow(now)
 	l.accepted.dropUntil(now.Add(-l.cfg.Window))
 	if l.strict != nil {
@@ -123,19 +136,34 @@ func (l *Limiter) free() int {
 	return l.bucket.wholeTokens()
 }
 
-// spacing is the time between two sends at now. While over half of the window
-// is free it is nothing; from there it grows to an even W/N, so that the end of
-// a window is not spent at once, to come back at once a window later.
-func (l *Limiter) spacing(now time.Time) time.Duration {
-	even := l.cfg.Window / time.Duration(l.limit())
-	if l.cfg.Pace == PaceAlways || now.Before(l.slowTill) {
-		return even
+// next is when the schedule lets the next request go. While over half of the
+// window is free that is at once. From there on it is so spaced that what is
+// free, and what comes free meanwhile, is made to last evenly: what is spent at
+// once comes back at once, and whoever comes in between waits.
+//
+// The schedule is kept from one request to the next: spacing from the moment of
+// the send would add up the delays of timers.
+func (l *Limiter) next(now time.Time) time.Time {
+	limit := l.limit()
+	switch {
+	case l.cfg.Pace == PaceAlways:
+		// Counters that estimate a sliding window from two counts take the last
+		// one for evenly spread; sends that are one early or late must fit, too.
+		return l.last.Add(l.cfg.Window / time.Duration(max(1, limit-3-limit/100)))
+	case now.Before(l.slowTill):
+		return l.last.Add(l.even())
+	case l.strict == nil, 2*l.free() > limit:
+		return now // the refill spaces what a bucket lets through
 	}
-	if l.strict == nil {
-		return 0 // the refill spaces sends by itself
+	return l.last.Add(l.strict.lasting(l.last, l.free()))
+}
+
+// lag is how far behind the schedule requests may be, and still keep to it.
+func (l *Limiter) lag() time.Duration {
+	if l.cfg.Pace == PaceAlways {
+		return l.even() // no more than one is made up for, so that few come together
 	}
-	used := 1 - 2*float64(l.free())/float64(l.limit())
-	return time.Duration(float64(even) * max(0, used))
+	return l.cfg.Window / 20
 }
 
 // Take takes a permit if one may be used now. Otherwise it says when to ask
@@ -145,13 +173,10 @@ func (l *Limiter) Take(now time.Time) (p Permit, ok bool, again time.Time) {
 	if again, blocked := l.blocked(now); blocked {
 		return Permit{}, false, again
 	}
-	// Kept as a schedule: spacing from the send itself would add up the delays
-	// of timers. One that lies far back, after a lull, counts as now.
-	space := l.spacing(now)
-	if lag := l.cfg.Window / 20; l.next.Before(now.Add(-lag)) || space == 0 {
-		l.next = now
+	l.last = l.next(now)
+	if l.last.Before(now.Add(-l.lag())) { // after a lull
+		l.last = now
 	}
-	l.next = l.next.Add(space)
 
 	l.seq++
 	if l.strict != nil {
@@ -159,11 +184,14 @@ func (l *Limiter) Take(now time.Time) (p Permit, ok bool, again time.Time) {
 	} else {
 		l.bucket.take()
 	}
-	l.headerLeft--
 	if l.probing {
 		l.probeOut = true
 	}
-	return Permit{l.seq}, true, time.Time{}
+	p = Permit{seq: l.seq}
+	if l.strict != nil {
+		p.released = l.strict.released
+	}
+	return p, true, time.Time{}
 }
 
 // blocked says whether no permit may be taken at now, and when to ask again.
@@ -173,12 +201,15 @@ func (l *Limiter) blocked(now time.Time) (again time.Time, blocked bool) {
 		return l.pausedUntil, true
 	case l.probing && l.probeOut:
 		return time.Time{}, true
-	case l.headerLeft <= 0 && now.Before(l.headerUntil):
-		return l.headerUntil, true
 	case l.free() <= 0:
-		return l.nextFree(now), true
-	case now.Before(l.next):
-		return l.next, true
+		again = l.nextFree(now)
+		if now.Before(l.headerUntil) && l.strict.free(int(l.learned)) > 0 && (again.IsZero() || l.headerUntil.Before(again)) {
+			again = l.headerUntil
+		}
+		return again, true
+	}
+	if next := l.next(now); now.Before(next) {
+		return next, true
 	}
 	return time.Time{}, false
 }
@@ -210,7 +241,6 @@ func (l *Limiter) GiveBack(p Permit, now time.Time) {
 	} else {
 		l.bucket.giveBack()
 	}
-	l.headerLeft++
 	l.probeOver(p)
 }
 
@@ -229,7 +259,7 @@ func (l *Limiter) Answered(p Permit, sent, now time.Time, h *Headers) {
 		l.probing = false
 		l.guess = 0
 		l.slowTill = now.Add(l.cfg.Window)
-		l.next = now.Add(l.spacing(now))
+		l.last = now
 	}
 	l.probeOver(p)
 }
@@ -306,20 +336,21 @@ func (l *Limiter) settle(now time.Time) {
 	}
 }
 
-// observe takes in the headers of an answer. They only ever tighten: a sole
-// user of the key holds a permit for whatever Clerk has counted, so that
-// Remaining is no less than what is free already.
+// observe takes in the headers of an answer: no more may be held than our own
+// requests, all of which Clerk may have counted, and what remains. They only ever
+// tighten: a sole user of the key holds a permit for whatever Clerk has counted,
+// so that this comes to the quota at least.
 func (l *Limiter) observe(p Permit, now time.Time, h *Headers) {
 	if h == nil || p.seq < l.headerSeq {
 		return
 	}
 	l.headerSeq = p.seq
-	l.headerLeft = h.Remaining
-	l.headerUntil = now.Add(min(maxPause, max(0, h.Reset)))
 	if l.bucket != nil {
 		l.bucket.level = min(l.bucket.level, float64(h.Remaining))
-		l.headerUntil = now // the lowered level says it all
+		return
 	}
+	l.headerLimit = h.Remaining + l.strict.held() + int(l.strict.released-p.released)
+	l.headerUntil = now.Add(min(maxPause, max(0, h.Reset)))
 }
 
 func (l *Limiter) measure(rtt time.Duration) {
@@ -343,21 +374,40 @@ func (l *Limiter) Estimate(now time.Time, k int) time.Duration {
 		at = l.bucket.freeAt(now, k)
 	}
 	start := l.pausedUntil
-	if l.headerLeft <= 0 && l.headerUntil.After(start) {
-		start = l.headerUntil
-	}
 	if start.After(now) {
 		// After a pause permits come evenly, behind one probe.
-		even := l.cfg.Window / time.Duration(l.limit())
+		even := l.even()
 		if slow := start.Add(time.Duration(k-1) * even); slow.After(at) {
 			at = slow
 		}
 	}
-	// The schedule's own pace, which is the tighter bound while permits are free.
-	if paced := l.next.Add(time.Duration(k-1) * l.spacing(now)); paced.After(at) {
+	if paced := l.paced(now, k); paced.After(at) {
 		at = paced
 	}
 	return max(0, at.Sub(now))
+}
+
+// paced is when the schedule lets the k-th further request go.
+func (l *Limiter) paced(now time.Time, k int) time.Time {
+	next := l.next(now)
+	if next.Before(now) {
+		next = now
+	}
+	more := time.Duration(k - 1)
+	switch {
+	case l.cfg.Pace == PaceAlways:
+		return next.Add(more * l.even())
+	case now.Before(l.slowTill):
+		return next.Add(more * l.even())
+	case l.strict == nil:
+		return next
+	}
+	free := max(0, l.free())
+	atOnce := max(0, free-l.limit()/2)
+	if k <= atOnce {
+		return now
+	}
+	return next.Add(time.Duration(k-atOnce-1) * l.strict.lasting(next, free-atOnce))
 }
 
 // State is how the quota stands.
@@ -378,9 +428,6 @@ func (l *Limiter) State(now time.Time) State {
 	} else {
 		s.Capacity = l.cfg.share(l.cfg.Burst)
 		s.Held = l.bucket.unanswered
-	}
-	if now.Before(l.headerUntil) {
-		s.Available = max(0, min(s.Available, l.headerLeft))
 	}
 	if now.Before(l.pausedUntil) {
 		s.PausedUntil = l.pausedUntil

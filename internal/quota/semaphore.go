@@ -19,10 +19,15 @@ type semaphore struct {
 	hold     time.Duration // W and the slack
 	lostHold time.Duration // on top of hold, for a request that got no answer
 	inFlight int
-	releases times // when the answered permits come free
+	released uint64 // how many have come free so far
+	releases times  // when the answered permits come free
 }
 
-func (s *semaphore) advance(now time.Time) { s.releases.dropUntil(now) }
+func (s *semaphore) advance(now time.Time) {
+	n := s.releases.len()
+	s.releases.dropUntil(now)
+	s.released += uint64(n - s.releases.len())
+}
 
 func (s *semaphore) held() int { return s.inFlight + s.releases.len() }
 
@@ -59,4 +64,18 @@ func (s *semaphore) freeAt(now time.Time, k, limit int, roundTrip time.Duration)
 		return s.releases.at(i).Add(rounds * cycle)
 	}
 	return now.Add((rounds + 1) * cycle)
+}
+
+// lasting is the least spacing of sends from now on at which the free permits, and
+// those that come free meanwhile, do not run out: the longest time until a
+// release, divided by the permits that there are until then. Of many releases
+// only some are looked at; that costs a spacing a little too short.
+func (s *semaphore) lasting(now time.Time, free int) time.Duration {
+	n := s.releases.len()
+	longest := s.hold / time.Duration(max(1, free+n+1))
+	step := max(1, n/64)
+	for i := 0; i < n; i += step {
+		longest = max(longest, s.releases.at(i).Sub(now)/time.Duration(max(1, free+i+1)))
+	}
+	return longest
 }
