@@ -102,7 +102,7 @@ func (c cached) call(b *testing.B, i int) {
 func BenchmarkCachedGetUser(b *testing.B) {
 	like := simulatedUsers(b, 100)
 	few, many := startCached(b, like, 1000), startCached(b, like, 1_000_000)
-	runtime.GC() // of what the filling left
+	runtime.GC()     // of what the filling left
 	const turn = 500 // calls
 	var took [2]time.Duration
 	n := 0

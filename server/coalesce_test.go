@@ -26,45 +26,15 @@ import (
 func TestLookupsThatArriveTogether(t *testing.T) {
 	const callers, latency = 1000, 20 * time.Millisecond
 	synctest.Test(t, func(t *testing.T) {
-		sim, err := clerksim.New(clerksim.Config{Users: callers, Latency: latency, Quota: clerksim.Quota{Limit: 100, Burst: 200}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var wg sync.WaitGroup
-		ctx, stop := context.WithCancel(t.Context())
-
-		pipes := make(pipeListener)
-		clerk := &http.Server{Handler: sim}
-		wg.Go(func() { _ = clerk.Serve(pipes) })
-		client, err := clerkapi.New(clerkapi.Config{
-			BaseURL: "http://clerk.example", Key: func() string { return "sk_test_bubble" }, DialContext: pipes.dial,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		store, err := usercache.NewStore(usercache.Config{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		wg.Go(func() { _ = store.Run(ctx) })
-		g := gate.New(gate.Config{Upstream: client, Quota: quota.Config{Limit: 100, Burst: 200}, Stamp: store.Stamp, Keep: store.Keep})
-		wg.Go(func() { _ = g.Run(ctx) })
-
-		s := New(Config{Users: usercache.New(store, g), Quota: g})
-		listener := bufconn.Listen(1 << 20)
-		wg.Go(func() { _ = s.grpc.Serve(listener) })
-		conn, err := grpc.NewClient("passthrough:///bubble", grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
-		if err != nil {
-			t.Fatal(err)
-		}
-		users := clerkgatev1.NewUserServiceClient(conn)
-
+		users, sim, stop := lineInBubble(t,
+			clerksim.Config{Users: callers, Latency: latency, Quota: clerksim.Quota{Limit: 100, Burst: 200}},
+			quota.Config{Limit: 100, Burst: 200}, usercache.Config{})
+		defer stop()
 		start := time.Now()
 		var calls sync.WaitGroup
 		for _, id := range sim.UserIDs(callers) {
 			calls.Go(func() {
-				resp, err := users.GetUser(ctx, &clerkgatev1.GetUserRequest{UserId: id})
+				resp, err := users.GetUser(t.Context(), &clerkgatev1.GetUserRequest{UserId: id})
 				if err != nil || resp.User.GetId() != id {
 					t.Errorf("%s: %v, %v", id, resp.GetUser().GetId(), err)
 				}
@@ -78,13 +48,55 @@ func TestLookupsThatArriveTogether(t *testing.T) {
 			t.Errorf("%d requests for %d ids, %d answered 429", got.Requests, got.IDs, got.RateLimited)
 		}
 
-		conn.Close()
-		s.grpc.Stop()
-		stop()
-		client.CloseIdleConnections()
-		clerk.Close()
-		wg.Wait()
 	})
+}
+
+// lineInBubble is the whole line in virtual time: a client, a server, a cache, a
+// gate, and a simulated Clerk, over pipes. stop ends it, as the bubble needs.
+func lineInBubble(t *testing.T, simulated clerksim.Config, q quota.Config, cached usercache.Config) (users clerkgatev1.UserServiceClient, sim *clerksim.Sim, stop func()) {
+	t.Helper()
+	sim, err := clerksim.New(simulated)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	ctx, end := context.WithCancel(t.Context())
+
+	pipes := make(pipeListener)
+	clerk := &http.Server{Handler: sim}
+	wg.Go(func() { _ = clerk.Serve(pipes) })
+	client, err := clerkapi.New(clerkapi.Config{
+		BaseURL: "http://clerk.example", Key: func() string { return "sk_test_bubble" }, DialContext: pipes.dial,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := usercache.NewStore(cached)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := gate.New(gate.Config{Upstream: client, Quota: q, Stamp: store.Stamp, Keep: store.Keep})
+	cache := usercache.New(store, g)
+	for _, run := range []func(context.Context) error{store.Run, cache.Run, g.Run} {
+		wg.Go(func() { _ = run(ctx) })
+	}
+
+	s := New(Config{Users: cache, Quota: g})
+	listener := bufconn.Listen(1 << 20)
+	wg.Go(func() { _ = s.grpc.Serve(listener) })
+	conn, err := grpc.NewClient("passthrough:///bubble", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return clerkgatev1.NewUserServiceClient(conn), sim, func() {
+		_ = conn.Close()
+		s.grpc.Stop()
+		end()
+		client.CloseIdleConnections()
+		_ = clerk.Close()
+		wg.Wait()
+	}
 }
 
 // pipeListener listens for connections that are pipes.
