@@ -19,6 +19,7 @@ type RateLimit struct {
 type Meta struct {
 	TraceID   string // Clerk's trace id, empty if none came
 	RateLimit RateLimit
+	Answered  time.Time // when its first byte came, so that the request had arrived; zero if that is not known
 }
 
 // UserResult is what became of one id that was looked up: either User or Err is set.

@@ -169,9 +169,12 @@ func (c *Client) get(caller context.Context, path string, query url.Values) ([]b
 	if resp.StatusCode != http.StatusOK {
 		// What could be read of the body will do.
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
-		return nil, Meta{}, answerError(resp.StatusCode, resp.Header, body, time.Now())
+		e := answerError(resp.StatusCode, resp.Header, body, time.Now())
+		e.Meta.Answered = a.answered()
+		return nil, Meta{}, e
 	}
 	meta := readMeta(resp.Header)
+	meta.Answered = a.answered()
 	body, err := readBody(resp.Body, c.maxBody)
 	if err != nil {
 		return nil, Meta{}, c.bodyError(caller, ctx, meta, err)

@@ -177,11 +177,16 @@ func TestRequests(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			begin := time.Now()
 			meta, err := test.call(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			if want := (Meta{"trace1", RateLimit{true, 100, 42, 3 * time.Second}}); meta != want {
+			if meta.Answered.Before(begin) || meta.Answered.After(time.Now()) {
+				t.Errorf("answered at %v, asked at %v", meta.Answered, begin)
+			}
+			meta.Answered = time.Time{}
+			if want := (Meta{TraceID: "trace1", RateLimit: RateLimit{true, 100, 42, 3 * time.Second}}); meta != want {
 				t.Errorf("got %+v, want %+v", meta, want)
 			}
 			if got.RequestURI != test.url {

@@ -72,7 +72,10 @@ func TestStatuses(t *testing.T) {
 			e := wantError(t, err, test.want, false)
 			want := Error{
 				Kind: test.want, Status: test.status, Codes: test.codes, Message: test.message, RetryAfter: 7 * time.Second,
-				Meta: Meta{TraceID: test.trace, RateLimit: RateLimit{true, 100, 0, 6 * time.Second}},
+				Meta: Meta{TraceID: test.trace, RateLimit: RateLimit{true, 100, 0, 6 * time.Second}, Answered: e.Meta.Answered},
+			}
+			if e.Meta.Answered.IsZero() {
+				t.Error("it is not known when the answer came")
 			}
 			if diff := cmp.Diff(want, *e, cmpopts.EquateErrors()); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)

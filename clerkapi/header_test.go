@@ -52,8 +52,8 @@ func TestReadMeta(t *testing.T) {
 		want                    Meta
 	}{
 		{"nothing", "", "", "", "", Meta{}},
-		{"all", "3f1c-a_9", "100", "99", "7", Meta{"3f1c-a_9", RateLimit{true, 100, 99, 7 * time.Second}}},
-		{"spent", "", "100", "0", "0", Meta{"", RateLimit{true, 100, 0, 0}}},
+		{"all", "3f1c-a_9", "100", "99", "7", Meta{TraceID: "3f1c-a_9", RateLimit: RateLimit{true, 100, 99, 7 * time.Second}}},
+		{"spent", "", "100", "0", "0", Meta{RateLimit: RateLimit{true, 100, 0, 0}}},
 		{"no reset", "", "100", "99", "", Meta{}},
 		{"no remaining", "", "100", "", "7", Meta{}},
 		{"no limit", "", "", "99", "7", Meta{}},

@@ -60,12 +60,25 @@ type attempt struct {
 	cancel context.CancelFunc // of the request
 	begun  atomic.Bool        // part of the request has been written
 	again  atomic.Bool        // it was about to be sent once more
+	first  atomic.Pointer[time.Time]
+}
+
+// answered is when the first byte of the answer came, the zero time if none has.
+func (a *attempt) answered() time.Time {
+	if t := a.first.Load(); t != nil {
+		return *t
+	}
+	return time.Time{}
 }
 
 func (a *attempt) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GotConn:          a.gotConn,
 		WroteHeaderField: func(string, []string) { a.begun.Store(true) },
+		GotFirstResponseByte: func() {
+			now := time.Now()
+			a.first.Store(&now)
+		},
 	}
 }
 

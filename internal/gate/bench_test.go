@@ -71,7 +71,7 @@ func BenchmarkLimiter(b *testing.B) {
 	for b.Loop() {
 		now = now.Add(10 * time.Millisecond)
 		if p, ok, _ := l.Take(now); ok {
-			l.Answered(p, now, now, nil)
+			l.Answered(p, now, now, now, nil)
 		}
 	}
 }

@@ -5,9 +5,9 @@
 // flight are free, the next wants in fair order make a request: up to 100 ids
 // share one, a list or count takes one for itself. Nobody lingers for company:
 // an idle gate sends a lone lookup at once, and a busy one fills its requests
-// because wants gather while others are under way or the quota is spent. At most
-// one lookup that is not full is under way, or two while over half of the quota
-// is free.
+// because wants gather while others are under way or the quota is spent. A
+// lookup that is not full goes only while no other lookup is under way, or one
+// while over half of the quota is free.
 //
 // # Order
 //

@@ -26,6 +26,9 @@ type flight struct {
 	done     func(error) // settles it with the breaker
 }
 
+// lookup says whether f asks for users by their ids.
+func (f *flight) lookup() bool { return !f.isProbe && f.kind == ids }
+
 // answer is what a flight brought.
 type answer struct {
 	results []Result // of a lookup
@@ -91,7 +94,6 @@ func (g *Gate) land(f *flight, a answer) {
 	defer g.mu.Unlock()
 	now := time.Now()
 	delete(g.flights, f)
-	delete(g.partial, f)
 	g.settlePermit(f, a, now)
 	g.shut.settle(f, outcomeOf(a.err), a.err)
 	if a.err != nil && !errors.Is(a.err, context.Canceled) {
@@ -125,9 +127,13 @@ func (g *Gate) settlePermit(f *flight, a answer, now time.Time) {
 		h = &quota.Headers{Limit: r.Limit, Remaining: r.Remaining, Reset: r.Reset}
 		g.totals.upstream = &Upstream{Limit: r.Limit, Remaining: r.Remaining, Reset: now.Add(r.Reset), Observed: now}
 	}
+	at := meta.Answered
+	if at.IsZero() {
+		at = now
+	}
 	switch {
 	case a.err == nil:
-		g.limiter.Answered(f.permit, f.sent, now, h)
+		g.limiter.Answered(f.permit, f.sent, at, now, h)
 	case errors.Is(a.err, clerkapi.ErrNotSent):
 		g.giveBack(f.permit, now)
 		g.totals.requests--
@@ -135,7 +141,7 @@ func (g *Gate) settlePermit(f *flight, a answer, now time.Time) {
 		g.totals.rateLimited++
 		g.limiter.Limited(f.permit, now, e.RetryAfter, h)
 	case e != nil && e.Status != 0:
-		g.limiter.Answered(f.permit, f.sent, now, h)
+		g.limiter.Answered(f.permit, f.sent, at, now, h)
 	default:
 		g.limiter.Lost(f.permit, now)
 	}

@@ -97,8 +97,7 @@ type Gate struct {
 	delayed  delayed
 	splits   splits
 	flights  map[*flight]struct{}
-	partial  map[*flight]struct{} // lookups in flight that are not full
-	batchAge int                  // permits since batch priority had one, while it waits
+	batchAge int // permits since batch priority had one, while it waits
 	retries  retryBudget
 	batch    batchSize
 	shut     shut
@@ -121,7 +120,6 @@ func New(cfg Config) *Gate {
 		queued:  make(map[string]*want),
 		flying:  make(map[string]*want),
 		flights: make(map[*flight]struct{}),
-		partial: make(map[*flight]struct{}),
 		batch:   batchSize{limit: maxBatch},
 	}
 	g.queue.init()
@@ -337,9 +335,9 @@ func (g *Gate) choose(now time.Time) (f *flight, again time.Time) {
 const batchTurn = 10
 
 // mayLookup says whether a lookup request may go now: if it would be full, or
-// if few enough are in flight that are not. Nobody lingers for company, yet
-// lookups gather while others are under way. One that takes unusually long
-// does not count, and when that may come to be the case is told too.
+// if few enough are in flight. Nobody lingers for company, yet lookups gather
+// while others are under way. One that takes unusually long does not count, and
+// when that may come to be the case is told too.
 func (g *Gate) mayLookup(now time.Time) (ok bool, again time.Time) {
 	if g.queue.ids == 0 {
 		return false, time.Time{}
@@ -352,22 +350,18 @@ func (g *Gate) mayLookup(now time.Time) (ok bool, again time.Time) {
 		allowed = 2
 	}
 	counted := 0
-	for f := range g.partial {
-		late := f.sent.Add(2 * g.limiter.RoundTrip())
-		if g.limiter.RoundTrip() == 0 || now.Before(late) {
-			counted++
-			if again.IsZero() || late.Before(again) {
-				again = late
-			}
+	usual := g.limiter.RoundTrip()
+	for f := range g.flights {
+		late := f.sent.Add(2 * usual)
+		if !f.lookup() || usual > 0 && !now.Before(late) {
+			continue
+		}
+		counted++
+		if usual > 0 && (again.IsZero() || late.Before(again)) {
+			again = late
 		}
 	}
-	if counted < allowed {
-		return true, time.Time{}
-	}
-	if g.limiter.RoundTrip() == 0 {
-		again = time.Time{}
-	}
-	return false, again
+	return counted < allowed, again
 }
 
 // load fills f with what it was chosen for.
@@ -402,9 +396,6 @@ func (g *Gate) load(f *flight, now time.Time) {
 				g.flying[w.id] = w
 			}
 		}
-	}
-	if f.kind == ids && len(f.wants) < most {
-		g.partial[f] = struct{}{}
 	}
 	for _, l := range f.lines {
 		l.caller.share += 1 / float64(len(f.wants))

@@ -128,9 +128,9 @@ func inBubble(t *testing.T, clerk *fakeClerk, cfg Config, f func(*testing.T, *Ga
 		time.Sleep(10 * time.Second) // until callers have come to their deadlines
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if len(g.queued)+len(g.flying)+len(g.flights)+len(g.partial)+g.queue.depth+g.queue.ids != 0 {
-			t.Errorf("left behind: %d queued, %d flying, %d flights, %d partial, depth %d, ids %d",
-				len(g.queued), len(g.flying), len(g.flights), len(g.partial), g.queue.depth, g.queue.ids)
+		if len(g.queued)+len(g.flying)+len(g.flights)+g.queue.depth+g.queue.ids != 0 {
+			t.Errorf("left behind: %d queued, %d flying, %d flights, depth %d, ids %d",
+				len(g.queued), len(g.flying), len(g.flights), g.queue.depth, g.queue.ids)
 		}
 		for i := range g.queue.levels {
 			if b := g.queue.levels[i].backlog; b != (backlog{}) {

@@ -109,7 +109,7 @@ func (g *Gate) Release(id string, used int) error {
 	now := time.Now()
 	for i, p := range le.permits {
 		if i < used {
-			g.limiter.Answered(p, time.Time{}, now, nil)
+			g.limiter.Answered(p, time.Time{}, now, now, nil)
 		} else {
 			g.giveBack(p, now)
 		}

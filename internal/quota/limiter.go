@@ -246,13 +246,15 @@ func (l *Limiter) GiveBack(p Permit, now time.Time) {
 
 // Answered settles a permit whose request got an answer other than 429, sent at
 // sent (zero if that is not known), with h where the answer had all three headers.
-func (l *Limiter) Answered(p Permit, sent, now time.Time, h *Headers) {
+// at is when the answer began to come, from which the window counts; it may lie
+// before now, where reading it took time.
+func (l *Limiter) Answered(p Permit, sent, at, now time.Time, h *Headers) {
 	l.advance(now)
-	l.settle(now)
+	l.settle(at)
 	l.accepted.add(now)
 	l.observe(p, now, h)
 	if !sent.IsZero() {
-		l.measure(now.Sub(sent))
+		l.measure(at.Sub(sent))
 	}
 	// Answers to what left before the pause say nothing of what comes after it.
 	if l.probing && p.seq > l.pausedSeq {
@@ -328,9 +330,9 @@ func (l *Limiter) probeOver(p Permit) {
 	}
 }
 
-func (l *Limiter) settle(now time.Time) {
+func (l *Limiter) settle(at time.Time) {
 	if l.strict != nil {
-		l.strict.answered(now)
+		l.strict.answered(at)
 	} else {
 		l.bucket.answered()
 	}

@@ -62,7 +62,7 @@ func run(t *rapid.T, l *Limiter, length time.Duration, giveBacks bool) []time.Ti
 		case arrives:
 			arrivals = append(arrivals, e.at)
 		case answers:
-			l.Answered(e.permit, e.sent, e.at, nil)
+			l.Answered(e.permit, e.sent, e.at, e.at, nil)
 		case givesUp:
 			l.Lost(e.permit, e.at)
 		case asks:
@@ -172,7 +172,7 @@ func sends(l *Limiter, length, roundTrip time.Duration, sent func(time.Time)) {
 	var flights []flight
 	for now := epoch; now.Before(epoch.Add(length)); {
 		for len(flights) > 0 && !flights[0].sent.Add(roundTrip).After(now) {
-			l.Answered(flights[0].p, flights[0].sent, now, nil)
+			l.Answered(flights[0].p, flights[0].sent, now, now, nil)
 			flights = flights[1:]
 		}
 		p, ok, again := l.Take(now)
@@ -278,7 +278,7 @@ func TestA429HoldsTheKeyAndOneProbeGoesFirst(t *testing.T) {
 	}
 	now = now.Add(1500 * time.Millisecond)
 	probe = take(t, l, now)
-	l.Answered(probe, now, now, nil)
+	l.Answered(probe, now, now, now, nil)
 	if got := refused(t, l, now); got <= 0 {
 		t.Errorf("after the probe the rest must follow slowly; got %v", got)
 	}
@@ -311,7 +311,7 @@ func TestTheLimitFallsAndRegrows(t *testing.T) {
 			now = again
 			p = take(t, l, now)
 		}
-		l.Answered(p, now, now, nil)
+		l.Answered(p, now, now, now, nil)
 	}
 	p, ok, again := l.Take(now)
 	if !ok {
@@ -337,7 +337,7 @@ func TestTheLimitFallsAndRegrows(t *testing.T) {
 func TestHeadersOnlyTighten(t *testing.T) {
 	l := New(Config{}, epoch)
 	p := take(t, l, epoch)
-	l.Answered(p, epoch, epoch, &Headers{Limit: 100, Remaining: 2, Reset: 4 * time.Second})
+	l.Answered(p, epoch, epoch, epoch, &Headers{Limit: 100, Remaining: 2, Reset: 4 * time.Second})
 	sent := 0
 	for now := epoch; now.Before(epoch.Add(4 * time.Second)); now = now.Add(time.Millisecond) {
 		if _, ok, _ := l.Take(now); ok {
@@ -353,7 +353,7 @@ func TestHeadersOnlyTighten(t *testing.T) {
 
 	l = New(Config{Limit: 1}, epoch)
 	p = take(t, l, epoch)
-	l.Answered(p, epoch, epoch, &Headers{Limit: 1000, Remaining: 999, Reset: time.Second})
+	l.Answered(p, epoch, epoch, epoch, &Headers{Limit: 1000, Remaining: 999, Reset: time.Second})
 	if got := refused(t, l, epoch); got < 10*time.Second {
 		t.Errorf("a generous header let a request through in %v", got)
 	}
@@ -367,7 +367,7 @@ func TestEstimateIsWhatHappens(t *testing.T) {
 		for {
 			p, ok, again := l.Take(now)
 			if ok {
-				l.Answered(p, now, now, nil)
+				l.Answered(p, now, now, now, nil)
 				continue
 			}
 			if l.State(now).Available == 0 {
@@ -384,7 +384,7 @@ func TestEstimateIsWhatHappens(t *testing.T) {
 			for {
 				p, ok, again := l.Take(now)
 				if ok {
-					l.Answered(p, now, now, nil)
+					l.Answered(p, now, now, now, nil)
 					break
 				}
 				now = again

@@ -52,7 +52,7 @@ func besideOthers(cfg Config, seed uint64, adapt, length time.Duration, gap func
 			a := answers[0]
 			answers = answers[1:]
 			if a.ok {
-				l.Answered(a.p, a.sent, now, nil)
+				l.Answered(a.p, a.sent, now, now, nil)
 			} else {
 				l.Limited(a.p, now, (a.retryAfter + time.Second - 1).Truncate(time.Second), nil)
 			}

@@ -55,7 +55,7 @@ func TestARestartDoesNotSpendTheWindowTwice(t *testing.T) {
 			left := 0
 			for now := from; !now.After(to); now = now.Add(time.Millisecond) {
 				for len(flights) > 0 && !flights[0].sent.Add(rtt).After(now) {
-					l.Answered(flights[0].p, flights[0].sent, now, nil)
+					l.Answered(flights[0].p, flights[0].sent, now, now, nil)
 					flights = flights[1:]
 				}
 				for {

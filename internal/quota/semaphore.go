@@ -37,9 +37,9 @@ func (s *semaphore) take() { s.inFlight++ }
 
 func (s *semaphore) giveBack() { s.inFlight-- }
 
-func (s *semaphore) answered(now time.Time) {
+func (s *semaphore) answered(at time.Time) {
 	s.inFlight--
-	s.releases.add(now.Add(s.hold))
+	s.releases.add(at.Add(s.hold))
 }
 
 func (s *semaphore) lost(now time.Time) {
