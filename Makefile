@@ -1,7 +1,7 @@
 # Every target works from a fresh clone with an empty environment. It takes Go
-# 1.26 and git; `make test` also takes a C compiler (for -race), Node.js and npm.
-# Other tools are built from the versions pinned in tools/*/go.mod: the first
-# `make lint` compiles for some minutes.
+# 1.26 and git; `make test` also takes a C compiler (for -race), redis-server,
+# Node.js and npm. Other tools are built from the versions pinned in
+# tools/*/go.mod: the first `make lint` compiles for some minutes.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c

@@ -30,7 +30,7 @@ var errSilent = errors.New("nothing is heard through the subscription")
 // call none of r's. r can be run once.
 func (r *redis) run(ctx context.Context, l listener) error {
 	backoff := backoffMin
-	known := true // the log tells of what changes only
+	quiet := false // the log tells of what changes only
 	for ctx.Err() == nil {
 		connected := false
 		err := r.session(ctx, l, func() {
@@ -41,10 +41,10 @@ func (r *redis) run(ctx context.Context, l listener) error {
 			break
 		}
 		if connected {
-			backoff, known = backoffMin, true
+			backoff, quiet = backoffMin, false
 		}
-		if known {
-			known = false
+		if !quiet {
+			quiet = true
 			r.log.Warn("redis is away, trying again", "error", err)
 		}
 		select {

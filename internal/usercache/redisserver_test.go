@@ -197,24 +197,24 @@ func (l *recorder) count(what string) int {
 	return n
 }
 
-// replica is a redis that runs.
-type replica struct {
+// redisReplica is a redis that runs.
+type redisReplica struct {
 	*redis
 	*recorder
 	log  *safeBuffer
 	stop func()
 }
 
-// startReplica runs a redis against a server and waits until it is connected. It
+// startRedisReplica runs a redis against a server and waits until it is connected. It
 // ends with the test, and nothing of it may be left then.
-func startReplica(t testing.TB, cfg redisConfig) *replica {
+func startRedisReplica(t testing.TB, cfg redisConfig) *redisReplica {
 	t.Helper()
-	r := runReplica(t, cfg)
+	r := runRedisReplica(t, cfg)
 	r.waitConnected()
 	return r
 }
 
-func runReplica(t testing.TB, cfg redisConfig) *replica {
+func runRedisReplica(t testing.TB, cfg redisConfig) *redisReplica {
 	t.Helper()
 	leaks := goleak.IgnoreCurrent()
 	log := &safeBuffer{}
@@ -234,7 +234,7 @@ func runReplica(t testing.TB, cfg redisConfig) *replica {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &replica{redis: inner, recorder: &recorder{t: t, changed: make(chan struct{})}, log: log}
+	r := &redisReplica{redis: inner, recorder: &recorder{t: t, changed: make(chan struct{})}, log: log}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- r.run(ctx, r.recorder) }()
@@ -252,7 +252,7 @@ func runReplica(t testing.TB, cfg redisConfig) *replica {
 }
 
 // waitConnected waits until calls are let through.
-func (r *replica) waitConnected() {
+func (r *redisReplica) waitConnected() {
 	r.t.Helper()
 	from := 0
 	for !r.counters().Connected {

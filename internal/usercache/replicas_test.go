@@ -1,0 +1,105 @@
+package usercache
+
+import (
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/clerkgate/clerkgate/internal/gate"
+)
+
+// startReplicas runs replicas over a real Redis until the test ends.
+func startReplicas(t testing.TB, redis *redisServer, clerk *fakeClerk, n int) []instance {
+	t.Helper()
+	replicas := make([]instance, n)
+	for i := range replicas {
+		r, stop := newInstance(t, clerk, Config{
+			TTL: 500 * time.Millisecond, RedisURL: redis.url(), RedisTimeout: time.Second,
+		}, nil)
+		t.Cleanup(stop)
+		replicas[i] = r
+	}
+	for _, r := range replicas {
+		for r.store.trust.Load() == 0 { // until it has heard itself
+			time.Sleep(time.Millisecond)
+		}
+	}
+	return replicas
+}
+
+// TestThreeReplicasNeverGiveAnOlderCopy does to three replicas over a real Redis
+// what TestNeverAnOlderCopyAfterANewer does to one.
+func TestThreeReplicasNeverGiveAnOlderCopy(t *testing.T) {
+	redis := startRedis(t)
+	clerk := &fakeClerk{latency: 50 * time.Millisecond}
+	replicas := startReplicas(t, redis, clerk, 3)
+	rnd := rand.New(rand.NewPCG(1, 2))
+	script := make([]step, 1500)
+	for i := range script {
+		script[i] = step{
+			at:   time.Duration(rnd.IntN(4000)) * time.Millisecond,
+			what: "read",
+			on:   rnd.IntN(len(replicas)),
+			late: time.Duration(rnd.IntN(100)) * time.Millisecond,
+		}
+		if i%20 == 0 {
+			script[i].what = steps[rnd.IntN(len(steps)-1)] // all but a deletion
+		}
+	}
+	script = append(script, step{at: 3500 * time.Millisecond, what: "delete", on: 1})
+	play(t, clerk, replicas, script)
+	if c := replicas[0].Totals().BySource; c[fromRedis]+c[fromWebhook] == 0 {
+		t.Errorf("nothing came from Redis, only %v: this test does not test it", c)
+	}
+}
+
+// TestRedisMayBeKilledUnderLoad: no lookup fails, and none takes long.
+func TestRedisMayBeKilledUnderLoad(t *testing.T) {
+	redis := startRedis(t)
+	clerk := &fakeClerk{latency: 20 * time.Millisecond}
+	ids := make([]string, 20)
+	for i := range ids {
+		ids[i] = "user_" + string(rune('a'+i))
+		clerk.change(ids[i])
+	}
+	replicas := startReplicas(t, redis, clerk, 3)
+	end := make(chan struct{})
+	var readers sync.WaitGroup
+	for _, r := range replicas {
+		for range 4 {
+			readers.Go(func() {
+				for n := 0; ; n++ {
+					select {
+					case <-end:
+						return
+					default:
+					}
+					for i, res := range r.Lookup(t.Context(), ids, Options{Options: gate.Options{Caller: "load"}}) {
+						if res.Err != nil {
+							t.Errorf("%s: %v", ids[i], res.Err)
+							return
+						}
+					}
+				}
+			})
+		}
+	}
+	for range 2 {
+		time.Sleep(300 * time.Millisecond)
+		redis.kill()
+		time.Sleep(700 * time.Millisecond)
+		redis.start()
+	}
+	time.Sleep(300 * time.Millisecond)
+	close(end)
+	readers.Wait()
+	for i, r := range replicas { // heard again, so that memory is trusted again
+		for deadline := time.Now().Add(20 * time.Second); !r.store.trusted(&Entry{}, time.Now()); {
+			if time.Now().After(deadline) {
+				t.Fatalf("replica %d does not hear Redis again", i)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+}
