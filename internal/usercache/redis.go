@@ -51,7 +51,7 @@ type redisConfig struct {
 	URL string
 	// Instance is part of every key: levels with different ones share nothing.
 	Instance string
-	Timeout  time.Duration // of one call; default 10 ms
+	Timeout  time.Duration // of one reading; default 10 ms
 	// Beat is how often the replica makes sure that it hears the others; default 1 s.
 	Beat time.Duration
 	// MarkFor is how long an invalidation is remembered; it must be longer than
@@ -75,6 +75,7 @@ type redisStats struct {
 var errRedisAway = errors.New("redis is away")
 
 const (
+	writeTimeout    = 500 * time.Millisecond // of what is told
 	breakerFailures = 3
 	breakerOpen     = 500 * time.Millisecond
 )
@@ -167,17 +168,28 @@ func isReply(err error) bool {
 	return ok
 }
 
-// call runs do, which must not touch what is the caller's, for the configured
-// time at most.
-func call[T any](ctx context.Context, r *redis, do func(ctx context.Context, c rueidis.Client) (T, error)) (T, error) {
-	type outcome struct {
-		value T
-		err   error
-	}
+// read runs do, which must not touch what is the caller's, for the configured
+// time at most: there is another way to what it reads. After several that were
+// too slow, none is tried for a while.
+func read[T any](ctx context.Context, r *redis, do func(ctx context.Context, c rueidis.Client) (T, error)) (T, error) {
 	done, err := r.breaker.Allow()
 	if err != nil {
 		r.stats.refused.Add(1)
 		return *new(T), errRedisAway
+	}
+	return call(ctx, r, r.cfg.Timeout, done, do)
+}
+
+// write runs do for a good while longer: what it tells has no other way.
+func write[T any](ctx context.Context, r *redis, do func(ctx context.Context, c rueidis.Client) (T, error)) (T, error) {
+	return call(ctx, r, max(r.cfg.Timeout, writeTimeout), func(error) {}, do)
+}
+
+// call runs do for the time given, and tells done how it ended.
+func call[T any](ctx context.Context, r *redis, timeout time.Duration, done func(error), do func(ctx context.Context, c rueidis.Client) (T, error)) (T, error) {
+	type outcome struct {
+		value T
+		err   error
 	}
 	client := r.enter()
 	if client == nil {
@@ -186,7 +198,7 @@ func call[T any](ctx context.Context, r *redis, do func(ctx context.Context, c r
 		return *new(T), errRedisAway
 	}
 	begin := time.Now()
-	within, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
+	within, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	// rueidis heeds a context, but for a while in which another call connects.
 	outcomes := make(chan outcome, 1)

@@ -15,12 +15,13 @@ import (
 //	p  what marshal gives for FULL alone, empty if there is nothing
 //	u  updated_at in Unix ms
 //	s  the stamp, higher than the flight's if a webhook has confirmed the copy
-//	o  the stamp that the copy came with
+//	o  the stamp that the copy came with, 0 if a webhook brought it
 //	f  when the flight left, in Unix ns, as 19 digits so that it is compared as text
 //	m  "1" where there is no such user, else empty
 //	d  there for a tombstone only
 //	i  the number of the last invalidation, from which flights count
 //	x  until when i is needed, in Unix ms by Redis's clock
+//	w  there if nobody knows which version the last invalidation was about
 //
 // A copy is there if b is. Numbers stay below 2^53, which Lua holds exactly.
 
@@ -65,7 +66,8 @@ return 1
 `)
 
 // invalidateScript drops a copy, but not a tombstone nor what left later, and
-// marks the user.
+// marks the user. What a webhook brought is dropped even if it has a higher
+// number: it may have come first.
 //
 // ARGV: number, ms to keep the mark.
 var invalidateScript = newScript(luaMark + `
@@ -76,8 +78,12 @@ if h[2] then
 end
 if h[1] and tonumber(h[1]) < n then
   redis.call('HDEL', KEYS[1], 'b', 'p', 'u', 's', 'o', 'f', 'm')
-elseif h[1] then
+  h[1] = false
+end
+if h[1] then
   keep = math.max(keep, redis.call('PTTL', KEYS[1]))
+else
+  redis.call('HSET', KEYS[1], 'w', '1')
 end
 mark(n, tonumber(h[3] or 0), tonumber(ARGV[2]))
 redis.call('PEXPIRE', KEYS[1], string.format('%.0f', keep))
@@ -86,20 +92,25 @@ return 1
 
 // applyScript stores what a webhook told and marks the user. A copy that is
 // there and has what the webhook tells is confirmed: it is as good as one that
-// came now.
+// came now. Where there is none to compare with, and the last invalidation was of
+// a version that nobody knows, what the webhook told may be older than that one,
+// and is not stored.
 //
 // ARGV: public, private, updated_at, number, time told, missing, ms to keep it,
 // "1" for a tombstone, ms to keep the mark.
 var applyScript = newScript(luaMark + `
-local h = redis.call('HMGET', KEYS[1], 'u', 's', 'm', 'd', 'i')
+local h = redis.call('HMGET', KEYS[1], 'u', 's', 'm', 'd', 'i', 'w', 'x')
 local n, last, keep = tonumber(ARGV[4]), tonumber(h[5] or 0), tonumber(ARGV[7])
 local tombstone = ARGV[8] == '1'
 if h[4] and not tombstone then
   return 0
 end
 local known = h[3] == '' and tonumber(h[1]) >= tonumber(ARGV[3]) or h[3] == '1' and tonumber(h[2]) > n
-if tombstone or not known and last <= n then
-  redis.call('HSET', KEYS[1], 'b', ARGV[1], 'p', ARGV[2], 'u', ARGV[3], 's', ARGV[4], 'o', ARGV[4], 'f', ARGV[5], 'm', ARGV[6])
+local t = redis.call('TIME')
+local blind = not h[1] and h[6] and tonumber(h[7] or 0) > t[1] * 1000 + math.floor(t[2] / 1000)
+if tombstone or not known and not blind and last <= n then
+  redis.call('HSET', KEYS[1], 'b', ARGV[1], 'p', ARGV[2], 'u', ARGV[3], 's', ARGV[4], 'o', '0', 'f', ARGV[5], 'm', ARGV[6])
+  redis.call('HDEL', KEYS[1], 'w')
   if tombstone then redis.call('HSET', KEYS[1], 'd', '1') end
 else
   if known and last <= n and tonumber(h[2]) < n then redis.call('HSET', KEYS[1], 's', ARGV[4]) end

@@ -25,7 +25,7 @@ func (r *redis) get(ctx context.Context, ids []string, view clerkgatev1.UserView
 		fields = append(fields, "p")
 	}
 	keys := r.userKeys(ids)
-	entries, err := call(ctx, r, func(ctx context.Context, c rueidis.Client) ([]*Entry, error) {
+	entries, err := read(ctx, r, func(ctx context.Context, c rueidis.Client) ([]*Entry, error) {
 		commands := make(rueidis.Commands, len(keys))
 		for i, key := range keys {
 			commands[i] = c.B().Hmget().Key(key).Field(fields...).Build()
@@ -96,7 +96,7 @@ func (r *redis) put(ctx context.Context, items []putItem) error {
 	if len(calls) == 0 {
 		return nil
 	}
-	_, err := call(ctx, r, func(ctx context.Context, c rueidis.Client) ([]int64, error) {
+	_, err := write(ctx, r, func(ctx context.Context, c rueidis.Client) ([]int64, error) {
 		return putScript.do(ctx, c, calls...)
 	})
 	return err
@@ -107,7 +107,7 @@ func (r *redis) put(ctx context.Context, items []putItem) error {
 // After an error it must be repeated: it may be half done.
 func (r *redis) invalidate(ctx context.Context, ids []string) (uint64, error) {
 	keys := r.userKeys(ids)
-	return call(ctx, r, func(ctx context.Context, c rueidis.Client) (uint64, error) {
+	return write(ctx, r, func(ctx context.Context, c rueidis.Client) (uint64, error) {
 		return r.announce(ctx, c, ids, func(seq uint64) error {
 			calls := make([]scriptCall, len(keys))
 			for i, key := range keys {
@@ -125,7 +125,7 @@ func (r *redis) invalidate(ctx context.Context, ids []string) (uint64, error) {
 // After an error it must be repeated: it may be half done.
 func (r *redis) apply(ctx context.Context, id string, e *Entry, ttl time.Duration) (uint64, error) {
 	key := r.userKey(id)
-	return call(ctx, r, func(ctx context.Context, c rueidis.Client) (uint64, error) {
+	return write(ctx, r, func(ctx context.Context, c rueidis.Client) (uint64, error) {
 		return r.announce(ctx, c, []string{id}, func(seq uint64) error {
 			_, err := applyScript.do(ctx, c, scriptCall{key, append(
 				entryArgs(e, seq), milliseconds(ttl), flag(e.Deleted), milliseconds(r.cfg.MarkFor))})
@@ -154,7 +154,7 @@ func (r *redis) announce(ctx context.Context, c rueidis.Client, ids []string, do
 // seen says whether a webhook's event has been recorded.
 func (r *redis) seen(ctx context.Context, eventID string) (bool, error) {
 	key := r.eventKey(eventID)
-	return call(ctx, r, func(ctx context.Context, c rueidis.Client) (bool, error) {
+	return write(ctx, r, func(ctx context.Context, c rueidis.Client) (bool, error) {
 		return c.Do(ctx, c.B().Exists().Key(key).Build()).AsBool()
 	})
 }
@@ -162,7 +162,7 @@ func (r *redis) seen(ctx context.Context, eventID string) (bool, error) {
 // record notes an event, for as long as Clerk may send it again.
 func (r *redis) record(ctx context.Context, eventID string) error {
 	key := r.eventKey(eventID)
-	_, err := call(ctx, r, func(ctx context.Context, c rueidis.Client) (struct{}, error) {
+	_, err := write(ctx, r, func(ctx context.Context, c rueidis.Client) (struct{}, error) {
 		return struct{}{}, c.Do(ctx, c.B().Set().Key(key).Value("").Px(tombstoneTTL).Build()).Error()
 	})
 	return err

@@ -133,7 +133,9 @@ func TestRedisRules(t *testing.T) {
 		"webhook before a later, older fetch":       {[]step{webhook(5), put(4, 2, 9)}, "u5 f0 +1"},
 		"known by webhook, invalidated":             {[]step{put(5, 0, 7), webhook(5), invalidate}, "none"},
 		"webhooks in the wrong order":               {[]step{webhook(6), webhook(5)}, "u6 f0 +2"},
-		"invalidated, then a webhook":               {[]step{invalidate, webhook(5)}, "u5 f0 +2"},
+		"invalidated, then a webhook":               {[]step{invalidate, webhook(5)}, "none"},
+		"invalidated, fetched, then a webhook":      {[]step{invalidate, put(5, 1, 7), webhook(6)}, "u6 f0 +2"},
+		"invalidated, then two webhooks":            {[]step{invalidate, webhook(5), webhook(6)}, "none"},
 		"webhook, then invalidated":                 {[]step{webhook(5), invalidate}, "none"},
 		"deleted":                                   {[]step{put(5, 0, 0), deleted}, "deleted +1"},
 		"deleted, then fetched":                     {[]step{deleted, put(9, 9, 9)}, "deleted +1"},
@@ -204,6 +206,10 @@ func TestRedisLateScripts(t *testing.T) {
 		}, "none"},
 		"a webhook does not confirm what an invalidation was drawn for": {func(id string) {
 			r.mustPut(id, copyAt(5, 8, 0), time.Hour)
+			apply(id, copyAt(5, 0, 0), 10)
+			invalidate(id, "9")
+		}, "none"},
+		"a webhook under a number above a late invalidation": {func(id string) {
 			apply(id, copyAt(5, 0, 0), 10)
 			invalidate(id, "9")
 		}, "none"},
@@ -320,7 +326,7 @@ func TestRedisExpiry(t *testing.T) {
 			r.mustPut(id, copyAt(1, 0, 0), 24*time.Hour)
 			r.mustPut(id, copyAt(2, 0, 0), time.Minute)
 		}, time.Minute},
-		"a mark":                   {func(id string) { r.mustInvalidate(id) }, mark},
+		"a mark":                    {func(id string) { r.mustInvalidate(id) }, mark},
 		"a mark in place of a copy": {func(id string) { r.mustPut(id, copyAt(1, 0, 0), 24*time.Hour); r.mustInvalidate(id) }, mark},
 		"a copy beside a mark": {func(id string) {
 			seq := r.mustInvalidate(id)

@@ -32,8 +32,9 @@ const entryOverhead = 320
 // and so not to the other replicas. It has been carried out here.
 var ErrRedisAway = errors.New("redis can't be reached")
 
-// second is the level behind memory, shared by all replicas. Every call is
-// bounded to a few milliseconds, and fails at once while Redis is away.
+// second is the level behind memory, shared by all replicas. get is bounded to a
+// few milliseconds and the others to half a second; all fail at once while Redis
+// is away.
 type second interface {
 	// get reads entries, nil where there is none. For BASIC the private part is left out.
 	get(ctx context.Context, ids []string, view clerkgatev1.UserView) ([]*Entry, error)
@@ -78,7 +79,7 @@ type Config struct {
 
 	RedisURL      string        // empty: memory only
 	RedisInstance string        // part of every key in Redis; default "default"
-	RedisTimeout  time.Duration // of one call; default 10 ms
+	RedisTimeout  time.Duration // of one reading; default 10 ms
 
 	Logger *slog.Logger // default: discards
 }

@@ -1,0 +1,223 @@
+package usercache
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func isMissed(e told) bool { return e.what == "missed" }
+func isAlive(e told) bool  { return e.what == "alive" }
+
+func TestRedisReplicasHearEachOther(t *testing.T) {
+	s := startRedis(t)
+	a, b := startRedisReplica(t, redisConfig{URL: s.url()}), startRedisReplica(t, redisConfig{URL: s.url()})
+	seq := a.mustInvalidate("user_1", "user_2")
+	for _, r := range []*redisReplica{a, b} {
+		e := r.wait(0, func(e told) bool { return e.what == "invalidated" })
+		if e.seq != seq || strings.Join(e.ids, " ") != "user_1 user_2" {
+			t.Errorf("heard %+v, want number %d", e, seq)
+		}
+		if e := r.wait(0, func(e told) bool { return isAlive(e) && e.seq >= seq }); e.since.After(time.Now()) {
+			t.Errorf("alive at %v, which is to come", e.since)
+		}
+	}
+}
+
+// TestRedisSubscriptionLost: who lost the subscription and hears again knows
+// whether anything was published meanwhile.
+func TestRedisSubscriptionLost(t *testing.T) {
+	s := startRedis(t)
+	a, b := startRedisReplica(t, redisConfig{URL: s.url()}), startRedisReplica(t, redisConfig{URL: s.url()})
+	before := b.count("missed")
+	s.ask("CLIENT KILL TYPE pubsub")
+	for strings.Count(b.log.String(), "redis is connected") < 2 {
+		b.wait(len(b.heard()), isAlive)
+	}
+	if n := b.count("missed"); n != before {
+		t.Errorf("missed something %d times, though nothing was published", n-before)
+	}
+	// Cut off for as long as it takes to publish: Redis does not let it in.
+	proxy := newProxy(t, s.addr())
+	c := startRedisReplica(t, redisConfig{URL: "redis://" + proxy.addr()})
+	from := len(c.heard())
+	proxy.cut(true)
+	a.mustInvalidate("user_1")
+	proxy.cut(false)
+	c.wait(from, isMissed)
+	c.wait(from, isAlive)
+}
+
+func TestRedisRestartedEmptyIsMissed(t *testing.T) {
+	s := startRedis(t)
+	r := startRedisReplica(t, redisConfig{URL: s.url()})
+	seq := r.mustInvalidate("user_1")
+	from := len(r.heard())
+	s.kill()
+	s.start()
+	r.wait(from, isMissed)
+	if e := r.wait(from, isAlive); e.seq < seq {
+		t.Errorf("the numbers went back from %d to %d", seq, e.seq)
+	}
+	r.waitConnected()
+	if again := r.mustInvalidate("user_1"); again <= seq {
+		t.Errorf("number %d was drawn after %d", again, seq)
+	}
+}
+
+// TestRedisAwayFailsAtOnce: calls neither wait nor log one by one.
+func TestRedisAwayFailsAtOnce(t *testing.T) {
+	s := startRedis(t)
+	r := startRedisReplica(t, redisConfig{URL: s.url()})
+	s.kill()
+	for r.counters().Connected {
+		r.waitGone()
+	}
+	lines := strings.Count(r.log.String(), "\n")
+	for range 100 {
+		if _, err := r.get(t.Context(), []string{"user_1"}, basic); !errors.Is(err, errRedisAway) {
+			t.Fatalf("got %v", err)
+		}
+		if _, err := r.invalidate(t.Context(), []string{"user_1"}); !errors.Is(err, errRedisAway) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if n := strings.Count(r.log.String(), "\n") - lines; n > 2 {
+		t.Errorf("%d lines in the log for 200 calls:\n%s", n, r.log)
+	}
+}
+
+// waitGone waits for the session to notice that Redis is gone.
+func (r *redisReplica) waitGone() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	<-ctx.Done()
+}
+
+// TestRedisSlow: a reading is given up after the timeout, after three of them
+// none is tried for a while, and what must be told still is.
+func TestRedisSlow(t *testing.T) {
+	s := startRedis(t)
+	proxy := newProxy(t, s.addr())
+	r := startRedisReplica(t, redisConfig{URL: "redis://" + proxy.addr(), Timeout: 10 * time.Millisecond})
+	proxy.delay.Store(int64(25 * time.Millisecond))
+	late, refused := 0, 0
+	for range 20 {
+		switch _, err := r.get(t.Context(), []string{"user_1"}, basic); {
+		case errors.Is(err, context.DeadlineExceeded):
+			late++
+		case errors.Is(err, errRedisAway):
+			refused++
+		default:
+			t.Fatalf("got %v", err)
+		}
+	}
+	if late > breakerFailures+1 || refused == 0 {
+		t.Errorf("%d readings were late and %d not tried", late, refused)
+	}
+	if _, err := r.invalidate(t.Context(), []string{"user_1"}); err != nil {
+		t.Errorf("an invalidation through a slow link: %v", err)
+	}
+	proxy.delay.Store(0)
+	for {
+		if _, err := r.get(t.Context(), []string{"user_1"}, basic); err == nil {
+			break
+		}
+		r.waitGone()
+	}
+}
+
+// proxy is a link to Redis that can be slow, or cut.
+type proxy struct {
+	t      testing.TB
+	to     string
+	listen net.Listener
+	delay  atomic.Int64 // of each packet from Redis, in ns
+
+	mu    sync.Mutex
+	down  bool
+	conns map[net.Conn]bool
+	all   sync.WaitGroup
+}
+
+func newProxy(t testing.TB, to string) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{t: t, to: to, listen: l, conns: make(map[net.Conn]bool)}
+	p.all.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			p.all.Go(func() { p.serve(conn) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		p.cut(true)
+		p.all.Wait()
+	})
+	return p
+}
+
+func (p *proxy) addr() string { return p.listen.Addr().String() }
+
+// cut breaks all connections, and refuses new ones until it is undone.
+func (p *proxy) cut(down bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.down = down
+	if down {
+		for c := range p.conns {
+			_ = c.Close()
+		}
+	}
+}
+
+// hold notes a connection, or closes it while the link is cut.
+func (p *proxy) hold(c net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.conns[c] = true
+	if p.down {
+		_ = c.Close()
+	}
+}
+
+func (p *proxy) serve(near net.Conn) {
+	far, err := net.Dial("tcp", p.to) //nolint:noctx // local
+	if err != nil {
+		_ = near.Close()
+		return
+	}
+	p.hold(near)
+	p.hold(far)
+	p.all.Go(func() {
+		_, _ = io.Copy(far, near)
+		_ = far.Close()
+	})
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := far.Read(buf)
+		if err != nil {
+			break
+		}
+		if d := p.delay.Load(); d > 0 {
+			<-time.After(time.Duration(d))
+		}
+		if _, err := near.Write(buf[:n]); err != nil {
+			break
+		}
+	}
+	_ = near.Close()
+}
