@@ -2,6 +2,7 @@ package usercache
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -102,4 +103,34 @@ func TestRedisMayBeKilledUnderLoad(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 	}
+}
+
+// BenchmarkWebhookReachesReplicas is how long after a webhook was acknowledged in
+// one replica another still gives the older copy: 100 ms is the most that may be.
+func BenchmarkWebhookReachesReplicas(b *testing.B) {
+	redis := startRedis(b)
+	clerk := &fakeClerk{}
+	replicas := startReplicas(b, redis, clerk, 2)
+	var waits []time.Duration
+	for b.Loop() {
+		clerk.change("user_1")
+		if _, res := replicas[1].get(b, "user_1", Options{}); res.Err != nil {
+			b.Fatal(res.Err)
+		}
+		v := clerk.change("user_1")
+		if err := replicas[0].store.Updated(b.Context(), userOf("user_1", v), time.Now()); err != nil {
+			b.Fatal(err)
+		}
+		told := time.Now()
+		for {
+			if got, _ := replicas[1].get(b, "user_1", Options{}); got >= v {
+				break
+			}
+		}
+		waits = append(waits, time.Since(told))
+	}
+	slices.Sort(waits)
+	b.ReportMetric(float64(waits[len(waits)/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(waits[len(waits)*99/100].Microseconds())/1000, "p99-ms")
+	b.ReportMetric(float64(waits[len(waits)-1].Microseconds())/1000, "max-ms")
 }
