@@ -1,0 +1,139 @@
+package usercache
+
+import (
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// modelUser is what Redis should hold of a user, were nothing to expire.
+type modelUser struct {
+	entry  *Entry // nil: none
+	origin uint64 // the stamp that it came with, 0 if a webhook brought it
+	mark   uint64
+	blind  bool // nobody knows which version the last invalidation was about
+}
+
+func (m *modelUser) put(e *Entry, onlyPresent bool) {
+	switch {
+	case m.entry != nil && m.entry.Deleted, e.Stamp < m.mark:
+	case m.entry == nil && onlyPresent, m.entry != nil && !supersedes(e, m.entry):
+	default:
+		m.entry, m.origin = e, e.Stamp
+	}
+}
+
+func (m *modelUser) invalidate(seq uint64) {
+	if m.entry != nil && m.entry.Deleted {
+		return
+	}
+	if m.origin < seq {
+		m.entry, m.origin = nil, 0
+	}
+	if m.entry == nil {
+		m.blind = true
+	}
+	m.mark = max(m.mark, seq)
+}
+
+func (m *modelUser) apply(e *Entry, seq uint64) {
+	switch old := m.entry; {
+	case e.Deleted:
+		m.entry, m.origin, m.blind = e.stamped(seq), 0, false
+	case old != nil && old.Deleted:
+		return
+	case m.mark > seq: // too late
+	case old == nil && m.blind, old != nil && old.Missing && old.Stamp > seq:
+	case old != nil && !old.Missing && old.UpdatedAt >= e.UpdatedAt:
+		m.entry = old.stamped(max(seq, old.Stamp))
+	default:
+		m.entry, m.origin, m.blind = e.stamped(seq), 0, false
+	}
+	m.mark = max(m.mark, seq)
+}
+
+func (m *modelUser) String() string {
+	if m.entry == nil {
+		return fmt.Sprintf("none, mark %d", m.mark)
+	}
+	e := m.entry
+	return fmt.Sprintf("%q %q stamp %d at %d missing %v deleted %v, mark %d",
+		e.public, e.private, e.Stamp, e.fetched, e.Missing, e.Deleted, m.mark)
+}
+
+// TestRedisDecidesAsTheModel plays flights, invalidations and webhooks in any
+// order, under numbers in any order, on Redis and on a model that decides between
+// copies as memory does.
+func TestRedisDecidesAsTheModel(t *testing.T) {
+	s := startRedis(t)
+	r := startRedisReplica(t, redisConfig{URL: s.url(), Beat: time.Second})
+	client := s.client()
+	ids := []string{"user_a", "user_b", "user_c"}
+	kinds := make(map[string]int)
+	round := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		round++
+		model := make(map[string]*modelUser)
+		for _, id := range ids {
+			model[id] = &modelUser{}
+		}
+		key := func(id string) string { return fmt.Sprintf("%s_%d", id, round) }
+		run := func(sc script, id string, args ...string) {
+			if _, err := sc.do(t.Context(), client, scriptCall{r.userKey(key(id)), args}); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		number := rapid.Uint64Range(1, 6)
+		entry := rapid.Custom(func(t *rapid.T) *Entry {
+			f := rapid.Int64Range(0, 3).Draw(t, "left")
+			if rapid.IntRange(0, 3).Draw(t, "missing") == 0 {
+				return missing(number.Draw(t, "stamp"), time.Unix(0, f))
+			}
+			return copyAt(rapid.Int64Range(1, 4).Draw(t, "updated_at"), number.Draw(t, "stamp"), f)
+		})
+		for range rapid.IntRange(1, 25).Draw(rt, "steps") {
+			id := rapid.SampledFrom(ids).Draw(rt, "id")
+			m := model[id]
+			before := m.String()
+			kind := rapid.SampledFrom([]string{"put", "put", "put", "refresh", "invalidate", "webhook", "webhook", "deletion"}).Draw(rt, "kind")
+			if kind == "deletion" && rapid.IntRange(0, 4).Draw(rt, "rarely") > 0 {
+				kind = "invalidate"
+			}
+			switch kind {
+			case "put", "refresh":
+				e := entry.Draw(rt, "entry")
+				m.put(e, kind == "refresh")
+				run(putScript, id, append(entryArgs(e, e.Stamp), "3600000", flag(kind == "refresh"))...)
+			case "invalidate":
+				seq := number.Draw(rt, "number")
+				m.invalidate(seq)
+				run(invalidateScript, id, strconv.FormatUint(seq, 10), "3600000")
+			case "webhook", "deletion":
+				e := copyAt(rapid.Int64Range(1, 4).Draw(rt, "updated_at"), 0, 0)
+				if kind == "deletion" {
+					e = tombstone(0, time.Unix(0, 0))
+				}
+				seq := number.Draw(rt, "number")
+				m.apply(e, seq)
+				run(applyScript, id, append(entryArgs(e, seq), "3600000", flag(e.Deleted), "3600000")...)
+			}
+			if m.String() != before {
+				kinds[kind]++
+			}
+			got := &modelUser{entry: r.mustGet(full, key(id))[0]}
+			// A user of whom nothing was told has no mark, which is nil to Redis.
+			got.mark, _ = client.Do(t.Context(), client.B().Hget().Key(r.userKey(key(id))).Field("i").Build()).AsUint64()
+			if got.String() != m.String() {
+				rt.Fatalf("after %s\nRedis has %v\nthe model %v", kind, got, m)
+			}
+		}
+	})
+	for _, kind := range []string{"put", "refresh", "invalidate", "webhook", "deletion"} {
+		if kinds[kind] == 0 {
+			t.Errorf("no %s changed anything: this test does not test it", kind)
+		}
+	}
+}
