@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	backoffMin = 50 * time.Millisecond
-	backoffMax = time.Second
+	firstBackoff   = 50 * time.Millisecond
+	longestBackoff = time.Second
 	// silentBeats is how many beats may go unheard before the connection is
 	// given up.
 	silentBeats = 3
@@ -29,7 +29,7 @@ var errSilent = errors.New("nothing is heard through the subscription")
 // an error. l's methods are called one after the other; they must return soon and
 // call none of r's. r can be run once.
 func (r *redis) run(ctx context.Context, l listener) error {
-	backoff := backoffMin
+	backoff := firstBackoff
 	quiet := false // the log tells of what changes only
 	for ctx.Err() == nil {
 		connected := false
@@ -41,7 +41,7 @@ func (r *redis) run(ctx context.Context, l listener) error {
 			break
 		}
 		if connected {
-			backoff, quiet = backoffMin, false
+			backoff, quiet = firstBackoff, false
 		}
 		if !quiet {
 			quiet = true
@@ -50,10 +50,10 @@ func (r *redis) run(ctx context.Context, l listener) error {
 		select {
 		case <-ctx.Done():
 		case <-time.After(backoff):
-			backoff = min(2*backoff, backoffMax)
+			backoff = min(2*backoff, longestBackoff)
 		}
 	}
-	return nil
+	return nil //nolint:nilerr // ctx's end is what ends it
 }
 
 // session is one connection, from its making until it is lost. Calls are let
@@ -83,7 +83,7 @@ func (r *redis) session(ctx context.Context, l listener, connected func()) error
 		client.Close()
 		r.calls.Wait()
 		if lost != nil {
-			<-lost
+			_ = <-lost // it ended because it was told to
 		}
 	}()
 

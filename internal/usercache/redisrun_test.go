@@ -195,7 +195,7 @@ func (p *proxy) hold(c net.Conn) {
 }
 
 func (p *proxy) serve(near net.Conn) {
-	far, err := net.Dial("tcp", p.to) //nolint:noctx // local
+	far, err := net.Dial("tcp", p.to)
 	if err != nil {
 		_ = near.Close()
 		return

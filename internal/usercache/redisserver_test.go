@@ -60,7 +60,7 @@ func freePort(t testing.TB) int {
 func (s *redisServer) start() {
 	s.t.Helper()
 	args := append([]string{"--port", fmt.Sprint(s.port), "--save", "", "--appendonly", "no", "--dir", s.t.TempDir()}, s.args...)
-	s.cmd = exec.Command("redis-server", args...) //nolint:noctx // killed at cleanup
+	s.cmd = exec.Command("redis-server", args...)
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		s.t.Fatal(err)
@@ -101,7 +101,7 @@ func (s *redisServer) url() string  { return "redis://" + s.addr() }
 // ask sends a command of words without spaces and gives the first line of the answer.
 func (s *redisServer) ask(command string) string {
 	s.t.Helper()
-	conn, err := net.Dial("tcp", s.addr()) //nolint:noctx // local
+	conn, err := net.Dial("tcp", s.addr())
 	if err != nil {
 		s.t.Fatal(err)
 	}

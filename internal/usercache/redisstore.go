@@ -141,7 +141,7 @@ func (r *redis) announce(ctx context.Context, c rueidis.Client, ids []string, do
 	if err != nil {
 		return 0, err
 	}
-	seq := uint64(drawn[0]) //nolint:gosec // counts up from 0
+	seq := uint64(drawn[0])
 	r.raise(seq)
 	if err := do(seq); err != nil {
 		return 0, err
