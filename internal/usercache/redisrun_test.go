@@ -76,9 +76,7 @@ func TestRedisAwayFailsAtOnce(t *testing.T) {
 	s := startRedis(t)
 	r := startRedisReplica(t, redisConfig{URL: s.url()})
 	s.kill()
-	for r.counters().Connected {
-		r.waitGone()
-	}
+	eventually(t, func() bool { return !r.counters().Connected })
 	lines := strings.Count(r.log.String(), "\n")
 	for range 100 {
 		if _, err := r.get(t.Context(), []string{"user_1"}, basic); !errors.Is(err, errRedisAway) {
@@ -91,13 +89,6 @@ func TestRedisAwayFailsAtOnce(t *testing.T) {
 	if n := strings.Count(r.log.String(), "\n") - lines; n > 2 {
 		t.Errorf("%d lines in the log for 200 calls:\n%s", n, r.log)
 	}
-}
-
-// waitGone waits for the session to notice that Redis is gone.
-func (r *redisReplica) waitGone() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
-	defer cancel()
-	<-ctx.Done()
 }
 
 // TestRedisSlow: a reading is given up after the timeout, after three of them
@@ -125,12 +116,10 @@ func TestRedisSlow(t *testing.T) {
 		t.Errorf("an invalidation through a slow link: %v", err)
 	}
 	proxy.delay.Store(0)
-	for {
-		if _, err := r.get(t.Context(), []string{"user_1"}, basic); err == nil {
-			break
-		}
-		r.waitGone()
-	}
+	eventually(t, func() bool {
+		_, err := r.get(t.Context(), []string{"user_1"}, basic)
+		return err == nil
+	})
 }
 
 // proxy is a link to Redis that can be slow, or cut.

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -33,9 +35,14 @@ type redisServer struct {
 // startRedis starts a Redis that keeps nothing on disk; it ends with the test.
 func startRedis(t testing.TB, args ...string) *redisServer {
 	t.Helper()
+	return startRedisServer(t, append([]string{"--save", "", "--appendonly", "no", "--dir", t.TempDir()}, args...)...)
+}
+
+func startRedisServer(t testing.TB, args ...string) *redisServer {
+	t.Helper()
 	s := &redisServer{t: t, port: freePort(t), args: args}
-	s.start()
 	t.Cleanup(s.kill)
+	s.start()
 	return s
 }
 
@@ -59,31 +66,35 @@ func freePort(t testing.TB) int {
 
 func (s *redisServer) start() {
 	s.t.Helper()
-	args := append([]string{"--port", fmt.Sprint(s.port), "--save", "", "--appendonly", "no", "--dir", s.t.TempDir()}, s.args...)
-	s.cmd = exec.Command("redis-server", args...)
-	out, err := s.cmd.StdoutPipe()
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	var said safeBuffer
+	s.cmd = exec.Command("redis-server", append(slices.Clone(s.args), "--port", fmt.Sprint(s.port))...)
+	s.cmd.Stdout, s.cmd.Stderr = &said, &said
 	if err := s.cmd.Start(); err != nil {
+		s.cmd = nil
 		s.t.Fatalf("redis-server can't be started (Debian: apt-get install redis-server): %v", err)
 	}
-	var said strings.Builder
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		said.WriteString(lines.Text() + "\n")
-		if strings.Contains(lines.Text(), "Ready to accept connections") {
-			go func() {
-				for lines.Scan() {
-				}
-			}()
-			if got := s.ask("PING"); got != "+PONG" && !strings.HasPrefix(got, "-NOAUTH") {
-				s.t.Fatalf("PING gives %q", got)
+	end := time.After(20 * time.Second)
+	for {
+		if conn, err := net.Dial("tcp", s.addr()); err == nil {
+			_ = conn.Close()
+			if got := s.ask("PING"); got == "+PONG" || strings.HasPrefix(got, "-NOAUTH") {
+				return
 			}
-			return
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-end:
+			s.t.Fatalf("redis-server did not start:\n%s", &said)
 		}
 	}
-	s.t.Fatalf("redis-server did not start:\n%s", said.String())
+}
+
+// signal sends the server a signal.
+func (s *redisServer) signal(sig os.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Error(err)
+	}
 }
 
 // kill ends the server as a crash would.
@@ -128,6 +139,19 @@ func (s *redisServer) client() rueidis.Client {
 	}
 	s.t.Cleanup(c.Close)
 	return c
+}
+
+// eventually waits until something is so.
+func eventually(t testing.TB, so func() bool) {
+	t.Helper()
+	end := time.After(20 * time.Second)
+	for !so() {
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-end:
+			t.Fatal("it never came to be so")
+		}
+	}
 }
 
 // told is what a listener was told.

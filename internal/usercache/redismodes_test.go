@@ -1,0 +1,236 @@
+package usercache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestRedisModes: all works on one server, without RESP3, through a socket, in
+// another database, with a password, through sentinels, and in a cluster.
+func TestRedisModes(t *testing.T) {
+	for name, start := range map[string]func(t *testing.T) (url string){
+		"one server": func(t *testing.T) string { return startRedis(t).url() },
+		"RESP2":      func(t *testing.T) string { return startRedis(t).url() + "?protocol=2" },
+		"database":   func(t *testing.T) string { return startRedis(t).url() + "/3" },
+		"password": func(t *testing.T) string {
+			return "redis://:p%40ss@" + startRedis(t, "--requirepass", "p@ss").addr()
+		},
+		"socket": func(t *testing.T) string {
+			path := filepath.Join(t.TempDir(), "redis.sock")
+			startRedis(t, "--unixsocket", path)
+			return "unix://" + path
+		},
+		"sentinel": func(t *testing.T) string {
+			master := startRedis(t)
+			config := filepath.Join(t.TempDir(), "sentinel.conf")
+			if err := os.WriteFile(config, fmt.Appendf(nil, "sentinel monitor main 127.0.0.1 %d 1\n", master.port), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return startRedisServer(t, config, "--sentinel").url() + "?master_set=main"
+		},
+		"cluster": startRedisCluster,
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := start(t)
+			a := startRedisReplica(t, redisConfig{URL: url, Beat: 200 * time.Millisecond})
+			b := startRedisReplica(t, redisConfig{URL: url, Beat: 200 * time.Millisecond})
+			var ids []string
+			var items []putItem
+			for i := range 100 {
+				id := fmt.Sprintf("user_%d", i)
+				ids = append(ids, id)
+				items = append(items, putItem{id: id, entry: copyAt(int64(i), 1, 1), ttl: time.Hour})
+			}
+			if err := a.put(t.Context(), items); err != nil {
+				t.Fatal(err)
+			}
+			for i, e := range b.mustGet(full, ids...) {
+				if e == nil || e.UpdatedAt != int64(i) {
+					t.Fatalf("%s is read as %+v", ids[i], e)
+				}
+			}
+			seq := a.mustInvalidate(ids...)
+			for _, r := range []*redisReplica{a, b} {
+				e := r.wait(0, func(e told) bool { return e.what == "invalidated" })
+				if e.seq != seq || strings.Join(e.ids, " ") != strings.Join(ids, " ") {
+					t.Errorf("heard %+v", e)
+				}
+			}
+			for i, e := range b.mustGet(basic, ids...) {
+				if e != nil {
+					t.Fatalf("%s is still read as %+v", ids[i], e)
+				}
+			}
+			if again := b.mustInvalidate("user_1"); again != seq+1 {
+				t.Errorf("numbers %d and %d", seq, again)
+			}
+			a.mustApply("user_200", copyAt(5, 0, 0))
+			if e := b.mustGet(full, "user_200")[0]; e == nil || e.Stamp != seq+2 {
+				t.Errorf("got %+v, want the stamp %d", e, seq+2)
+			}
+			if err := a.record(t.Context(), "msg_1"); err != nil {
+				t.Fatal(err)
+			}
+			if seen, err := b.seen(t.Context(), "msg_1"); err != nil || !seen {
+				t.Errorf("seen gives %v, %v", seen, err)
+			}
+		})
+	}
+}
+
+// startRedisCluster starts three servers that share the slots.
+func startRedisCluster(t *testing.T) string {
+	t.Helper()
+	var servers []*redisServer
+	for range 3 {
+		servers = append(servers, startRedis(t, "--cluster-enabled", "yes"))
+	}
+	ask := func(s *redisServer, command string) {
+		t.Helper()
+		if got := s.ask(command); got != "+OK" {
+			t.Fatalf("%s gives %q", command, got)
+		}
+	}
+	for i, s := range servers {
+		ask(s, fmt.Sprintf("CLUSTER ADDSLOTSRANGE %d %d", i*16384/3, (i+1)*16384/3-1))
+		ask(s, fmt.Sprintf("CLUSTER SET-CONFIG-EPOCH %d", i+1))
+		if i > 0 {
+			ask(s, fmt.Sprintf("CLUSTER MEET 127.0.0.1 %d", servers[0].port))
+		}
+	}
+	for _, s := range servers {
+		eventually(t, func() bool {
+			return strings.Contains(s.text("CLUSTER INFO"), "cluster_state:ok") &&
+				strings.Contains(s.text("CLUSTER INFO"), "cluster_known_nodes:3")
+		})
+	}
+	return servers[0].url()
+}
+
+// text is a whole answer.
+func (s *redisServer) text(command string) string {
+	s.t.Helper()
+	c := s.client()
+	text, err := c.Do(context.Background(), c.B().Arbitrary(strings.Fields(command)...).Build()).ToString()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return text
+}
+
+func TestRedisWrongPassword(t *testing.T) {
+	s := startRedis(t, "--requirepass", "right")
+	r := runRedisReplica(t, redisConfig{URL: "redis://:hush%21@" + s.addr()})
+	eventually(t, func() bool { return strings.Contains(r.log.String(), "WRONGPASS") })
+	if _, err := r.get(t.Context(), []string{"user_1"}, basic); !errors.Is(err, errRedisAway) {
+		t.Errorf("got %v", err)
+	}
+	r.stop()
+	if strings.Contains(r.log.String(), "hush") {
+		t.Errorf("the log shows the password:\n%s", r.log)
+	}
+	if n := strings.Count(r.log.String(), "\n"); n != 1 {
+		t.Errorf("%d lines for one change:\n%s", n, r.log)
+	}
+}
+
+func TestRedisURLErrorsShowNothingOfIt(t *testing.T) {
+	for url, want := range map[string]string{
+		"redis://user:se#cret@localhost:6379":     "can't be read",
+		"redis://user:se cret@localhost:6379":     "can't be read",
+		"redis://user:secret@localhost:port":      "can't be read",
+		"http://user:secret@localhost:6379":       "must begin with",
+		"secret":                                  "must begin with",
+		"redis://user:secret@localhost/secret":    "bad database",
+		"redis://user:secret@localhost/1/secret":  "bad database",
+		"redis://localhost?dial_timeout=secret":   "bad database",
+		"rediss://localhost?skip_verify=secret":   "bad database",
+		"redis://localhost?write_timeout=secrets": "bad database",
+	} {
+		_, err := newRedis(redisConfig{URL: url})
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "se") && strings.Contains(err.Error(), "cret") {
+			t.Errorf("%s: %v, want %q", url, err, want)
+		}
+	}
+	for _, url := range []string{
+		"redis://localhost", "rediss://:p%23ss@redis.example:6380/2", "unix:///run/redis.sock?db=1",
+		"redis://a:1?addr=b:2&addr=c:3", "rediss://a:26379?addr=b:26379&master_set=main",
+	} {
+		if _, err := newRedis(redisConfig{URL: url}); err != nil {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
+// TestRedisHangs: a Redis that takes connections but says nothing more holds
+// nobody up, nor the end.
+func TestRedisHangs(t *testing.T) {
+	s := startRedis(t)
+	r := startRedisReplica(t, redisConfig{URL: s.url(), Timeout: 20 * time.Millisecond})
+	r.mustPut("user_1", copyAt(1, 1, 1), time.Hour)
+	from := len(r.heard())
+	s.signal(syscall.SIGSTOP)
+	isAway := func() bool {
+		_, err := r.get(t.Context(), []string{"user_1"}, basic)
+		return errors.Is(err, errRedisAway)
+	}
+	eventually(t, isAway)
+	// Its silence ends the session, though no connection broke.
+	eventually(t, func() bool { return !r.counters().Connected })
+	s.signal(syscall.SIGCONT)
+	eventually(t, func() bool {
+		got, err := r.get(t.Context(), []string{"user_1"}, basic)
+		return err == nil && got[0] != nil
+	})
+	for _, e := range r.heard()[from:] {
+		if isMissed(e) {
+			t.Error("missed something, though nothing was published")
+		}
+	}
+	s.signal(syscall.SIGSTOP)
+	t.Cleanup(func() { s.signal(syscall.SIGCONT) })
+	eventually(t, isAway)
+	r.stop() // run's end does not wait for Redis
+}
+
+// TestRedisCallerGone: a caller that leaves is answered at once, and its leaving
+// is not held against Redis.
+func TestRedisCallerGone(t *testing.T) {
+	s := startRedis(t)
+	r := startRedisReplica(t, redisConfig{URL: s.url()})
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 2 * breakerFailures {
+		if _, err := r.get(gone, []string{"user_1"}, basic); !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	r.mustGet(basic, "user_1")
+}
+
+// TestRedisSequenceLost: where the sequence is lost alone, as by eviction, the
+// numbers go on upwards and replicas know that they may have missed some.
+func TestRedisSequenceLost(t *testing.T) {
+	s := startRedis(t)
+	a, b := startRedisReplica(t, redisConfig{URL: s.url()}), startRedisReplica(t, redisConfig{URL: s.url()})
+	seq := a.mustInvalidate("user_1")
+	for _, r := range []*redisReplica{a, b} {
+		r.wait(0, func(e told) bool { return e.what == "invalidated" })
+	}
+	from := len(b.heard())
+	if got := s.ask("DEL " + a.sequenceKey()); got != ":1" {
+		t.Fatal(got)
+	}
+	if again := a.mustInvalidate("user_1"); again <= seq {
+		t.Errorf("number %d was drawn after %d", again, seq)
+	}
+	b.wait(from, isMissed)
+	b.wait(from, func(e told) bool { return e.what == "invalidated" })
+}
