@@ -1,0 +1,219 @@
+package gate
+
+import (
+	"time"
+
+	"github.com/clerkgate/clerkgate/internal/quota"
+)
+
+// dispatch sends what may be sent now, by way of launch, and says when to look
+// again; the zero time means: when woken.
+func (g *Gate) dispatch(launch func(*flight)) (next time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	soonest := func(t time.Time) {
+		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	for _, w := range g.delayed.due(now) {
+		g.enqueue(w, now, true)
+	}
+	soonest(g.delayed.next())
+	soonest(g.expireLeases(now))
+	for len(g.flights) < g.cfg.MaxInFlight {
+		f, again := g.choose(now)
+		soonest(again)
+		if f == nil {
+			break
+		}
+		p, ok, again := g.take(now)
+		if !ok {
+			soonest(again)
+			break
+		}
+		f.permit, f.sent, f.stamp = p, now, g.cfg.Stamp()
+		if !g.shut.allow(f) { // the breaker's clock is a moment behind
+			g.giveBack(p, now)
+			soonest(now.Add(time.Millisecond))
+			break
+		}
+		g.load(f, now)
+		switch {
+		case f.isProbe:
+		case len(f.wants) == 0: // all left meanwhile
+			g.shut.settle(f, errNeutral, nil)
+			g.giveBack(p, now)
+			continue
+		case f.wants[0].lease != nil:
+			g.grant(f)
+			continue
+		}
+		g.flights[f] = struct{}{}
+		g.totals.requests++
+		g.retries.sent(now)
+		launch(f)
+	}
+	return next
+}
+
+// take takes a permit, if one may be used now; else it says when to look again,
+// the zero time meaning: when woken.
+func (g *Gate) take(now time.Time) (p quota.Permit, ok bool, again time.Time) {
+	p, ok, again = g.limiter.Take(now)
+	if !ok {
+		return p, ok, again
+	}
+	if !g.ledger.spend() {
+		g.limiter.GiveBack(p, now)
+		return quota.Permit{}, false, time.Time{}
+	}
+	s := g.limiter.State(now)
+	switch {
+	case !g.low && 10*s.Available < s.Capacity:
+		g.low = true
+		g.totals.low++
+		g.cfg.Logger.Warn("less than a tenth of the quota is left", "available", s.Available, "of", s.Capacity, "waiting", g.queue.depth)
+	case g.low && 5*s.Available >= s.Capacity: // so that it is said once, not at every permit
+		g.low = false
+	}
+	return p, true, time.Time{}
+}
+
+// giveBack returns a permit whose request did not leave.
+func (g *Gate) giveBack(p quota.Permit, now time.Time) {
+	g.limiter.GiveBack(p, now)
+	g.ledger.giveBack()
+}
+
+// choose says what the next permit would be used for, without taking it; nil
+// if there is nothing that may go now, and when that may change by itself.
+func (g *Gate) choose(now time.Time) (f *flight, again time.Time) {
+	if g.shut.refusing() {
+		return g.shut.probe(now)
+	}
+	if g.splits.ready(now, g.limiter) {
+		return &flight{split: true}, time.Time{}
+	}
+	again = g.splits.next(g.limiter.Config().Window)
+	lookups, t := g.mayLookup(now)
+	if !t.IsZero() && (again.IsZero() || t.Before(again)) {
+		again = t
+	}
+	order := [2]Priority{Interactive, Batch}
+	if g.batchAge >= batchTurn-1 {
+		order = [2]Priority{Batch, Interactive}
+	}
+	for _, p := range order {
+		v := &g.queue.levels[p]
+		if k, ok := v.next(lookups); ok {
+			if k == calls && g.limiter.Probing() && v.turns[calls].top().heads[calls].first.want.lease != nil {
+				// A lease can't be the probe after a pause: nobody would hear its answer.
+				return &flight{isProbe: true}, again
+			}
+			return &flight{priority: p, kind: k}, again
+		}
+	}
+	return nil, again
+}
+
+// batchTurn: every tenth permit is batch's while it waits.
+const batchTurn = 10
+
+// mayLookup says whether a lookup request may go now: if it would be full, or
+// if few enough are in flight. Nobody lingers for company, yet lookups gather
+// while others are under way. One that takes unusually long does not count, and
+// when that may come to be the case is told too.
+func (g *Gate) mayLookup(now time.Time) (ok bool, again time.Time) {
+	if g.queue.ids == 0 {
+		return false, time.Time{}
+	}
+	if g.queue.ids >= g.batch.size(now) {
+		return true, time.Time{}
+	}
+	allowed := 1
+	if g.limiter.MostlyFree(now) {
+		allowed = 2
+	}
+	counted := 0
+	usual := g.limiter.RoundTrip()
+	for f := range g.flights {
+		late := f.sent.Add(2 * usual)
+		if !f.lookup() || usual > 0 && !now.Before(late) {
+			continue
+		}
+		counted++
+		if usual > 0 && (again.IsZero() || late.Before(again)) {
+			again = late
+		}
+	}
+	return counted < allowed, again
+}
+
+// load fills f with what it was chosen for.
+func (g *Gate) load(f *flight, now time.Time) {
+	switch {
+	case f.isProbe:
+		return
+	case f.split:
+		g.loadSplit(f, now)
+		return
+	}
+	if g.queue.levels[Batch].entries > 0 && f.priority != Batch {
+		g.batchAge++
+	} else {
+		g.batchAge = 0
+	}
+	most := 1
+	if f.kind == ids {
+		most = g.batch.size(now)
+	}
+	// Room left is filled with anybody's ids, since it costs nothing.
+	for _, p := range [2]Priority{f.priority, 1 - f.priority} {
+		for len(f.wants) < most {
+			w, l := g.queue.take(&g.queue.levels[p], f.kind)
+			if w == nil {
+				break
+			}
+			f.wants = append(f.wants, w)
+			f.lines = append(f.lines, l)
+			if f.kind == ids {
+				delete(g.queued, w.id)
+				g.flying[w.id] = w
+			}
+		}
+	}
+	for _, l := range f.lines {
+		l.caller.share += 1 / float64(len(f.wants))
+	}
+}
+
+// enqueue puts w into the lines of all who wait for it, and merges it with a
+// want for the same user that came in meanwhile.
+func (g *Gate) enqueue(w *want, now time.Time, front bool) {
+	if len(w.waiters) == 0 {
+		g.drop(w)
+		return
+	}
+	if w.id != "" {
+		if g.flying[w.id] == w {
+			delete(g.flying, w.id)
+		}
+		if twin := g.queued[w.id]; twin != nil && twin != w {
+			twin.tries = max(twin.tries, w.tries)
+			for _, x := range w.waiters {
+				twin.join(x.pending, x.index, x.line)
+				if len(twin.places) > 0 {
+					g.queue.add(twin, x.line, now, front)
+				}
+			}
+			w.waiters = nil
+			return
+		}
+		g.queued[w.id] = w
+	}
+	for _, x := range w.waiters {
+		g.queue.add(w, x.line, now, front)
+	}
+}
