@@ -43,8 +43,11 @@ func (c *fakeClerk) arrive(ctx context.Context, ids []string) error {
 		c.faults = append(c.faults, fmt.Sprint(len(ids), " ids in a request"))
 	}
 	c.mu.Unlock()
+	c.mu.Lock()
+	latency := c.latency
+	c.mu.Unlock()
 	select {
-	case <-time.After(c.latency):
+	case <-time.After(latency):
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -189,6 +192,31 @@ func TestALoneLookupGoesAtOnce(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestLookupsGatherBesideOneInFlight: while less than half of the quota is free,
+// a lookup that is not full waits for the one under way; while more is, for two.
+func TestLookupsGatherBesideOneInFlight(t *testing.T) {
+	for _, tt := range []struct{ spent, flights int }{{60, 1}, {0, 2}} {
+		clerk := &fakeClerk{}
+		inBubble(t, clerk, Config{}, func(t *testing.T, g *Gate) {
+			for range tt.spent {
+				if _, err := g.List(t.Context(), clerkapi.ListParams{}, Options{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			clerk.change(func() { clerk.latency = 5 * time.Second })
+			var callers sync.WaitGroup
+			for _, id := range userIDs("", 8) {
+				callers.Go(func() { _ = one(t.Context(), g, id, Options{}) })
+				time.Sleep(250 * time.Millisecond)
+			}
+			if n := g.Status().InFlight; n != tt.flights {
+				t.Errorf("%d lookups under way after %d requests, want %d", n, tt.spent, tt.flights)
+			}
+			callers.Wait()
+		})
+	}
 }
 
 func TestOneFlightPerID(t *testing.T) {
