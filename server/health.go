@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 
@@ -55,8 +56,8 @@ func (s *Server) watchBreaker(ctx context.Context) {
 	}
 }
 
-// probes answers /healthz, which says that the process is alive, and /readyz,
-// which agrees with the health service's "".
+// probes answers /healthz, which says that the process is alive, /readyz, which
+// agrees with the health service's "", and /metrics, if there are any.
 func (s *Server) probes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -70,5 +71,8 @@ func (s *Server) probes() http.Handler {
 		}
 		_, _ = w.Write([]byte("ready\n"))
 	})
+	if s.cfg.Metrics != nil {
+		mux.Handle("GET /metrics", promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{}))
+	}
 	return mux
 }

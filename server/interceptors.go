@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	middleware "github.com/grpc-ecosystem/go-grpc-middleware/v2"
@@ -31,6 +32,7 @@ var errStopping = &gate.Error{Kind: gate.ErrShuttingDown}
 type edge struct {
 	logger         *slog.Logger
 	failures       sampler
+	panics         atomic.Int64
 	defaultTimeout time.Duration
 	drain          context.Context // ends when the server begins to stop; streams end with it
 	stop           context.Context // ends when unary calls, too, have had their time
@@ -43,6 +45,7 @@ func (e *edge) options() []grpc.ServerOption {
 		return strings.HasPrefix(c.Service, "clerkgate.v1.")
 	})
 	recovered := recovery.WithRecoveryHandlerContext(func(ctx context.Context, value any) error {
+		e.panics.Add(1)
 		e.logger.ErrorContext(ctx, "panic in a call", "panic", fmt.Sprint(value), "stack", string(debug.Stack()))
 		return panicError(value)
 	})

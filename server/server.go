@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
@@ -53,12 +54,16 @@ type Config struct {
 	Quota keeper
 	// GRPCListen is the TCP address for gRPC. Default "127.0.0.1:9090".
 	GRPCListen string
-	// HTTPListen is the TCP address for /healthz and /readyz. Default "127.0.0.1:9091".
+	// HTTPListen is the TCP address for /healthz, /readyz and /metrics. Default "127.0.0.1:9091".
 	HTTPListen string
 	// WebhookListen is the TCP address for Webhooks, which may face the internet.
 	// Default: no such listener.
 	WebhookListen string
 	Webhooks      http.Handler
+	// Metrics is what /metrics shows. New registers there the metrics of gRPC
+	// calls, so that no two servers can have the same one. Default: calls are not
+	// measured, and there is no /metrics.
+	Metrics *prometheus.Registry
 	// DefaultTimeout bounds a call that comes without a deadline, and each
 	// page of a stream without one. Default 30 s.
 	DefaultTimeout time.Duration
@@ -80,6 +85,7 @@ type Addresses struct {
 // Server is a gRPC server with its HTTP probes. It is made by New.
 type Server struct {
 	cfg    Config
+	edge   *edge
 	grpc   *grpc.Server
 	health *health.Server
 	drain  context.CancelFunc // ends streams
@@ -103,12 +109,17 @@ func New(cfg Config) *Server {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	s := &Server{cfg: cfg, health: newHealth()}
 	e := &edge{logger: cfg.Logger, defaultTimeout: cfg.DefaultTimeout}
+	s := &Server{cfg: cfg, edge: e, health: newHealth()}
 	e.drain, s.drain = context.WithCancel(context.Background())
 	e.stop, s.stop = context.WithCancel(context.Background())
 
-	s.grpc = grpc.NewServer(append(e.options(),
+	var options []grpc.ServerOption
+	if cfg.Metrics != nil {
+		options = measureCalls(cfg.Metrics)
+	}
+	options = append(options, e.options()...)
+	s.grpc = grpc.NewServer(append(options,
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.MaxConcurrentStreams(maxStreams),
@@ -126,6 +137,9 @@ func New(cfg Config) *Server {
 	reflection.RegisterV1(s.grpc)
 	return s
 }
+
+// Panics is how many calls have ended in a panic.
+func (s *Server) Panics() int64 { return s.edge.panics.Load() }
 
 // Run listens and serves until ctx ends, then lets the calls end, and returns
 // when every goroutine of its own has. It may be called once. The error is nil

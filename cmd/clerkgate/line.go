@@ -7,10 +7,13 @@ import (
 	"net"
 	"sync"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/clerkgate/clerkgate/clerkapi"
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/telemetry"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
 	"github.com/clerkgate/clerkgate/server"
@@ -108,9 +111,10 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	run("refreshing", cache.Run)
 	run("gate", g.Run)
 
-	err = server.New(server.Config{
+	hooks, metrics := webhook.New(webhook.Config{Secret: s.secret, Sink: store, Logger: logger}), prometheus.NewRegistry()
+	srv := server.New(server.Config{
 		Users: cache, Quota: g, GRPCListen: c.GRPCListen, HTTPListen: c.HTTPListen,
-		WebhookListen: c.WebhookListen, Webhooks: webhook.New(webhook.Config{Secret: s.secret, Sink: store, Logger: logger}),
+		WebhookListen: c.WebhookListen, Webhooks: hooks, Metrics: metrics,
 		DefaultTimeout: c.DefaultTimeout, DrainTimeout: c.DrainTimeout, Logger: logger,
 		OnListen: func(at server.Addresses) {
 			attrs := []any{"version", buildVersion(), "grpc", at.GRPC.String(), "http", at.HTTP.String(),
@@ -123,7 +127,14 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 				fmt.Fprintf(std.out, "grpcurl -plaintext -d '{\"user_id\":\"%s\"}' %s clerkgate.v1.UserService/GetUser\n", exampleID, at.GRPC)
 			}
 		},
-	}).Run(ctx)
+	})
+	err = telemetry.Register(metrics, telemetry.Sources{
+		Version: buildVersion(), Gate: g, Cache: cache, Store: store, Webhooks: hooks, Server: srv,
+	})
+	if err != nil {
+		return err
+	}
+	err = srv.Run(ctx)
 	stopBelow()
 	below.Wait()
 	if err == nil {

@@ -31,7 +31,7 @@ type serveCmd struct {
 	Config string `placeholder:"FILE" help:"A YAML file of settings, named as the flags are. A flag beats the environment, which beats the file."`
 
 	GRPCListen string `name:"grpc-listen" default:"127.0.0.1:9090" help:"Where to serve gRPC, host:port."`
-	HTTPListen string `name:"http-listen" default:"127.0.0.1:9091" help:"Where to serve /healthz and /readyz, host:port."`
+	HTTPListen string `name:"http-listen" default:"127.0.0.1:9091" help:"Where to serve /healthz, /readyz and /metrics, host:port."`
 
 	ClerkAPIURL        string `name:"clerk-api-url" env:"CLERKGATE_CLERK_API_URL,CLERK_API_URL" default:"https://api.clerk.com" help:"Clerk's base URL, without /v1."`
 	ClerkCAFile        string `name:"clerk-ca-file" placeholder:"FILE" help:"PEM certificates to trust at Clerk's URL instead of the system's."`

@@ -60,17 +60,6 @@ type redisConfig struct {
 	Logger  *slog.Logger // default: discards
 }
 
-// redisStats are sums since the start.
-type redisStats struct {
-	Connected bool          // now
-	Calls     int64         // tried
-	Errors    int64         // ... of which failed, or took too long
-	Refused   int64         // not tried, since Redis is away
-	Latency   time.Duration // of all calls tried
-	Hits      int64         // ids found
-	Misses    int64         // ids not found
-}
-
 // errRedisAway: Redis is not asked, since it could not be reached just now.
 var errRedisAway = errors.New("redis is away")
 
@@ -238,11 +227,10 @@ func (r *redis) enter() rueidis.Client {
 	return r.client
 }
 
-// counters gives what has been counted.
-func (r *redis) counters() redisStats {
+func (r *redis) counters() RedisStats {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return redisStats{
+	return RedisStats{
 		Connected: r.client != nil,
 		Calls:     r.stats.calls.Load(),
 		Errors:    r.stats.errors.Load(),

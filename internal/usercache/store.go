@@ -48,6 +48,8 @@ type second interface {
 	// seen says whether an event was recorded; record records it.
 	seen(ctx context.Context, eventID string) (bool, error)
 	record(ctx context.Context, eventID string) error
+	// counters gives what has been counted; Lost is not known here.
+	counters() RedisStats
 	// run connects, listens to the other replicas and tells l, until ctx ends.
 	run(ctx context.Context, l listener) error
 }
@@ -113,6 +115,7 @@ type Store struct {
 	redis  second // nil: memory only
 	writes chan putItem
 	trust  atomic.Int64 // until when memory is believed, in Unix ns
+	gone   evictions
 	lost   atomic.Int64 // copies that were not written to Redis because too many waited
 
 	mu     sync.Mutex
@@ -146,6 +149,7 @@ func NewStore(cfg Config) (*Store, error) {
 		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[string, *Entry]) time.Duration {
 			return s.keepFor(e.Value, time.Now())
 		}),
+		StatsRecorder: &s.gone,
 	})
 	return s, nil
 }

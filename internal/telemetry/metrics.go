@@ -1,0 +1,207 @@
+package telemetry
+
+import (
+	"runtime"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/usercache"
+	"github.com/clerkgate/clerkgate/internal/webhook"
+)
+
+// figures are what the sources said at one scrape.
+type figures struct {
+	version string
+	gate    gate.Status
+	lookups usercache.Totals
+	store   usercache.Stats
+	events  map[webhook.Count]int64
+	panics  int64
+}
+
+// emit gives a value with the values of the metric's labels, in their order.
+type emit func(value float64, labels ...string)
+
+// metric is a row of the table that both registration and docs/metrics.md come from.
+type metric struct {
+	name   string
+	kind   prometheus.ValueType
+	labels []string
+	help   string
+	read   func(*figures, emit)
+}
+
+const (
+	counter = prometheus.CounterValue
+	gauge   = prometheus.GaugeValue
+)
+
+var metrics = []metric{
+	{"clerkgate_build_info", gauge, []string{"version", "go_version"},
+		"1, with the versions of the service and of Go.",
+		func(f *figures, e emit) { e(1, f.version, runtime.Version()) }},
+
+	{"clerkgate_quota_limit", gauge, nil,
+		"Requests per window that the quota allows.",
+		one(func(f *figures) int { return f.gate.Limit })},
+	{"clerkgate_quota_window_seconds", gauge, nil,
+		"Length of the quota's window.",
+		func(f *figures, e emit) { e(f.gate.Window.Seconds()) }},
+	{"clerkgate_quota_effective_limit", gauge, nil,
+		"Permits that may be held at once now; less than the quota allows while others use it or after a 429.",
+		one(func(f *figures) int { return f.gate.EffectiveLimit })},
+	{"clerkgate_quota_available", gauge, nil,
+		"Requests that could be sent at once.",
+		one(func(f *figures) int { return f.gate.Available })},
+	{"clerkgate_quota_held", gauge, nil,
+		"Permits held: for requests under way, and for a window after each.",
+		one(func(f *figures) int { return f.gate.Held })},
+	{"clerkgate_quota_paused", gauge, nil,
+		"1 while a 429 of Clerk's holds the key, else 0.",
+		func(f *figures, e emit) { e(oneIf(!f.gate.PausedUntil.IsZero())) }},
+	{"clerkgate_quota_low_total", counter, nil,
+		"Times that less than a tenth of the quota was left.",
+		one(func(f *figures) int64 { return f.gate.Totals.Low })},
+
+	// A request that turns out not to have been sent is taken out of both sums at
+	// once, so that their difference never falls.
+	{"clerkgate_upstream_requests_total", counter, nil,
+		"Requests to Clerk that have ended.",
+		one(func(f *figures) int64 { return f.gate.Totals.Requests - int64(f.gate.InFlight) })},
+	{"clerkgate_upstream_requests_in_flight", gauge, nil,
+		"Requests to Clerk under way.",
+		one(func(f *figures) int { return f.gate.InFlight })},
+	{"clerkgate_upstream_users_total", counter, nil,
+		"Ids that Clerk has answered in lookups, found or not.",
+		one(func(f *figures) int64 { return f.gate.Totals.Lookups })},
+	{"clerkgate_rate_limited_total", counter, nil,
+		"Answers of Clerk's with status 429.",
+		one(func(f *figures) int64 { return f.gate.Totals.RateLimited })},
+	{"clerkgate_retries_total", counter, nil,
+		"Requests to Clerk that repeated a failed one.",
+		one(func(f *figures) int64 { return f.gate.Totals.Retries })},
+
+	{"clerkgate_queue_wants", gauge, []string{"priority"},
+		"What waits for the quota: ids, lists and counts.",
+		byPriority(func(l gate.QueueLevel) float64 { return float64(l.Depth) })},
+	{"clerkgate_queue_oldest_seconds", gauge, []string{"priority"},
+		"How long the oldest of these has waited; 0 if nothing waits.",
+		byPriority(func(l gate.QueueLevel) float64 { return l.Oldest.Seconds() })},
+	{"clerkgate_queue_estimated_wait_seconds", gauge, nil,
+		"How long an interactive list call that came now would wait.",
+		func(f *figures, e emit) { e(f.gate.EstimatedWait.Seconds()) }},
+
+	{"clerkgate_breaker_state", gauge, []string{"state"},
+		"1 for the state of the circuit breaker before Clerk, 0 for the others.",
+		func(f *figures, e emit) {
+			for state, name := range breakerStates {
+				e(oneIf(f.gate.Breaker.State == gate.BreakerState(state)), name)
+			}
+		}},
+	{"clerkgate_breaker_opened_total", counter, nil,
+		"Times that the breaker has opened.",
+		one(func(f *figures) int64 { return f.gate.Breaker.TimesOpened })},
+
+	{"clerkgate_lookups_total", counter, []string{"source"},
+		"Ids answered, by where the answer came from.",
+		func(f *figures, e emit) {
+			for _, s := range sources {
+				e(float64(f.lookups.BySource[s]), strings.ToLower(strings.TrimPrefix(s.String(), "SOURCE_")))
+			}
+		}},
+	{"clerkgate_lookups_stale_total", counter, nil,
+		"Ids answered by copies older than the time to live, since Clerk is away.",
+		one(func(f *figures) int64 { return f.lookups.Stale })},
+
+	{"clerkgate_cache_entries", gauge, nil,
+		"Entries in memory: users, tombstones, and ids of nobody.",
+		one(func(f *figures) int { return f.store.Entries })},
+	{"clerkgate_cache_bytes", gauge, nil,
+		"Memory that they take, as it is reckoned against the limit.",
+		one(func(f *figures) int64 { return f.store.Bytes })},
+	{"clerkgate_cache_limit_bytes", gauge, nil,
+		"Memory that they may take.",
+		one(func(f *figures) int64 { return f.store.MaxBytes })},
+	{"clerkgate_cache_evictions_total", counter, nil,
+		"Entries that left memory because they were too old or there was no room.",
+		one(func(f *figures) int64 { return f.store.Evictions })},
+
+	{"clerkgate_redis_connected", gauge, nil,
+		"1 while Redis is connected, else 0.",
+		redis(func(r *usercache.RedisStats, e emit) { e(oneIf(r.Connected)) })},
+	{"clerkgate_redis_calls_total", counter, nil,
+		"Calls to Redis, those that failed included.",
+		redis(func(r *usercache.RedisStats, e emit) { e(float64(r.Calls)) })},
+	{"clerkgate_redis_call_seconds_total", counter, nil,
+		"Time that these took.",
+		redis(func(r *usercache.RedisStats, e emit) { e(r.Latency.Seconds()) })},
+	{"clerkgate_redis_errors_total", counter, nil,
+		"Calls to Redis that failed or took too long.",
+		redis(func(r *usercache.RedisStats, e emit) { e(float64(r.Errors)) })},
+	{"clerkgate_redis_refused_total", counter, nil,
+		"Calls to Redis that were not tried, since it is away.",
+		redis(func(r *usercache.RedisStats, e emit) { e(float64(r.Refused)) })},
+	{"clerkgate_redis_reads_total", counter, []string{"result"},
+		"Ids looked for in Redis.",
+		redis(func(r *usercache.RedisStats, e emit) {
+			e(float64(r.Hits), "hit")
+			e(float64(r.Misses), "miss")
+		})},
+	{"clerkgate_redis_lost_writes_total", counter, nil,
+		"Copies that were not written to Redis because too many waited.",
+		redis(func(r *usercache.RedisStats, e emit) { e(float64(r.Lost)) })},
+
+	{"clerkgate_webhook_events_total", counter, []string{"type", "outcome"},
+		"Webhooks received, by the type of the event and what became of it.",
+		func(f *figures, e emit) {
+			for c, n := range f.events {
+				e(float64(n), string(c.Kind), string(c.Outcome))
+			}
+		}},
+
+	{"clerkgate_panics_total", counter, nil,
+		"Calls that ended in a panic.",
+		one(func(f *figures) int64 { return f.panics })},
+}
+
+var (
+	priorities    = [...]string{gate.Interactive: "interactive", gate.Batch: "batch"}
+	breakerStates = [...]string{gate.Closed: "closed", gate.HalfOpen: "half_open", gate.Open: "open"}
+	sources       = []clerkgatev1.Source{
+		clerkgatev1.Source_SOURCE_CLERK, clerkgatev1.Source_SOURCE_MEMORY,
+		clerkgatev1.Source_SOURCE_REDIS, clerkgatev1.Source_SOURCE_WEBHOOK,
+	}
+)
+
+// one reads a metric without labels.
+func one[N int | int64](read func(*figures) N) func(*figures, emit) {
+	return func(f *figures, e emit) { e(float64(read(f))) }
+}
+
+// byPriority reads a metric of each level of the queue.
+func byPriority(read func(gate.QueueLevel) float64) func(*figures, emit) {
+	return func(f *figures, e emit) {
+		for p, l := range f.gate.Queue {
+			e(read(l), priorities[p])
+		}
+	}
+}
+
+// redis reads a metric that there is only with Redis.
+func redis(read func(*usercache.RedisStats, emit)) func(*figures, emit) {
+	return func(f *figures, e emit) {
+		if f.store.Redis != nil {
+			read(f.store.Redis, e)
+		}
+	}
+}
+
+func oneIf(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
