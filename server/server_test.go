@@ -32,6 +32,7 @@ import (
 
 // running is a server on loopback ports with a client.
 type running struct {
+	server   *Server
 	users    clerkgatev1.UserServiceClient
 	quota    clerkgatev1.QuotaServiceClient
 	health   grpc_health_v1.HealthClient
@@ -70,7 +71,8 @@ func start(t *testing.T, cfg Config) *running {
 	cfg.OnListen = func(a Addresses) { addrs <- a }
 	ctx, stop := context.WithCancel(context.Background())
 	finished := make(chan error, 1)
-	go func() { finished <- New(cfg).Run(ctx) }()
+	r.server = New(cfg)
+	go func() { finished <- r.server.Run(ctx) }()
 	r.stop, r.finished = stop, finished
 
 	listening := <-addrs
@@ -168,6 +170,9 @@ func TestServerErrors(t *testing.T) {
 	if got := reasonOf(err); got != "Internal INTERNAL" || strings.Contains(err.Error(), "secret") {
 		t.Errorf("a panic is answered with %v", err)
 	}
+	if n := r.server.Panics(); n != 1 {
+		t.Errorf("%d panics are counted", n)
+	}
 	if log := r.log.String(); !strings.Contains(log, "panic in a call") || !strings.Contains(log, "server_test.go") {
 		t.Errorf("the log lacks the panic or its stack:\n%s", log)
 	}
@@ -254,7 +259,7 @@ func TestServerHealth(t *testing.T) {
 			t.Errorf("%q is %s, want %s", service, got, want)
 		}
 	}
-	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/": 404} {
+	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/metrics": 404, "/": 404} {
 		if got := httpStatus(t, r.httpURL+path); got != want {
 			t.Errorf("%s: %d, want %d", path, got, want)
 		}

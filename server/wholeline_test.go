@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -28,18 +28,24 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/telemetry"
 	"github.com/clerkgate/clerkgate/internal/usercache"
+	"github.com/clerkgate/clerkgate/internal/webhook"
 	"github.com/clerkgate/clerkgate/server"
 )
 
 // patience is a time-out that a busy machine does not reach.
 const patience = 5 * time.Minute
 
+// lineKey is the secret key that the line asks with.
+const lineKey = "sk_test_line"
+
 // line is the whole line: a client, a server, a gate, and a simulated Clerk
 // over real sockets.
 type line struct {
 	clerkgatev1.UserServiceClient
-	sim *clerksim.Sim
+	sim     *clerksim.Sim
+	httpURL string
 }
 
 // startLine runs a whole line until the test ends.
@@ -50,7 +56,7 @@ func startLine(t testing.TB, simulated clerksim.Config, q quota.Config) *line {
 		t.Fatal(err)
 	}
 	clerk := httptest.NewServer(sim)
-	client, err := clerkapi.New(clerkapi.Config{BaseURL: clerk.URL, Key: func() string { return "sk_test_line" }, Timeout: patience})
+	client, err := clerkapi.New(clerkapi.Config{BaseURL: clerk.URL, Key: func() string { return lineKey }, Timeout: patience})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,19 +65,27 @@ func startLine(t testing.TB, simulated clerksim.Config, q quota.Config) *line {
 		t.Fatal(err)
 	}
 	g := gate.New(gate.Config{Upstream: client, Quota: q, Stamp: store.Stamp, Keep: store.Keep})
-	addr := make(chan net.Addr, 1)
+	cache, metrics := usercache.New(store, g), prometheus.NewRegistry()
+	addrs := make(chan server.Addresses, 1)
 	s := server.New(server.Config{
-		Users: usercache.New(store, g), Quota: g, GRPCListen: "127.0.0.1:0", HTTPListen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler),
-		DefaultTimeout: patience,
-		OnListen:       func(a server.Addresses) { addr <- a.GRPC },
+		Users: cache, Quota: g, GRPCListen: "127.0.0.1:0", HTTPListen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler),
+		Metrics: metrics, DefaultTimeout: patience,
+		OnListen: func(a server.Addresses) { addrs <- a },
 	})
+	err = telemetry.Register(metrics, telemetry.Sources{
+		Version: "test", Gate: g, Cache: cache, Store: store, Webhooks: webhook.New(webhook.Config{}), Server: s,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	gateCtx, stopGate := context.WithCancel(context.Background())
 	served, gated, stored := make(chan error, 1), make(chan error, 1), make(chan error, 1)
 	go func() { gated <- g.Run(gateCtx) }()
 	go func() { stored <- store.Run(gateCtx) }()
 	go func() { served <- s.Run(ctx) }()
-	conn, err := grpc.NewClient((<-addr).String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	listening := <-addrs
+	conn, err := grpc.NewClient(listening.GRPC.String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +105,7 @@ func startLine(t testing.TB, simulated clerksim.Config, q quota.Config) *line {
 		client.CloseIdleConnections()
 		clerk.Close()
 	})
-	return &line{clerkgatev1.NewUserServiceClient(conn), sim}
+	return &line{clerkgatev1.NewUserServiceClient(conn), sim, "http://" + listening.HTTP.String()}
 }
 
 // failureOf gives code, reason and field of a call's failure.

@@ -74,7 +74,7 @@ var metrics = []metric{
 	{"clerkgate_upstream_requests_in_flight", gauge, nil,
 		"Requests to Clerk under way.",
 		one(func(f *figures) int { return f.gate.InFlight })},
-	{"clerkgate_upstream_users_total", counter, nil,
+	{"clerkgate_upstream_ids_total", counter, nil,
 		"Ids that Clerk has answered in lookups, found or not.",
 		one(func(f *figures) int64 { return f.gate.Totals.Lookups })},
 	{"clerkgate_rate_limited_total", counter, nil,

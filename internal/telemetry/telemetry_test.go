@@ -1,0 +1,163 @@
+package telemetry
+
+import (
+	"net/http/httptest"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/usercache"
+	"github.com/clerkgate/clerkgate/internal/webhook"
+)
+
+// known is a source of known figures.
+type known struct {
+	status gate.Status
+	totals usercache.Totals
+}
+
+func (k known) Status() gate.Status      { return k.status }
+func (k known) Totals() usercache.Totals { return k.totals }
+func (known) Panics() int64              { return 41 }
+
+type knownStore usercache.Stats
+
+func (s knownStore) Stats() usercache.Stats { return usercache.Stats(s) }
+
+type knownEvents map[webhook.Count]int64
+
+func (e knownEvents) Stats() map[webhook.Count]int64 { return e }
+
+// sources gives sources in which every figure is another.
+func knownSources() Sources {
+	k := known{
+		status: gate.Status{
+			Limit: 1, Window: 2 * time.Second, EffectiveLimit: 3, Available: 4, Held: 5, InFlight: 6,
+			PausedUntil:   time.Now(),
+			Queue:         [2]gate.QueueLevel{{Depth: 7, Oldest: 8 * time.Second}, {Depth: 9, Oldest: 10 * time.Second}},
+			EstimatedWait: 1100 * time.Millisecond,
+			Breaker:       gate.BreakerStatus{State: gate.HalfOpen, TimesOpened: 12},
+			Totals:        gate.Totals{Lookups: 13, Requests: 20, RateLimited: 15, Retries: 16, Low: 17},
+		},
+		totals: usercache.Totals{Stale: 18, BySource: map[clerkgatev1.Source]int64{
+			clerkgatev1.Source_SOURCE_CLERK: 19, clerkgatev1.Source_SOURCE_MEMORY: 21, clerkgatev1.Source_SOURCE_REDIS: 22,
+		}},
+	}
+	return Sources{
+		Version: "1.2.3", Gate: k, Cache: k, Server: k,
+		Store: knownStore{Entries: 23, Bytes: 24, MaxBytes: 25, Evictions: 26, Redis: &usercache.RedisStats{
+			Connected: true, Calls: 27, Errors: 28, Refused: 29, Latency: 30 * time.Second, Hits: 31, Misses: 32, Lost: 33,
+		}},
+		Webhooks: knownEvents{
+			{Kind: "user.updated", Outcome: webhook.Applied}: 34,
+			{Kind: "other", Outcome: webhook.Forged}:         35,
+		},
+	}
+}
+
+// scrape gives what a scrape says of clerkgate.
+func scrape(t *testing.T, s Sources) []string {
+	t.Helper()
+	r := prometheus.NewRegistry()
+	if err := Register(r, s); err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	promhttp.HandlerFor(r, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	if w.Code != 200 {
+		t.Fatalf("%d: %s", w.Code, w.Body)
+	}
+	return slices.DeleteFunc(strings.Split(w.Body.String(), "\n"), func(line string) bool {
+		return !strings.HasPrefix(line, "clerkgate_")
+	})
+}
+
+func TestFigures(t *testing.T) {
+	want := strings.Split(`clerkgate_breaker_opened_total 12
+clerkgate_breaker_state{state="closed"} 0
+clerkgate_breaker_state{state="half_open"} 1
+clerkgate_breaker_state{state="open"} 0
+clerkgate_build_info{go_version="`+runtime.Version()+`",version="1.2.3"} 1
+clerkgate_cache_bytes 24
+clerkgate_cache_entries 23
+clerkgate_cache_evictions_total 26
+clerkgate_cache_limit_bytes 25
+clerkgate_lookups_stale_total 18
+clerkgate_lookups_total{source="clerk"} 19
+clerkgate_lookups_total{source="memory"} 21
+clerkgate_lookups_total{source="redis"} 22
+clerkgate_lookups_total{source="webhook"} 0
+clerkgate_panics_total 41
+clerkgate_queue_estimated_wait_seconds 1.1
+clerkgate_queue_oldest_seconds{priority="batch"} 10
+clerkgate_queue_oldest_seconds{priority="interactive"} 8
+clerkgate_queue_wants{priority="batch"} 9
+clerkgate_queue_wants{priority="interactive"} 7
+clerkgate_quota_available 4
+clerkgate_quota_effective_limit 3
+clerkgate_quota_held 5
+clerkgate_quota_limit 1
+clerkgate_quota_low_total 17
+clerkgate_quota_paused 1
+clerkgate_quota_window_seconds 2
+clerkgate_rate_limited_total 15
+clerkgate_redis_call_seconds_total 30
+clerkgate_redis_calls_total 27
+clerkgate_redis_connected 1
+clerkgate_redis_errors_total 28
+clerkgate_redis_lost_writes_total 33
+clerkgate_redis_reads_total{result="hit"} 31
+clerkgate_redis_reads_total{result="miss"} 32
+clerkgate_redis_refused_total 29
+clerkgate_retries_total 16
+clerkgate_upstream_ids_total 13
+clerkgate_upstream_requests_in_flight 6
+clerkgate_upstream_requests_total 14
+clerkgate_webhook_events_total{outcome="applied",type="user.updated"} 34
+clerkgate_webhook_events_total{outcome="forged",type="other"} 35`, "\n")
+	if diff := cmp.Diff(want, scrape(t, knownSources())); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestWithoutRedis: what does not exist is not said to be zero.
+func TestWithoutRedis(t *testing.T) {
+	s := knownSources()
+	s.Store = knownStore{}
+	if lines := strings.Join(scrape(t, s), "\n"); strings.Contains(lines, "redis_") || !strings.Contains(lines, "clerkgate_cache_entries 0") {
+		t.Errorf("without Redis:\n%s", lines)
+	}
+}
+
+func TestLint(t *testing.T) {
+	r := prometheus.NewPedanticRegistry()
+	if err := Register(r, knownSources()); err != nil {
+		t.Fatal(err)
+	}
+	problems, err := testutil.GatherAndLint(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+func TestRegisteredOnce(t *testing.T) {
+	r := prometheus.NewRegistry()
+	if err := Register(r, knownSources()); err != nil {
+		t.Fatal(err)
+	}
+	if err := Register(r, knownSources()); err == nil {
+		t.Error("registered twice without an error")
+	}
+}

@@ -1,0 +1,109 @@
+package server_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/quota"
+)
+
+// scrape gives what /metrics answers.
+func (l *line) scrape(t *testing.T) string {
+	t.Helper()
+	resp, err := http.Get(l.httpURL + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s, %v: %s", resp.Status, err, text)
+	}
+	return string(text)
+}
+
+// TestMetricsAgreeWithClerk reads users until Clerk answers 429: the metrics say
+// what the simulator has counted, and what the callers have seen.
+func TestMetricsAgreeWithClerk(t *testing.T) {
+	l := startLine(t, clerksim.Config{Users: 600, Quota: clerksim.Quota{Limit: 4, Window: time.Hour}}, quota.Config{Limit: 1000, Window: time.Hour})
+	ids := l.sim.UserIDs(600)
+	get := func(ctx context.Context, id string) error {
+		_, err := l.GetUser(ctx, &clerkgatev1.GetUserRequest{UserId: id})
+		return err
+	}
+	for range 3 { // twice from memory
+		if err := get(t.Context(), ids[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := l.BatchGetUsers(t.Context(), &clerkgatev1.BatchGetUsersRequest{UserIds: []string{ids[1], ids[2], "user_none"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.CountUsers(t.Context(), &clerkgatev1.CountUsersRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.ListUsers(t.Context(), &clerkgatev1.ListUsersRequest{PageSize: 5}); err != nil {
+		t.Fatal(err)
+	}
+	// It is refused at once, since Clerk asks for more time than it has.
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := get(ctx, ids[9]); failureOf(err) != "ResourceExhausted CLERK_RATE_LIMITED" {
+		t.Fatal(err)
+	}
+
+	text := l.scrape(t)
+	got := map[string]string{}
+	for sample := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSpace(sample), " ")
+		got[name] = value
+	}
+	stats := l.sim.Stats()
+	handled := func(method, code string) string {
+		return `grpc_server_handled_total{grpc_code="` + code + `",grpc_method="` + method + `",grpc_service="clerkgate.v1.UserService",grpc_type="unary"}`
+	}
+	for name, want := range map[string]int64{
+		"clerkgate_upstream_requests_total":         stats.Requests,
+		"clerkgate_upstream_requests_in_flight":     0,
+		"clerkgate_rate_limited_total":              stats.RateLimited,
+		"clerkgate_upstream_ids_total":              stats.IDs - 1, // one got a 429
+		`clerkgate_lookups_total{source="clerk"}`:   stats.IDs - 1,
+		`clerkgate_lookups_total{source="memory"}`:  2,
+		"clerkgate_retries_total":                   0,
+		"clerkgate_quota_paused":                    1,
+		`clerkgate_breaker_state{state="closed"}`:   1,
+		`clerkgate_queue_wants{priority="batch"}`:   0,
+		handled("GetUser", "OK"):                    3,
+		handled("GetUser", "ResourceExhausted"):     1,
+		handled("BatchGetUsers", "OK"):              1,
+		`clerkgate_lookups_total{source="webhook"}`: 0,
+	} {
+		if got[name] != strconv.FormatInt(want, 10) {
+			t.Errorf("%s is %q, want %d", name, got[name], want)
+		}
+	}
+	if stats.RateLimited != 1 || stats.Requests != 5 {
+		t.Errorf("the simulator has counted %d requests and %d answers of 429", stats.Requests, stats.RateLimited)
+	}
+	if strings.Contains(text, lineKey) {
+		t.Error("the metrics show the secret key")
+	}
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		return // the metrics are linted without it, too, where they are made
+	}
+	check := exec.CommandContext(t.Context(), promtool, "check", "metrics")
+	check.Stdin = strings.NewReader(text)
+	if out, err := check.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("promtool: %v\n%s", err, out)
+	}
+}
