@@ -14,7 +14,7 @@ type modelUser struct {
 	entry  *Entry // nil: none
 	origin uint64 // the stamp that it came with, 0 if a webhook brought it
 	mark   uint64
-	blind  bool // nobody knows which version the last invalidation was about
+	blind  bool // once an invalidation has left no copy, whose version nobody knows
 }
 
 func (m *modelUser) put(e *Entry, onlyPresent bool) {
@@ -42,7 +42,7 @@ func (m *modelUser) invalidate(seq uint64) {
 func (m *modelUser) apply(e *Entry, seq uint64) {
 	switch old := m.entry; {
 	case e.Deleted:
-		m.entry, m.origin, m.blind = e.stamped(seq), 0, false
+		m.entry, m.origin = e.stamped(seq), 0
 	case old != nil && old.Deleted:
 		return
 	case m.mark > seq: // too late
@@ -50,7 +50,7 @@ func (m *modelUser) apply(e *Entry, seq uint64) {
 	case old != nil && !old.Missing && old.UpdatedAt >= e.UpdatedAt:
 		m.entry = old.stamped(max(seq, old.Stamp))
 	default:
-		m.entry, m.origin, m.blind = e.stamped(seq), 0, false
+		m.entry, m.origin = e.stamped(seq), 0
 	}
 	m.mark = max(m.mark, seq)
 }

@@ -69,6 +69,9 @@ func TestRedisRestartedEmptyIsMissed(t *testing.T) {
 	if again := r.mustInvalidate("user_1"); again <= seq {
 		t.Errorf("number %d was drawn after %d", again, seq)
 	}
+	// The log tells of each loss, not of the first alone.
+	s.kill()
+	eventually(t, func() bool { return strings.Count(r.log.String(), "redis is away") == 2 })
 }
 
 // TestRedisAwayFailsAtOnce: calls neither wait nor log one by one.
@@ -132,6 +135,7 @@ type proxy struct {
 	mu    sync.Mutex
 	down  bool
 	conns map[net.Conn]bool
+	taken int // connections accepted
 	all   sync.WaitGroup
 }
 
@@ -148,6 +152,9 @@ func newProxy(t testing.TB, to string) *proxy {
 			if err != nil {
 				return
 			}
+			p.mu.Lock()
+			p.taken++
+			p.mu.Unlock()
 			p.all.Go(func() { p.serve(conn) })
 		}
 	})
@@ -171,6 +178,13 @@ func (p *proxy) cut(down bool) {
 			_ = c.Close()
 		}
 	}
+}
+
+// count is how many connections have been accepted.
+func (p *proxy) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.taken
 }
 
 // hold notes a connection, or closes it while the link is cut.

@@ -21,7 +21,7 @@ import (
 //	d  there for a tombstone only
 //	i  the number of the last invalidation, from which flights count
 //	x  until when i is needed, in Unix ms by Redis's clock
-//	w  there if nobody knows which version the last invalidation was about
+//	w  there once an invalidation has left no copy: nobody knows which version it was about
 //
 // A copy is there if b is. Numbers stay below 2^53, which Lua holds exactly.
 
@@ -110,10 +110,9 @@ local t = redis.call('TIME')
 local blind = not h[1] and h[6] and tonumber(h[7] or 0) > t[1] * 1000 + math.floor(t[2] / 1000)
 if tombstone or not known and not blind and last <= n then
   redis.call('HSET', KEYS[1], 'b', ARGV[1], 'p', ARGV[2], 'u', ARGV[3], 's', ARGV[4], 'o', '0', 'f', ARGV[5], 'm', ARGV[6])
-  redis.call('HDEL', KEYS[1], 'w')
   if tombstone then redis.call('HSET', KEYS[1], 'd', '1') end
 else
-  if known and last <= n and tonumber(h[2]) < n then redis.call('HSET', KEYS[1], 's', ARGV[4]) end
+  if known and tonumber(h[2]) < n then redis.call('HSET', KEYS[1], 's', ARGV[4]) end
   keep = redis.call('PTTL', KEYS[1])
 end
 mark(n, last, tonumber(ARGV[9]))

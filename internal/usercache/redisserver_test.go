@@ -130,10 +130,10 @@ func (s *redisServer) ask(command string) string {
 	return strings.TrimSpace(line)
 }
 
-// client is a connection for looking at what is stored.
+// client is a connection for looking at what this server stores.
 func (s *redisServer) client() rueidis.Client {
 	s.t.Helper()
-	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.addr()}, DisableCache: true})
+	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.addr()}, ForceSingleClient: true, DisableCache: true})
 	if err != nil {
 		s.t.Fatal(err)
 	}
