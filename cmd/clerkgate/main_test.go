@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -257,6 +259,7 @@ func TestServeWithKeyShowsNone(t *testing.T) {
 	var line struct {
 		Msg  string
 		GRPC string
+		HTTP string
 	}
 	if err := json.Unmarshal([]byte(<-listening), &line); err != nil || line.Msg != "serving" {
 		t.Fatalf("%v in %s", err, log)
@@ -264,6 +267,17 @@ func TestServeWithKeyShowsNone(t *testing.T) {
 	code, _, stderr := runCommand(t, "get", "user_1", "--address", line.GRPC, "--timeout", "20s")
 	if code != exitFailed || !strings.Contains(stderr, "UNAVAILABLE (CLERK_UNAVAILABLE)") || !strings.Contains(stderr, "retry in") {
 		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	resp, err := http.Get("http://" + line.HTTP + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	http.DefaultClient.CloseIdleConnections()
+	if text := string(metrics); err != nil || strings.Contains(text, secret) ||
+		!strings.Contains(text, "clerkgate_quota_limit 100\n") || !strings.Contains(text, `grpc_code="Unavailable"`) {
+		t.Errorf("the metrics show the key or lack the call: %v\n%s", err, text)
 	}
 	stop()
 	if code := <-done; code != 0 {

@@ -37,7 +37,7 @@ type knownEvents map[webhook.Count]int64
 
 func (e knownEvents) Stats() map[webhook.Count]int64 { return e }
 
-// sources gives sources in which every figure is another.
+// knownSources gives sources in which every figure is another.
 func knownSources() Sources {
 	k := known{
 		status: gate.Status{
