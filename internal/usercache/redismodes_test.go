@@ -204,15 +204,26 @@ func TestRedisHangs(t *testing.T) {
 	r.stop() // run's end does not wait for Redis
 }
 
-// TestRedisCallerGone: a caller that leaves is answered at once, and its leaving
-// is not held against Redis.
-func TestRedisCallerGone(t *testing.T) {
+// TestRedisStaysInUse: neither callers that leave nor errors that Redis answers
+// with are held against it.
+func TestRedisStaysInUse(t *testing.T) {
 	s := startRedis(t)
 	r := startRedisReplica(t, redisConfig{URL: s.url()})
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
+	late, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
+	defer cancel()
+	s.ask("SET " + r.userKey("user_text") + " text")
 	for range 2 * breakerFailures {
 		if _, err := r.get(gone, []string{"user_1"}, basic); !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v", err)
+		}
+		if _, err := r.get(late, []string{"user_1"}, basic); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	for range 2 * breakerFailures {
+		if _, err := r.get(t.Context(), []string{"user_text"}, basic); err == nil || errors.Is(err, errRedisAway) {
 			t.Fatalf("got %v", err)
 		}
 	}

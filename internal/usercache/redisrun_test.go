@@ -118,6 +118,11 @@ func TestRedisSlow(t *testing.T) {
 	if _, err := r.invalidate(t.Context(), []string{"user_1"}); err != nil {
 		t.Errorf("an invalidation through a slow link: %v", err)
 	}
+	// Alive is when the beat was sent, not when it was heard.
+	r.wait(len(r.heard()), isAlive)
+	if e := r.wait(len(r.heard()), isAlive); time.Since(e.since) < 25*time.Millisecond {
+		t.Errorf("alive %v ago, though the beat took longer", time.Since(e.since))
+	}
 	proxy.delay.Store(0)
 	eventually(t, func() bool {
 		_, err := r.get(t.Context(), []string{"user_1"}, basic)
