@@ -2,8 +2,14 @@ package usercache
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,8 +18,8 @@ import (
 	"time"
 )
 
-// TestRedisModes: all works on one server, without RESP3, through a socket, in
-// another database, with a password, through sentinels, and in a cluster.
+// TestRedisModes: all works on one server, without RESP3, in another database,
+// with a password, with TLS, through a socket, through sentinels, and in a cluster.
 func TestRedisModes(t *testing.T) {
 	for name, start := range map[string]func(t *testing.T) (url string){
 		"one server": func(t *testing.T) string { return startRedis(t).url() },
@@ -21,6 +27,13 @@ func TestRedisModes(t *testing.T) {
 		"database":   func(t *testing.T) string { return startRedis(t).url() + "/3" },
 		"password": func(t *testing.T) string {
 			return "redis://:p%40ss@" + startRedis(t, "--requirepass", "p@ss").addr()
+		},
+		"TLS": func(t *testing.T) string {
+			cert, key := writeCertificate(t)
+			port := freePort(t)
+			startRedis(t, "--tls-port", fmt.Sprint(port), "--tls-cert-file", cert, "--tls-key-file", key,
+				"--tls-ca-cert-file", cert, "--tls-auth-clients", "no")
+			return fmt.Sprintf("rediss://127.0.0.1:%d?skip_verify=true", port)
 		},
 		"socket": func(t *testing.T) string {
 			path := filepath.Join(t.TempDir(), "redis.sock")
@@ -83,6 +96,33 @@ func TestRedisModes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// writeCertificate writes a certificate that nobody has signed, and its key.
+func writeCertificate(t *testing.T) (certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write := func(name, kind string, der []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	return write("cert.pem", "CERTIFICATE", cert), write("key.pem", "PRIVATE KEY", private)
 }
 
 // startRedisCluster starts three servers that share the slots.
