@@ -236,8 +236,10 @@ func (s *Store) KeepPage(p *gate.Page, onlyPresent bool) {
 
 // keep places what a flight brought that left at left.
 func (s *Store) keep(id string, e *Entry, left time.Time, onlyPresent bool) {
-	s.place(id, e, onlyPresent, func() bool { return s.order.accepts(id, e.Stamp, left) })
-	if s.redis == nil {
+	accepts := func() bool { return s.order.accepts(id, e.Stamp, left) }
+	s.place(id, e, onlyPresent, accepts)
+	// Redis refuses what is old by marks of its own, which it may have lost.
+	if s.redis == nil || !accepts() {
 		return
 	}
 	select {

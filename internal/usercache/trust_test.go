@@ -8,6 +8,7 @@ import (
 	"time"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/gate"
 )
 
 // awayRedis is a Redis that can't be reached.
@@ -81,4 +82,24 @@ func TestWhatRedisCannotBeToldIsRefused(t *testing.T) {
 		}
 		expect(t, r, Options{}, 2, fromClerk, false)
 	})
+}
+
+// TestWhatIsKnownToBeOldIsNotWrittenToRedis: Redis may have lost its own marks.
+func TestWhatIsKnownToBeOldIsNotWrittenToRedis(t *testing.T) {
+	s, err := NewStore(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.memory.StopAllGoroutines()
+	s.redis = awayRedis{} // and nobody takes from the backlog
+	left := time.Now()
+	s.invalidated(5, []string{"user_1"})
+	s.Keep("user_1", gate.Result{User: userOf("user_1", 1), FetchTime: left, Stamp: 4})
+	if n := len(s.writes); n != 0 {
+		t.Errorf("%d copies from before the invalidation are to be written", n)
+	}
+	s.Keep("user_1", gate.Result{User: userOf("user_1", 2), FetchTime: time.Now(), Stamp: 5})
+	if n := len(s.writes); n != 1 {
+		t.Errorf("%d copies from after it are to be written, want 1", n)
+	}
 }
