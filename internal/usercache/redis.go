@@ -14,6 +14,8 @@ import (
 
 	"github.com/redis/rueidis"
 	"github.com/sony/gobreaker/v2"
+
+	"github.com/clerkgate/clerkgate/internal/redislink"
 )
 
 // redis is the level behind memory, shared by all replicas. Its methods may be
@@ -43,11 +45,7 @@ type redis struct {
 
 // redisConfig says where Redis is. Zero values are defaults.
 type redisConfig struct {
-	// URL is redis://[user:password@]host:port[/database], rediss:// for TLS, or
-	// unix://[user:password@]/path?db=database. More addresses are given by
-	// addr=host:port, and make a cluster; master_set=name makes the addresses
-	// those of sentinels. protocol=2 avoids RESP3. Times are dial_timeout
-	// (default 1 s) and write_timeout (default 3 s).
+	// URL is one that redislink.Options takes.
 	URL string
 	// Instance is part of every key: levels with different ones share nothing.
 	Instance string
@@ -84,7 +82,7 @@ func newRedis(cfg redisConfig) (*redis, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	options, err := redisOptions(cfg.URL)
+	options, err := redislink.Options(cfg.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -106,39 +104,6 @@ func newRedis(cfg redisConfig) (*redis, error) {
 		OnStateChange: r.breakerChanged,
 	})
 	return r, nil
-}
-
-func redisOptions(text string) (rueidis.ClientOption, error) {
-	u, err := url.Parse(text)
-	if err != nil {
-		return rueidis.ClientOption{}, errors.New("the Redis URL can't be read; it looks like redis://user:password@host:port/0, with special characters of the password as %XX")
-	}
-	switch u.Scheme {
-	case "redis", "rediss", "unix":
-	default:
-		return rueidis.ClientOption{}, errors.New("the Redis URL must begin with redis://, rediss:// or unix://")
-	}
-	options, err := rueidis.ParseURL(text)
-	if err != nil {
-		return options, errors.New("the Redis URL has a bad database number, path, timeout or skip_verify")
-	}
-	if options.Dialer.Timeout <= 0 {
-		options.Dialer.Timeout = time.Second
-	}
-	if options.ConnWriteTimeout <= 0 {
-		options.ConnWriteTimeout = 3 * time.Second
-	}
-	if options.Sentinel.MasterSet != "" {
-		options.Sentinel.TLSConfig = options.TLSConfig
-		options.Sentinel.Dialer = options.Dialer
-		options.Sentinel.TopologyRefreshInterval = 5 * time.Second
-	}
-	options.DisableCache = true
-	options.DisableRetry = true     // a call that is late is of no use
-	options.AlwaysPipelining = true // so that a call that takes too long does not cost the connection
-	options.PipelineMultiplex = -1  // one connection to a server
-	options.BlockingPoolSize = 1    // not used
-	return options, nil
 }
 
 // breakerChanged is called under the breaker's lock.

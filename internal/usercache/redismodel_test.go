@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/clerkgate/clerkgate/internal/redislink"
 )
 
 // modelUser is what Redis should hold of a user, were nothing to expire.
@@ -81,8 +83,8 @@ func TestRedisDecidesAsTheModel(t *testing.T) {
 			model[id] = &modelUser{}
 		}
 		key := func(id string) string { return fmt.Sprintf("%s_%d", id, round) }
-		run := func(sc script, id string, args ...string) {
-			if _, err := sc.do(t.Context(), client, scriptCall{r.userKey(key(id)), args}); err != nil {
+		run := func(sc redislink.Script, id string, args ...string) {
+			if _, err := runScript(t.Context(), client, sc, redislink.ScriptCall{Key: r.userKey(key(id)), Args: args}); err != nil {
 				rt.Fatal(err)
 			}
 		}

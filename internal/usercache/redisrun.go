@@ -3,14 +3,14 @@ package usercache
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
-	"net"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/clerkgate/clerkgate/internal/redislink"
 )
 
 const (
@@ -62,9 +62,7 @@ func (r *redis) run(ctx context.Context, l listener) error {
 func (r *redis) session(ctx context.Context, l listener, connected func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	options := r.options
-	options.DialCtxFn = tieTo(ctx, options.DialCtxFn)
-	client, err := rueidis.NewClient(options)
+	client, err := redislink.Connect(ctx, r.options)
 	if err != nil {
 		return err
 	}
@@ -128,7 +126,7 @@ func (r *redis) beat(ctx context.Context, client rueidis.Client) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Beat)
 	defer cancel()
 	sent := strconv.FormatInt(int64(time.Since(r.start)), 10)
-	_, _ = beatScript.do(ctx, client, scriptCall{r.sequenceKey(), []string{
+	_, _ = runScript(ctx, client, beatScript, redislink.ScriptCall{Key: r.sequenceKey(), Args: []string{
 		r.highestText(), rand.Text(), r.channel(), r.me, sent}})
 }
 
@@ -177,44 +175,6 @@ func (e *ears) follow(before, token string) {
 		e.listener.missed()
 	}
 	e.redis.token = token
-}
-
-// tieTo makes a dialer whose connections end with ctx. A nil dial is rueidis's own.
-func tieTo(ctx context.Context, dial dialFunc) dialFunc {
-	if dial == nil {
-		dial = dialTCP
-	}
-	return func(dialing context.Context, address string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
-		dialing, cancel := context.WithCancel(dialing)
-		defer cancel()
-		defer context.AfterFunc(ctx, cancel)()
-		conn, err := dial(dialing, address, d, config)
-		if err != nil {
-			return nil, err
-		}
-		return &tied{Conn: conn, untie: context.AfterFunc(ctx, func() { _ = conn.Close() })}, nil
-	}
-}
-
-type dialFunc = func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error)
-
-func dialTCP(ctx context.Context, address string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
-	if config == nil {
-		return d.DialContext(ctx, "tcp", address)
-	}
-	return (&tls.Dialer{NetDialer: d, Config: config}).DialContext(ctx, "tcp", address)
-}
-
-// tied is a connection that is closed when a context ends.
-type tied struct {
-	net.Conn
-	untie func() bool
-}
-
-// Close closes the connection.
-func (t *tied) Close() error {
-	t.untie()
-	return t.Conn.Close()
 }
 
 func signal(c chan<- struct{}) {

@@ -2,10 +2,10 @@ package usercache
 
 import (
 	"context"
-	"crypto/sha1" //nolint:gosec // Redis names scripts by their SHA-1
-	"encoding/hex"
 
 	"github.com/redis/rueidis"
+
+	"github.com/clerkgate/clerkgate/internal/redislink"
 )
 
 // What is kept of a user is one hash, so that every script has one key and works
@@ -39,7 +39,7 @@ end
 //
 // ARGV: public, private, updated_at, stamp, flight's departure, missing, ms to
 // keep it, "1" to replace only.
-var putScript = newScript(`
+var putScript = redislink.NewScript(`
 local h = redis.call('HMGET', KEYS[1], 'u', 's', 'f', 'm', 'd', 'i', 'x')
 local u, s, f, m = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6]
 if h[5] or tonumber(h[6] or 0) > s then
@@ -70,7 +70,7 @@ return 1
 // number: it may have come first.
 //
 // ARGV: number, ms to keep the mark.
-var invalidateScript = newScript(luaMark + `
+var invalidateScript = redislink.NewScript(luaMark + `
 local h = redis.call('HMGET', KEYS[1], 'o', 'd', 'i')
 local n, keep = tonumber(ARGV[1]), tonumber(ARGV[2])
 if h[2] then
@@ -98,7 +98,7 @@ return 1
 //
 // ARGV: public, private, updated_at, number, time told, missing, ms to keep it,
 // "1" for a tombstone, ms to keep the mark.
-var applyScript = newScript(luaMark + `
+var applyScript = redislink.NewScript(luaMark + `
 local h = redis.call('HMGET', KEYS[1], 'u', 's', 'm', 'd', 'i', 'w', 'x')
 local n, last, keep = tonumber(ARGV[4]), tonumber(h[5] or 0), tonumber(ARGV[7])
 local tombstone = ARGV[8] == '1'
@@ -141,7 +141,7 @@ n = math.max(n, seen)
 // drawScript draws the next number.
 //
 // ARGV: the highest number seen, a new token.
-var drawScript = newScript(luaSequence + `
+var drawScript = redislink.NewScript(luaSequence + `
 n = n + 1
 redis.call('HSET', KEYS[1], 'n', string.format('%.0f', n))
 return n
@@ -151,7 +151,7 @@ return n
 // though a channel needs none, so that all is published by one node, in order.
 //
 // ARGV: the highest number seen, a new token, channel, number, ids.
-var publishScript = newScript(luaSequence + `
+var publishScript = redislink.NewScript(luaSequence + `
 redis.call('HSET', KEYS[1], 'n', string.format('%.0f', n), 't', ARGV[2])
 redis.call('PUBLISH', ARGV[3], 'invalidated ' .. token .. ' ' .. ARGV[2] .. ' ' .. ARGV[4] .. ' ' .. ARGV[5])
 return n
@@ -160,61 +160,20 @@ return n
 // beatScript lets a replica hear itself.
 //
 // ARGV: the highest number seen, a new token, channel, replica, time of sending.
-var beatScript = newScript(luaSequence + `
+var beatScript = redislink.NewScript(luaSequence + `
 redis.call('HSET', KEYS[1], 'n', string.format('%.0f', n))
 redis.call('PUBLISH', ARGV[3], 'beat ' .. token .. ' ' .. ARGV[4] .. ' ' .. ARGV[5] .. ' ' .. string.format('%.0f', n))
 return n
 `)
 
-// script is a Lua script that many keys can be given to in one round trip, with
-// no round trip to load it first. (rueidis's ExecMulti loads it each time.)
-type script struct {
-	text string
-	sha  string
-}
-
-func newScript(text string) script {
-	sum := sha1.Sum([]byte(text)) //nolint:gosec // Redis names scripts by their SHA-1
-	return script{text: text, sha: hex.EncodeToString(sum[:])}
-}
-
-// scriptCall is one run of a script.
-type scriptCall struct {
-	key  string
-	args []string
-}
-
-// do runs the script for each call and gives the numbers that it returns. Those
+// runScript runs a script for each call and gives the numbers that it returns. Those
 // that could not be run are 0; the error is the first one's.
-func (s script) do(ctx context.Context, c rueidis.Client, calls ...scriptCall) ([]int64, error) {
-	commands := make(rueidis.Commands, len(calls))
-	for i, call := range calls {
-		commands[i] = c.B().Evalsha().Sha1(s.sha).Numkeys(1).Key(call.key).Arg(call.args...).Build()
-	}
+func runScript(ctx context.Context, c rueidis.Client, s redislink.Script, calls ...redislink.ScriptCall) ([]int64, error) {
 	numbers := make([]int64, len(calls))
 	var first error
-	var unknown []int // calls that met a Redis which does not know the script
-	for i, r := range c.DoMulti(ctx, commands...) {
+	for i, r := range s.Run(ctx, c, calls...) {
 		var err error
-		if numbers[i], err = r.AsInt64(); err == nil {
-			continue
-		}
-		if reply, ok := rueidis.IsRedisErr(err); ok && reply.IsNoScript() {
-			unknown = append(unknown, i)
-		} else if first == nil {
-			first = err
-		}
-	}
-	if len(unknown) == 0 {
-		return numbers, first
-	}
-	commands = commands[:0]
-	for _, i := range unknown {
-		commands = append(commands, c.B().Eval().Script(s.text).Numkeys(1).Key(calls[i].key).Arg(calls[i].args...).Build())
-	}
-	for j, r := range c.DoMulti(ctx, commands...) {
-		var err error
-		if numbers[unknown[j]], err = r.AsInt64(); err != nil && first == nil {
+		if numbers[i], err = r.AsInt64(); err != nil && first == nil {
 			first = err
 		}
 	}

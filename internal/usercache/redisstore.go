@@ -10,6 +10,8 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/clerkgate/clerkgate/internal/redislink"
+
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
@@ -85,19 +87,19 @@ func stored(values []rueidis.RedisMessage) *Entry {
 // updated_at, or a copy or the lack of one that a later flight has told of.
 // Entries that were read for BASIC only are left out.
 func (r *redis) put(ctx context.Context, items []putItem) error {
-	calls := make([]scriptCall, 0, len(items))
+	calls := make([]redislink.ScriptCall, 0, len(items))
 	for _, item := range items {
 		if !item.entry.hasPrivate {
 			continue
 		}
-		calls = append(calls, scriptCall{r.userKey(item.id), append(
+		calls = append(calls, redislink.ScriptCall{Key: r.userKey(item.id), Args: append(
 			entryArgs(item.entry, item.entry.Stamp), milliseconds(item.ttl), flag(item.onlyPresent))})
 	}
 	if len(calls) == 0 {
 		return nil
 	}
 	_, err := write(ctx, r, func(ctx context.Context, c rueidis.Client) ([]int64, error) {
-		return putScript.do(ctx, c, calls...)
+		return runScript(ctx, c, putScript, calls...)
 	})
 	return err
 }
@@ -109,11 +111,11 @@ func (r *redis) invalidate(ctx context.Context, ids []string) (uint64, error) {
 	keys := r.userKeys(ids)
 	return write(ctx, r, func(ctx context.Context, c rueidis.Client) (uint64, error) {
 		return r.announce(ctx, c, ids, func(seq uint64) error {
-			calls := make([]scriptCall, len(keys))
+			calls := make([]redislink.ScriptCall, len(keys))
 			for i, key := range keys {
-				calls[i] = scriptCall{key, []string{strconv.FormatUint(seq, 10), milliseconds(r.cfg.MarkFor)}}
+				calls[i] = redislink.ScriptCall{Key: key, Args: []string{strconv.FormatUint(seq, 10), milliseconds(r.cfg.MarkFor)}}
 			}
-			_, err := invalidateScript.do(ctx, c, calls...)
+			_, err := runScript(ctx, c, invalidateScript, calls...)
 			return err
 		})
 	})
@@ -127,7 +129,7 @@ func (r *redis) apply(ctx context.Context, id string, e *Entry, ttl time.Duratio
 	key := r.userKey(id)
 	return write(ctx, r, func(ctx context.Context, c rueidis.Client) (uint64, error) {
 		return r.announce(ctx, c, []string{id}, func(seq uint64) error {
-			_, err := applyScript.do(ctx, c, scriptCall{key, append(
+			_, err := runScript(ctx, c, applyScript, redislink.ScriptCall{Key: key, Args: append(
 				entryArgs(e, seq), milliseconds(ttl), flag(e.Deleted), milliseconds(r.cfg.MarkFor))})
 			return err
 		})
@@ -137,7 +139,7 @@ func (r *redis) apply(ctx context.Context, id string, e *Entry, ttl time.Duratio
 // announce draws a number, does with it what is to be done, and tells all
 // replicas. They are told last, so that one which reads again then reads what is new.
 func (r *redis) announce(ctx context.Context, c rueidis.Client, ids []string, do func(seq uint64) error) (uint64, error) {
-	drawn, err := drawScript.do(ctx, c, scriptCall{r.sequenceKey(), []string{r.highestText(), rand.Text()}})
+	drawn, err := runScript(ctx, c, drawScript, redislink.ScriptCall{Key: r.sequenceKey(), Args: []string{r.highestText(), rand.Text()}})
 	if err != nil {
 		return 0, err
 	}
@@ -146,7 +148,7 @@ func (r *redis) announce(ctx context.Context, c rueidis.Client, ids []string, do
 	if err := do(seq); err != nil {
 		return 0, err
 	}
-	_, err = publishScript.do(ctx, c, scriptCall{r.sequenceKey(), []string{
+	_, err = runScript(ctx, c, publishScript, redislink.ScriptCall{Key: r.sequenceKey(), Args: []string{
 		r.highestText(), rand.Text(), r.channel(), strconv.FormatUint(seq, 10), strings.Join(ids, idSeparator)}})
 	return seq, err
 }

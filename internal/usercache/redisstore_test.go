@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/redislink"
 )
 
 const (
@@ -176,9 +177,9 @@ func TestRedisLateScripts(t *testing.T) {
 	s := startRedis(t)
 	r := startRedisReplica(t, redisConfig{URL: s.url()})
 	c := s.client()
-	run := func(sc script, id string, args ...string) {
+	run := func(sc redislink.Script, id string, args ...string) {
 		t.Helper()
-		if _, err := sc.do(t.Context(), c, scriptCall{r.userKey(id), args}); err != nil {
+		if _, err := runScript(t.Context(), c, sc, redislink.ScriptCall{Key: r.userKey(id), Args: args}); err != nil {
 			t.Fatal(err)
 		}
 	}
