@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/clerkgate/clerkgate/internal/redislink"
+	"github.com/clerkgate/clerkgate/internal/redislink/redistest"
 )
 
 // modelUser is what Redis should hold of a user, were nothing to expire.
@@ -70,9 +71,9 @@ func (m *modelUser) String() string {
 // order, under numbers in any order, on Redis and on a model that decides between
 // copies as memory does.
 func TestRedisDecidesAsTheModel(t *testing.T) {
-	s := startRedis(t)
-	r := startRedisReplica(t, redisConfig{URL: s.url(), Beat: time.Second})
-	client := s.client()
+	s := redistest.Start(t)
+	r := startRedisReplica(t, redisConfig{URL: s.URL(), Beat: time.Second})
+	client := s.Client()
 	ids := []string{"user_a", "user_b", "user_c"}
 	kinds := make(map[string]int)
 	round := 0

@@ -16,37 +16,39 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/clerkgate/clerkgate/internal/redislink/redistest"
 )
 
 // TestRedisModes: all works on one server, without RESP3, in another database,
 // with a password, with TLS, through a socket, through sentinels, and in a cluster.
 func TestRedisModes(t *testing.T) {
 	for name, start := range map[string]func(t *testing.T) (url string){
-		"one server": func(t *testing.T) string { return startRedis(t).url() },
-		"RESP2":      func(t *testing.T) string { return startRedis(t).url() + "?protocol=2" },
-		"database":   func(t *testing.T) string { return startRedis(t).url() + "/3" },
+		"one server": func(t *testing.T) string { return redistest.Start(t).URL() },
+		"RESP2":      func(t *testing.T) string { return redistest.Start(t).URL() + "?protocol=2" },
+		"database":   func(t *testing.T) string { return redistest.Start(t).URL() + "/3" },
 		"password": func(t *testing.T) string {
-			return "redis://:p%40ss@" + startRedis(t, "--requirepass", "p@ss").addr()
+			return "redis://:p%40ss@" + redistest.Start(t, "--requirepass", "p@ss").Addr()
 		},
 		"TLS": func(t *testing.T) string {
 			cert, key := writeCertificate(t)
-			port := freePort(t)
-			startRedis(t, "--tls-port", fmt.Sprint(port), "--tls-cert-file", cert, "--tls-key-file", key,
+			port := redistest.FreePort(t)
+			redistest.Start(t, "--tls-port", fmt.Sprint(port), "--tls-cert-file", cert, "--tls-key-file", key,
 				"--tls-ca-cert-file", cert, "--tls-auth-clients", "no")
 			return fmt.Sprintf("rediss://127.0.0.1:%d?skip_verify=true", port)
 		},
 		"socket": func(t *testing.T) string {
 			path := filepath.Join(t.TempDir(), "redis.sock")
-			startRedis(t, "--unixsocket", path)
+			redistest.Start(t, "--unixsocket", path)
 			return "unix://" + path
 		},
 		"sentinel": func(t *testing.T) string {
-			master := startRedis(t)
+			master := redistest.Start(t)
 			config := filepath.Join(t.TempDir(), "sentinel.conf")
-			if err := os.WriteFile(config, fmt.Appendf(nil, "sentinel monitor main 127.0.0.1 %d 1\n", master.port), 0o600); err != nil {
+			if err := os.WriteFile(config, fmt.Appendf(nil, "sentinel monitor main 127.0.0.1 %d 1\n", master.Port), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			return startRedisServer(t, config, "--sentinel").url() + "?master_set=main"
+			return redistest.StartServer(t, config, "--sentinel").URL() + "?master_set=main"
 		},
 		"cluster": startRedisCluster,
 	} {
@@ -128,13 +130,13 @@ func writeCertificate(t *testing.T) (certFile, keyFile string) {
 // startRedisCluster starts three servers that share the slots.
 func startRedisCluster(t *testing.T) string {
 	t.Helper()
-	var servers []*redisServer
+	var servers []*redistest.Server
 	for range 3 {
-		servers = append(servers, startRedis(t, "--cluster-enabled", "yes"))
+		servers = append(servers, redistest.Start(t, "--cluster-enabled", "yes"))
 	}
-	ask := func(s *redisServer, command string) {
+	ask := func(s *redistest.Server, command string) {
 		t.Helper()
-		if got := s.ask(command); got != "+OK" {
+		if got := s.Ask(command); got != "+OK" {
 			t.Fatalf("%s gives %q", command, got)
 		}
 	}
@@ -142,32 +144,32 @@ func startRedisCluster(t *testing.T) string {
 		ask(s, fmt.Sprintf("CLUSTER ADDSLOTSRANGE %d %d", i*16384/3, (i+1)*16384/3-1))
 		ask(s, fmt.Sprintf("CLUSTER SET-CONFIG-EPOCH %d", i+1))
 		if i > 0 {
-			ask(s, fmt.Sprintf("CLUSTER MEET 127.0.0.1 %d", servers[0].port))
+			ask(s, fmt.Sprintf("CLUSTER MEET 127.0.0.1 %d", servers[0].Port))
 		}
 	}
 	for _, s := range servers {
 		eventually(t, func() bool {
-			return strings.Contains(s.text("CLUSTER INFO"), "cluster_state:ok") &&
-				strings.Contains(s.text("CLUSTER INFO"), "cluster_known_nodes:3")
+			return strings.Contains(text(t, s, "CLUSTER INFO"), "cluster_state:ok") &&
+				strings.Contains(text(t, s, "CLUSTER INFO"), "cluster_known_nodes:3")
 		})
 	}
-	return servers[0].url()
+	return servers[0].URL()
 }
 
 // text is a whole answer.
-func (s *redisServer) text(command string) string {
-	s.t.Helper()
-	c := s.client()
+func text(t testing.TB, s *redistest.Server, command string) string {
+	t.Helper()
+	c := s.Client()
 	text, err := c.Do(context.Background(), c.B().Arbitrary(strings.Fields(command)...).Build()).ToString()
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return text
 }
 
 func TestRedisWrongPassword(t *testing.T) {
-	s := startRedis(t, "--requirepass", "right")
-	proxy := newProxy(t, s.addr())
+	s := redistest.Start(t, "--requirepass", "right")
+	proxy := newProxy(t, s.Addr())
 	r := runRedisReplica(t, redisConfig{URL: "redis://:hush%21@" + proxy.addr()})
 	eventually(t, func() bool { // it has tried again, and again
 		return strings.Contains(r.log.String(), "WRONGPASS") && proxy.count() >= 3
@@ -215,12 +217,12 @@ func TestRedisURLErrorsShowNothingOfIt(t *testing.T) {
 // TestRedisHangs: a Redis that takes connections but says nothing more holds
 // nobody up, nor the end.
 func TestRedisHangs(t *testing.T) {
-	s := startRedis(t)
+	s := redistest.Start(t)
 	// rueidis would notice by itself, but later.
-	r := startRedisReplica(t, redisConfig{URL: s.url() + "?write_timeout=1h", Timeout: 20 * time.Millisecond})
+	r := startRedisReplica(t, redisConfig{URL: s.URL() + "?write_timeout=1h", Timeout: 20 * time.Millisecond})
 	r.mustPut("user_1", copyAt(1, 1, 1), time.Hour)
 	from := len(r.heard())
-	s.signal(syscall.SIGSTOP)
+	s.Signal(syscall.SIGSTOP)
 	isAway := func() bool {
 		_, err := r.get(t.Context(), []string{"user_1"}, basic)
 		return errors.Is(err, errRedisAway)
@@ -228,7 +230,7 @@ func TestRedisHangs(t *testing.T) {
 	eventually(t, isAway)
 	// Its silence ends the session, though no connection broke.
 	eventually(t, func() bool { return !r.counters().Connected })
-	s.signal(syscall.SIGCONT)
+	s.Signal(syscall.SIGCONT)
 	eventually(t, func() bool {
 		got, err := r.get(t.Context(), []string{"user_1"}, basic)
 		return err == nil && got[0] != nil
@@ -238,8 +240,8 @@ func TestRedisHangs(t *testing.T) {
 			t.Error("missed something, though nothing was published")
 		}
 	}
-	s.signal(syscall.SIGSTOP)
-	t.Cleanup(func() { s.signal(syscall.SIGCONT) })
+	s.Signal(syscall.SIGSTOP)
+	t.Cleanup(func() { s.Signal(syscall.SIGCONT) })
 	eventually(t, isAway)
 	r.stop() // run's end does not wait for Redis
 }
@@ -247,13 +249,13 @@ func TestRedisHangs(t *testing.T) {
 // TestRedisStaysInUse: neither callers that leave nor errors that Redis answers
 // with are held against it.
 func TestRedisStaysInUse(t *testing.T) {
-	s := startRedis(t)
-	r := startRedisReplica(t, redisConfig{URL: s.url()})
+	s := redistest.Start(t)
+	r := startRedisReplica(t, redisConfig{URL: s.URL()})
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	late, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
 	defer cancel()
-	s.ask("SET " + r.userKey("user_text") + " text")
+	s.Ask("SET " + r.userKey("user_text") + " text")
 	for range 2 * breakerFailures {
 		if _, err := r.get(gone, []string{"user_1"}, basic); !errors.Is(err, context.Canceled) {
 			t.Fatalf("got %v", err)
@@ -273,15 +275,15 @@ func TestRedisStaysInUse(t *testing.T) {
 // TestRedisSequenceLost: where the sequence is lost alone, as by eviction, or goes
 // back, as by a restart from an old copy, the numbers go on upwards all the same.
 func TestRedisSequenceLost(t *testing.T) {
-	s := startRedis(t)
-	a, b := startRedisReplica(t, redisConfig{URL: s.url()}), startRedisReplica(t, redisConfig{URL: s.url()})
+	s := redistest.Start(t)
+	a, b := startRedisReplica(t, redisConfig{URL: s.URL()}), startRedisReplica(t, redisConfig{URL: s.URL()})
 	seq := a.mustInvalidate("user_1")
 	for _, lose := range []string{"DEL " + a.sequenceKey(), "HMSET " + a.sequenceKey() + " n 7 t an-old-token"} {
 		for _, r := range []*redisReplica{a, b} {
 			r.wait(0, func(e told) bool { return e.what == "invalidated" && e.seq == seq })
 		}
 		from := len(b.heard())
-		if got := s.ask(lose); got[0] == '-' {
+		if got := s.Ask(lose); got[0] == '-' {
 			t.Fatal(got)
 		}
 		again := a.mustInvalidate("user_1")

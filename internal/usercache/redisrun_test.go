@@ -10,14 +10,16 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/clerkgate/clerkgate/internal/redislink/redistest"
 )
 
 func isMissed(e told) bool { return e.what == "missed" }
 func isAlive(e told) bool  { return e.what == "alive" }
 
 func TestRedisReplicasHearEachOther(t *testing.T) {
-	s := startRedis(t)
-	a, b := startRedisReplica(t, redisConfig{URL: s.url()}), startRedisReplica(t, redisConfig{URL: s.url()})
+	s := redistest.Start(t)
+	a, b := startRedisReplica(t, redisConfig{URL: s.URL()}), startRedisReplica(t, redisConfig{URL: s.URL()})
 	seq := a.mustInvalidate("user_1", "user_2")
 	for _, r := range []*redisReplica{a, b} {
 		e := r.wait(0, func(e told) bool { return e.what == "invalidated" })
@@ -33,10 +35,10 @@ func TestRedisReplicasHearEachOther(t *testing.T) {
 // TestRedisSubscriptionLost: who lost the subscription and hears again knows
 // whether anything was published meanwhile.
 func TestRedisSubscriptionLost(t *testing.T) {
-	s := startRedis(t)
-	a, b := startRedisReplica(t, redisConfig{URL: s.url()}), startRedisReplica(t, redisConfig{URL: s.url()})
+	s := redistest.Start(t)
+	a, b := startRedisReplica(t, redisConfig{URL: s.URL()}), startRedisReplica(t, redisConfig{URL: s.URL()})
 	before := b.count("missed")
-	s.ask("CLIENT KILL TYPE pubsub")
+	s.Ask("CLIENT KILL TYPE pubsub")
 	for strings.Count(b.log.String(), "redis is connected") < 2 {
 		b.wait(len(b.heard()), isAlive)
 	}
@@ -44,7 +46,7 @@ func TestRedisSubscriptionLost(t *testing.T) {
 		t.Errorf("missed something %d times, though nothing was published", n-before)
 	}
 	// Cut off for as long as it takes to publish: Redis does not let it in.
-	proxy := newProxy(t, s.addr())
+	proxy := newProxy(t, s.Addr())
 	c := startRedisReplica(t, redisConfig{URL: "redis://" + proxy.addr()})
 	from := len(c.heard())
 	proxy.cut(true)
@@ -55,12 +57,12 @@ func TestRedisSubscriptionLost(t *testing.T) {
 }
 
 func TestRedisRestartedEmptyIsMissed(t *testing.T) {
-	s := startRedis(t)
-	r := startRedisReplica(t, redisConfig{URL: s.url()})
+	s := redistest.Start(t)
+	r := startRedisReplica(t, redisConfig{URL: s.URL()})
 	seq := r.mustInvalidate("user_1")
 	from := len(r.heard())
-	s.kill()
-	s.start()
+	s.Kill()
+	s.Start()
 	r.wait(from, isMissed)
 	if e := r.wait(from, isAlive); e.seq < seq {
 		t.Errorf("the numbers went back from %d to %d", seq, e.seq)
@@ -70,15 +72,15 @@ func TestRedisRestartedEmptyIsMissed(t *testing.T) {
 		t.Errorf("number %d was drawn after %d", again, seq)
 	}
 	// The log tells of each loss, not of the first alone.
-	s.kill()
+	s.Kill()
 	eventually(t, func() bool { return strings.Count(r.log.String(), "redis is away") == 2 })
 }
 
 // TestRedisAwayFailsAtOnce: calls neither wait nor log one by one.
 func TestRedisAwayFailsAtOnce(t *testing.T) {
-	s := startRedis(t)
-	r := startRedisReplica(t, redisConfig{URL: s.url()})
-	s.kill()
+	s := redistest.Start(t)
+	r := startRedisReplica(t, redisConfig{URL: s.URL()})
+	s.Kill()
 	eventually(t, func() bool { return !r.counters().Connected })
 	lines := strings.Count(r.log.String(), "\n")
 	for range 100 {
@@ -97,8 +99,8 @@ func TestRedisAwayFailsAtOnce(t *testing.T) {
 // TestRedisSlow: a reading is given up after the timeout, after three of them
 // none is tried for a while, and what must be told still is.
 func TestRedisSlow(t *testing.T) {
-	s := startRedis(t)
-	proxy := newProxy(t, s.addr())
+	s := redistest.Start(t)
+	proxy := newProxy(t, s.Addr())
 	r := startRedisReplica(t, redisConfig{URL: "redis://" + proxy.addr(), Timeout: 10 * time.Millisecond})
 	proxy.delay.Store(int64(25 * time.Millisecond))
 	late, refused := 0, 0

@@ -1,144 +1,19 @@
 package usercache
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"fmt"
 	"log/slog"
-	"net"
-	"os"
-	"os/exec"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/redis/rueidis"
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
 	// A client of several addresses sleeps out a second, at most, after its end.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
-}
-
-// redisServer is a real Redis that a test may stop and start again.
-type redisServer struct {
-	t    testing.TB
-	port int
-	args []string
-	cmd  *exec.Cmd
-}
-
-// startRedis starts a Redis that keeps nothing on disk; it ends with the test.
-func startRedis(t testing.TB, args ...string) *redisServer {
-	t.Helper()
-	return startRedisServer(t, append([]string{"--save", "", "--appendonly", "no", "--dir", t.TempDir()}, args...)...)
-}
-
-func startRedisServer(t testing.TB, args ...string) *redisServer {
-	t.Helper()
-	s := &redisServer{t: t, port: freePort(t), args: args}
-	t.Cleanup(s.kill)
-	s.start()
-	return s
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	// A cluster's node listens 10000 ports higher, too.
-	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if port < 55000 {
-			return port
-		}
-	}
-}
-
-func (s *redisServer) start() {
-	s.t.Helper()
-	var said safeBuffer
-	s.cmd = exec.Command("redis-server", append(slices.Clone(s.args), "--port", fmt.Sprint(s.port))...)
-	s.cmd.Stdout, s.cmd.Stderr = &said, &said
-	if err := s.cmd.Start(); err != nil {
-		s.cmd = nil
-		s.t.Fatalf("redis-server can't be started (Debian: apt-get install redis-server): %v", err)
-	}
-	end := time.After(20 * time.Second)
-	for {
-		if conn, err := net.Dial("tcp", s.addr()); err == nil {
-			_ = conn.Close()
-			if got := s.ask("PING"); got == "+PONG" || strings.HasPrefix(got, "-NOAUTH") {
-				return
-			}
-		}
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-end:
-			s.t.Fatalf("redis-server did not start:\n%s", &said)
-		}
-	}
-}
-
-// signal sends the server a signal.
-func (s *redisServer) signal(sig os.Signal) {
-	s.t.Helper()
-	if err := s.cmd.Process.Signal(sig); err != nil {
-		s.t.Error(err)
-	}
-}
-
-// kill ends the server as a crash would.
-func (s *redisServer) kill() {
-	if s.cmd != nil {
-		_ = s.cmd.Process.Kill()
-		_ = s.cmd.Wait()
-		s.cmd = nil
-	}
-}
-
-func (s *redisServer) addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
-func (s *redisServer) url() string  { return "redis://" + s.addr() }
-
-// ask sends a command of words without spaces and gives the first line of the answer.
-func (s *redisServer) ask(command string) string {
-	s.t.Helper()
-	conn, err := net.Dial("tcp", s.addr())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
-	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		s.t.Fatal(err)
-	}
-	if _, err := fmt.Fprintf(conn, "%s\r\n", command); err != nil {
-		s.t.Fatal(err)
-	}
-	line, err := bufio.NewReader(conn).ReadString('\n')
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return strings.TrimSpace(line)
-}
-
-// client is a connection for looking at what this server stores.
-func (s *redisServer) client() rueidis.Client {
-	s.t.Helper()
-	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.addr()}, ForceSingleClient: true, DisableCache: true})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(c.Close)
-	return c
 }
 
 // eventually waits until something is so.

@@ -14,6 +14,7 @@ import (
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/redislink"
+	"github.com/clerkgate/clerkgate/internal/redislink/redistest"
 )
 
 const (
@@ -67,7 +68,7 @@ func (r *redisReplica) mustApply(id string, e *Entry) uint64 {
 }
 
 func TestRedisRules(t *testing.T) {
-	r := startRedisReplica(t, redisConfig{URL: startRedis(t).url()})
+	r := startRedisReplica(t, redisConfig{URL: redistest.Start(t).URL()})
 	ctx := context.Background()
 	// In each case the stamps count from the first number drawn for it.
 	var base uint64
@@ -174,9 +175,9 @@ func TestRedisRules(t *testing.T) {
 // What a script does must not depend on whether scripts of lower numbers run
 // before it: a replica may be slow between drawing a number and using it.
 func TestRedisLateScripts(t *testing.T) {
-	s := startRedis(t)
-	r := startRedisReplica(t, redisConfig{URL: s.url()})
-	c := s.client()
+	s := redistest.Start(t)
+	r := startRedisReplica(t, redisConfig{URL: s.URL()})
+	c := s.Client()
 	run := func(sc redislink.Script, id string, args ...string) {
 		t.Helper()
 		if _, err := runScript(t.Context(), c, sc, redislink.ScriptCall{Key: r.userKey(id), Args: args}); err != nil {
@@ -239,7 +240,7 @@ func TestRedisLateScripts(t *testing.T) {
 }
 
 func TestRedisKeepsBytes(t *testing.T) {
-	r := startRedisReplica(t, redisConfig{URL: startRedis(t).url(), Beat: 5 * time.Second})
+	r := startRedisReplica(t, redisConfig{URL: redistest.Start(t).URL(), Beat: 5 * time.Second})
 	var all []byte
 	for i := range 256 {
 		all = append(all, byte(i), '\r', '\n')
@@ -288,11 +289,11 @@ func TestRedisKeepsBytes(t *testing.T) {
 }
 
 func TestRedisIgnoresWhatItCannotRead(t *testing.T) {
-	s := startRedis(t)
-	r := startRedisReplica(t, redisConfig{URL: s.url()})
+	s := redistest.Start(t)
+	r := startRedisReplica(t, redisConfig{URL: s.URL()})
 	for _, b := range []string{"", "x", "\xff\x00\x01"} {
 		r.mustPut("user_a", copyAt(1, 1, 1), time.Hour)
-		if err := s.client().Do(t.Context(), s.client().B().Hset().Key(r.userKey("user_a")).FieldValue().FieldValue("b", b).Build()).Error(); err != nil {
+		if err := s.Client().Do(t.Context(), s.Client().B().Hset().Key(r.userKey("user_a")).FieldValue().FieldValue("b", b).Build()).Error(); err != nil {
 			t.Fatal(err)
 		}
 		if got := r.mustGet(full, "user_a")[0]; got != nil {
@@ -301,7 +302,7 @@ func TestRedisIgnoresWhatItCannotRead(t *testing.T) {
 	}
 	// A key of another type is an error of its own; the others are read.
 	r.mustPut("user_c", copyAt(1, 1, 1), time.Hour)
-	s.ask("SET " + r.userKey("user_b") + " text")
+	s.Ask("SET " + r.userKey("user_b") + " text")
 	got, err := r.get(t.Context(), []string{"user_b", "user_c"}, full)
 	if err == nil || got[0] != nil || got[1] == nil {
 		t.Errorf("got %v, %v", got, err)
@@ -315,9 +316,9 @@ func TestRedisIgnoresWhatItCannotRead(t *testing.T) {
 }
 
 func TestRedisExpiry(t *testing.T) {
-	s := startRedis(t)
+	s := redistest.Start(t)
 	const mark = 30 * time.Minute
-	r := startRedisReplica(t, redisConfig{URL: s.url(), MarkFor: mark})
+	r := startRedisReplica(t, redisConfig{URL: s.URL(), MarkFor: mark})
 	for name, c := range map[string]struct {
 		do   func(id string)
 		want time.Duration
@@ -366,16 +367,16 @@ func TestRedisExpiry(t *testing.T) {
 }
 
 // checkExpiry checks that a key ends within a minute before want.
-func checkExpiry(t *testing.T, s *redisServer, key string, want time.Duration) {
+func checkExpiry(t *testing.T, s *redistest.Server, key string, want time.Duration) {
 	t.Helper()
-	ms, err := strconv.Atoi(strings.TrimPrefix(s.ask("PTTL "+key), ":"))
+	ms, err := strconv.Atoi(strings.TrimPrefix(s.Ask("PTTL "+key), ":"))
 	if left := time.Duration(ms) * time.Millisecond; err != nil || left > want || left < want-time.Minute {
 		t.Errorf("%s is kept for %v (%v), want %v", key, left, err, want)
 	}
 }
 
 func TestRedisEvents(t *testing.T) {
-	r := startRedisReplica(t, redisConfig{URL: startRedis(t).url()})
+	r := startRedisReplica(t, redisConfig{URL: redistest.Start(t).URL()})
 	for i, want := range []bool{false, true, true} {
 		if got, err := r.seen(t.Context(), "msg_1"); err != nil || got != want {
 			t.Errorf("%d: seen gives %v, %v", i, got, err)
@@ -390,12 +391,12 @@ func TestRedisEvents(t *testing.T) {
 }
 
 func TestRedisInstancesNeverMix(t *testing.T) {
-	s := startRedis(t)
+	s := redistest.Start(t)
 	instances := []string{"live", "test", "live:cache1:user", "{live}", "", "a b/ü"}
 	var replicas []*redisReplica
 	prefixes := make(map[string]bool)
 	for _, name := range instances {
-		r := startRedisReplica(t, redisConfig{URL: s.url(), Instance: name + "!"})
+		r := startRedisReplica(t, redisConfig{URL: s.URL(), Instance: name + "!"})
 		r.mustPut("user_a", copyAt(int64(len(name)), 0, 0), time.Hour)
 		replicas = append(replicas, r)
 		if strings.ContainsAny(r.prefix, "{} ") || strings.Count(r.prefix, ":") != 3 {
@@ -424,7 +425,7 @@ func TestRedisInstancesNeverMix(t *testing.T) {
 			t.Errorf("instance %q was told of %d invalidations, want its own", instances[i+1], n)
 		}
 	}
-	keys, err := s.client().Do(t.Context(), s.client().B().Keys().Pattern("*").Build()).AsStrSlice()
+	keys, err := s.Client().Do(t.Context(), s.Client().B().Keys().Pattern("*").Build()).AsStrSlice()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -436,11 +437,11 @@ func TestRedisInstancesNeverMix(t *testing.T) {
 }
 
 func TestRedisScriptsLost(t *testing.T) {
-	s := startRedis(t)
-	r := startRedisReplica(t, redisConfig{URL: s.url()})
+	s := redistest.Start(t)
+	r := startRedisReplica(t, redisConfig{URL: s.URL()})
 	items := []putItem{{id: "user_a", entry: copyAt(1, 1, 1), ttl: time.Hour}, {id: "user_b", entry: copyAt(2, 1, 1), ttl: time.Hour}}
 	for range 2 {
-		if got := s.ask("SCRIPT FLUSH"); got != "+OK" {
+		if got := s.Ask("SCRIPT FLUSH"); got != "+OK" {
 			t.Fatal(got)
 		}
 		if err := r.put(t.Context(), items); err != nil {

@@ -8,15 +8,16 @@ import (
 	"time"
 
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/redislink/redistest"
 )
 
 // startReplicas runs replicas over a real Redis until the test ends.
-func startReplicas(t testing.TB, redis *redisServer, clerk *fakeClerk, n int) []instance {
+func startReplicas(t testing.TB, redis *redistest.Server, clerk *fakeClerk, n int) []instance {
 	t.Helper()
 	replicas := make([]instance, n)
 	for i := range replicas {
 		r, stop := newInstance(t, clerk, Config{
-			TTL: 500 * time.Millisecond, RedisURL: redis.url(), RedisTimeout: time.Second,
+			TTL: 500 * time.Millisecond, RedisURL: redis.URL(), RedisTimeout: time.Second,
 		}, nil)
 		t.Cleanup(stop)
 		replicas[i] = r
@@ -32,7 +33,7 @@ func startReplicas(t testing.TB, redis *redisServer, clerk *fakeClerk, n int) []
 // TestThreeReplicasNeverGiveAnOlderCopy does to three replicas over a real Redis
 // what TestNeverAnOlderCopyAfterANewer does to one.
 func TestThreeReplicasNeverGiveAnOlderCopy(t *testing.T) {
-	redis := startRedis(t)
+	redis := redistest.Start(t)
 	clerk := &fakeClerk{latency: 50 * time.Millisecond}
 	replicas := startReplicas(t, redis, clerk, 3)
 	rnd := rand.New(rand.NewPCG(1, 2))
@@ -57,7 +58,7 @@ func TestThreeReplicasNeverGiveAnOlderCopy(t *testing.T) {
 
 // TestRedisMayBeKilledUnderLoad: no lookup fails, and none takes long.
 func TestRedisMayBeKilledUnderLoad(t *testing.T) {
-	redis := startRedis(t)
+	redis := redistest.Start(t)
 	clerk := &fakeClerk{latency: 20 * time.Millisecond}
 	ids := make([]string, 20)
 	for i := range ids {
@@ -88,9 +89,9 @@ func TestRedisMayBeKilledUnderLoad(t *testing.T) {
 	}
 	for range 2 {
 		time.Sleep(300 * time.Millisecond)
-		redis.kill()
+		redis.Kill()
 		time.Sleep(700 * time.Millisecond)
-		redis.start()
+		redis.Start()
 	}
 	time.Sleep(300 * time.Millisecond)
 	close(end)
@@ -108,7 +109,7 @@ func TestRedisMayBeKilledUnderLoad(t *testing.T) {
 // BenchmarkWebhookReachesReplicas is how long after a webhook was acknowledged in
 // one replica another still gives the older copy: 100 ms is the most that may be.
 func BenchmarkWebhookReachesReplicas(b *testing.B) {
-	redis := startRedis(b)
+	redis := redistest.Start(b)
 	clerk := &fakeClerk{}
 	replicas := startReplicas(b, redis, clerk, 2)
 	var waits []time.Duration
