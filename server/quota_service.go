@@ -12,6 +12,7 @@ import (
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/quota"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
@@ -49,6 +50,13 @@ var breakerStates = map[gate.BreakerState]clerkgatev1.Breaker_State{
 	gate.Open:     clerkgatev1.Breaker_STATE_OPEN,
 }
 
+// deciders gives the contract's name of each who may decide.
+var deciders = map[quota.Decider]clerkgatev1.SharedQuota_Decider{
+	quota.DecidesState:    clerkgatev1.SharedQuota_DECIDER_REDIS,
+	quota.DecidesLearning: clerkgatev1.SharedQuota_DECIDER_LEARNING,
+	quota.DecidesFallback: clerkgatev1.SharedQuota_DECIDER_FALLBACK,
+}
+
 // quotaOf puts a status into the contract's words.
 func quotaOf(s gate.Status, t usercache.Totals) *clerkgatev1.Quota {
 	q := &clerkgatev1.Quota{
@@ -81,6 +89,12 @@ func quotaOf(s gate.Status, t usercache.Totals) *clerkgatev1.Quota {
 		q.Upstream = &clerkgatev1.UpstreamQuota{
 			Limit: int32(u.Limit), Remaining: int32(u.Remaining),
 			ResetTime: timestamp(u.Reset), ObserveTime: timestamp(u.Observed),
+		}
+	}
+	if sh := s.Shared; sh != nil {
+		q.Shared = &clerkgatev1.SharedQuota{
+			Decider: deciders[sh.Decider], Replicas: int32(sh.Replicas),
+			Allowance: int32(sh.Allowance), LastReplyTime: timestamp(sh.LastReply),
 		}
 	}
 	for _, source := range slices.Sorted(maps.Keys(t.BySource)) {

@@ -13,6 +13,7 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/quota/quotaredis"
 	"github.com/clerkgate/clerkgate/internal/telemetry"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
@@ -101,11 +102,22 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return usagef("--redis-url: %v", err)
 	}
-	g := gate.New(gate.Config{
+	var shared *quotaredis.Store
+	if s.cache.RedisURL != "" {
+		if shared, err = quotaredis.New(s.cache.RedisURL, s.cache.RedisInstance); err != nil {
+			return usagef("--redis-url: %v", err)
+		}
+		defer shared.Close()
+	}
+	gateConfig := gate.Config{
 		Upstream: client, Quota: s.quota, Key: s.key, Ledger: s.ledger, Stamp: store.Stamp, Keep: store.Keep,
 		MaxInFlight: c.MaxInFlight, QueueLimit: c.QueueLimit, CallerQueueLimit: c.CallerQueueLimit,
 		BreakerFailures: c.BreakerFailures, BreakerOpen: c.BreakerOpen, Logger: logger,
-	})
+	}
+	if shared != nil {
+		gateConfig.Shared = shared
+	}
+	g := gate.New(gateConfig)
 	cache := usercache.New(store, g)
 	run("cache", store.Run)
 	run("refreshing", cache.Run)

@@ -49,7 +49,7 @@ type serveCmd struct {
 	CacheMaxBytes string        `default:"256MiB" placeholder:"BYTES" help:"How much memory the cache may take, in bytes or with KiB, MiB or GiB."`
 	StaleIfError  time.Duration `default:"24h" help:"How old an answer may be while Clerk is away, where the caller says nothing of its age."`
 	Instance      string        `placeholder:"NAME" help:"The name of the Clerk instance: part of every key in Redis, so that two instances never mix and a new key of the same one changes nothing. Default: test or live, by the key."`
-	RedisURL      string        `name:"redis-url" placeholder:"URL" help:"A Redis that replicas share as second cache level: redis://host:port, or rediss:// for TLS."`
+	RedisURL      string        `name:"redis-url" placeholder:"URL" help:"A Redis through which replicas share the quota, and a second cache level: redis://host:port, or rediss:// for TLS."`
 	RedisURLFile  string        `name:"redis-url-file" placeholder:"FILE" help:"The file that holds that URL, where it has a password in it."`
 
 	WebhookListen     string `placeholder:"ADDRESS" help:"Where to take Clerk's webhooks, POST /webhooks/clerk, host:port. This listener faces the internet; it serves nothing else."`

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
 // Priority orders wants: interactive ones go first.
@@ -84,17 +85,18 @@ func (e *Error) Unwrap() []error {
 
 // Status is how the quota, the queue and the breaker stand.
 type Status struct {
-	Limit          int           // requests per Window that the quota allows
-	Window         time.Duration //
-	Burst          int           // size of the token bucket, 0: strict window
-	EffectiveLimit int           // what may be held at once now
-	Available      int           // could be sent at once
-	Held           int           // permits held
-	InFlight       int           // requests under way
-	Upstream       *Upstream     // what Clerk's headers last said, nil if none came
-	PausedUntil    time.Time     // zero if not paused
-	Queue          [2]QueueLevel // by Priority
-	EstimatedWait  time.Duration // of an interactive list call that came now
+	Limit          int               // requests per Window that the quota allows
+	Window         time.Duration     //
+	Burst          int               // size of the token bucket, 0: strict window
+	EffectiveLimit int               // what may be held at once now
+	Available      int               // could be sent at once
+	Held           int               // permits held
+	InFlight       int               // requests under way
+	Upstream       *Upstream         // what Clerk's headers last said, nil if none came
+	PausedUntil    time.Time         // zero if not paused
+	Shared         *quota.ShareState // nil if the quota is not shared
+	Queue          [2]QueueLevel     // by Priority
+	EstimatedWait  time.Duration     // of an interactive list call that came now
 	Breaker        BreakerStatus
 	Totals         Totals
 	Callers        []CallerStatus // the busiest first

@@ -21,6 +21,7 @@ func (g *Gate) dispatch(launch func(*flight)) (next time.Time) {
 		g.enqueue(w, now, true)
 	}
 	soonest(g.delayed.next())
+	g.starved = false
 	soonest(g.expireLeases(now))
 	for len(g.flights) < g.cfg.MaxInFlight {
 		f, again := g.choose(now)
@@ -31,6 +32,7 @@ func (g *Gate) dispatch(launch func(*flight)) (next time.Time) {
 		p, ok, again := g.take(now)
 		if !ok {
 			soonest(again)
+			g.starved = true
 			break
 		}
 		f.permit, f.sent, f.stamp = p, now, g.cfg.Stamp()
@@ -54,6 +56,11 @@ func (g *Gate) dispatch(launch func(*flight)) (next time.Time) {
 		g.totals.requests++
 		g.retries.sent(now)
 		launch(f)
+	}
+	// What is not wanted any more is given back, too.
+	select {
+	case g.share <- struct{}{}:
+	default:
 	}
 	return next
 }

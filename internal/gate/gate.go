@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
 	"sync"
 	"time"
@@ -41,6 +42,9 @@ type Config struct {
 	Key func() clerkapi.Key
 	// Ledger keeps what is spent across restarts. Nil: nothing does.
 	Ledger *Ledger
+	// Shared is the state of the quota that this replica shares with others. Nil:
+	// it has the quota for itself. A Ledger is of no use then.
+	Shared exchanger
 
 	// Weight is a caller's share of the turns, relative to others'; nil, or a
 	// result below 1: 1.
@@ -90,7 +94,11 @@ type Gate struct {
 
 	mu       sync.Mutex
 	closed   bool
-	limiter  *quota.Limiter
+	limiter  limiter
+	shared   *quota.Shared // the limiter, if it is shared
+	decider  quota.Decider // last told to the log
+	starved  bool          // something may go but for a permit
+	share    chan struct{} // has room for one: an exchange may be due
 	queue    queue
 	queued   map[string]*want // users in lines or delayed
 	flying   map[string]*want // users in flight, by the latest
@@ -114,13 +122,19 @@ func New(cfg Config) *Gate {
 	g := &Gate{
 		cfg:     cfg,
 		wake:    make(chan struct{}, 1),
-		limiter: cfg.Ledger.limiter(cfg.Quota, time.Now()),
+		share:   make(chan struct{}, 1),
 		ledger:  cfg.Ledger,
 		leases:  leases{byID: make(map[string]*lease)},
 		queued:  make(map[string]*want),
 		flying:  make(map[string]*want),
 		flights: make(map[*flight]struct{}),
 		batch:   batchSize{limit: maxBatch},
+	}
+	if now := time.Now(); cfg.Shared != nil {
+		g.shared = quota.NewShared(cfg.Quota, rand.Text(), now)
+		g.limiter, g.decider = g.shared, undecided
+	} else {
+		g.limiter = cfg.Ledger.limiter(cfg.Quota, now)
 	}
 	g.queue.init()
 	g.callers.init(&g.queue, cfg.Weight)
@@ -132,16 +146,18 @@ func New(cfg Config) *Gate {
 // waiting or in flight with ErrShuttingDown, and returns when all that it
 // started has ended. It must be called once at most, and always returns nil.
 func (g *Gate) Run(ctx context.Context) error {
-	var flights, keeper sync.WaitGroup
+	var flights, keepers sync.WaitGroup
+	stop := make(chan struct{})
 	if g.ledger != nil {
-		stop := make(chan struct{})
-		keeper.Go(func() { g.keepLedger(stop) })
-		defer func() {
-			close(stop)
-			keeper.Wait()
-			g.closeLedger()
-		}()
+		keepers.Go(func() { g.keepLedger(stop) })
 	}
+	if g.shared != nil {
+		keepers.Go(func() { g.keepSharing(stop) })
+	}
+	defer func() { // once the last flight has ended
+		close(stop)
+		keepers.Wait()
+	}()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {

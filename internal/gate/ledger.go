@@ -19,10 +19,11 @@ const ledgerFile = "quota.json"
 // written ahead: a permit is only used once the file counts it, in blocks, so
 // that a crash loses a block at most and never spends a window twice.
 type Ledger struct {
-	path  string
-	lock  *os.File
-	saved *quota.Saved  // what the file held, nil if nothing
-	wants chan struct{} // has room for one: a block is wanted
+	path   string
+	lock   *os.File
+	limits *quota.Limiter // whose spending it keeps
+	saved  *quota.Saved   // what the file held, nil if nothing
+	wants  chan struct{}  // has room for one: a block is wanted
 
 	block int
 	left  int   // permits that the file counts and that are not used yet; under Gate.mu
@@ -62,6 +63,7 @@ func (d *Ledger) limiter(cfg quota.Config, now time.Time) *quota.Limiter {
 	if d.saved != nil {
 		l = quota.Restore(cfg, *d.saved, now)
 	}
+	d.limits = l
 	d.block = max(1, l.Config().Limit/20)
 	d.wants <- struct{}{} // the first block, before the first request
 	return l
@@ -111,11 +113,14 @@ func (d *Ledger) write(s quota.Saved) error {
 	return os.Rename(tmp, d.path)
 }
 
-// keepLedger writes blocks ahead until stop is closed.
+// keepLedger writes blocks ahead until stop is closed, and then, exactly, what is spent.
 func (g *Gate) keepLedger(stop <-chan struct{}) {
 	for {
 		select {
 		case <-stop:
+			g.ledger.left = 0
+			g.saveLedger(0)
+			_ = g.ledger.lock.Close()
 			return
 		case <-g.ledger.wants:
 		}
@@ -128,7 +133,7 @@ func (g *Gate) keepLedger(stop <-chan struct{}) {
 func (g *Gate) saveLedger(block int) {
 	d := g.ledger
 	g.mu.Lock()
-	s := g.limiter.Save(time.Now(), d.left+block)
+	s := d.limits.Save(time.Now(), d.left+block)
 	g.mu.Unlock()
 	err := d.write(s)
 	g.mu.Lock()
@@ -143,11 +148,4 @@ func (g *Gate) saveLedger(block int) {
 		g.cfg.Logger.Info("what is spent of the quota can be written again")
 	}
 	d.err = err
-}
-
-// closeLedger writes what is spent in the end, exactly.
-func (g *Gate) closeLedger() {
-	g.ledger.left = 0
-	g.saveLedger(0)
-	_ = g.ledger.lock.Close()
 }

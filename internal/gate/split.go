@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
-	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
 // maxSplit is how many requests may be spent on finding out which ids of a
@@ -51,7 +50,7 @@ type group struct {
 // splitJob is what is spent on one refused batch.
 type splitJob struct{ requests int }
 
-func (s *splits) ready(now time.Time, l *quota.Limiter) bool {
+func (s *splits) ready(now time.Time, l limiter) bool {
 	cfg := l.Config()
 	for len(s.sent) > 0 && now.Sub(s.sent[0]) >= cfg.Window {
 		s.sent = s.sent[1:]

@@ -103,6 +103,10 @@ func (g *Gate) Status() Status {
 			Low:         g.totals.low,
 		},
 	}
+	if g.shared != nil {
+		share := g.shared.ShareState(now)
+		s.Shared = &share
+	}
 	if n := g.totals.lookupRequests; n > 0 {
 		s.Totals.UsersPerRequest = float64(g.totals.lookups) / float64(n)
 	}

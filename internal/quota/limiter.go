@@ -10,7 +10,13 @@ const (
 
 // Permit is the right to send one request. It must be settled exactly once: by
 // GiveBack, Answered, Limited or Lost.
-type Permit struct{ seq, released uint64 }
+type Permit struct {
+	seq, released uint64
+
+	// Of a Shared's permits: the era of 429s in which it was granted, and how many
+	// permits of all replicas had come free by then.
+	era, seen int64
+}
 
 // Headers is what the X-RateLimit headers of an answer say.
 type Headers struct {
@@ -52,13 +58,17 @@ type Limiter struct {
 	headerLimit int // what may be held: our own requests, all of which may count, and what remains
 	headerUntil time.Time
 
+	// Beside others that share the quota: how many may be held; -1: as many as
+	// the quota allows.
+	cap int
+
 	at time.Time // the latest time given
 }
 
 // New makes a Limiter whose quota is unspent at now.
 func New(cfg Config, now time.Time) *Limiter {
 	cfg = cfg.withDefaults()
-	l := &Limiter{cfg: cfg, learned: float64(cfg.share(cfg.Limit)), learnedAt: now}
+	l := &Limiter{cfg: cfg, cap: -1, learned: float64(cfg.share(cfg.Limit)), learnedAt: now}
 	if cfg.Burst > 0 {
 		l.bucket = &bucket{
 			level:    float64(cfg.share(cfg.Burst)),
@@ -101,6 +111,18 @@ func (l *Limiter) limit() int {
 	if l.at.Before(l.headerUntil) {
 		n = max(0, min(n, l.headerLimit))
 	}
+	if l.cap >= 0 {
+		n = min(n, l.cap)
+	}
+	return n
+}
+
+// burst is the size that the bucket may have now.
+func (l *Limiter) burst() int {
+	n := l.cfg.share(l.cfg.Burst)
+	if l.cap >= 0 {
+		n = max(1, min(n, n*l.cap/l.cfg.share(l.cfg.Limit)))
+	}
 	return n
 }
 
@@ -116,7 +138,7 @@ func (l *Limiter) advance(now time.Time) {
 		return
 	}
 	l.bucket.rate = float64(l.limit()) / stretch(l.cfg.Window).Seconds()
-	l.bucket.advance(now, l.cfg.share(l.cfg.Burst))
+	l.bucket.advance(now, l.burst())
 }
 
 // grow raises a limit that 429s have lowered, once six windows have passed
@@ -178,20 +200,21 @@ func (l *Limiter) Take(now time.Time) (p Permit, ok bool, again time.Time) {
 		l.last = now
 	}
 
-	l.seq++
-	if l.strict != nil {
-		l.strict.take()
-	} else {
-		l.bucket.take()
-	}
 	if l.probing {
 		l.probeOut = true
 	}
-	p = Permit{seq: l.seq}
-	if l.strict != nil {
-		p.released = l.strict.released
+	return l.take(), true, time.Time{}
+}
+
+// take takes a permit, whether one is free or not.
+func (l *Limiter) take() Permit {
+	l.seq++
+	if l.strict == nil {
+		l.bucket.take()
+		return Permit{seq: l.seq}
 	}
-	return p, true, time.Time{}
+	l.strict.take()
+	return Permit{seq: l.seq, released: l.strict.released}
 }
 
 // blocked says whether no permit may be taken at now, and when to ask again.
@@ -218,7 +241,7 @@ func (l *Limiter) blocked(now time.Time) (again time.Time, blocked bool) {
 func (l *Limiter) nextFree(now time.Time) time.Time {
 	if l.strict == nil {
 		b := l.bucket
-		if float64(l.cfg.share(l.cfg.Burst)-b.unanswered) < 1 {
+		if float64(l.burst()-b.unanswered) < 1 {
 			if b.gone.len() > 0 {
 				return b.gone.at(0)
 			}
@@ -371,7 +394,7 @@ func (l *Limiter) State(now time.Time) State {
 	if l.strict != nil {
 		s.Held = l.strict.held()
 	} else {
-		s.Capacity = l.cfg.share(l.cfg.Burst)
+		s.Capacity = l.burst()
 		s.Held = l.bucket.unanswered
 	}
 	if now.Before(l.pausedUntil) {
@@ -387,5 +410,5 @@ func (l *Limiter) MostlyFree(now time.Time) bool {
 	if l.strict != nil {
 		return 2*l.free() > l.limit()
 	}
-	return 2*l.free() > l.cfg.share(l.cfg.Burst)
+	return 2*l.free() > l.burst()
 }

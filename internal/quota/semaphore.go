@@ -58,7 +58,7 @@ func (s *semaphore) freeAt(now time.Time, k, limit int, roundTrip time.Duration)
 	// All permits come round once in a cycle: those answered at their release,
 	// those in flight, and those free now that will be taken before, a cycle from now.
 	cycle := s.hold + roundTrip
-	size := max(limit, s.held())
+	size := max(1, limit, s.held())
 	rounds := time.Duration((k - 1) / size)
 	if i := (k - 1) % size; i < s.releases.len() {
 		return s.releases.at(i).Add(rounds * cycle)

@@ -14,6 +14,7 @@ type times struct {
 
 func (q *times) len() int           { return len(q.buf) - q.head }
 func (q *times) at(i int) time.Time { return q.buf[q.head+i] }
+func (q *times) all() []time.Time   { return slices.Clone(q.buf[q.head:]) }
 func (q *times) search(t time.Time) int {
 	i, _ := slices.BinarySearchFunc(q.buf[q.head:], t, func(a, b time.Time) int {
 		if a.After(b) {

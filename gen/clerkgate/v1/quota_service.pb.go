@@ -23,6 +23,64 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Who decides what may be sent.
+type SharedQuota_Decider int32
+
+const (
+	// Never answered.
+	SharedQuota_DECIDER_UNSPECIFIED SharedQuota_Decider = 0
+	// The state in Redis, for all replicas.
+	SharedQuota_DECIDER_REDIS SharedQuota_Decider = 1
+	// Each replica for itself, within its share, until the state in Redis has
+	// learned what all hold: it is new, or its clock has been set.
+	SharedQuota_DECIDER_LEARNING SharedQuota_Decider = 2
+	// This replica, within its share: Redis does not answer in time.
+	SharedQuota_DECIDER_FALLBACK SharedQuota_Decider = 3
+)
+
+// Enum value maps for SharedQuota_Decider.
+var (
+	SharedQuota_Decider_name = map[int32]string{
+		0: "DECIDER_UNSPECIFIED",
+		1: "DECIDER_REDIS",
+		2: "DECIDER_LEARNING",
+		3: "DECIDER_FALLBACK",
+	}
+	SharedQuota_Decider_value = map[string]int32{
+		"DECIDER_UNSPECIFIED": 0,
+		"DECIDER_REDIS":       1,
+		"DECIDER_LEARNING":    2,
+		"DECIDER_FALLBACK":    3,
+	}
+)
+
+func (x SharedQuota_Decider) Enum() *SharedQuota_Decider {
+	p := new(SharedQuota_Decider)
+	*p = x
+	return p
+}
+
+func (x SharedQuota_Decider) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SharedQuota_Decider) Descriptor() protoreflect.EnumDescriptor {
+	return file_clerkgate_v1_quota_service_proto_enumTypes[0].Descriptor()
+}
+
+func (SharedQuota_Decider) Type() protoreflect.EnumType {
+	return &file_clerkgate_v1_quota_service_proto_enumTypes[0]
+}
+
+func (x SharedQuota_Decider) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SharedQuota_Decider.Descriptor instead.
+func (SharedQuota_Decider) EnumDescriptor() ([]byte, []int) {
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{1, 0}
+}
+
 // What a circuit breaker does.
 type Breaker_State int32
 
@@ -64,11 +122,11 @@ func (x Breaker_State) String() string {
 }
 
 func (Breaker_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_clerkgate_v1_quota_service_proto_enumTypes[0].Descriptor()
+	return file_clerkgate_v1_quota_service_proto_enumTypes[1].Descriptor()
 }
 
 func (Breaker_State) Type() protoreflect.EnumType {
-	return &file_clerkgate_v1_quota_service_proto_enumTypes[0]
+	return &file_clerkgate_v1_quota_service_proto_enumTypes[1]
 }
 
 func (x Breaker_State) Number() protoreflect.EnumNumber {
@@ -77,7 +135,7 @@ func (x Breaker_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Breaker_State.Descriptor instead.
 func (Breaker_State) EnumDescriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{4, 0}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{5, 0}
 }
 
 // How the quota, the queue and the breaker stand.
@@ -110,7 +168,11 @@ type Quota struct {
 	// Sums since the server started.
 	Totals *Totals `protobuf:"bytes,12,opt,name=totals,proto3" json:"totals,omitempty"`
 	// The callers, the busiest first.
-	Callers       []*Caller `protobuf:"bytes,13,rep,name=callers,proto3" json:"callers,omitempty"`
+	Callers []*Caller `protobuf:"bytes,13,rep,name=callers,proto3" json:"callers,omitempty"`
+	// How the quota is shared with other replicas. While Redis decides, `limit` to
+	// `held` and `paused_until` are of all replicas together, as this one last heard;
+	// else they are its own. Unset if the quota is not shared.
+	Shared        *SharedQuota `protobuf:"bytes,15,opt,name=shared,proto3" json:"shared,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -236,6 +298,87 @@ func (x *Quota) GetCallers() []*Caller {
 	return nil
 }
 
+func (x *Quota) GetShared() *SharedQuota {
+	if x != nil {
+		return x.Shared
+	}
+	return nil
+}
+
+// How replicas share the quota through Redis.
+type SharedQuota struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who decides now.
+	Decider SharedQuota_Decider `protobuf:"varint,1,opt,name=decider,proto3,enum=clerkgate.v1.SharedQuota_Decider" json:"decider,omitempty"`
+	// The replicas that share the quota, this one included, as it last heard: those
+	// that fell silent count for ten windows. 0 before it heard anything.
+	Replicas int32 `protobuf:"varint,2,opt,name=replicas,proto3" json:"replicas,omitempty"`
+	// Permits that this replica may hold while Redis does not decide. 0 while it does.
+	Allowance int32 `protobuf:"varint,3,opt,name=allowance,proto3" json:"allowance,omitempty"`
+	// When Redis last answered. Unset before the first time.
+	LastReplyTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=last_reply_time,json=lastReplyTime,proto3" json:"last_reply_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SharedQuota) Reset() {
+	*x = SharedQuota{}
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SharedQuota) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SharedQuota) ProtoMessage() {}
+
+func (x *SharedQuota) ProtoReflect() protoreflect.Message {
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SharedQuota.ProtoReflect.Descriptor instead.
+func (*SharedQuota) Descriptor() ([]byte, []int) {
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *SharedQuota) GetDecider() SharedQuota_Decider {
+	if x != nil {
+		return x.Decider
+	}
+	return SharedQuota_DECIDER_UNSPECIFIED
+}
+
+func (x *SharedQuota) GetReplicas() int32 {
+	if x != nil {
+		return x.Replicas
+	}
+	return 0
+}
+
+func (x *SharedQuota) GetAllowance() int32 {
+	if x != nil {
+		return x.Allowance
+	}
+	return 0
+}
+
+func (x *SharedQuota) GetLastReplyTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastReplyTime
+	}
+	return nil
+}
+
 // What the X-RateLimit headers of Clerk's last answer said.
 type UpstreamQuota struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -253,7 +396,7 @@ type UpstreamQuota struct {
 
 func (x *UpstreamQuota) Reset() {
 	*x = UpstreamQuota{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[1]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -265,7 +408,7 @@ func (x *UpstreamQuota) String() string {
 func (*UpstreamQuota) ProtoMessage() {}
 
 func (x *UpstreamQuota) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[1]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -278,7 +421,7 @@ func (x *UpstreamQuota) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpstreamQuota.ProtoReflect.Descriptor instead.
 func (*UpstreamQuota) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{1}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *UpstreamQuota) GetLimit() int32 {
@@ -324,7 +467,7 @@ type Queue struct {
 
 func (x *Queue) Reset() {
 	*x = Queue{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[2]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -336,7 +479,7 @@ func (x *Queue) String() string {
 func (*Queue) ProtoMessage() {}
 
 func (x *Queue) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[2]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -349,7 +492,7 @@ func (x *Queue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Queue.ProtoReflect.Descriptor instead.
 func (*Queue) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{2}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Queue) GetInteractive() *QueueLevel {
@@ -386,7 +529,7 @@ type QueueLevel struct {
 
 func (x *QueueLevel) Reset() {
 	*x = QueueLevel{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[3]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -398,7 +541,7 @@ func (x *QueueLevel) String() string {
 func (*QueueLevel) ProtoMessage() {}
 
 func (x *QueueLevel) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[3]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -411,7 +554,7 @@ func (x *QueueLevel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueLevel.ProtoReflect.Descriptor instead.
 func (*QueueLevel) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{3}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *QueueLevel) GetDepth() int32 {
@@ -443,7 +586,7 @@ type Breaker struct {
 
 func (x *Breaker) Reset() {
 	*x = Breaker{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[4]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -455,7 +598,7 @@ func (x *Breaker) String() string {
 func (*Breaker) ProtoMessage() {}
 
 func (x *Breaker) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[4]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -468,7 +611,7 @@ func (x *Breaker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Breaker.ProtoReflect.Descriptor instead.
 func (*Breaker) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{4}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Breaker) GetState() Breaker_State {
@@ -511,7 +654,7 @@ type Totals struct {
 
 func (x *Totals) Reset() {
 	*x = Totals{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[5]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -523,7 +666,7 @@ func (x *Totals) String() string {
 func (*Totals) ProtoMessage() {}
 
 func (x *Totals) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[5]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -536,7 +679,7 @@ func (x *Totals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Totals.ProtoReflect.Descriptor instead.
 func (*Totals) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{5}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Totals) GetLookups() []*SourceCount {
@@ -587,7 +730,7 @@ type SourceCount struct {
 
 func (x *SourceCount) Reset() {
 	*x = SourceCount{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[6]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -599,7 +742,7 @@ func (x *SourceCount) String() string {
 func (*SourceCount) ProtoMessage() {}
 
 func (x *SourceCount) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[6]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -612,7 +755,7 @@ func (x *SourceCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceCount.ProtoReflect.Descriptor instead.
 func (*SourceCount) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{6}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SourceCount) GetSource() Source {
@@ -649,7 +792,7 @@ type Caller struct {
 
 func (x *Caller) Reset() {
 	*x = Caller{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[7]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -661,7 +804,7 @@ func (x *Caller) String() string {
 func (*Caller) ProtoMessage() {}
 
 func (x *Caller) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[7]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -674,7 +817,7 @@ func (x *Caller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Caller.ProtoReflect.Descriptor instead.
 func (*Caller) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{7}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Caller) GetName() string {
@@ -721,7 +864,7 @@ type GetQuotaRequest struct {
 
 func (x *GetQuotaRequest) Reset() {
 	*x = GetQuotaRequest{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[8]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -733,7 +876,7 @@ func (x *GetQuotaRequest) String() string {
 func (*GetQuotaRequest) ProtoMessage() {}
 
 func (x *GetQuotaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[8]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -746,7 +889,7 @@ func (x *GetQuotaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuotaRequest.ProtoReflect.Descriptor instead.
 func (*GetQuotaRequest) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{8}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{9}
 }
 
 // The answer of GetQuota.
@@ -760,7 +903,7 @@ type GetQuotaResponse struct {
 
 func (x *GetQuotaResponse) Reset() {
 	*x = GetQuotaResponse{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[9]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -772,7 +915,7 @@ func (x *GetQuotaResponse) String() string {
 func (*GetQuotaResponse) ProtoMessage() {}
 
 func (x *GetQuotaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[9]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -785,7 +928,7 @@ func (x *GetQuotaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuotaResponse.ProtoReflect.Descriptor instead.
 func (*GetQuotaResponse) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{9}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetQuotaResponse) GetQuota() *Quota {
@@ -807,7 +950,7 @@ type WatchQuotaRequest struct {
 
 func (x *WatchQuotaRequest) Reset() {
 	*x = WatchQuotaRequest{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[10]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -819,7 +962,7 @@ func (x *WatchQuotaRequest) String() string {
 func (*WatchQuotaRequest) ProtoMessage() {}
 
 func (x *WatchQuotaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[10]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -832,7 +975,7 @@ func (x *WatchQuotaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchQuotaRequest.ProtoReflect.Descriptor instead.
 func (*WatchQuotaRequest) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{10}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WatchQuotaRequest) GetMinInterval() *durationpb.Duration {
@@ -853,7 +996,7 @@ type WatchQuotaResponse struct {
 
 func (x *WatchQuotaResponse) Reset() {
 	*x = WatchQuotaResponse{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[11]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -865,7 +1008,7 @@ func (x *WatchQuotaResponse) String() string {
 func (*WatchQuotaResponse) ProtoMessage() {}
 
 func (x *WatchQuotaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[11]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -878,7 +1021,7 @@ func (x *WatchQuotaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchQuotaResponse.ProtoReflect.Descriptor instead.
 func (*WatchQuotaResponse) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{11}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WatchQuotaResponse) GetQuota() *Quota {
@@ -901,7 +1044,7 @@ type AcquirePermitsRequest struct {
 
 func (x *AcquirePermitsRequest) Reset() {
 	*x = AcquirePermitsRequest{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[12]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -913,7 +1056,7 @@ func (x *AcquirePermitsRequest) String() string {
 func (*AcquirePermitsRequest) ProtoMessage() {}
 
 func (x *AcquirePermitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[12]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -926,7 +1069,7 @@ func (x *AcquirePermitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquirePermitsRequest.ProtoReflect.Descriptor instead.
 func (*AcquirePermitsRequest) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{12}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AcquirePermitsRequest) GetCount() int32 {
@@ -958,7 +1101,7 @@ type AcquirePermitsResponse struct {
 
 func (x *AcquirePermitsResponse) Reset() {
 	*x = AcquirePermitsResponse{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[13]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -970,7 +1113,7 @@ func (x *AcquirePermitsResponse) String() string {
 func (*AcquirePermitsResponse) ProtoMessage() {}
 
 func (x *AcquirePermitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[13]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -983,7 +1126,7 @@ func (x *AcquirePermitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquirePermitsResponse.ProtoReflect.Descriptor instead.
 func (*AcquirePermitsResponse) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{13}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AcquirePermitsResponse) GetLeaseId() string {
@@ -1013,7 +1156,7 @@ type ReleasePermitsRequest struct {
 
 func (x *ReleasePermitsRequest) Reset() {
 	*x = ReleasePermitsRequest{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[14]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1025,7 +1168,7 @@ func (x *ReleasePermitsRequest) String() string {
 func (*ReleasePermitsRequest) ProtoMessage() {}
 
 func (x *ReleasePermitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[14]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1038,7 +1181,7 @@ func (x *ReleasePermitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleasePermitsRequest.ProtoReflect.Descriptor instead.
 func (*ReleasePermitsRequest) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{14}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReleasePermitsRequest) GetLeaseId() string {
@@ -1064,7 +1207,7 @@ type ReleasePermitsResponse struct {
 
 func (x *ReleasePermitsResponse) Reset() {
 	*x = ReleasePermitsResponse{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[15]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1076,7 +1219,7 @@ func (x *ReleasePermitsResponse) String() string {
 func (*ReleasePermitsResponse) ProtoMessage() {}
 
 func (x *ReleasePermitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[15]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1089,14 +1232,14 @@ func (x *ReleasePermitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleasePermitsResponse.ProtoReflect.Descriptor instead.
 func (*ReleasePermitsResponse) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{15}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{16}
 }
 
 var File_clerkgate_v1_quota_service_proto protoreflect.FileDescriptor
 
 const file_clerkgate_v1_quota_service_proto_rawDesc = "" +
 	"\n" +
-	" clerkgate/v1/quota_service.proto\x12\fclerkgate.v1\x1a\x1fclerkgate/v1/user_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x90\x04\n" +
+	" clerkgate/v1/quota_service.proto\x12\fclerkgate.v1\x1a\x1fclerkgate/v1/user_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc3\x04\n" +
 	"\x05Quota\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\x05R\x05limit\x121\n" +
 	"\x06window\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06window\x12\x14\n" +
@@ -1111,7 +1254,18 @@ const file_clerkgate_v1_quota_service_proto_rawDesc = "" +
 	" \x01(\v2\x13.clerkgate.v1.QueueR\x05queue\x12/\n" +
 	"\abreaker\x18\v \x01(\v2\x15.clerkgate.v1.BreakerR\abreaker\x12,\n" +
 	"\x06totals\x18\f \x01(\v2\x14.clerkgate.v1.TotalsR\x06totals\x12.\n" +
-	"\acallers\x18\r \x03(\v2\x14.clerkgate.v1.CallerR\acallers\"\xbd\x01\n" +
+	"\acallers\x18\r \x03(\v2\x14.clerkgate.v1.CallerR\acallers\x121\n" +
+	"\x06shared\x18\x0f \x01(\v2\x19.clerkgate.v1.SharedQuotaR\x06shared\"\xab\x02\n" +
+	"\vSharedQuota\x12;\n" +
+	"\adecider\x18\x01 \x01(\x0e2!.clerkgate.v1.SharedQuota.DeciderR\adecider\x12\x1a\n" +
+	"\breplicas\x18\x02 \x01(\x05R\breplicas\x12\x1c\n" +
+	"\tallowance\x18\x03 \x01(\x05R\tallowance\x12B\n" +
+	"\x0flast_reply_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\rlastReplyTime\"a\n" +
+	"\aDecider\x12\x17\n" +
+	"\x13DECIDER_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rDECIDER_REDIS\x10\x01\x12\x14\n" +
+	"\x10DECIDER_LEARNING\x10\x02\x12\x14\n" +
+	"\x10DECIDER_FALLBACK\x10\x03\"\xbd\x01\n" +
 	"\rUpstreamQuota\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\x05R\x05limit\x12\x1c\n" +
 	"\tremaining\x18\x02 \x01(\x05R\tremaining\x129\n" +
@@ -1189,66 +1343,71 @@ func file_clerkgate_v1_quota_service_proto_rawDescGZIP() []byte {
 	return file_clerkgate_v1_quota_service_proto_rawDescData
 }
 
-var file_clerkgate_v1_quota_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_clerkgate_v1_quota_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_clerkgate_v1_quota_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_clerkgate_v1_quota_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_clerkgate_v1_quota_service_proto_goTypes = []any{
-	(Breaker_State)(0),             // 0: clerkgate.v1.Breaker.State
-	(*Quota)(nil),                  // 1: clerkgate.v1.Quota
-	(*UpstreamQuota)(nil),          // 2: clerkgate.v1.UpstreamQuota
-	(*Queue)(nil),                  // 3: clerkgate.v1.Queue
-	(*QueueLevel)(nil),             // 4: clerkgate.v1.QueueLevel
-	(*Breaker)(nil),                // 5: clerkgate.v1.Breaker
-	(*Totals)(nil),                 // 6: clerkgate.v1.Totals
-	(*SourceCount)(nil),            // 7: clerkgate.v1.SourceCount
-	(*Caller)(nil),                 // 8: clerkgate.v1.Caller
-	(*GetQuotaRequest)(nil),        // 9: clerkgate.v1.GetQuotaRequest
-	(*GetQuotaResponse)(nil),       // 10: clerkgate.v1.GetQuotaResponse
-	(*WatchQuotaRequest)(nil),      // 11: clerkgate.v1.WatchQuotaRequest
-	(*WatchQuotaResponse)(nil),     // 12: clerkgate.v1.WatchQuotaResponse
-	(*AcquirePermitsRequest)(nil),  // 13: clerkgate.v1.AcquirePermitsRequest
-	(*AcquirePermitsResponse)(nil), // 14: clerkgate.v1.AcquirePermitsResponse
-	(*ReleasePermitsRequest)(nil),  // 15: clerkgate.v1.ReleasePermitsRequest
-	(*ReleasePermitsResponse)(nil), // 16: clerkgate.v1.ReleasePermitsResponse
-	(*durationpb.Duration)(nil),    // 17: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),  // 18: google.protobuf.Timestamp
-	(Source)(0),                    // 19: clerkgate.v1.Source
+	(SharedQuota_Decider)(0),       // 0: clerkgate.v1.SharedQuota.Decider
+	(Breaker_State)(0),             // 1: clerkgate.v1.Breaker.State
+	(*Quota)(nil),                  // 2: clerkgate.v1.Quota
+	(*SharedQuota)(nil),            // 3: clerkgate.v1.SharedQuota
+	(*UpstreamQuota)(nil),          // 4: clerkgate.v1.UpstreamQuota
+	(*Queue)(nil),                  // 5: clerkgate.v1.Queue
+	(*QueueLevel)(nil),             // 6: clerkgate.v1.QueueLevel
+	(*Breaker)(nil),                // 7: clerkgate.v1.Breaker
+	(*Totals)(nil),                 // 8: clerkgate.v1.Totals
+	(*SourceCount)(nil),            // 9: clerkgate.v1.SourceCount
+	(*Caller)(nil),                 // 10: clerkgate.v1.Caller
+	(*GetQuotaRequest)(nil),        // 11: clerkgate.v1.GetQuotaRequest
+	(*GetQuotaResponse)(nil),       // 12: clerkgate.v1.GetQuotaResponse
+	(*WatchQuotaRequest)(nil),      // 13: clerkgate.v1.WatchQuotaRequest
+	(*WatchQuotaResponse)(nil),     // 14: clerkgate.v1.WatchQuotaResponse
+	(*AcquirePermitsRequest)(nil),  // 15: clerkgate.v1.AcquirePermitsRequest
+	(*AcquirePermitsResponse)(nil), // 16: clerkgate.v1.AcquirePermitsResponse
+	(*ReleasePermitsRequest)(nil),  // 17: clerkgate.v1.ReleasePermitsRequest
+	(*ReleasePermitsResponse)(nil), // 18: clerkgate.v1.ReleasePermitsResponse
+	(*durationpb.Duration)(nil),    // 19: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 20: google.protobuf.Timestamp
+	(Source)(0),                    // 21: clerkgate.v1.Source
 }
 var file_clerkgate_v1_quota_service_proto_depIdxs = []int32{
-	17, // 0: clerkgate.v1.Quota.window:type_name -> google.protobuf.Duration
-	2,  // 1: clerkgate.v1.Quota.upstream:type_name -> clerkgate.v1.UpstreamQuota
-	18, // 2: clerkgate.v1.Quota.paused_until:type_name -> google.protobuf.Timestamp
-	3,  // 3: clerkgate.v1.Quota.queue:type_name -> clerkgate.v1.Queue
-	5,  // 4: clerkgate.v1.Quota.breaker:type_name -> clerkgate.v1.Breaker
-	6,  // 5: clerkgate.v1.Quota.totals:type_name -> clerkgate.v1.Totals
-	8,  // 6: clerkgate.v1.Quota.callers:type_name -> clerkgate.v1.Caller
-	18, // 7: clerkgate.v1.UpstreamQuota.reset_time:type_name -> google.protobuf.Timestamp
-	18, // 8: clerkgate.v1.UpstreamQuota.observe_time:type_name -> google.protobuf.Timestamp
-	4,  // 9: clerkgate.v1.Queue.interactive:type_name -> clerkgate.v1.QueueLevel
-	4,  // 10: clerkgate.v1.Queue.batch:type_name -> clerkgate.v1.QueueLevel
-	17, // 11: clerkgate.v1.Queue.estimated_wait:type_name -> google.protobuf.Duration
-	17, // 12: clerkgate.v1.QueueLevel.oldest_wait:type_name -> google.protobuf.Duration
-	0,  // 13: clerkgate.v1.Breaker.state:type_name -> clerkgate.v1.Breaker.State
-	18, // 14: clerkgate.v1.Breaker.since:type_name -> google.protobuf.Timestamp
-	7,  // 15: clerkgate.v1.Totals.lookups:type_name -> clerkgate.v1.SourceCount
-	19, // 16: clerkgate.v1.SourceCount.source:type_name -> clerkgate.v1.Source
-	1,  // 17: clerkgate.v1.GetQuotaResponse.quota:type_name -> clerkgate.v1.Quota
-	17, // 18: clerkgate.v1.WatchQuotaRequest.min_interval:type_name -> google.protobuf.Duration
-	1,  // 19: clerkgate.v1.WatchQuotaResponse.quota:type_name -> clerkgate.v1.Quota
-	17, // 20: clerkgate.v1.AcquirePermitsRequest.max_wait:type_name -> google.protobuf.Duration
-	18, // 21: clerkgate.v1.AcquirePermitsResponse.expire_time:type_name -> google.protobuf.Timestamp
-	9,  // 22: clerkgate.v1.QuotaService.GetQuota:input_type -> clerkgate.v1.GetQuotaRequest
-	11, // 23: clerkgate.v1.QuotaService.WatchQuota:input_type -> clerkgate.v1.WatchQuotaRequest
-	13, // 24: clerkgate.v1.QuotaService.AcquirePermits:input_type -> clerkgate.v1.AcquirePermitsRequest
-	15, // 25: clerkgate.v1.QuotaService.ReleasePermits:input_type -> clerkgate.v1.ReleasePermitsRequest
-	10, // 26: clerkgate.v1.QuotaService.GetQuota:output_type -> clerkgate.v1.GetQuotaResponse
-	12, // 27: clerkgate.v1.QuotaService.WatchQuota:output_type -> clerkgate.v1.WatchQuotaResponse
-	14, // 28: clerkgate.v1.QuotaService.AcquirePermits:output_type -> clerkgate.v1.AcquirePermitsResponse
-	16, // 29: clerkgate.v1.QuotaService.ReleasePermits:output_type -> clerkgate.v1.ReleasePermitsResponse
-	26, // [26:30] is the sub-list for method output_type
-	22, // [22:26] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	19, // 0: clerkgate.v1.Quota.window:type_name -> google.protobuf.Duration
+	4,  // 1: clerkgate.v1.Quota.upstream:type_name -> clerkgate.v1.UpstreamQuota
+	20, // 2: clerkgate.v1.Quota.paused_until:type_name -> google.protobuf.Timestamp
+	5,  // 3: clerkgate.v1.Quota.queue:type_name -> clerkgate.v1.Queue
+	7,  // 4: clerkgate.v1.Quota.breaker:type_name -> clerkgate.v1.Breaker
+	8,  // 5: clerkgate.v1.Quota.totals:type_name -> clerkgate.v1.Totals
+	10, // 6: clerkgate.v1.Quota.callers:type_name -> clerkgate.v1.Caller
+	3,  // 7: clerkgate.v1.Quota.shared:type_name -> clerkgate.v1.SharedQuota
+	0,  // 8: clerkgate.v1.SharedQuota.decider:type_name -> clerkgate.v1.SharedQuota.Decider
+	20, // 9: clerkgate.v1.SharedQuota.last_reply_time:type_name -> google.protobuf.Timestamp
+	20, // 10: clerkgate.v1.UpstreamQuota.reset_time:type_name -> google.protobuf.Timestamp
+	20, // 11: clerkgate.v1.UpstreamQuota.observe_time:type_name -> google.protobuf.Timestamp
+	6,  // 12: clerkgate.v1.Queue.interactive:type_name -> clerkgate.v1.QueueLevel
+	6,  // 13: clerkgate.v1.Queue.batch:type_name -> clerkgate.v1.QueueLevel
+	19, // 14: clerkgate.v1.Queue.estimated_wait:type_name -> google.protobuf.Duration
+	19, // 15: clerkgate.v1.QueueLevel.oldest_wait:type_name -> google.protobuf.Duration
+	1,  // 16: clerkgate.v1.Breaker.state:type_name -> clerkgate.v1.Breaker.State
+	20, // 17: clerkgate.v1.Breaker.since:type_name -> google.protobuf.Timestamp
+	9,  // 18: clerkgate.v1.Totals.lookups:type_name -> clerkgate.v1.SourceCount
+	21, // 19: clerkgate.v1.SourceCount.source:type_name -> clerkgate.v1.Source
+	2,  // 20: clerkgate.v1.GetQuotaResponse.quota:type_name -> clerkgate.v1.Quota
+	19, // 21: clerkgate.v1.WatchQuotaRequest.min_interval:type_name -> google.protobuf.Duration
+	2,  // 22: clerkgate.v1.WatchQuotaResponse.quota:type_name -> clerkgate.v1.Quota
+	19, // 23: clerkgate.v1.AcquirePermitsRequest.max_wait:type_name -> google.protobuf.Duration
+	20, // 24: clerkgate.v1.AcquirePermitsResponse.expire_time:type_name -> google.protobuf.Timestamp
+	11, // 25: clerkgate.v1.QuotaService.GetQuota:input_type -> clerkgate.v1.GetQuotaRequest
+	13, // 26: clerkgate.v1.QuotaService.WatchQuota:input_type -> clerkgate.v1.WatchQuotaRequest
+	15, // 27: clerkgate.v1.QuotaService.AcquirePermits:input_type -> clerkgate.v1.AcquirePermitsRequest
+	17, // 28: clerkgate.v1.QuotaService.ReleasePermits:input_type -> clerkgate.v1.ReleasePermitsRequest
+	12, // 29: clerkgate.v1.QuotaService.GetQuota:output_type -> clerkgate.v1.GetQuotaResponse
+	14, // 30: clerkgate.v1.QuotaService.WatchQuota:output_type -> clerkgate.v1.WatchQuotaResponse
+	16, // 31: clerkgate.v1.QuotaService.AcquirePermits:output_type -> clerkgate.v1.AcquirePermitsResponse
+	18, // 32: clerkgate.v1.QuotaService.ReleasePermits:output_type -> clerkgate.v1.ReleasePermitsResponse
+	29, // [29:33] is the sub-list for method output_type
+	25, // [25:29] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_clerkgate_v1_quota_service_proto_init() }
@@ -1262,8 +1421,8 @@ func file_clerkgate_v1_quota_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_clerkgate_v1_quota_service_proto_rawDesc), len(file_clerkgate_v1_quota_service_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   16,
+			NumEnums:      2,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,128 @@
+package gate
+
+import (
+	"context"
+	"time"
+
+	"github.com/clerkgate/clerkgate/internal/quota"
+)
+
+// limiter hands out permits. A *quota.Limiter does, for a replica that has the
+// quota for itself, and a *quota.Shared, for one that shares it.
+type limiter interface {
+	Take(now time.Time) (p quota.Permit, ok bool, again time.Time)
+	GiveBack(p quota.Permit, now time.Time)
+	Answered(p quota.Permit, sent, at, now time.Time, h *quota.Headers)
+	Limited(p quota.Permit, now time.Time, retryAfter time.Duration, h *quota.Headers)
+	Lost(p quota.Permit, now time.Time)
+
+	Config() quota.Config
+	State(now time.Time) quota.State
+	MostlyFree(now time.Time) bool
+	Probing() bool
+	RoundTrip() time.Duration
+	Estimate(now time.Time, k int) time.Duration
+}
+
+// exchanger reaches the state that replicas share. A *quotaredis.Store does.
+type exchanger interface {
+	Exchange(ctx context.Context, r quota.Report) (quota.Reply, error)
+}
+
+// undecided: nothing was told yet.
+const undecided quota.Decider = -1
+
+// exchangeTimeout is how long the shared state may take to answer.
+const exchangeTimeout = 100 * time.Millisecond
+
+// keepSharing exchanges reports for permits until stop is closed, and then says
+// goodbye.
+func (g *Gate) keepSharing(stop <-chan struct{}) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-stop:
+			g.sayGoodbye()
+			return
+		case <-g.share:
+		case <-timer.C:
+		}
+		g.mu.Lock()
+		now := time.Now()
+		wants := g.permitsWanted()
+		due := g.shared.Due(now, wants)
+		if due.After(now) {
+			g.mu.Unlock()
+			timer.Reset(due.Sub(now))
+			continue
+		}
+		r := g.shared.Report(now, wants)
+		g.mu.Unlock()
+		g.exchange(r, now)
+		g.poke()
+		timer.Reset(0)
+	}
+}
+
+// exchange sends a report made at sent, and takes the reply in.
+func (g *Gate) exchange(r quota.Report, sent time.Time) {
+	ctx, cancel := context.WithTimeout(context.Background(), exchangeTimeout)
+	defer cancel()
+	reply, err := g.cfg.Shared.Exchange(ctx, r)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	g.shared.Reply(r, sent, now, reply, err)
+	s := g.shared.ShareState(now)
+	if s.Decider == g.decider {
+		return
+	}
+	g.decider = s.Decider
+	switch s.Decider {
+	case quota.DecidesState:
+		g.cfg.Logger.Info("the quota is shared through Redis", "replicas", s.Replicas)
+	case quota.DecidesLearning:
+		g.cfg.Logger.Warn("the quota's state in Redis is new: keeping to this replica's share until all that is held is known",
+			"replicas", s.Replicas, "permits", s.Allowance)
+	case quota.DecidesFallback:
+		g.cfg.Logger.Warn("the quota's state in Redis can't be reached: keeping to this replica's share",
+			"replicas", s.Replicas, "permits", s.Allowance, "error", err)
+	}
+}
+
+// permitsWanted is how many permits, interactive and batch, are wanted beyond
+// those that are there.
+func (g *Gate) permitsWanted() [2]int {
+	if !g.starved {
+		return [2]int{}
+	}
+	var wants [2]int
+	for p := range wants {
+		wants[p] = int((g.queue.levels[p].backlog.total + callCost - 1) / callCost)
+	}
+	if wants == [2]int{} {
+		wants[Interactive] = 1 // a probe, or ids that were refused together
+	}
+	unused := g.shared.Unused()
+	for p := range wants {
+		n := min(wants[p], unused)
+		wants[p] -= n
+		unused -= n
+	}
+	return wants
+}
+
+// sayGoodbye leaves the quota to the other replicas.
+func (g *Gate) sayGoodbye() {
+	g.mu.Lock()
+	now := time.Now()
+	for _, le := range g.leases.byID {
+		for _, p := range le.permits {
+			g.limiter.Lost(p, now)
+		}
+	}
+	r := g.shared.Goodbye(now)
+	g.mu.Unlock()
+	g.exchange(r, now)
+}

@@ -1,0 +1,327 @@
+package quotaredis
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/redislink/redistest"
+)
+
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// errCut is what an exchange of a replica that is cut off fails with.
+var errCut = errors.New("cut off")
+
+// world is a number of replicas, each with callers that always want more, a
+// Clerk, and one real Redis whose time is the world's.
+type world struct {
+	t        *rapid.T
+	store    *Store
+	cfg      quota.Config
+	now      time.Time
+	skew     time.Duration // of Redis's clock
+	events   events
+	seq      int
+	replicas []*replica
+	arrivals []time.Time
+	delay    func() time.Duration // of one way to Clerk or back
+	lossy    bool                 // replies of Redis get lost now and then
+	calls    int
+	grants   int
+}
+
+type replica struct {
+	*quota.Shared
+	world  *world
+	name   int
+	cut    bool // from Redis
+	dead   bool
+	wants  [2]int
+	bye    bool // stops as soon as nothing is under way
+	sent   int
+	flying int
+}
+
+type event struct {
+	at  time.Time
+	seq int
+	do  func()
+}
+
+type events []event
+
+func (e events) Len() int { return len(e) }
+func (e events) Less(i, j int) bool {
+	if !e[i].at.Equal(e[j].at) {
+		return e[i].at.Before(e[j].at)
+	}
+	return e[i].seq < e[j].seq
+}
+func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
+func (e *events) Push(x any)   { *e = append(*e, x.(event)) }
+func (e *events) Pop() any {
+	old := *e
+	x := old[len(old)-1]
+	*e = old[:len(old)-1]
+	return x
+}
+
+func (w *world) after(d time.Duration, do func()) {
+	w.seq++
+	heap.Push(&w.events, event{w.now.Add(d), w.seq, do})
+}
+
+func (w *world) run(until time.Time) {
+	for w.events.Len() > 0 && !w.events[0].at.After(until) {
+		e := heap.Pop(&w.events).(event)
+		w.now = e.at
+		e.do()
+	}
+	w.now = until
+}
+
+func (w *world) add(wants [2]int) *replica {
+	w.seq++
+	r := &replica{world: w, name: len(w.replicas), wants: wants}
+	r.Shared = quota.NewShared(w.cfg, fmt.Sprintf("replica-%d-%d", r.name, w.seq), w.now)
+	w.replicas = append(w.replicas, r)
+	w.after(0, r.exchange)
+	return r
+}
+
+// exchange reports and takes the reply in, each after a moment on the way.
+func (r *replica) exchange() {
+	w := r.world
+	if r.dead {
+		return
+	}
+	wants := r.open()
+	if due := r.Due(w.now, wants); due.After(w.now) {
+		w.after(due.Sub(w.now), r.exchange)
+		return
+	}
+	report, sent := r.Report(w.now, wants), w.now
+	if r.bye && r.flying == 0 {
+		report.Bye, r.dead = true, true
+	}
+	w.calls++
+	way := time.Duration(rapid.IntRange(50, 2000).Draw(w.t, "way µs")) * time.Microsecond
+	w.after(way, func() {
+		var reply quota.Reply
+		err := errCut
+		if !r.cut {
+			w.store.time = strconv.FormatInt(w.now.Add(w.skew).UnixMicro(), 10)
+			reply, err = w.store.Exchange(context.Background(), report)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			if w.lossy && rapid.IntRange(0, 9).Draw(w.t, "lost reply") == 0 {
+				err = errCut
+			}
+		}
+		w.after(way, func() {
+			if r.dead {
+				return
+			}
+			r.Reply(report, sent, w.now, reply, err)
+			r.send()
+			w.after(time.Millisecond, r.exchange)
+		})
+	})
+}
+
+// open are the permits that are wanted and not there.
+func (r *replica) open() [2]int {
+	w := r.wants
+	have := r.Unused()
+	for i := range w {
+		n := min(w[i], have)
+		w[i] -= n
+		have -= n
+	}
+	return w
+}
+
+// send sends what may be sent.
+func (r *replica) send() {
+	w := r.world
+	if r.dead || r.wants == [2]int{} {
+		return
+	}
+	for {
+		p, ok, again := r.Take(w.now)
+		if !ok {
+			if !again.IsZero() {
+				if !again.After(w.now) {
+					w.t.Fatalf("told at %v to ask again at %v", w.now, again)
+				}
+				w.after(again.Sub(w.now), r.send)
+			}
+			return
+		}
+		r.sent++
+		r.flying++
+		w.grants++
+		there, back := w.delay(), w.delay()
+		sent := w.now
+		w.after(there, func() { w.arrivals = append(w.arrivals, w.now) })
+		w.after(there+back, func() {
+			if r.dead {
+				return
+			}
+			r.flying--
+			r.Answered(p, sent, w.now, w.now, nil)
+			r.send()
+		})
+	}
+}
+
+// check fails if any window held more than the quota.
+func (w *world) check() {
+	w.t.Helper()
+	n := w.cfg.Limit
+	for i := n; i < len(w.arrivals); i++ {
+		if span := w.arrivals[i].Sub(w.arrivals[i-n]); span <= w.cfg.Window {
+			w.t.Fatalf("%d arrivals until %v span %v", n+1, w.arrivals[i].Sub(epoch), span)
+		}
+	}
+}
+
+func newWorld(t *rapid.T, store *Store, cfg quota.Config) *world {
+	if err := store.exchangeFlush(); err != nil {
+		t.Fatal(err)
+	}
+	return &world{t: t, store: store, cfg: cfg, now: epoch, delay: func() time.Duration {
+		return time.Duration(rapid.IntRange(0, 100).Draw(t, "delay ms")) * time.Millisecond
+	}}
+}
+
+// exchangeFlush empties Redis.
+func (s *Store) exchangeFlush() error {
+	if s.client == nil {
+		return nil
+	}
+	return s.client.Do(context.Background(), s.client.B().Flushall().Build()).Error()
+}
+
+func newStore(t *testing.T) *Store {
+	s, err := New(redistest.Start(t).URL(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestReplicasTogetherKeepToTheQuota(t *testing.T) {
+	store := newStore(t)
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t, store, quota.Config{
+			Limit: rapid.IntRange(1, 40).Draw(t, "limit"), Window: 10 * time.Second,
+		})
+		w.lossy = rapid.Bool().Draw(t, "lossy")
+		n := rapid.IntRange(1, 5).Draw(t, "replicas")
+		for range n {
+			w.add([2]int{50, 0})
+		}
+		w.run(epoch.Add(60 * time.Second))
+		w.check()
+		t.Logf("%d replicas, limit %d: %d arrivals in 60 s, %d calls", n, w.cfg.Limit, len(w.arrivals), w.calls)
+	})
+}
+
+// TestNothingThatHappensSpendsTheQuotaTwice lets replicas crash, be cut off from
+// Redis, come and go, and Redis lose its data or have its clock set.
+func TestNothingThatHappensSpendsTheQuotaTwice(t *testing.T) {
+	store := newStore(t)
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t, store, quota.Config{
+			// There is no safety in fewer permits than replicas, nor in a replica
+			// that takes a state which it finds empty for unspent.
+			Limit:       rapid.SampledFrom([]int{10, 25, 40, 100}).Draw(t, "limit"),
+			Window:      10 * time.Second,
+			FirstWindow: quota.WaitWindow,
+		})
+		for range rapid.IntRange(1, 4).Draw(t, "replicas") {
+			w.add([2]int{50, 0})
+		}
+		// Replicas that are cut off before they have heard of each other can't leave
+		// each other a share.
+		const meeting = 2 * time.Second
+		w.run(w.now.Add(meeting + time.Duration(rapid.IntRange(1, 30000).Draw(t, "quiet ms"))*time.Millisecond))
+		for range rapid.IntRange(1, 4).Draw(t, "events") {
+			r := w.replicas[rapid.IntRange(0, len(w.replicas)-1).Draw(t, "who")]
+			switch what := rapid.SampledFrom([]string{"crash", "cut", "all cut", "heal", "loss", "skew", "join", "bye", "pause"}).Draw(t, "what"); what {
+			case "crash":
+				r.dead = true
+			case "cut":
+				r.cut = true
+			case "all cut":
+				for _, r := range w.replicas {
+					r.cut = true
+				}
+			case "heal":
+				for _, r := range w.replicas {
+					r.cut = false
+				}
+			case "loss":
+				if err := w.store.exchangeFlush(); err != nil {
+					t.Fatal(err)
+				}
+			case "skew":
+				w.skew += time.Duration(rapid.IntRange(-20000, 20000).Draw(t, "skew ms")) * time.Millisecond
+			case "join":
+				for _, r := range w.replicas {
+					r.cut = false // one that is cut off leaves no share to whom it has not heard of
+				}
+				w.run(w.now.Add(meeting))
+				w.add([2]int{50, 0})
+				w.run(w.now.Add(meeting))
+			case "bye":
+				r.bye = true
+				r.wants = [2]int{}
+			case "pause":
+				r.wants[0] = 50 - r.wants[0]
+				r.send()
+			}
+			w.run(w.now.Add(time.Duration(rapid.IntRange(1, 20000).Draw(t, "quiet ms")) * time.Millisecond))
+			w.check()
+		}
+		w.run(w.now.Add(30 * time.Second))
+		w.check()
+	})
+}
+
+func TestSaturatedReplicasUseTheQuota(t *testing.T) {
+	store := newStore(t)
+	for _, n := range []int{1, 2, 8} {
+		rapid.Check(t, func(rt *rapid.T) {
+			w := newWorld(rt, store, quota.Config{Limit: 100, Window: 10 * time.Second})
+			w.delay = func() time.Duration { return 30 * time.Millisecond }
+			for range n {
+				w.add([2]int{50, 0})
+			}
+			w.run(epoch.Add(110 * time.Second))
+			w.check()
+			late := 0
+			for _, a := range w.arrivals {
+				if a.Sub(epoch) > 10*time.Second {
+					late++
+				}
+			}
+			var shares []int
+			for _, r := range w.replicas {
+				shares = append(shares, r.sent)
+			}
+			t.Logf("%d replicas: %.1f %% used, %.2f calls a permit, each %v", n, float64(late)/10, float64(w.calls)/float64(w.grants), shares)
+		})
+	}
+}

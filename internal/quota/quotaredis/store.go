@@ -1,0 +1,150 @@
+// Package quotaredis keeps the quota's state that replicas share in Redis, or in
+// what speaks its protocol and runs Lua. A script does the arithmetic of package
+// quota there, by Redis's own clock, for one replica at a time.
+package quotaredis
+
+import (
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync"
+
+	"github.com/redis/rueidis"
+
+	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/redislink"
+)
+
+//go:embed exchange.lua
+var exchangeText string
+
+var exchangeScript = redislink.NewScript(exchangeText)
+
+// maxFailures is how many exchanges may fail, one after the other, before the
+// connection is made anew.
+const maxFailures = 10
+
+// errBusy: the last exchange has been given up but has not ended.
+var errBusy = errors.New("redis has not answered yet")
+
+// Store exchanges reports for replies. Its methods may be called at once, but
+// there is one exchange at a time.
+type Store struct {
+	options rueidis.ClientOption
+	key     string
+
+	slot   chan struct{} // holds one value while an exchange runs
+	ctx    context.Context
+	cancel context.CancelFunc
+	runs   sync.WaitGroup
+
+	// Of whoever has the slot.
+	client   rueidis.Client // nil: not connected
+	hangUp   context.CancelFunc
+	failures int
+
+	time string // replaces Redis's time, for tests
+}
+
+// New makes a Store for the state of a Clerk instance. Nothing is connected before
+// the first exchange. It must be closed. Its error is one of the URL.
+func New(redisURL, instance string) (*Store, error) {
+	options, err := redislink.Options(redisURL)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		options: options,
+		// All of the state is one key, in one slot of a cluster. Escaped, an
+		// instance can't reach into the keys of another.
+		key:  "clerkgate:" + url.QueryEscape(instance) + ":quota1",
+		slot: make(chan struct{}, 1),
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// Exchange sends a report and gives the reply. It returns when ctx ends at the
+// latest; what was sent may still arrive then.
+func (s *Store) Exchange(ctx context.Context, r quota.Report) (quota.Reply, error) {
+	type outcome struct {
+		reply quota.Reply
+		err   error
+	}
+	select {
+	case s.slot <- struct{}{}:
+	default:
+		return quota.Reply{}, errBusy
+	}
+	if s.ctx.Err() != nil {
+		<-s.slot
+		return quota.Reply{}, s.ctx.Err()
+	}
+	// rueidis heeds a context, but for a while in which it connects.
+	outcomes := make(chan outcome, 1)
+	s.runs.Go(func() {
+		var o outcome
+		o.reply, o.err = s.exchange(ctx, r)
+		<-s.slot
+		outcomes <- o
+	})
+	select {
+	case o := <-outcomes:
+		return o.reply, o.err
+	case <-ctx.Done():
+		return quota.Reply{}, fmt.Errorf("redis: %w", ctx.Err())
+	}
+}
+
+// exchange runs the script, once it is connected.
+func (s *Store) exchange(ctx context.Context, r quota.Report) (reply quota.Reply, err error) {
+	if s.client == nil {
+		connected, hangUp := context.WithCancel(s.ctx)
+		client, err := redislink.Connect(connected, s.options)
+		if err != nil {
+			hangUp()
+			return reply, fmt.Errorf("redis: %w", err)
+		}
+		s.client, s.hangUp, s.failures = client, hangUp, 0
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		return reply, err
+	}
+	result := exchangeScript.Run(ctx, s.client, redislink.ScriptCall{
+		Key: s.key, Args: []string{string(text), rand.Text(), s.time},
+	})[0]
+	answer, err := result.AsBytes()
+	if err != nil {
+		if s.failures++; s.failures == maxFailures {
+			s.disconnect()
+		}
+		return reply, fmt.Errorf("redis: %w", err)
+	}
+	s.failures = 0
+	if err := json.Unmarshal(answer, &reply); err != nil {
+		return reply, fmt.Errorf("redis: the quota's state: %w", err)
+	}
+	return reply, nil
+}
+
+func (s *Store) disconnect() {
+	s.hangUp() // first, so that closing waits for nothing
+	s.client.Close()
+	s.client = nil
+}
+
+// Close ends the connection, and waits for what is under way.
+func (s *Store) Close() {
+	s.cancel()
+	s.runs.Wait()
+	s.slot <- struct{}{}
+	if s.client != nil {
+		s.disconnect()
+	}
+	<-s.slot
+}

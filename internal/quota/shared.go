@@ -1,0 +1,429 @@
+package quota
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Bounds of what Shared does.
+const (
+	leastAlive   = 500 * time.Millisecond
+	longestAlive = time.Second
+	horizon      = 100 * time.Millisecond
+	maxWants     = 100 // permits asked for in one report
+)
+
+// Shared is a replica's part of a quota that several share. It has the methods of
+// a Limiter, and hands out the permits that exchanges with the shared state have
+// brought: Report gives what to tell it, and Reply takes in the answer. Like a
+// Limiter it reads no clock and is not safe for concurrent use.
+//
+// While the state can't be reached or is not to be trusted, the replica does
+// without it: Shared then decides by itself, and never more freely than leaves
+// the others their shares; see fallback.
+type Shared struct {
+	cfg   Config
+	id    string
+	local *Limiter // knows the permits of this replica, and decides in the fallback
+	start time.Time
+
+	mode   mode
+	epoch  string
+	seq    int64
+	acked  int64
+	lastOK time.Time // when the last reply came
+	sentAt time.Time // when the last report was made
+	full   bool      // the next report must tell all
+	urgent bool      // ... and is due at once
+	failed bool      // the last report had no reply
+	askAt  time.Time // not before is there anything to be had
+	asked  [2]int    // what the last report wanted
+
+	grants   []grant     // not used, by time
+	out      int         // used, not settled
+	released []time.Time // when settled permits come free, not reported yet
+	handed   []time.Time // when reserved permits that were not used come free, until that has arrived
+	told     int         // how many of them the last report has told
+	returned int         // tokens that were not used, not reported yet
+
+	era         int64
+	eraOut      int // used ones of this era, not settled
+	answeredEra int64
+	accepted    int
+	limited     []LimitedEvent
+	headers     *headersSeen
+
+	view   Reply
+	viewAt time.Time
+	clock  clock
+
+	switchedAt   time.Time // to the fallback
+	switchedHeld int       // permits held then
+}
+
+type mode int
+
+const (
+	alone    mode = iota // no state was ever reached
+	sharing              // the state decides
+	fallback             // it did once
+)
+
+// grant is a permit that may be used from a time on.
+type grant struct {
+	at       time.Time
+	era      int64
+	released int64
+}
+
+type headersSeen struct {
+	Headers
+	at       time.Time
+	released int64
+}
+
+// NewShared makes a replica's part of the quota; id must be its own.
+func NewShared(cfg Config, id string, now time.Time) *Shared {
+	first := cfg.FirstWindow
+	cfg.FirstWindow = FullWindow
+	s := &Shared{id: id, local: New(cfg, now), start: now, full: true, lastOK: now}
+	s.cfg = s.local.Config()
+	s.cfg.FirstWindow = first
+	return s
+}
+
+// Config returns the quota as configured, with its defaults filled in.
+func (s *Shared) Config() Config { return s.cfg }
+
+// alive is how long after a reply the others count on this replica's keeping to
+// the state.
+func (s *Shared) alive() time.Duration {
+	return max(leastAlive, min(longestAlive, s.cfg.Window/10))
+}
+
+// beat is how often it reports at least, so that a report may fail and be made
+// again while it is taken to be alive.
+func (s *Shared) beat() time.Duration { return s.alive() * 2 / 5 }
+
+// hold is how long a permit of before is held at most, from when nobody gets new
+// ones: a window after an answer, which is taken to come as soon as a silent replica
+// is found to be one.
+func (s *Shared) hold() time.Duration { return stretch(s.window()) + s.alive() }
+
+func (s *Shared) window() time.Duration { return max(s.cfg.Window, s.view.Window.Duration()) }
+
+// Take takes a permit if one may be used now. Otherwise it says when to ask
+// again; the zero time means: once another permit has been settled, or a reply has come.
+func (s *Shared) Take(now time.Time) (p Permit, ok bool, again time.Time) {
+	s.advance(now)
+	if s.mode != sharing {
+		return s.takeAlone(now)
+	}
+	if len(s.grants) == 0 {
+		return Permit{}, false, time.Time{}
+	}
+	if g := s.grants[0]; g.at.After(now) {
+		return Permit{}, false, g.at
+	}
+	g := s.grants[0]
+	if s.grants = s.grants[1:]; len(s.grants) == 0 {
+		s.askAt = now
+	}
+	p = s.local.claim(now)
+	p.era, p.seen = g.era, g.released
+	s.used(p)
+	return p, true, time.Time{}
+}
+
+func (s *Shared) used(p Permit) {
+	s.out++
+	if p.era == s.era {
+		s.eraOut++
+	}
+}
+
+// settled notes that p is, and that it comes free at the time given.
+func (s *Shared) settled(p Permit, free time.Time) {
+	s.out--
+	if p.era == s.era {
+		s.eraOut--
+	}
+	if !free.IsZero() {
+		s.released = append(s.released, free)
+	}
+}
+
+// GiveBack returns a permit whose request did not leave.
+func (s *Shared) GiveBack(p Permit, now time.Time) {
+	s.local.GiveBack(p, now)
+	s.settled(p, time.Time{})
+	if s.mode == sharing {
+		s.grants = slices.Insert(s.grants, 0, grant{at: now, era: p.era, released: p.seen})
+	}
+}
+
+// Answered settles a permit as Limiter.Answered does.
+func (s *Shared) Answered(p Permit, sent, at, now time.Time, h *Headers) {
+	s.local.Answered(p, sent, at, now, h)
+	s.settled(p, s.freeAfter(at))
+	s.accepted++
+	if s.view.Probing && p.era > s.answeredEra {
+		s.urgent = true // the others wait for it
+	}
+	s.answeredEra = max(s.answeredEra, p.era)
+	s.observe(p, now, h)
+}
+
+// Limited settles a permit as Limiter.Limited does.
+func (s *Shared) Limited(p Permit, now time.Time, retryAfter time.Duration, h *Headers) {
+	s.local.Limited(p, now, retryAfter, h)
+	s.settled(p, s.freeAfter(now))
+	s.limited = append(s.limited, LimitedEvent{Era: p.era, After: micros(max(0, retryAfter))})
+	s.urgent = true
+	s.observe(p, now, h)
+}
+
+// Lost settles a permit as Limiter.Lost does.
+func (s *Shared) Lost(p Permit, now time.Time) {
+	s.local.Lost(p, now)
+	free := now.Add(s.cfg.LostHold)
+	if s.local.strict != nil {
+		free = free.Add(s.local.strict.hold)
+	}
+	s.settled(p, free)
+}
+
+// freeAfter is when a permit whose answer came at the time given is free; zero
+// for a token, which is so at once.
+func (s *Shared) freeAfter(at time.Time) time.Time {
+	if s.local.strict == nil {
+		return time.Time{}
+	}
+	return at.Add(stretch(s.window()))
+}
+
+func (s *Shared) observe(p Permit, now time.Time, h *Headers) {
+	if h != nil {
+		s.headers = &headersSeen{Headers: *h, at: now, released: p.seen}
+	}
+}
+
+// Unused is how many permits are there that Take has not given, whether they
+// may be used yet or not.
+func (s *Shared) Unused() int { return len(s.grants) }
+
+// Due is when the next report is to be made, if wants, interactive and batch, are
+// the permits wanted beyond Unused.
+func (s *Shared) Due(now time.Time, wants [2]int) time.Time {
+	due := s.sentAt.Add(s.beat())
+	if s.failed && s.mode == sharing {
+		due = s.sentAt.Add(s.beat() / 2)
+	}
+	switch {
+	case s.urgent, s.seq == 0:
+		return now
+	case s.mode != sharing, wants == [2]int{}:
+		return due
+	case wants[0] > 0 && s.asked[0] == 0: // others may wait with less right
+		return now
+	case s.askAt.Before(due):
+		return s.askAt
+	}
+	return due
+}
+
+// Report gives what is to be told now. Its reply, or the lack of one, must be
+// given to Reply before the next.
+func (s *Shared) Report(now time.Time, wants [2]int) Report {
+	s.advance(now)
+	if wants == [2]int{} || s.mode != sharing {
+		s.handBack(now)
+	}
+	wants[0] = min(wants[0], maxWants)
+	wants[1] = min(wants[1], maxWants-wants[0])
+	s.seq++
+	r := Report{
+		ID: s.id, Seq: s.seq, Acked: s.acked, Epoch: s.epoch,
+		Fallback: s.mode != sharing, Full: s.full, Peers: s.view.Replicas,
+		Jumped: s.clock.jumped,
+		Limit:  s.cfg.share(s.cfg.Limit), Window: micros(s.cfg.Window), Burst: s.burst(),
+		PaceAlways: s.cfg.Pace == PaceAlways,
+		First:      [...]string{FullWindow: "full", SlowWindow: "slow", WaitWindow: "wait"}[s.cfg.FirstWindow],
+		Hold:       micros(s.hold()), LostHold: micros(s.cfg.LostHold),
+		Alive: micros(s.alive()), Beat: micros(s.beat()), Horizon: micros(horizon),
+		Out: s.out + len(s.grants), Unused: len(s.grants), Returned: s.returned,
+		Era: s.era, EraOut: s.eraOut, AnsweredEra: s.answeredEra, Accepted: s.accepted,
+		Releases: []Microseconds{}, Limited: append([]LimitedEvent{}, s.limited...), Wants: wants,
+	}
+	for _, g := range s.grants {
+		if g.era == s.era {
+			r.EraOut++
+		}
+	}
+	r.Expect, r.Tolerance = s.clock.expect(now)
+	if s.full {
+		s.released = s.local.releases()
+	}
+	for _, free := range append(s.released, s.handed...) {
+		if free.After(now) {
+			r.Releases = append(r.Releases, microsUp(free.Sub(now)))
+		}
+	}
+	if h := s.headers; h != nil {
+		r.Headers = HeadersEvent{Remaining: h.Remaining, Reset: max(0, micros(h.Reset-now.Sub(h.at))), Released: h.released}
+	}
+	s.sentAt, s.urgent, s.asked, s.told = now, false, wants, len(s.handed)
+	s.released, s.returned, s.accepted, s.headers = nil, 0, 0, nil
+	return r
+}
+
+// Goodbye gives the last report, after which the others share what was this replica's.
+func (s *Shared) Goodbye(now time.Time) Report {
+	r := s.Report(now, [2]int{})
+	r.Bye = true
+	return r
+}
+
+// handBack gives up the permits that were not used.
+func (s *Shared) handBack(now time.Time) {
+	for _, g := range s.grants {
+		switch {
+		case s.local.strict == nil:
+			s.returned++
+		case g.at.After(now):
+			s.handed = append(s.handed, g.at)
+		}
+	}
+	s.grants = nil
+}
+
+// Reply takes in what a report, made at sent, led to by now: a reply or an error.
+func (s *Shared) Reply(r Report, sent, now time.Time, reply Reply, err error) {
+	if err == nil {
+		err = s.clock.observe(reply, sent, now)
+	}
+	s.failed = err != nil
+	if err != nil || reply.Status != "ok" && reply.Status != "learning" {
+		s.full = true // nobody knows what has arrived
+		s.urgent = err == nil
+		s.advance(now)
+		return
+	}
+	s.advance(now)
+	s.acked, s.lastOK, s.full = r.Seq, now, false
+	s.limited = s.limited[len(r.Limited):]
+	s.handed = s.handed[s.told:]
+	s.view, s.viewAt = reply, now
+	if reply.Era != s.era {
+		s.era, s.eraOut = reply.Era, 0
+	}
+	known := reply.Epoch == s.epoch
+	s.epoch = reply.Epoch
+	switch {
+	case reply.Status == "learning" || !known && s.mode == sharing:
+		s.fallBack(now)
+		s.full = s.full || !known
+	case s.mode != sharing:
+		// From here on nothing is sent without the state. Once it has been told
+		// so, with all that is held, it will grant.
+		s.mode = sharing
+		s.local.uncap()
+		s.full, s.urgent = true, true
+	}
+	for text := range strings.FieldsSeq(reply.Grants) {
+		if delay, err := strconv.ParseInt(text, 10, 64); err == nil {
+			s.grants = append(s.grants, grant{now.Add(Microseconds(delay).Duration()), reply.Era, reply.Released})
+		}
+	}
+	slices.SortStableFunc(s.grants, func(a, b grant) int { return a.at.Compare(b.at) })
+	if reply.Paused > 0 {
+		s.handBack(now)
+	}
+	switch {
+	case reply.Again >= 0:
+		s.askAt = now.Add(reply.Again.Duration())
+	case len(strings.Fields(reply.Grants)) >= r.Wants[0]+r.Wants[1]:
+		s.askAt = now
+	default:
+		s.askAt = now.Add(s.beat())
+	}
+}
+
+// burst is the bucket's size, 0 for a strict window.
+func (s *Shared) burst() int {
+	if s.cfg.Burst == 0 {
+		return 0
+	}
+	return s.cfg.share(s.cfg.Burst)
+}
+
+// pausedUntil is until when a 429 holds the key, as far as the state has told.
+func (s *Shared) pausedUntil() time.Time { return s.viewAt.Add(s.view.Paused.Duration()) }
+
+// RoundTrip is what a request usually takes.
+func (s *Shared) RoundTrip() time.Duration { return s.local.RoundTrip() }
+
+// Probing says whether the next permit is the one that goes before the rest
+// after a pause.
+func (s *Shared) Probing() bool {
+	if s.mode != sharing {
+		return s.local.Probing()
+	}
+	return s.view.Probing
+}
+
+// State tells how the quota stands at now, for all replicas together as far as the
+// last reply has told; in the fallback, for this one alone.
+func (s *Shared) State(now time.Time) State {
+	s.advance(now)
+	if s.mode != sharing {
+		return s.local.State(now)
+	}
+	st := State{Limit: s.view.Limit, Capacity: s.view.Capacity, Available: s.view.Available, Held: s.view.Held}
+	if until := s.pausedUntil(); until.After(now) {
+		st.PausedUntil, st.Available = until, 0
+	}
+	return st
+}
+
+// MostlyFree says whether over half of the quota is free at now.
+func (s *Shared) MostlyFree(now time.Time) bool {
+	s.advance(now)
+	if s.mode != sharing {
+		return s.local.MostlyFree(now)
+	}
+	return 2*s.view.Available > s.view.Capacity
+}
+
+// Estimate is how long it takes from now until the k-th further permit, k from
+// 1, may be used, if all replicas that want more keep taking turns.
+func (s *Shared) Estimate(now time.Time, k int) time.Duration {
+	s.advance(now)
+	if s.mode != sharing {
+		return max(s.local.Estimate(now, k), s.waitForShare(now))
+	}
+	if k <= len(s.grants) {
+		return max(0, s.grants[k-1].at.Sub(now))
+	}
+	further := k - len(s.grants)
+	if len(s.grants) == 0 {
+		// Over half of the quota goes at once.
+		if further -= max(0, s.view.Available-s.view.Capacity/2); further <= 0 {
+			return 0
+		}
+	}
+	next := now
+	if n := len(s.grants); n > 0 {
+		next = s.grants[n-1].at
+	}
+	if s.askAt.After(next) {
+		next = s.askAt
+	}
+	if until := s.pausedUntil(); until.After(next) {
+		next = until
+	}
+	turn := s.window() / time.Duration(max(1, s.view.Limit)) * time.Duration(max(1, s.view.Active))
+	return max(0, next.Sub(now)) + time.Duration(further-1)*turn
+}
