@@ -95,6 +95,23 @@ func (s *Shared) waitForShare(now time.Time) time.Duration {
 	return s.growsAt().Sub(now)
 }
 
+// estimateAlone is Estimate without the state.
+func (s *Shared) estimateAlone(now time.Time, k int) time.Duration {
+	grown, share := s.growsAt(), max(1, s.view.Limit/max(1, s.view.Replicas))
+	if s.mode == alone {
+		grown, share = s.start.Add(s.settling()), s.cfg.share(s.cfg.Limit)
+	}
+	if !grown.After(now) {
+		return s.local.Estimate(now, k)
+	}
+	// More may be held soon.
+	then := grown.Sub(now) + time.Duration(k-1)*s.window()/time.Duration(share)
+	if n, _ := s.allowance(now); n == 0 {
+		return then
+	}
+	return min(then, s.local.Estimate(now, k))
+}
+
 func (s *Shared) takeAlone(now time.Time) (p Permit, ok bool, again time.Time) {
 	if wait := s.waitForShare(now); wait > 0 {
 		return Permit{}, false, now.Add(wait)

@@ -402,7 +402,7 @@ func (s *Shared) MostlyFree(now time.Time) bool {
 func (s *Shared) Estimate(now time.Time, k int) time.Duration {
 	s.advance(now)
 	if s.mode != sharing {
-		return max(s.local.Estimate(now, k), s.waitForShare(now))
+		return s.estimateAlone(now, k)
 	}
 	if k <= len(s.grants) {
 		return max(0, s.grants[k-1].at.Sub(now))
