@@ -3,7 +3,7 @@ package quota
 import "time"
 
 // A replica does without the shared state when it has had no reply for
-// Shared.alive, when Redis has lost its data, or when its clock can't be trusted.
+// 600 ms, when Redis has lost its data, or when its clock can't be trusted.
 // That leads to no more requests than the quota allows, since from then on each
 // replica keeps to what the others expect of it:
 //
@@ -14,7 +14,7 @@ import "time"
 //   - Then it may hold its share.
 //
 // The state, where others reach it, counts a replica that is silent for
-// Shared.alive as holding its share, for ten windows. What came free before that,
+// 600 ms as holding its share, for ten windows. What came free before that,
 // the state may have given to others: the silent replica has stopped to use it
 // by then.
 //
@@ -44,7 +44,7 @@ func (s *Shared) fallBack(now time.Time) {
 // held without it.
 func (s *Shared) advance(now time.Time) {
 	switch {
-	case s.mode == sharing && now.Sub(s.lastOK) > s.alive():
+	case s.mode == sharing && now.Sub(s.lastOK) > alive:
 		s.fallBack(now)
 	case s.mode == sharing:
 		return
@@ -78,7 +78,7 @@ func (s *Shared) settling() time.Duration {
 	if s.cfg.FirstWindow == WaitWindow {
 		return s.hold()
 	}
-	return s.alive()
+	return alive
 }
 
 // growsAt is from when the whole share may be held.
@@ -162,7 +162,7 @@ func (s *Shared) ShareState(now time.Time) ShareState {
 	}
 	st.Allowance, _ = s.allowance(now)
 	st.Decider = DecidesFallback
-	if s.view.Status == "learning" && now.Sub(s.lastOK) <= s.alive() {
+	if s.view.Status == "learning" && now.Sub(s.lastOK) <= alive {
 		st.Decider = DecidesLearning
 	}
 	return st

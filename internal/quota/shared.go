@@ -9,10 +9,10 @@ import (
 
 // Bounds of what Shared does.
 const (
-	leastAlive   = 500 * time.Millisecond
-	longestAlive = time.Second
-	horizon      = 100 * time.Millisecond
-	maxWants     = 100 // permits asked for in one report
+	alive    = 600 * time.Millisecond // after a reply: how long the others count on its being kept to
+	beat     = alive / 2              // between reports, so that one may fail and be made again in time
+	horizon  = 100 * time.Millisecond // how far ahead permits may be reserved
+	maxWants = 100                    // permits asked for in one report
 )
 
 // Shared is a replica's part of a quota that several share. It has the methods of
@@ -97,20 +97,10 @@ func NewShared(cfg Config, id string, now time.Time) *Shared {
 // Config returns the quota as configured, with its defaults filled in.
 func (s *Shared) Config() Config { return s.cfg }
 
-// alive is how long after a reply the others count on this replica's keeping to
-// the state.
-func (s *Shared) alive() time.Duration {
-	return max(leastAlive, min(longestAlive, s.cfg.Window/10))
-}
-
-// beat is how often it reports at least, so that a report may fail and be made
-// again while it is taken to be alive.
-func (s *Shared) beat() time.Duration { return s.alive() * 2 / 5 }
-
 // hold is how long a permit of before is held at most, from when nobody gets new
 // ones: a window after an answer, which is taken to come as soon as a silent replica
 // is found to be one.
-func (s *Shared) hold() time.Duration { return stretch(s.window()) + s.alive() }
+func (s *Shared) hold() time.Duration { return stretch(s.window()) + alive }
 
 func (s *Shared) window() time.Duration { return max(s.cfg.Window, s.view.Window.Duration()) }
 
@@ -217,9 +207,9 @@ func (s *Shared) Unused() int { return len(s.grants) }
 // Due is when the next report is to be made, if wants, interactive and batch, are
 // the permits wanted beyond Unused.
 func (s *Shared) Due(now time.Time, wants [2]int) time.Time {
-	due := s.sentAt.Add(s.beat())
+	due := s.sentAt.Add(beat)
 	if s.failed && s.mode == sharing {
-		due = s.sentAt.Add(s.beat() / 2)
+		due = s.sentAt.Add(beat / 2)
 	}
 	switch {
 	case s.urgent, s.seq == 0:
@@ -252,7 +242,7 @@ func (s *Shared) Report(now time.Time, wants [2]int) Report {
 		PaceAlways: s.cfg.Pace == PaceAlways,
 		First:      [...]string{FullWindow: "full", SlowWindow: "slow", WaitWindow: "wait"}[s.cfg.FirstWindow],
 		Hold:       micros(s.hold()), LostHold: micros(s.cfg.LostHold),
-		Alive: micros(s.alive()), Beat: micros(s.beat()), Horizon: micros(horizon),
+		Alive: micros(alive), Beat: micros(beat), Horizon: micros(horizon),
 		Out: s.out + len(s.grants), Unused: len(s.grants), Returned: s.returned,
 		Era: s.era, EraOut: s.eraOut, AnsweredEra: s.answeredEra, Accepted: s.accepted,
 		Releases: []Microseconds{}, Limited: append([]LimitedEvent{}, s.limited...), Wants: wants,
@@ -347,7 +337,7 @@ func (s *Shared) Reply(r Report, sent, now time.Time, reply Reply, err error) {
 	case len(strings.Fields(reply.Grants)) >= r.Wants[0]+r.Wants[1]:
 		s.askAt = now
 	default:
-		s.askAt = now.Add(s.beat())
+		s.askAt = now.Add(beat)
 	}
 }
 

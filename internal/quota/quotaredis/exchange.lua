@@ -97,7 +97,7 @@ if report.epoch == state.epoch and
 elseif report.epoch ~= '' and report.epoch ~= state.epoch then
   state.trust = math.max(state.trust, state.born + report.hold)
 end
-state.peers = math.max(state.peers, report.peers)
+if report.epoch ~= '' and report.epoch ~= state.epoch then state.peers = math.max(state.peers, report.peers) end
 
 local sharing = not report.fallback and report.epoch == state.epoch
 
@@ -150,7 +150,10 @@ mine = {
   limit = report.limit, window = report.window, burst = report.burst,
 }
 state.replicas[me] = mine
-if report.bye then state.replicas[me] = nil end
+if report.bye then
+  state.replicas[me] = nil
+  state.peers = state.peers - 1 -- one less to wait for
+end
 
 local limit, window, burst = report.limit, report.window, report.burst
 local ids = {} -- sorted, so that every Redis counts alike
