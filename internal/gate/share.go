@@ -27,6 +27,7 @@ type limiter interface {
 // exchanger reaches the state that replicas share. A *quotaredis.Store does.
 type exchanger interface {
 	Exchange(ctx context.Context, r quota.Report) (quota.Reply, error)
+	News() <-chan struct{} // tells that an exchange is worth while before it is due
 }
 
 // undecided: nothing was told yet.
@@ -41,18 +42,21 @@ func (g *Gate) keepSharing(stop <-chan struct{}) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		hurry := false
 		select {
 		case <-stop:
 			g.sayGoodbye()
 			return
 		case <-g.share:
 		case <-timer.C:
+		case <-g.cfg.Shared.News():
+			hurry = true
 		}
 		g.mu.Lock()
 		now := time.Now()
 		wants := g.permitsWanted()
 		due := g.shared.Due(now, wants)
-		if due.After(now) {
+		if due.After(now) && !hurry {
 			g.mu.Unlock()
 			timer.Reset(due.Sub(now))
 			continue

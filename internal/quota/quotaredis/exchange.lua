@@ -2,7 +2,8 @@
 -- what it has done with its permits, and gets others. The rules are those of
 -- package quota's Limiter; what is said there is not said again here.
 --
--- KEYS[1]: the state. It is one key, so that a cluster can hold it.
+-- KEYS[1]: the state. It is one key, so that a cluster can hold it. On the channel
+-- of its name, replicas hear of what they can't wait for until their next report.
 -- ARGV: the report (quota.Report as JSON), a token for a new state, and the time
 -- in µs, empty for Redis's own.
 --
@@ -37,6 +38,7 @@ local me = report.id
 -- level, refilled: of a token bucket
 -- credit: turns that batch priority has earned
 -- peers, born: replicas known before this state, and when it began
+-- blind, told: a replica waits and could not be told for how long; the last publication
 -- trust: nothing is granted before, since permits may be held that it knows not of
 
 local function new_state(trust)
@@ -45,7 +47,8 @@ local function new_state(trust)
     at = {}, owner = {}, count = {}, last = now, slow = 0,
     learned = 0, learned_at = now, limited_at = 0, era = 1, paused = 0, guess = 0, penalty = 0,
     probing = false, prober = '', answered_at = {}, answered = {},
-    header_limit = 0, header_until = 0, released = 0, level = 0, refilled = now, credit = 0,
+    header_limit = 0, header_until = 0, released = 0, blind = false, told = 0,
+    level = 0, refilled = now, credit = 0,
   }
 end
 
@@ -203,6 +206,7 @@ if state.learned > 0 then
 end
 local function learned() return state.learned > 0 and math.min(state.learned, limit) or limit end
 
+local news = false -- for the other replicas
 for _, e in ipairs(report.limited) do
   local after = e.after
   if after <= 0 then
@@ -220,6 +224,7 @@ for _, e in ipairs(report.limited) do
     end
     state.era = state.era + 1
     state.prober = ''
+    news = true
   end
   state.limited_at = now
   state.learned_at = now + 3 * window
@@ -308,6 +313,14 @@ local function free()
   return math.floor(limit_now() - held - extra)
 end
 
+if state.blind and now - state.told > report.beat / 3 and now >= state.paused and (free() > 0 or queued > 0) and not (state.probing and state.prober ~= '') then
+  state.blind, news = false, true
+end
+if news then
+  state.told = now
+  redis.call('PUBLISH', KEYS[1], state.epoch)
+end
+
 -- What may be sent ------------------------------------------------------------
 
 local function even() return window / math.max(1, limit_now()) end
@@ -384,7 +397,10 @@ if sharing and not report.bye and wants > 0 and now >= state.trust then
       break
     end
     local t, release = earliest()
-    if not t then break end
+    if not t then
+      state.blind = true
+      break
+    end
     local until_ = (report.unused + #grants == 0) and first or further
     if t > until_ or now < state.paused then
       -- One that has something asks when it has used it.

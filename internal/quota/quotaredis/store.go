@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/url"
 	"sync"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -28,6 +29,9 @@ var exchangeScript = redislink.NewScript(exchangeText)
 // connection is made anew.
 const maxFailures = 10
 
+// listenAgain is how long a lost subscription waits for the next try.
+const listenAgain = 200 * time.Millisecond
+
 // errBusy: the last exchange has been given up but has not ended.
 var errBusy = errors.New("redis has not answered yet")
 
@@ -38,6 +42,7 @@ type Store struct {
 	key     string
 
 	slot   chan struct{} // holds one value while an exchange runs
+	news   chan struct{} // has room for one
 	ctx    context.Context
 	cancel context.CancelFunc
 	runs   sync.WaitGroup
@@ -63,10 +68,14 @@ func New(redisURL, instance string) (*Store, error) {
 		// instance can't reach into the keys of another.
 		key:  "clerkgate:" + url.QueryEscape(instance) + ":quota1",
 		slot: make(chan struct{}, 1),
+		news: make(chan struct{}, 1),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
+
+// News tells that an exchange is worth while before it is due.
+func (s *Store) News() <-chan struct{} { return s.news }
 
 // Exchange sends a report and gives the reply. It returns when ctx ends at the
 // latest; what was sent may still arrive then.
@@ -110,6 +119,7 @@ func (s *Store) exchange(ctx context.Context, r quota.Report) (reply quota.Reply
 			return reply, fmt.Errorf("redis: %w", err)
 		}
 		s.client, s.hangUp, s.failures = client, hangUp, 0
+		s.runs.Go(func() { s.listen(connected, client) })
 	}
 	text, err := json.Marshal(r)
 	if err != nil {
@@ -132,6 +142,23 @@ func (s *Store) exchange(ctx context.Context, r quota.Report) (reply quota.Reply
 	return reply, nil
 }
 
+// listen hears what is published, until ctx ends. Without it, replicas only learn
+// of a 429 later.
+func (s *Store) listen(ctx context.Context, c rueidis.Client) {
+	for ctx.Err() == nil {
+		_ = c.Receive(ctx, c.B().Subscribe().Channel(s.key).Build(), func(rueidis.PubSubMessage) {
+			select {
+			case s.news <- struct{}{}:
+			default:
+			}
+		})
+		select {
+		case <-ctx.Done():
+		case <-time.After(listenAgain):
+		}
+	}
+}
+
 func (s *Store) disconnect() {
 	s.hangUp() // first, so that closing waits for nothing
 	s.client.Close()
@@ -141,10 +168,10 @@ func (s *Store) disconnect() {
 // Close ends the connection, and waits for what is under way.
 func (s *Store) Close() {
 	s.cancel()
-	s.runs.Wait()
 	s.slot <- struct{}{}
 	if s.client != nil {
 		s.disconnect()
 	}
 	<-s.slot
+	s.runs.Wait()
 }
