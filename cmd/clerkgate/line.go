@@ -54,6 +54,9 @@ func (c *serveCmd) settings(logger *slog.Logger) (s settings, err error) {
 	if s.clerk.RootCAs, err = c.rootCAs(); err != nil {
 		return s, err
 	}
+	if c.StateDir != "" && s.cache.RedisURL != "" {
+		return s, usagef("--state-dir is for a lone server: with --redis-url, Redis keeps what is spent")
+	}
 	if c.StateDir != "" {
 		if s.ledger, err = gate.OpenLedger(c.StateDir); err != nil {
 			return s, usagef("--state-dir: %v", err)

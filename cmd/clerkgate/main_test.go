@@ -134,6 +134,7 @@ func TestUsageErrors(t *testing.T) {
 		{"reserve that is no number", nil, []string{"serve", "--sim", "--quota-reserve", "NaN%"}, []string{"--quota-reserve", "0% to 99%"}},
 		{"pace", nil, []string{"serve", "--sim", "--pace", "fast"}, []string{"--pace", "auto", "always"}},
 		{"first window", nil, []string{"serve", "--sim", "--first-window", "no"}, []string{"--first-window", "slow", "wait", "full"}},
+		{"state directory beside Redis", nil, []string{"serve", "--sim", "--state-dir", dir, "--redis-url", "redis://127.0.0.1:1"}, []string{"--state-dir", "--redis-url"}},
 		{"state directory that is missing", nil, []string{"serve", "--sim", "--state-dir", dir + "/none"}, []string{"--state-dir", "none"}},
 		{"address", nil, []string{"serve", "--sim", "--grpc-listen", "9090"}, []string{"--grpc-listen", "host:port"}},
 		{"URL", map[string]string{"CLERK_SECRET_KEY": secret, "CLERK_API_URL": "ftp://x"}, []string{"serve"}, []string{"--clerk-api-url", "https://api.clerk.com"}},
