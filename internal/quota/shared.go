@@ -369,7 +369,11 @@ func (s *Shared) Probing() bool {
 func (s *Shared) State(now time.Time) State {
 	s.advance(now)
 	if s.mode != sharing {
-		return s.local.State(now)
+		st := s.local.State(now)
+		if st.Capacity = s.cfg.share(s.cfg.Limit); s.cfg.Burst > 0 { // once the state is back
+			st.Capacity = s.burst()
+		}
+		return st
 	}
 	st := State{Limit: s.view.Limit, Capacity: s.view.Capacity, Available: s.view.Available, Held: s.view.Held}
 	if until := s.pausedUntil(); until.After(now) {
@@ -398,7 +402,8 @@ func (s *Shared) Estimate(now time.Time, k int) time.Duration {
 		return max(0, s.grants[k-1].at.Sub(now))
 	}
 	further := k - len(s.grants)
-	if len(s.grants) == 0 {
+	until := s.pausedUntil()
+	if len(s.grants) == 0 && !until.After(now) {
 		// Over half of the quota goes at once.
 		if further -= max(0, s.view.Available-s.view.Capacity/2); further <= 0 {
 			return 0
@@ -411,7 +416,7 @@ func (s *Shared) Estimate(now time.Time, k int) time.Duration {
 	if s.askAt.After(next) {
 		next = s.askAt
 	}
-	if until := s.pausedUntil(); until.After(next) {
+	if until.After(next) {
 		next = until
 	}
 	turn := s.window() / time.Duration(max(1, s.view.Limit)) * time.Duration(max(1, s.view.Active))

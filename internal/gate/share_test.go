@@ -1,0 +1,213 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
+	"github.com/clerkgate/clerkgate/internal/quota"
+)
+
+// fakeState is a shared state that grants whatever is wanted.
+type fakeState struct {
+	mu      sync.Mutex
+	hangs   bool // no exchange is answered
+	grants  int  // the most that is granted from here on; below 0: no bound
+	paused  time.Duration
+	reports []quota.Report
+	news    func() chan struct{} // made in the bubble
+}
+
+func newState() *fakeState {
+	return &fakeState{grants: -1, news: sync.OnceValue(func() chan struct{} { return make(chan struct{}, 1) })}
+}
+
+func (s *fakeState) News() <-chan struct{} { return s.news() }
+
+func (s *fakeState) Exchange(ctx context.Context, r quota.Report) (quota.Reply, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reports = append(s.reports, r)
+	if s.hangs {
+		s.mu.Unlock()
+		<-ctx.Done()
+		s.mu.Lock()
+		return quota.Reply{}, ctx.Err()
+	}
+	reply := quota.Reply{
+		Status: "ok", Now: fmt.Sprint(time.Now().UnixMicro()), Epoch: "e", Era: 1, Again: -1, Paused: quota.Microseconds(s.paused.Microseconds()),
+		Limit: 100, Capacity: 100, Available: 100, Quota: 100, Window: 10_000_000, Replicas: 2, Active: 1,
+	}
+	if !r.Fallback && r.Epoch == "e" && s.paused == 0 {
+		n := r.Wants[0] + r.Wants[1]
+		if s.grants >= 0 {
+			n = min(n, s.grants)
+			s.grants -= n
+		}
+		reply.Grants = strings.TrimSpace(strings.Repeat("0 ", n))
+	}
+	return reply, nil
+}
+
+func (s *fakeState) change(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+}
+
+func (s *fakeState) last() quota.Report {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reports[len(s.reports)-1]
+}
+
+func (s *fakeState) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.reports)
+}
+
+func TestASharedGateSendsWhatItIsGranted(t *testing.T) {
+	clerk, state := &fakeClerk{latency: 50 * time.Millisecond}, newState()
+	inBubble(t, clerk, Config{Shared: state}, func(t *testing.T, g *Gate) {
+		state.change(func() { state.grants = 3 })
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		var calls sync.WaitGroup
+		for range 5 {
+			calls.Go(func() { _, _ = g.List(ctx, clerkapi.ListParams{}, Options{}) })
+		}
+		time.Sleep(time.Second)
+		if got := clerk.count(); got != 3 {
+			t.Errorf("%d requests left for three grants", got)
+		}
+		if r := state.last(); r.Wants != [2]int{2, 0} || r.Out != 0 {
+			t.Errorf("wants %v with %d out, want the two that wait, and nothing out", r.Wants, r.Out)
+		}
+		state.change(func() { state.grants = -1 })
+		calls.Wait()
+		if got := clerk.count(); got != 5 {
+			t.Errorf("%d requests, want all five", got)
+		}
+		before := state.count()
+		time.Sleep(10 * time.Second)
+		if got := state.count() - before; got < 20 || got > 40 {
+			t.Errorf("an idle gate made %d exchanges in 10 s, want two to four a second", got)
+		}
+		if s := g.Status(); s.Shared == nil || s.Shared.Decider != quota.DecidesState || s.Shared.Replicas != 2 {
+			t.Errorf("the status of sharing is %+v", s.Shared)
+		}
+	})
+	if r := state.last(); !r.Bye || r.Out != 0 {
+		t.Errorf("the last report is %+v, want a goodbye with nothing out", r)
+	}
+}
+
+// TestPermitsThatNobodyWantsGoBack: the caller leaves between asking and granting.
+func TestPermitsThatNobodyWantsGoBack(t *testing.T) {
+	clerk, state := &fakeClerk{latency: 50 * time.Millisecond}, newState()
+	inBubble(t, clerk, Config{Shared: state, MaxInFlight: 1}, func(t *testing.T, g *Gate) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var calls sync.WaitGroup
+		for range 4 { // four permits are granted, one is used at a time
+			calls.Go(func() { _, _ = g.List(ctx, clerkapi.ListParams{}, Options{}) })
+		}
+		time.Sleep(10 * time.Millisecond)
+		cancel()
+		calls.Wait()
+		time.Sleep(time.Second)
+		if r := state.last(); r.Out != 0 || r.Unused != 0 {
+			t.Errorf("%d permits are out, %d of them unused, want none", r.Out, r.Unused)
+		}
+		if got := clerk.count(); got != 1 {
+			t.Errorf("%d requests left for the one that was under way", got)
+		}
+	})
+}
+
+// TestAStateThatHangsHoldsUpNobodyForLong: after 600 ms the gate goes on within
+// its own share, and back when there are answers again.
+func TestAStateThatHangsHoldsUpNobodyForLong(t *testing.T) {
+	clerk, state := &fakeClerk{latency: 50 * time.Millisecond}, newState()
+	inBubble(t, clerk, Config{Shared: state}, func(t *testing.T, g *Gate) {
+		list := func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			_, err := g.List(ctx, clerkapi.ListParams{}, Options{})
+			return err
+		}
+		for range 3 {
+			if err := list(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		state.change(func() { state.hangs = true })
+		time.Sleep(time.Second)
+		if s := g.Status().Shared; s.Decider != quota.DecidesFallback || s.Allowance != 3 {
+			t.Errorf("without the state: %+v, want what it held, three", s)
+		}
+		start := time.Now()
+		if err := list(); err != nil {
+			t.Errorf("without the state: %v", err)
+		}
+		if took := time.Since(start); took < 8*time.Second || took > 11*time.Second {
+			t.Errorf("the permit of before was used again after %v, want a window", took)
+		}
+		time.Sleep(10 * time.Second)
+		if s := g.Status().Shared; s.Allowance != 50 {
+			t.Errorf("after a window: %+v, want half of the quota", s)
+		}
+		state.change(func() { state.hangs = false })
+		time.Sleep(time.Second)
+		if s := g.Status().Shared; s.Decider != quota.DecidesState {
+			t.Errorf("with the state back: %+v", s)
+		}
+		if r := state.last(); r.Fallback {
+			t.Errorf("it reports that it does without the state")
+		}
+	})
+}
+
+func TestNewsLeadsToAnExchangeAtOnce(t *testing.T) {
+	clerk, state := &fakeClerk{latency: 50 * time.Millisecond}, newState()
+	inBubble(t, clerk, Config{Shared: state}, func(t *testing.T, g *Gate) {
+		time.Sleep(time.Second)
+		synctest.Wait()
+		before := state.count()
+		state.change(func() { state.paused = 5 * time.Second })
+		state.news() <- struct{}{}
+		synctest.Wait()
+		if got := state.count() - before; got != 1 {
+			t.Errorf("%d exchanges at the news, want one", got)
+		}
+		if g.Status().PausedUntil.IsZero() {
+			t.Error("the pause is not known")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := g.List(ctx, clerkapi.ListParams{}, Options{})
+		if !errors.Is(err, ErrRateLimited) {
+			t.Errorf("a list that can't wait for the end of the pause: %v", err)
+		}
+	})
+}
+
+// TestALeaseOutlivesItsLender: what was lent at the end counts as lost.
+func TestALeaseOutlivesItsLender(t *testing.T) {
+	clerk, state := &fakeClerk{}, newState()
+	inBubble(t, clerk, Config{Shared: state}, func(t *testing.T, g *Gate) {
+		if _, err := g.Acquire(t.Context(), 2, Options{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	r := state.last()
+	if !r.Bye || r.Out != 0 || len(r.Releases) != 2 || r.Releases[0].Duration() < 25*time.Second {
+		t.Errorf("the goodbye is %+v, want two permits held for a window and twice the time-out", r)
+	}
+}
