@@ -25,6 +25,7 @@ var servingNames = []string{"", clerkgatev1.UserService_ServiceDesc.ServiceName,
 // Why a server that runs well takes no calls.
 const (
 	starting = "the server is starting"
+	asking   = "Clerk has not said yet whether it takes the secret key"
 	stopping = "the server is stopping"
 )
 
@@ -59,7 +60,6 @@ func judge(h gate.Health) verdict {
 	const refused = "Clerk refuses the secret key"
 	switch {
 	case h.AskingKey:
-		const asking = "Clerk has not said yet whether it takes the secret key"
 		return verdict{asking, asking}
 	case h.KeyRefused && !h.KeyTaken:
 		return verdict{refused, refused}
@@ -114,7 +114,7 @@ func (r *readiness) log(well, ill, reason string) {
 	switch reason {
 	case "":
 		r.logger.Info(well)
-	case stopping:
+	case asking, stopping:
 		r.logger.Info(ill, "reason", reason)
 	default:
 		r.logger.Warn(ill, "reason", reason)

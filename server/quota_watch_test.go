@@ -74,7 +74,7 @@ func watchedInBubble(t *testing.T, up *fakeUpstream, f func(*testing.T, clerkgat
 	})
 }
 
-func watchQuota(t *testing.T, ctx context.Context, c clerkgatev1.QuotaServiceClient, interval time.Duration) grpc.ServerStreamingClient[clerkgatev1.WatchQuotaResponse] {
+func watchQuota(ctx context.Context, t *testing.T, c clerkgatev1.QuotaServiceClient, interval time.Duration) grpc.ServerStreamingClient[clerkgatev1.WatchQuotaResponse] {
 	t.Helper()
 	stream, err := c.WatchQuota(ctx, &clerkgatev1.WatchQuotaRequest{MinInterval: durationpb.New(interval)})
 	if err != nil {
@@ -102,7 +102,7 @@ func TestWatchQuota(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
-		stream := watchQuota(t, ctx, c, 300*time.Millisecond)
+		stream := watchQuota(ctx, t, c, 300*time.Millisecond)
 		var got []message
 		for {
 			m, err := stream.Recv()
@@ -140,12 +140,12 @@ func manyWatch(t *testing.T, up *fakeUpstream, watchers, slow, changes int) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		for range slow {
-			_ = watchQuota(t, ctx, c, 0)
+			_ = watchQuota(ctx, t, c, 0)
 		}
 		begin := time.Now()
 		var all sync.WaitGroup
 		for range watchers {
-			stream := watchQuota(t, ctx, c, 0)
+			stream := watchQuota(ctx, t, c, 0)
 			all.Go(func() {
 				for {
 					m, err := stream.Recv()
@@ -180,7 +180,7 @@ func TestNobodyWatches(t *testing.T) {
 	up := &fakeUpstream{}
 	watchedInBubble(t, up, func(t *testing.T, c clerkgatev1.QuotaServiceClient) {
 		ctx, leave := context.WithCancel(t.Context())
-		stream := watchQuota(t, ctx, c, 0)
+		stream := watchQuota(ctx, t, c, 0)
 		if _, err := stream.Recv(); err != nil {
 			t.Fatal(err)
 		}
@@ -198,7 +198,7 @@ func TestNobodyWatches(t *testing.T) {
 			t.Errorf("the gate was asked %d times while nobody watches", reads)
 		}
 		// What has changed meanwhile is known to the next one at once.
-		if m, err := watchQuota(t, t.Context(), c, 0).Recv(); err != nil || m.Quota.Available != 1 {
+		if m, err := watchQuota(t.Context(), t, c, 0).Recv(); err != nil || m.Quota.Available != 1 {
 			t.Errorf("%v, %v", m, err)
 		}
 	})
@@ -207,7 +207,7 @@ func TestNobodyWatches(t *testing.T) {
 func TestWatchQuotaEndsWithTheServer(t *testing.T) {
 	up := &fakeUpstream{}
 	r := start(t, Config{Users: up, Quota: up})
-	waiting, resting := watchQuota(t, t.Context(), r.quota, 0), watchQuota(t, t.Context(), r.quota, time.Hour)
+	waiting, resting := watchQuota(t.Context(), t, r.quota, 0), watchQuota(t.Context(), t, r.quota, time.Hour)
 	for _, stream := range []grpc.ServerStreamingClient[clerkgatev1.WatchQuotaResponse]{waiting, resting} {
 		if _, err := stream.Recv(); err != nil {
 			t.Fatal(err)
