@@ -96,7 +96,7 @@ func TestWatchQuota(t *testing.T) {
 		begin := time.Now()
 		for at, available := range map[time.Duration]int{
 			101 * time.Millisecond: 1, 201 * time.Millisecond: 2,
-			10001 * time.Millisecond: 3, 10102 * time.Millisecond: 4, 10301 * time.Millisecond: 5,
+			10001 * time.Millisecond: 3, 10102 * time.Millisecond: 4, 10251 * time.Millisecond: 5,
 		} {
 			time.AfterFunc(at, func() { up.change(func() { up.status.Available = available }) })
 		}
