@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -12,7 +11,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -55,11 +53,7 @@ func watchedInBubble(t *testing.T, up *fakeUpstream, f func(*testing.T, clerkgat
 		var wg sync.WaitGroup
 		wg.Go(func() { s.follow(ctx) })
 		wg.Go(func() { _ = s.grpc.Serve(listener) })
-		conn, err := grpc.NewClient("passthrough:///bubble", grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
-		if err != nil {
-			t.Fatal(err)
-		}
+		conn := dialInBubble(t, listener)
 		f(t, clerkgatev1.NewQuotaServiceClient(conn))
 		_ = conn.Close()
 		s.grpc.Stop()
