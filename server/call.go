@@ -17,8 +17,8 @@ const (
 	priorityKey = "clerkgate-priority"
 )
 
-// maxCallerLen is the length of the longest caller's name, in bytes.
-const maxCallerLen = 64
+// maxNameLen is the length of the longest name of a caller or a call, in bytes.
+const maxNameLen = 64
 
 // optionsKey is the context key of the call's gate.Options.
 type optionsKey struct{}
@@ -32,7 +32,7 @@ func withOptions(ctx context.Context) (context.Context, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !validCaller(name) {
+	if !validName(name) {
 		return nil, invalid(callerKey, "must be at most 64 characters of letters, digits, '.', '_', '-', '/' and ':'")
 	}
 	if onLoopback(ctx) {
@@ -63,9 +63,9 @@ func single(md metadata.MD, key string) (string, error) {
 	return "", invalid(key, "must be given once")
 }
 
-// validCaller reports whether name may name a caller. The empty name may.
-func validCaller(name string) bool {
-	if len(name) > maxCallerLen {
+// validName reports whether name may name a caller or a call. The empty name may.
+func validName(name string) bool {
+	if len(name) > maxNameLen {
 		return false
 	}
 	for _, c := range []byte(name) {

@@ -84,11 +84,7 @@ func lineInBubble(t *testing.T, simulated clerksim.Config, q quota.Config, cache
 	s := New(Config{Users: cache, Quota: g})
 	listener := bufconn.Listen(1 << 20)
 	wg.Go(func() { _ = s.grpc.Serve(listener) })
-	conn, err := grpc.NewClient("passthrough:///bubble", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := dialInBubble(t, listener)
 	return clerkgatev1.NewUserServiceClient(conn), sim, func() {
 		_ = conn.Close()
 		s.grpc.Stop()
@@ -97,6 +93,17 @@ func lineInBubble(t *testing.T, simulated clerksim.Config, q quota.Config, cache
 		_ = clerk.Close()
 		wg.Wait()
 	}
+}
+
+// dialInBubble gives a connection to what listens.
+func dialInBubble(t *testing.T, listener *bufconn.Listener) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient("passthrough:///bubble", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
 }
 
 // pipeListener listens for connections that are pipes.

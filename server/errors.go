@@ -31,7 +31,6 @@ const defaultRetry = time.Second
 var (
 	errNotAllowed     = errors.New("caller not allowed")
 	errAnswerTooLarge = errors.New("answer too large")
-	errUnimplemented  = errors.New("unimplemented")
 	errListRejected   = errors.New("clerk refused the list")
 	errPanic          = errors.New("panic")
 )
@@ -75,8 +74,6 @@ var kinds = []struct {
 		"USER_VIEW_FULL is given only to callers on the server's own machine; ask for USER_VIEW_BASIC"},
 	{errAnswerTooLarge, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_ANSWER_TOO_LARGE,
 		"the user did not fit into this answer; ask for it in another call"},
-	{errUnimplemented, codes.Unimplemented, clerkgatev1.ErrorReason_ERROR_REASON_UNIMPLEMENTED,
-		"this server does not do this yet"},
 	{errListRejected, codes.InvalidArgument, clerkgatev1.ErrorReason_ERROR_REASON_CLERK_REJECTED_ARGUMENT,
 		"Clerk refused the arguments; check filter and order_by"},
 	{errPanic, codes.Internal, clerkgatev1.ErrorReason_ERROR_REASON_INTERNAL,
@@ -249,4 +246,10 @@ func clean(s string) string {
 }
 
 // panicError is what is left of a panic.
-func panicError(value any) error { return fmt.Errorf("%w: %v", errPanic, value) }
+type panicError struct {
+	value     any
+	requestID string // of the call, as the log has it
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("%v: %v", errPanic, e.value) }
+func (e *panicError) Unwrap() error { return errPanic }

@@ -33,6 +33,8 @@ type fakeUpstream struct {
 	listErr  error               // guarded by mu
 	calls    []call              // guarded by mu
 	status   gate.Status         // guarded by mu
+	reads    int                 // of status; guarded by mu
+	health   gate.Health         // guarded by mu
 	leases   map[string]int      // permits by lease; guarded by mu
 	// onCall, if set, is called before each answer, without the lock.
 	onCall func(ctx context.Context, c call) error
@@ -165,7 +167,21 @@ func (f *fakeUpstream) Count(ctx context.Context, filter *clerkgatev1.UserFilter
 func (f *fakeUpstream) Status() gate.Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.reads++
 	return f.status
+}
+
+func (f *fakeUpstream) Health() gate.Health {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.health
+}
+
+// change lets do change what the upstream answers.
+func (f *fakeUpstream) change(do func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	do()
 }
 
 // fakeQuota is how many permits the fake lends at most.

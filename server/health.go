@@ -2,7 +2,10 @@ package server
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -16,42 +19,127 @@ import (
 // upstreamHealth is the name under which health says whether Clerk is asked.
 const upstreamHealth = "clerk"
 
-// breakerPeriod is how often health looks at the breaker.
-const breakerPeriod = time.Second
-
 // servingNames are the names whose health is the server's own.
 var servingNames = []string{"", clerkgatev1.UserService_ServiceDesc.ServiceName, clerkgatev1.QuotaService_ServiceDesc.ServiceName}
 
-// newHealth gives a health service that says NOT_SERVING of everything.
-func newHealth() *health.Server {
-	h := health.NewServer()
-	for _, name := range append(servingNames, upstreamHealth) {
-		h.SetServingStatus(name, grpc_health_v1.HealthCheckResponse_NOT_SERVING)
-	}
-	return h
+// Why a server that runs well takes no calls.
+const (
+	starting = "the server is starting"
+	asking   = "Clerk has not said yet whether it takes the secret key"
+	stopping = "the server is stopping"
+)
+
+// readiness decides what health says, and why. Its methods may be called at once.
+type readiness struct {
+	service *health.Server
+	gate    interface{ Health() gate.Health }
+	logger  *slog.Logger
+
+	mu    sync.Mutex
+	phase string  // starting, stopping, or empty in between; guarded by mu
+	said  verdict // what the service says; guarded by mu
 }
 
-// setServing says that calls are answered.
-func (s *Server) setServing() {
-	for _, name := range servingNames {
-		s.health.SetServingStatus(name, grpc_health_v1.HealthCheckResponse_SERVING)
+// verdict is why something can't be done; an empty text means that it can.
+type verdict struct {
+	calls string // be taken
+	clerk string // be asked
+}
+
+// newReadiness says NOT_SERVING of everything.
+func newReadiness(g interface{ Health() gate.Health }, logger *slog.Logger) *readiness {
+	r := &readiness{service: health.NewServer(), gate: g, logger: logger, phase: starting, said: verdict{starting, starting}}
+	r.say(false, servingNames...)
+	r.say(false, upstreamHealth)
+	return r
+}
+
+// judge says what the gate's health means. A key that was refused later keeps no
+// calls away, since the cache goes on serving; nor does an open breaker.
+func judge(h gate.Health) verdict {
+	const refused = "Clerk refuses the secret key"
+	switch {
+	case h.AskingKey:
+		return verdict{asking, asking}
+	case h.KeyRefused && !h.KeyTaken:
+		return verdict{refused, refused}
+	case h.KeyRefused:
+		return verdict{clerk: refused}
+	case h.Breaker != gate.Closed:
+		return verdict{clerk: "Clerk has been failing, and the breaker is open"}
+	}
+	return verdict{}
+}
+
+// update looks at the gate, has the health service follow, and gives the reason
+// why no calls are taken.
+func (r *readiness) update() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := verdict{r.phase, r.phase}
+	if r.phase == "" {
+		now = judge(r.gate.Health())
+	}
+	if now.calls != r.said.calls {
+		r.say(now.calls == "", servingNames...)
+		r.log("ready", "not ready", now.calls)
+	}
+	if now.clerk != r.said.clerk {
+		r.say(now.clerk == "", upstreamHealth)
+		r.log("Clerk is asked", "Clerk is not asked", now.clerk)
+	}
+	r.said = now
+	return now.calls
+}
+
+// enter begins a phase, the empty one being that in which the gate decides.
+func (r *readiness) enter(phase string) {
+	r.mu.Lock()
+	r.phase = phase
+	r.mu.Unlock()
+	r.update()
+}
+
+func (r *readiness) say(serving bool, names ...string) {
+	status := grpc_health_v1.HealthCheckResponse_NOT_SERVING
+	if serving {
+		status = grpc_health_v1.HealthCheckResponse_SERVING
+	}
+	for _, name := range names {
+		r.service.SetServingStatus(name, status)
 	}
 }
 
-// watchBreaker lets the health of Clerk follow the breaker, until ctx ends.
-func (s *Server) watchBreaker(ctx context.Context) {
-	ticker := time.NewTicker(breakerPeriod)
-	defer ticker.Stop()
+func (r *readiness) log(well, ill, reason string) {
+	switch reason {
+	case "":
+		r.logger.Info(well)
+	case asking, stopping:
+		r.logger.Info(ill, "reason", reason)
+	default:
+		r.logger.Warn(ill, "reason", reason)
+	}
+}
+
+// pulse is how often the server looks at the gate: as long as this it may take
+// until health, and who watches the quota, know of a change.
+const pulse = 50 * time.Millisecond
+
+// follow keeps what depends on the gate up to date until ctx ends.
+func (s *Server) follow(ctx context.Context) {
+	look, tell := time.NewTicker(pulse), time.NewTicker(tellGap)
+	defer look.Stop()
+	defer tell.Stop()
 	for {
-		status := grpc_health_v1.HealthCheckResponse_NOT_SERVING
-		if s.cfg.Quota.Status().Breaker.State == gate.Closed {
-			status = grpc_health_v1.HealthCheckResponse_SERVING
-		}
-		s.health.SetServingStatus(upstreamHealth, status)
 		select {
+		case <-look.C:
+			s.ready.update()
+			s.feed.refresh()
+		case <-tell.C:
+			s.edge.calls.tellLeftOut()
 		case <-ctx.Done():
+			s.edge.calls.tellLeftOut()
 			return
-		case <-ticker.C:
 		}
 	}
 }
@@ -63,10 +151,9 @@ func (s *Server) probes() http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("alive\n"))
 	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		resp, err := s.health.Check(r.Context(), &grpc_health_v1.HealthCheckRequest{})
-		if err != nil || resp.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
-			http.Error(w, "not ready", http.StatusServiceUnavailable)
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if reason := s.ready.update(); reason != "" {
+			http.Error(w, fmt.Sprintf("not ready: %s", reason), http.StatusServiceUnavailable)
 			return
 		}
 		_, _ = w.Write([]byte("ready\n"))

@@ -15,13 +15,10 @@ import (
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/selector"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/clerkgate/clerkgate/internal/gate"
 )
-
-// slowCall is the time from which a unary call is worth a line in the log.
-const slowCall = 5 * time.Second
 
 // errStopping ends the calls that a stopping server waits for no longer.
 var errStopping = &gate.Error{Kind: gate.ErrShuttingDown}
@@ -31,7 +28,7 @@ var errStopping = &gate.Error{Kind: gate.ErrShuttingDown}
 // lines.
 type edge struct {
 	logger         *slog.Logger
-	failures       sampler
+	calls          *callLog
 	panics         atomic.Int64
 	defaultTimeout time.Duration
 	drain          context.Context // ends when the server begins to stop; streams end with it
@@ -46,8 +43,9 @@ func (e *edge) options() []grpc.ServerOption {
 	})
 	recovered := recovery.WithRecoveryHandlerContext(func(ctx context.Context, value any) error {
 		e.panics.Add(1)
-		e.logger.ErrorContext(ctx, "panic in a call", "panic", fmt.Sprint(value), "stack", string(debug.Stack()))
-		return panicError(value)
+		id := requestID(ctx)
+		e.logger.ErrorContext(ctx, "panic in a call", "request_id", id, "panic", fmt.Sprint(value), "stack", string(debug.Stack()))
+		return &panicError{value, id}
 	})
 	return []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(
@@ -68,13 +66,13 @@ func (e *edge) translateUnary(ctx context.Context, req any, info *grpc.UnaryServ
 	start := time.Now()
 	resp, err := handler(ctx, req)
 	if err != nil {
-		f := e.report(ctx, info.FullMethod, time.Since(start), err)
+		f, id := e.calls.failed(ctx, info.FullMethod, start, time.Now(), err)
 		// It fails only outside a call or after the call has ended.
-		_ = grpc.SetTrailer(ctx, f.trailer())
+		_ = grpc.SetTrailer(ctx, metadata.Join(f.trailer(), metadata.Pairs(requestIDKey, id)))
 		return nil, f.status().Err()
 	}
-	if took := time.Since(start); took >= slowCall {
-		e.logger.InfoContext(ctx, "slow call", "method", info.FullMethod, "took", took)
+	if id := e.calls.answered(ctx, info.FullMethod, start, time.Now(), true); id != "" {
+		_ = grpc.SetTrailer(ctx, metadata.Pairs(requestIDKey, id)) // as above
 	}
 	return resp, nil
 }
@@ -82,33 +80,15 @@ func (e *edge) translateUnary(ctx context.Context, req any, info *grpc.UnaryServ
 func (e *edge) translateStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	start := time.Now()
 	err := handler(srv, stream)
-	if err == nil {
-		return nil
+	if err != nil {
+		f, id := e.calls.failed(stream.Context(), info.FullMethod, start, time.Now(), err)
+		stream.SetTrailer(metadata.Join(f.trailer(), metadata.Pairs(requestIDKey, id)))
+		return f.status().Err()
 	}
-	f := e.report(stream.Context(), info.FullMethod, time.Since(start), err)
-	stream.SetTrailer(f.trailer())
-	return f.status().Err()
-}
-
-// report logs a failed call and gives what its caller is to see.
-func (e *edge) report(ctx context.Context, method string, took time.Duration, err error) failure {
-	f := classify(err)
-	level := slog.LevelDebug
-	switch f.code {
-	case codes.Internal:
-		level = slog.LevelError
-	case codes.Unavailable, codes.FailedPrecondition, codes.ResourceExhausted:
-		level = slog.LevelWarn
+	if id := e.calls.answered(stream.Context(), info.FullMethod, start, time.Now(), false); id != "" {
+		stream.SetTrailer(metadata.Pairs(requestIDKey, id))
 	}
-	if !e.logger.Enabled(ctx, level) {
-		return f
-	}
-	ok, skipped := e.failures.allow(f.reason, time.Now())
-	if ok {
-		e.logger.Log(ctx, level, "call failed", "method", method, "code", f.code.String(),
-			"reason", f.reasonName(), "took", took, "error", err.Error(), "skipped", skipped)
-	}
-	return f
+	return nil
 }
 
 func (e *edge) prepareUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {

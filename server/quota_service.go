@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -19,6 +18,7 @@ import (
 // keeper keeps the quota, and lends of it. A *gate.Gate is one.
 type keeper interface {
 	Status() gate.Status
+	Health() gate.Health
 	Acquire(ctx context.Context, count int, o gate.Options) (gate.Lease, error)
 	Release(id string, used int) error
 }
@@ -33,15 +33,15 @@ type quotaService struct {
 	clerkgatev1.UnimplementedQuotaServiceServer
 	quota  keeper
 	totals counter
+	feed   *quotaFeed // for those who watch
 }
 
 func (s *quotaService) GetQuota(context.Context, *clerkgatev1.GetQuotaRequest) (*clerkgatev1.GetQuotaResponse, error) {
-	return &clerkgatev1.GetQuotaResponse{Quota: quotaOf(s.quota.Status(), s.totals.Totals())}, nil
+	return &clerkgatev1.GetQuotaResponse{Quota: s.read()}, nil
 }
 
-func (s *quotaService) WatchQuota(*clerkgatev1.WatchQuotaRequest, grpc.ServerStreamingServer[clerkgatev1.WatchQuotaResponse]) error {
-	return errUnimplemented
-}
+// read gives how the quota stands now.
+func (s *quotaService) read() *clerkgatev1.Quota { return quotaOf(s.quota.Status(), s.totals.Totals()) }
 
 // breakerStates gives the contract's name of each state.
 var breakerStates = map[gate.BreakerState]clerkgatev1.Breaker_State{

@@ -1,40 +1,30 @@
 package server
 
 import (
-	"sync"
+	"sync/atomic"
 	"time"
-
-	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// sampler lets one line per second and reason through. The zero value is ready.
+// sampler lets some of what happens through: a burst at once, and then one per
+// gap. The zero value is ready. Its methods may be called at once, and take no
+// lock (GCRA: the next one's arrival time, in theory, is all there is to keep).
 type sampler struct {
-	mu      sync.Mutex
-	reasons map[clerkgatev1.ErrorReason]*sample // guarded by mu
+	next    atomic.Int64 // since the epoch of the times given
+	leftOut atomic.Int64
 }
 
-type sample struct {
-	next    time.Time // when the next line may be written
-	skipped int       // lines left out since the last
-}
-
-// allow reports whether to write a line, and how many were left out before it.
-func (s *sampler) allow(reason clerkgatev1.ErrorReason, now time.Time) (ok bool, skipped int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.reasons == nil {
-		s.reasons = make(map[clerkgatev1.ErrorReason]*sample)
+// allow reports whether to let through what happens at now, the time since any
+// epoch, and counts what it does not.
+func (s *sampler) allow(now, gap time.Duration, burst int) bool {
+	for {
+		next := s.next.Load()
+		after := max(next, int64(now)) + int64(gap)
+		if after > int64(now)+int64(burst)*int64(gap) {
+			s.leftOut.Add(1)
+			return false
+		}
+		if s.next.CompareAndSwap(next, after) {
+			return true
+		}
 	}
-	last, known := s.reasons[reason]
-	if !known {
-		last = &sample{}
-		s.reasons[reason] = last
-	}
-	if now.Before(last.next) {
-		last.skipped++
-		return false, 0
-	}
-	skipped, last.skipped = last.skipped, 0
-	last.next = now.Add(time.Second)
-	return true, skipped
 }

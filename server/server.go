@@ -15,7 +15,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
@@ -70,7 +69,8 @@ type Config struct {
 	// DrainTimeout bounds how long a stopping server waits for its calls.
 	// Those left then end with UNAVAILABLE. Default 10 s.
 	DrainTimeout time.Duration
-	// Logger is told of failures and slow calls. Default slog.Default().
+	// Logger is told of failures, slow calls, some of the others, and what health
+	// says. Default slog.Default().
 	Logger *slog.Logger
 	// OnListen, if set, is told the addresses before the first call is served.
 	OnListen func(Addresses)
@@ -84,12 +84,13 @@ type Addresses struct {
 
 // Server is a gRPC server with its HTTP probes. It is made by New.
 type Server struct {
-	cfg    Config
-	edge   *edge
-	grpc   *grpc.Server
-	health *health.Server
-	drain  context.CancelFunc // ends streams
-	stop   context.CancelFunc // ends unary calls
+	cfg   Config
+	edge  *edge
+	grpc  *grpc.Server
+	ready *readiness
+	feed  *quotaFeed
+	drain context.CancelFunc // ends streams
+	stop  context.CancelFunc // ends unary calls
 }
 
 // New makes a server. It starts nothing.
@@ -109,8 +110,10 @@ func New(cfg Config) *Server {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	e := &edge{logger: cfg.Logger, defaultTimeout: cfg.DefaultTimeout}
-	s := &Server{cfg: cfg, edge: e, health: newHealth()}
+	e := &edge{logger: cfg.Logger, calls: newCallLog(cfg.Logger), defaultTimeout: cfg.DefaultTimeout}
+	quotas := &quotaService{quota: cfg.Quota, totals: cfg.Users}
+	quotas.feed = &quotaFeed{read: quotas.read}
+	s := &Server{cfg: cfg, edge: e, ready: newReadiness(cfg.Quota, cfg.Logger), feed: quotas.feed}
 	e.drain, s.drain = context.WithCancel(context.Background())
 	e.stop, s.stop = context.WithCancel(context.Background())
 
@@ -132,8 +135,8 @@ func New(cfg Config) *Server {
 		}),
 	)...)
 	clerkgatev1.RegisterUserServiceServer(s.grpc, &userService{users: cfg.Users, pageTimeout: cfg.DefaultTimeout})
-	clerkgatev1.RegisterQuotaServiceServer(s.grpc, &quotaService{quota: cfg.Quota, totals: cfg.Users})
-	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
+	clerkgatev1.RegisterQuotaServiceServer(s.grpc, quotas)
+	grpc_health_v1.RegisterHealthServer(s.grpc, s.ready.service)
 	reflection.RegisterV1(s.grpc)
 	return s
 }
@@ -184,21 +187,22 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
-	watching, stopWatching := context.WithCancel(ctx)
-	wg.Go(func() { s.watchBreaker(watching) })
-	s.setServing()
+	s.ready.enter("")
+	following, stopFollowing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopFollowing()
+	wg.Go(func() { s.follow(following) })
 
 	select {
 	case <-ctx.Done():
 		err = nil
 	case err = <-failed:
 	}
-	stopWatching()
 	s.shutDown()
 	// Probes and events are answered to the end. Who is cut off asks again.
 	for _, site := range sites {
 		err = errors.Join(err, site.server.Close())
 	}
+	stopFollowing()
 	wg.Wait()
 	return err
 }
@@ -230,7 +234,7 @@ func (s *site) listen() (err error) {
 // shutDown refuses new calls, ends the streams, waits for the other calls, and
 // at last cuts off those that do not end.
 func (s *Server) shutDown() {
-	s.health.Shutdown()
+	s.ready.enter(stopping)
 	s.drain()
 	done := make(chan struct{})
 	go func() {

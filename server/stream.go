@@ -57,13 +57,19 @@ func (l *listing) send(stream clerkgatev1.UserService_StreamUsersServer, c curso
 			}
 		}
 		if err := stream.Send(msg); err != nil {
-			if stream.Context().Err() != nil {
-				return c, stream.Context().Err()
-			}
-			return c, fmt.Errorf("%w: %w", context.Canceled, err)
+			return c, sendError(stream.Context(), err)
 		}
 	}
 	return c, nil
+}
+
+// sendError says why a message could not be sent on the stream of ctx: the stream
+// has ended, or the caller has gone.
+func sendError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("%w: %w", context.Canceled, err)
 }
 
 // fetchTimed reads one page of a stream, within the default timeout if the

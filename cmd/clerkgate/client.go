@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,7 +37,12 @@ func (f clientFlags) connect() (*grpc.ClientConn, error) {
 
 // context gives the context of a call.
 func (f clientFlags) context(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(metadata.AppendToOutgoingContext(ctx, "clerkgate-caller", "clerkgate-cli"), f.Timeout)
+	return context.WithTimeout(callerContext(ctx), f.Timeout)
+}
+
+// callerContext says who calls.
+func callerContext(ctx context.Context) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, "clerkgate-caller", "clerkgate-cli")
 }
 
 // once connects to the server for one call.
@@ -202,11 +208,16 @@ func (c *countCmd) Run(ctx context.Context, std streams) error {
 // quotaCmd is `clerkgate quota`.
 type quotaCmd struct {
 	clientFlags `embed:""`
-	Output      string `short:"o" enum:"json,table" default:"table" help:"json or table."`
+	Output      string        `short:"o" enum:"json,table" default:"table" help:"json (one line a message with --watch) or table."`
+	Watch       bool          `short:"w" help:"Go on printing whenever something changes, until interrupted."`
+	Interval    time.Duration `default:"1s" help:"With --watch, the least time between two messages; 100ms or more."`
 }
 
 // Run prints how the quota stands.
 func (c *quotaCmd) Run(ctx context.Context, std streams) error {
+	if c.Watch {
+		return c.watch(ctx, std)
+	}
 	return c.once(ctx, func(ctx context.Context, conn *grpc.ClientConn) error {
 		resp, err := clerkgatev1.NewQuotaServiceClient(conn).GetQuota(ctx, &clerkgatev1.GetQuotaRequest{})
 		if err != nil {
@@ -217,6 +228,46 @@ func (c *quotaCmd) Run(ctx context.Context, std streams) error {
 		}
 		return printQuota(std.out, resp.GetQuota(), time.Now())
 	})
+}
+
+// watch prints how the quota stands until ctx or the server ends, on a terminal
+// always at the same place. The time-out is that of the first message.
+func (c *quotaCmd) watch(ctx context.Context, std streams) error {
+	conn, err := c.connect()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	interrupted := ctx
+	ctx, cancel := context.WithCancelCause(callerContext(ctx))
+	defer cancel(nil)
+	timeout := time.AfterFunc(c.Timeout, func() { cancel(context.DeadlineExceeded) })
+	defer timeout.Stop()
+	req := &clerkgatev1.WatchQuotaRequest{MinInterval: durationpb.New(c.Interval)}
+	stream, err := clerkgatev1.NewQuotaServiceClient(conn).WatchQuota(ctx, req)
+	for first := true; ; first = false {
+		var m *clerkgatev1.WatchQuotaResponse
+		if err == nil {
+			m, err = stream.Recv()
+		}
+		switch {
+		case interrupted.Err() != nil:
+			return nil
+		case errors.Is(context.Cause(ctx), context.DeadlineExceeded):
+			return fmt.Errorf("no answer within %s", c.Timeout)
+		case err != nil:
+			return callError(err)
+		}
+		timeout.Stop()
+		if c.Output == "json" {
+			err = printJSON(std.out, m.GetQuota(), false)
+		} else {
+			err = printQuotaAgain(std.out, m.GetQuota(), time.Now(), first)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // callError puts the failure of a call into words: code, reason, message, and

@@ -113,7 +113,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		defer shared.Close()
 	}
 	gateConfig := gate.Config{
-		Upstream: client, Quota: s.quota, Key: s.key, Ledger: s.ledger, Stamp: store.Stamp, Keep: store.Keep,
+		Upstream: client, Quota: s.quota, Key: s.key, AskKey: !c.Sim, Ledger: s.ledger, Stamp: store.Stamp, Keep: store.Keep,
 		MaxInFlight: c.MaxInFlight, QueueLimit: c.QueueLimit, CallerQueueLimit: c.CallerQueueLimit,
 		BreakerFailures: c.BreakerFailures, BreakerOpen: c.BreakerOpen, Logger: logger,
 	}
@@ -124,7 +124,6 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	cache := usercache.New(store, g)
 	run("cache", store.Run)
 	run("refreshing", cache.Run)
-	run("gate", g.Run)
 
 	hooks, metrics := webhook.New(webhook.Config{Secret: s.secret, Sink: store, Logger: logger}), prometheus.NewRegistry()
 	srv := server.New(server.Config{
@@ -138,6 +137,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 				attrs = append(attrs, "webhooks", at.Webhooks.String()+webhook.Path)
 			}
 			logger.Info("serving", attrs...)
+			run("gate", g.Run) // only now, since it asks about the key at once, and may have to complain of it
 			if c.Sim {
 				fmt.Fprintf(std.out, "grpcurl -plaintext -d '{\"user_id\":\"%s\"}' %s clerkgate.v1.UserService/GetUser\n", exampleID, at.GRPC)
 			}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"reflect"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
 )
@@ -23,15 +24,32 @@ func (f logFlags) logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// redactAttr takes the secrets out of whatever is logged as text, messages included.
+// redactAttr takes the secrets out of whatever is logged, names and messages
+// included. slog calls it for each member of a group, and for what a LogValuer gives.
 func redactAttr(_ []string, a slog.Attr) slog.Attr {
+	a.Key = clerkapi.Redact(a.Key)
 	switch a.Value.Kind() {
 	case slog.KindString:
 		a.Value = slog.StringValue(clerkapi.Redact(a.Value.String()))
 	case slog.KindAny:
-		if a.Key != slog.LevelKey && a.Key != slog.SourceKey {
-			a.Value = slog.StringValue(clerkapi.Redact(fmt.Sprint(a.Value.Any())))
+		switch v := a.Value.Any().(type) {
+		case slog.Level, *slog.Source: // the line's own
+		default:
+			a.Value = slog.StringValue(clerkapi.Redact(text(v)))
 		}
 	}
 	return a
+}
+
+// text gives a value as fmt prints it, but bytes as the text that they are: a secret
+// among numbers would not be found.
+func text(v any) string {
+	switch v.(type) {
+	case error, fmt.Stringer:
+		return fmt.Sprint(v)
+	}
+	if b := reflect.ValueOf(v); b.Kind() == reflect.Slice && b.Type().Elem().Kind() == reflect.Uint8 {
+		return string(b.Bytes())
+	}
+	return fmt.Sprint(v)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -115,6 +116,34 @@ func unquoteJSON(value any) any {
 		}
 	}
 	return value
+}
+
+// printQuotaAgain prints how the quota stands for those who watch: on a terminal in
+// the place of what was printed before, and else below it.
+func printQuotaAgain(out io.Writer, q *clerkgatev1.Quota, now time.Time, first bool) error {
+	var b bytes.Buffer
+	switch {
+	case isTerminal(out):
+		b.WriteString("\x1b[H\x1b[2J") // to the upper left corner, and all else away
+	case !first:
+		b.WriteByte('\n')
+	}
+	fmt.Fprintln(&b, now.Format(time.DateTime))
+	if err := printQuota(&b, q, now); err != nil {
+		return err
+	}
+	_, err := out.Write(b.Bytes())
+	return err
+}
+
+// isTerminal says whether somebody may be looking at out.
+func isTerminal(out io.Writer) bool {
+	file, ok := out.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // printQuota prints how the quota stood at the time now, for people.

@@ -132,6 +132,14 @@ type BreakerStatus struct {
 	TimesOpened int64
 }
 
+// Health is whether Clerk can be asked.
+type Health struct {
+	Breaker    BreakerState
+	KeyRefused bool // Clerk refuses the key, by its last word on it
+	KeyTaken   bool // it has taken a key since the start
+	AskingKey  bool // Config.AskKey is set, and Clerk has not answered yet
+}
+
 // Totals are sums since the start.
 type Totals struct {
 	Lookups         int64   // ids answered by Clerk

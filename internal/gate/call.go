@@ -57,7 +57,7 @@ func (g *Gate) lookup(p *pending, i int, id string, l *line, o Options, now time
 
 // List reads one page of users. Its errors are those of Result.
 func (g *Gate) List(ctx context.Context, params clerkapi.ListParams, o Options) (*Page, error) {
-	v, r := g.call(ctx, o, func(ctx context.Context) (any, clerkapi.Meta, error) {
+	v, r := g.call(ctx, "list", o, func(ctx context.Context) (any, clerkapi.Meta, error) {
 		page, err := g.cfg.Upstream.ListUsers(ctx, params)
 		if err != nil {
 			return nil, clerkapi.Meta{}, err
@@ -72,7 +72,7 @@ func (g *Gate) List(ctx context.Context, params clerkapi.ListParams, o Options) 
 
 // Count counts users. Its errors are those of Result.
 func (g *Gate) Count(ctx context.Context, f *clerkgatev1.UserFilter, o Options) (int64, error) {
-	v, r := g.call(ctx, o, func(ctx context.Context) (any, clerkapi.Meta, error) {
+	v, r := g.call(ctx, "count", o, func(ctx context.Context) (any, clerkapi.Meta, error) {
 		c, err := g.cfg.Upstream.CountUsers(ctx, f)
 		if err != nil {
 			return nil, clerkapi.Meta{}, err
@@ -85,7 +85,7 @@ func (g *Gate) Count(ctx context.Context, f *clerkgatev1.UserFilter, o Options) 
 	return v.(int64), nil
 }
 
-func (g *Gate) call(ctx context.Context, o Options, do func(context.Context) (any, clerkapi.Meta, error)) (any, Result) {
+func (g *Gate) call(ctx context.Context, asks string, o Options, do func(context.Context) (any, clerkapi.Meta, error)) (any, Result) {
 	p := newPending(ctx, 1)
 	g.mu.Lock()
 	now := time.Now()
@@ -94,7 +94,7 @@ func (g *Gate) call(ctx context.Context, o Options, do func(context.Context) (an
 		l.caller.refused++
 		p.fill(0, Result{Err: err})
 	} else {
-		w := &want{call: do, eta: eta}
+		w := &want{call: do, asks: asks, eta: eta}
 		w.join(p, 0, l)
 		g.queue.add(w, l, now, false)
 	}

@@ -97,7 +97,7 @@ func (g *Gate) giveBack(p quota.Permit, now time.Time) {
 // choose says what the next permit would be used for, without taking it; nil
 // if there is nothing that may go now, and when that may change by itself.
 func (g *Gate) choose(now time.Time) (f *flight, again time.Time) {
-	if g.shut.refusing() {
+	if g.shut.refusing() || g.shut.asking {
 		return g.shut.probe(now)
 	}
 	if g.splits.ready(now, g.limiter) {

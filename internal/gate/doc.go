@@ -33,7 +33,7 @@
 // batch that Clerk refuses is halved until the culprit stands alone. After
 // repeated failures the breaker opens: all is refused at once, and one probe
 // goes out per BreakerOpen until Clerk is back. A refused key is likewise probed
-// every ten seconds.
+// every ten seconds, and another one in its place at once.
 //
 // # Goroutines
 //

@@ -29,6 +29,19 @@ type flight struct {
 // lookup says whether f asks for users by their ids.
 func (f *flight) lookup() bool { return !f.isProbe && f.kind == ids }
 
+// endpoint names what f asks Clerk, for the log.
+func (f *flight) endpoint() string {
+	switch {
+	case f.isProbe:
+		return "probe"
+	case f.kind == calls:
+		return f.wants[0].asks
+	case len(f.wants) == 1:
+		return "get"
+	}
+	return "lookup"
+}
+
 // answer is what a flight brought.
 type answer struct {
 	results []Result // of a lookup
@@ -97,12 +110,32 @@ func (g *Gate) land(f *flight, a answer) {
 	g.settlePermit(f, a, now)
 	g.shut.settle(f, outcomeOf(a.err), a.err)
 	if a.err != nil && !errors.Is(a.err, context.Canceled) {
-		g.cfg.Logger.Warn("a request to Clerk failed", "error", a.err, "ids", len(f.wants), "took", now.Sub(f.sent))
+		g.logFailure(f, a.err, now.Sub(f.sent))
 	}
 	g.handRound(f, a, now)
 	if g.shut.refusing() {
 		g.failAll(g.shut.refusal(now))
 	}
+}
+
+// logFailure writes down what a request met, in Clerk's own words too.
+func (g *Gate) logFailure(f *flight, err error, took time.Duration) {
+	attrs := []any{"endpoint", f.endpoint(), "took", took, "error", err}
+	if f.lookup() {
+		attrs = append(attrs, "ids", len(f.wants))
+	}
+	var e *clerkapi.Error
+	if errors.As(err, &e) {
+		for _, a := range []struct{ key, value string }{{"clerk_trace_id", e.Meta.TraceID}, {"clerk_says", e.Message}} {
+			if a.value != "" {
+				attrs = append(attrs, a.key, a.value)
+			}
+		}
+		if e.Status != 0 {
+			attrs = append(attrs, "status", e.Status)
+		}
+	}
+	g.cfg.Logger.Warn("a request to Clerk failed", attrs...)
 }
 
 // outcomeOf is what an error of Clerk's means to the breaker.

@@ -40,6 +40,8 @@ type Config struct {
 	// Key gives Clerk's secret key as it is now, to tell when a refused one has
 	// been replaced. Nil: it never is.
 	Key func() clerkapi.Key
+	// AskKey has the first request be a probe of the key, for which all else waits.
+	AskKey bool
 	// Ledger keeps what is spent across restarts. Nil: nothing does.
 	Ledger *Ledger
 	// Shared is the state of the quota that this replica shares with others. Nil:

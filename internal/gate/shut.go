@@ -12,14 +12,18 @@ import (
 // keyProbeEvery is how often Clerk is asked whether it takes the key again.
 const keyProbeEvery = 10 * time.Second
 
+// keyLookEvery is how often a refused key is compared with the one of the moment,
+// so that another one is asked about at once.
+const keyLookEvery = time.Second
+
 // What a flight's end means to the breaker.
 var (
 	errFailure = errors.New("a failure of Clerk's")
 	errNeutral = errors.New("says nothing of Clerk") // 429, not sent, shutting down
 )
 
-// shut is why nothing but probes may go to Clerk: the breaker is open, or the
-// key was refused.
+// shut is why nothing but probes may go to Clerk: the breaker is open, the key was
+// refused, or it has not been asked about yet.
 type shut struct {
 	cb       *gobreaker.TwoStepCircuitBreaker[any]
 	openFor  time.Duration
@@ -30,8 +34,12 @@ type shut struct {
 	outcomes int      // how many there were
 	failure  error    // the last failure of Clerk's
 
+	key         func() clerkapi.Key
 	keyRejected error        // nil while Clerk takes the key
 	rejected    clerkapi.Key // the key that it does not take
+	probed      clerkapi.Key // the key that the last probe went with
+	keyTaken    bool         // Clerk has taken a key since the start
+	asking      bool         // it is still to be asked whether it takes the key, at the start
 
 	probeAt time.Time // the next probe
 	probing bool      // one is under way
@@ -39,6 +47,7 @@ type shut struct {
 
 func (s *shut) init(cfg Config) {
 	s.openFor = cfg.BreakerOpen
+	s.key, s.asking = cfg.Key, cfg.AskKey
 	s.since = time.Now()
 	s.cb = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 		Name:    "clerk",
@@ -85,6 +94,16 @@ func (s *shut) halfFailed() bool {
 // refusing says whether only probes may go to Clerk.
 func (s *shut) refusing() bool { return s.state != Closed || s.keyRejected != nil }
 
+// keyReplaced says whether there is another key than the refused one, and no
+// probe has tried it.
+func (s *shut) keyReplaced() bool {
+	if s.keyRejected == nil {
+		return false
+	}
+	key := s.key()
+	return key != s.rejected && key != s.probed
+}
+
 // refusal is what a newcomer is told while refusing.
 func (s *shut) refusal(now time.Time) error {
 	if s.keyRejected != nil {
@@ -99,14 +118,19 @@ func (s *shut) probe(now time.Time) (*flight, time.Time) {
 	switch {
 	case s.probing:
 		return nil, time.Time{}
-	case now.Before(s.probeAt):
-		return nil, s.probeAt
+	case !now.Before(s.probeAt), s.keyReplaced():
+		return &flight{isProbe: true}, time.Time{}
+	case s.keyRejected != nil && s.probeAt.Sub(now) > keyLookEvery:
+		return nil, now.Add(keyLookEvery)
 	}
-	return &flight{isProbe: true}, time.Time{}
+	return nil, s.probeAt
 }
 
 // allow asks the breaker whether f may go.
 func (s *shut) allow(f *flight) bool {
+	if f.isProbe {
+		s.probed = s.key()
+	}
 	done, err := s.cb.Allow()
 	if err != nil {
 		return false
@@ -119,7 +143,10 @@ func (s *shut) allow(f *flight) bool {
 // settle takes in how f ended: nil, errFailure or errNeutral.
 func (s *shut) settle(f *flight, outcome, err error) {
 	if f.isProbe {
-		s.probing = false
+		s.probing, s.asking = false, false
+	}
+	if outcome == nil && !errors.Is(err, clerkapi.ErrKeyRejected) {
+		s.keyTaken = true
 	}
 	if !errors.Is(outcome, errNeutral) {
 		s.last[s.outcomes%len(s.last)] = outcome != nil

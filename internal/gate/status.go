@@ -129,6 +129,16 @@ func (g *Gate) Status() Status {
 	return s
 }
 
+// Health tells whether Clerk can be asked. It costs little enough to be asked for
+// many times a second.
+func (g *Gate) Health() Health {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return Health{
+		Breaker: g.shut.state, KeyRefused: g.shut.keyRejected != nil, KeyTaken: g.shut.keyTaken, AskingKey: g.shut.asking,
+	}
+}
+
 // stranger is the line of an interactive caller never seen before, for estimates.
 func (c *callers) stranger() *line {
 	return &line{level: &c.queue.levels[Interactive], weight: 1}

@@ -24,6 +24,7 @@ type upstream interface {
 type want struct {
 	id      string                                            // of a user; empty for all else
 	call    func(context.Context) (any, clerkapi.Meta, error) // of a list or count
+	asks    string                                            // of a call: list or count
 	lease   *lease                                            // that gathers a permit
 	waiters []*waiter
 	places  []*entry

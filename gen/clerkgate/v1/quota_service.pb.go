@@ -941,8 +941,8 @@ func (x *GetQuotaResponse) GetQuota() *Quota {
 // The request of WatchQuota.
 type WatchQuotaRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The least time between two messages. Unset means 1 s; at least 100 ms.
-	// Negative: INVALID_ARGUMENT.
+	// The least time between two messages. Unset means 1 s; less than 100 ms means
+	// 100 ms. Negative: INVALID_ARGUMENT.
 	MinInterval   *durationpb.Duration `protobuf:"bytes,1,opt,name=min_interval,json=minInterval,proto3" json:"min_interval,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

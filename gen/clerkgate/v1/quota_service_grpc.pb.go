@@ -33,7 +33,11 @@ const (
 type QuotaServiceClient interface {
 	// Says how the quota, the queue and the breaker stand. Costs Clerk nothing.
 	GetQuota(ctx context.Context, in *GetQuotaRequest, opts ...grpc.CallOption) (*GetQuotaResponse, error)
-	// Says the same at once and then after each change.
+	// Says the same at once and then after each change, but not more often than
+	// `min_interval` allows; what changes meanwhile is told at its end. Figures that
+	// move as time passes, such as `available` and `oldest_wait`, are changes like
+	// others, so what was told last is never older than `min_interval` and 50 ms;
+	// while nothing moves, nothing is sent.
 	// Ends with UNAVAILABLE (`SHUTTING_DOWN`) when the server stops.
 	WatchQuota(ctx context.Context, in *WatchQuotaRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchQuotaResponse], error)
 	// Takes permits for requests that the caller will send to Clerk itself (to
@@ -111,7 +115,11 @@ func (c *quotaServiceClient) ReleasePermits(ctx context.Context, in *ReleasePerm
 type QuotaServiceServer interface {
 	// Says how the quota, the queue and the breaker stand. Costs Clerk nothing.
 	GetQuota(context.Context, *GetQuotaRequest) (*GetQuotaResponse, error)
-	// Says the same at once and then after each change.
+	// Says the same at once and then after each change, but not more often than
+	// `min_interval` allows; what changes meanwhile is told at its end. Figures that
+	// move as time passes, such as `available` and `oldest_wait`, are changes like
+	// others, so what was told last is never older than `min_interval` and 50 ms;
+	// while nothing moves, nothing is sent.
 	// Ends with UNAVAILABLE (`SHUTTING_DOWN`) when the server stops.
 	WatchQuota(*WatchQuotaRequest, grpc.ServerStreamingServer[WatchQuotaResponse]) error
 	// Takes permits for requests that the caller will send to Clerk itself (to

@@ -1,0 +1,210 @@
+package gate
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
+)
+
+// testKey gives a secret key that ends in suffix.
+func testKey(t *testing.T, suffix string) clerkapi.Key {
+	t.Helper()
+	key, err := clerkapi.ParseKey("sk_test_" + suffix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func TestHealth(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		replies []error // to lookups, one after the other
+		want    Health
+	}{
+		{"nothing asked", nil, Health{}},
+		{"answered", []error{nil}, Health{KeyTaken: true}},
+		{"refused arguments", []error{refused}, Health{KeyTaken: true}},
+		{"key refused first", []error{badKey}, Health{KeyRefused: true}},
+		{"key refused later", []error{nil, badKey}, Health{KeyRefused: true, KeyTaken: true}},
+		{"rate limited", []error{limited}, Health{KeyTaken: true}}, // by the probe after the pause
+		{"down", []error{down}, Health{Breaker: Open}},
+		{"down after a while", []error{nil, down}, Health{Breaker: Open, KeyTaken: true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			clerk := &fakeClerk{latency: time.Millisecond}
+			clerk.reply = func(n int, _ []string) error {
+				if n <= len(tt.replies) {
+					return tt.replies[n-1]
+				}
+				return nil
+			}
+			inBubble(t, clerk, Config{BreakerFailures: 1, BreakerOpen: time.Minute}, func(t *testing.T, g *Gate) {
+				for range tt.replies {
+					_ = one(t.Context(), g, "user_1", Options{})
+				}
+				if got := g.Health(); got != tt.want {
+					t.Errorf("got %+v, want %+v", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// TestTheKeyIsAskedAbout: with AskKey the first request is a probe, for which
+// lookups wait; whatever comes of it, it is one only.
+func TestTheKeyIsAskedAbout(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		answer error
+		want   Health
+		result error // of a lookup that came meanwhile
+	}{
+		{"taken", nil, Health{KeyTaken: true}, nil},
+		{"refused", badKey, Health{KeyRefused: true}, clerkapi.ErrKeyRejected},
+		{"down", down, Health{KeyTaken: true}, nil}, // by the lookup that follows
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			clerk := &fakeClerk{latency: time.Second}
+			clerk.reply = func(n int, ids []string) error {
+				if n > 1 {
+					return nil
+				}
+				if len(ids) > 0 {
+					t.Error("the first request is a lookup")
+				}
+				return tt.answer
+			}
+			inBubble(t, clerk, Config{AskKey: true}, func(t *testing.T, g *Gate) {
+				if got := g.Health(); got != (Health{AskingKey: true}) {
+					t.Errorf("before the answer: %+v", got)
+				}
+				if r := one(t.Context(), g, "user_1", Options{}); !errors.Is(r.Err, tt.result) {
+					t.Errorf("the lookup got %v", r.Err)
+				}
+				if got := g.Health(); got != tt.want {
+					t.Errorf("got %+v, want %+v", got, tt.want)
+				}
+				want := 2
+				if tt.result != nil {
+					want = 1
+				}
+				if n := clerk.count(); n != want {
+					t.Errorf("%d requests, want %d", n, want)
+				}
+			})
+		})
+	}
+}
+
+// TestAnotherKeyIsProbedAtOnce: nobody calls, and yet a key in the place of a
+// refused one is tried within a second, once; if it is refused too, or nothing is
+// heard of it, the probes go on as before.
+func TestAnotherKeyIsProbedAtOnce(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		answer error // to the new key
+		want   Health
+		more   int // probes in the 9 s after its first
+	}{
+		{"taken", nil, Health{KeyTaken: true}, 0},
+		{"refused", badKey, Health{KeyRefused: true}, 0},
+		{"down", down, Health{KeyRefused: true}, 8},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			key, answer := testKey(t, "old"), error(badKey)
+			clerk := &fakeClerk{}
+			clerk.reply = func(int, []string) error { return answer }
+			cfg := Config{BreakerFailures: 100, Key: func() clerkapi.Key {
+				clerk.mu.Lock()
+				defer clerk.mu.Unlock()
+				return key
+			}}
+			inBubble(t, clerk, cfg, func(t *testing.T, g *Gate) {
+				_ = one(t.Context(), g, "user_1", Options{})
+				time.Sleep(4500 * time.Millisecond)
+				if n := clerk.count(); n != 1 {
+					t.Errorf("%d requests while the key is the same, want 1", n)
+				}
+				clerk.change(func() { key, answer = testKey(t, "new"), tt.answer })
+				time.Sleep(time.Second)
+				if n := clerk.count(); n != 2 {
+					t.Errorf("%d requests a second after the key has changed, want 2", n)
+				}
+				if got := g.Health(); got != tt.want {
+					t.Errorf("got %+v, want %+v", got, tt.want)
+				}
+				time.Sleep(8500 * time.Millisecond)
+				if n := clerk.count() - 2; n != tt.more {
+					t.Errorf("%d further probes, want %d", n, tt.more)
+				}
+			})
+		})
+	}
+}
+
+func TestAFailureIsLogged(t *testing.T) {
+	failure := &clerkapi.Error{
+		Kind: clerkapi.ErrUnavailable, Status: 503, Message: "words of Clerk's", Meta: clerkapi.Meta{TraceID: "trace_1"},
+	}
+	for _, tt := range []struct {
+		endpoint string
+		ids      float64
+		ask      func(context.Context, *Gate) error
+	}{
+		{"get", 1, func(ctx context.Context, g *Gate) error { return one(ctx, g, "user_1", Options{}).Err }},
+		{"lookup", 2, func(ctx context.Context, g *Gate) error { return g.Lookup(ctx, userIDs("", 2), Options{})[1].Err }},
+		{"list", 0, func(ctx context.Context, g *Gate) error {
+			_, err := g.List(ctx, clerkapi.ListParams{}, Options{})
+			return err
+		}},
+		{"count", 0, func(ctx context.Context, g *Gate) error {
+			_, err := g.Count(ctx, nil, Options{})
+			return err
+		}},
+		{"probe", 0, func(context.Context, *Gate) error { return failure }},
+	} {
+		t.Run(tt.endpoint, func(t *testing.T) {
+			var log bytes.Buffer
+			clerk := &fakeClerk{latency: 20 * time.Millisecond, reply: func(int, []string) error { return failure }}
+			cfg := Config{AskKey: tt.endpoint == "probe", Logger: slog.New(slog.NewJSONHandler(&log, nil))}
+			inBubble(t, clerk, cfg, func(t *testing.T, g *Gate) {
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				if err := tt.ask(ctx, g); !errors.Is(err, clerkapi.ErrUnavailable) {
+					t.Errorf("got %v", err)
+				}
+				time.Sleep(time.Second)
+			})
+			lines := json.NewDecoder(&log)
+			got := map[string]any{}
+			for got["msg"] != "a request to Clerk failed" {
+				clear(got)
+				if err := lines.Decode(&got); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want := map[string]any{
+				"level": "WARN", "endpoint": tt.endpoint, "took": float64(20 * time.Millisecond), "status": 503.0,
+				"clerk_trace_id": "trace_1", "clerk_says": "words of Clerk's", "error": failure.Error(),
+			}
+			if tt.ids > 0 {
+				want["ids"] = tt.ids
+			}
+			for key, v := range want {
+				if got[key] != v {
+					t.Errorf("%s is %v, want %v", key, got[key], v)
+				}
+			}
+			if _, has := got["ids"]; has != (tt.ids > 0) {
+				t.Errorf("ids: %v", got["ids"])
+			}
+		})
+	}
+}
