@@ -93,6 +93,7 @@ func (e *edge) translateStream(srv any, stream grpc.ServerStream, info *grpc.Str
 // report logs a failed call and gives what its caller is to see.
 func (e *edge) report(ctx context.Context, method string, took time.Duration, err error) failure {
 	f := classify(err)
+	traceFailure(ctx, f)
 	level := slog.LevelDebug
 	switch f.code {
 	case codes.Internal:
