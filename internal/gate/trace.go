@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -8,7 +9,6 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
 )
@@ -18,7 +18,7 @@ const maxLinks = 128
 
 // batch is the tracing of one flight.
 type batch struct {
-	span  trace.Span // one that records nothing, if nobody is traced who waits for it
+	span  trace.Span // one that records nothing, if it is not sampled
 	links int
 }
 
@@ -84,29 +84,32 @@ func (c *callTrace) sent(i int, w *want, b *batch, now time.Time) (first bool) {
 }
 
 // traceSent notes that f's wants have left the queue, and begins its span. The
-// span is nobody's child, since it may serve many calls; it links to them. If
-// all of them are not sampled there is none, and if there are none, as for a
-// probe, the sampler decides.
+// span is nobody's child, since it may serve many calls; it links to those that
+// are sampled. If there are only others it has none, and if nobody who is traced
+// waits for it, as for a probe, the sampler decides.
 func (g *Gate) traceSent(f *flight, now time.Time) {
 	if g.cfg.Tracer == nil {
 		return
 	}
-	f.batch = &batch{span: noop.Span{}}
+	f.batch = &batch{}
 	var links []trace.Link
-	decided := false
+	var unsampled *callTrace
 	try := 1
 	for _, w := range f.wants {
 		w.batch = f.batch
 		try = max(try, w.tries+1)
 		for _, x := range w.waiters {
 			c := x.pending.trace
-			decided = decided || c != nil
-			if c.sampled() && c.sent(x.index, w, f.batch, now) && len(links) < maxLinks {
+			if !c.sampled() {
+				unsampled = cmp.Or(c, unsampled)
+			} else if c.sent(x.index, w, f.batch, now) && len(links) < maxLinks {
 				links = append(links, trace.Link{SpanContext: c.span})
 			}
 		}
 	}
-	if decided && links == nil {
+	if unsampled != nil && links == nil {
+		// What belongs to the request is not sampled either.
+		f.batch.span = trace.SpanFromContext(trace.ContextWithSpanContext(context.Background(), unsampled.span))
 		return
 	}
 	f.batch.links = len(links)
@@ -211,7 +214,7 @@ func (g *Gate) traceWait(ctx context.Context, w waited) {
 	options := []trace.SpanStartOption{trace.WithTimestamp(w.since), trace.WithAttributes(attribute.Int("clerkgate.wants", w.wants))}
 	if w.batch != nil {
 		options = append(options, trace.WithAttributes(attribute.Int("clerkgate.try", w.try)))
-		if batch := w.batch.span.SpanContext(); batch.IsValid() {
+		if batch := w.batch.span.SpanContext(); batch.IsSampled() {
 			options = append(options, trace.WithLinks(trace.Link{SpanContext: batch}))
 		}
 	}
