@@ -104,7 +104,7 @@ func spanOf(t *testing.T, url string, ask func(context.Context, *Client)) string
 	}
 	var attrs []string
 	for _, a := range span.Attributes() {
-		attrs = append(attrs, fmt.Sprintf("%s=%s", a.Key, a.Value.Emit()))
+		attrs = append(attrs, fmt.Sprintf("%s=%s", a.Key, a.Value.String()))
 	}
 	slices.Sort(attrs)
 	if len(span.Events()) > 0 {

@@ -85,7 +85,7 @@ func attributes(s sdktrace.ReadOnlySpan) map[string]string {
 	attrs := map[string]string{}
 	for _, a := range s.Attributes() {
 		if key := string(a.Key); !strings.HasPrefix(key, "server.") {
-			attrs[key] = a.Value.Emit()
+			attrs[key] = a.Value.String()
 		}
 	}
 	return attrs

@@ -69,7 +69,7 @@ func (s spans) told(t *testing.T) []string {
 		}
 		line := name + ":"
 		for _, a := range span.Attributes() {
-			line += fmt.Sprintf(" %s=%s", strings.TrimPrefix(string(a.Key), "clerkgate."), a.Value.Emit())
+			line += fmt.Sprintf(" %s=%s", strings.TrimPrefix(string(a.Key), "clerkgate."), a.Value.String())
 		}
 		line += " " + span.EndTime().Sub(span.StartTime()).Round(time.Second).String()
 		if st := span.Status(); st.Code == codes.Error {
