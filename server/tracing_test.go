@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,27 +25,26 @@ import (
 	"github.com/clerkgate/clerkgate/internal/telemetry"
 )
 
-// ended gets the spans that have ended.
-type ended chan sdktrace.ReadOnlySpan
-
-func (ended) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
-func (e ended) OnEnd(s sdktrace.ReadOnlySpan)                 { e <- s }
-func (ended) Shutdown(context.Context) error                  { return nil }
-func (ended) ForceFlush(context.Context) error                { return nil }
-
 // traced is a line whose spans are told.
 type traced struct {
 	*line
-	ended ended
-	mu    sync.Mutex
-	heads []http.Header // of requests to Clerk; guarded by mu
+	started atomic.Int32               // spans
+	ended   chan sdktrace.ReadOnlySpan // gets them
+	mu      sync.Mutex
+	heads   []http.Header // of requests to Clerk; guarded by mu
 }
+
+// It is the span processor itself.
+func (l *traced) OnStart(context.Context, sdktrace.ReadWriteSpan) { l.started.Add(1) }
+func (l *traced) OnEnd(s sdktrace.ReadOnlySpan)                   { l.ended <- s }
+func (l *traced) Shutdown(context.Context) error                  { return nil }
+func (l *traced) ForceFlush(context.Context) error                { return nil }
 
 // startTraced runs a line that samples a share of the traces begun there.
 func startTraced(t *testing.T, share float64) *traced {
 	t.Helper()
-	l := &traced{ended: make(ended, 1000)}
-	provider := sdktrace.NewTracerProvider(sdktrace.WithSampler(telemetry.Sampler(share)), sdktrace.WithSpanProcessor(l.ended))
+	l := &traced{ended: make(chan sdktrace.ReadOnlySpan, 1000)}
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSampler(telemetry.Sampler(share)), sdktrace.WithSpanProcessor(l))
 	l.line = startTracedLine(t, clerksim.Config{Users: 10}, quota.Config{}, provider, func(h http.Header) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -193,6 +193,9 @@ func TestWhatIsNotTraced(t *testing.T) {
 	}
 	if s := l.spans(t, getUser)[0]; s.Parent().IsValid() {
 		t.Errorf("it is a child of %v", s.Parent())
+	}
+	if n := l.started.Load(); n != 1 {
+		t.Errorf("%d spans have begun", n)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -69,13 +70,13 @@ func (c *callTrace) sent(i int, w *want, b *batch, now time.Time) (first bool) {
 		since = now
 	}
 	c.since[i] = time.Time{}
-	if n := len(c.waits); n > 0 && c.waits[n-1].batch == b {
-		last := &c.waits[n-1]
-		last.wants++
-		last.until = now
-		last.try = max(last.try, w.tries+1)
-		if since.Before(last.since) {
-			last.since = since
+	if at := slices.IndexFunc(c.waits, func(w waited) bool { return w.batch == b }); at >= 0 {
+		same := &c.waits[at]
+		same.wants++
+		same.until = now
+		same.try = max(same.try, w.tries+1)
+		if since.Before(same.since) {
+			same.since = since
 		}
 		return false
 	}

@@ -28,7 +28,9 @@ type spans struct {
 
 func newSpans() spans {
 	r := tracetest.NewSpanRecorder()
-	return spans{r, sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(r)).Tracer("test")}
+	limits := sdktrace.NewSpanLimits()
+	limits.LinkCountLimit = 1000 // above the gate's own
+	return spans{r, sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(r), sdktrace.WithRawSpanLimits(limits)).Tracer("test")}
 }
 
 // caller gives the context of a call of somebody whose span has a name.

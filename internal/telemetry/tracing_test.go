@@ -112,6 +112,15 @@ func TestACollectorThatFails(t *testing.T) {
 	}
 }
 
+// TestFailuresAreNotForOpenTelemetry: what an exporter gives back goes to the
+// process's own handler, which writes a line for each.
+func TestFailuresAreNotForOpenTelemetry(t *testing.T) {
+	e := &exporter{next: &receiver{fail: errors.New("down")}, logger: slog.New(slog.DiscardHandler), end: t.Context()}
+	if err := e.ExportSpans(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSampler(t *testing.T) {
 	span := func(sampled, remote bool) trace.SpanContext {
 		c := trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}, Remote: remote}
@@ -177,6 +186,10 @@ func TestEnvironment(t *testing.T) {
 	} {
 		t.Run(tt.name+"="+tt.value, func(t *testing.T) {
 			t.Setenv(tt.name, tt.value)
+			options, _ := exporterOptions()
+			if given := strings.HasSuffix(tt.name, "ENDPOINT"); tt.want == "" && given != (len(options) == 0) {
+				t.Errorf("%d options beside the environment", len(options))
+			}
 			_, err := NewTracing(TracingConfig{Sample: 1, Logger: slog.New(slog.DiscardHandler)})
 			switch {
 			case tt.want == "" && err != nil:
