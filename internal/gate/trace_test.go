@@ -295,7 +295,7 @@ func TestLinksAreBounded(t *testing.T) {
 	inBubble(t, &fakeClerk{latency: time.Second}, Config{Quota: quota.Config{Limit: 1}, Tracer: s.tracer}, func(t *testing.T, g *Gate) {
 		spend(t, g)
 		var callers sync.WaitGroup
-		for _, more := range []func(){synctest.Wait, func() { time.Sleep(10*time.Second + 200*time.Millisecond) }} {
+		for _, more := range []func(){func() { time.Sleep(10*time.Second + 200*time.Millisecond) }, synctest.Wait} {
 			for range 200 {
 				ctx := s.caller(t.Context(), "ann")
 				callers.Go(func() { _ = one(ctx, g, "user_1", Options{}) })
