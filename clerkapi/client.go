@@ -14,6 +14,9 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
@@ -28,6 +31,7 @@ type Config struct {
 	Timeout      time.Duration  // of one request with its whole answer; default 10 s
 	MaxBodyBytes int64          // largest body of an answer, decompressed; default 32 MiB
 	Version      string         // of this program, for User-Agent; default "dev"
+	Tracer       trace.Tracer   // makes a span of each request; default: there are none
 
 	// DialContext makes the connections below TLS and HTTP; default: TCP that
 	// notices a dead peer within 5 s (on Linux; elsewhere while idle).
@@ -45,6 +49,8 @@ type Client struct {
 	maxBody   int64
 	userAgent string
 	transport *http.Transport
+	tracer    trace.Tracer         // nil: there are no spans
+	spanAttrs []attribute.KeyValue // what all spans have in common
 }
 
 // New makes a Client. It connects to nothing yet.
@@ -78,6 +84,8 @@ func New(cfg Config) (*Client, error) {
 		maxBody:   cfg.MaxBodyBytes,
 		userAgent: "clerkgate/" + cfg.Version,
 		transport: newTransport(cfg.RootCAs, cfg.DialContext),
+		tracer:    cfg.Tracer,
+		spanAttrs: spanAttrs(base),
 	}, nil
 }
 
@@ -136,8 +144,8 @@ func (c *Client) CountUsers(ctx context.Context, f *clerkgatev1.UserFilter) (*Co
 	return &Count{Total: total, Meta: meta}, nil
 }
 
-// get sends one request and gives the body of an answer of status 200.
-func (c *Client) get(caller context.Context, path string, query url.Values) ([]byte, Meta, error) {
+// send sends one request and gives the body of an answer of status 200.
+func (c *Client) send(caller context.Context, path string, query url.Values) ([]byte, Meta, error) {
 	key := c.key()
 	if key == "" {
 		return nil, Meta{}, &Error{Kind: ErrKeyRejected, NotSent: true, Err: errors.New("there is no key")}

@@ -76,7 +76,9 @@ func (s *userService) lookup(ctx context.Context, ids []string, o usercache.Opti
 	}
 	early, cancel := shaved(ctx)
 	defer cancel()
-	for i, r := range s.users.Lookup(early, wanted, o) {
+	results := s.users.Lookup(early, wanted, o)
+	traceLookup(ctx, results)
+	for i, r := range results {
 		if r.Err != nil {
 			r.Err = stopCause(ctx, r.Err)
 		}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
@@ -53,7 +54,7 @@ type cached struct {
 	n     int
 }
 
-func startCached(b *testing.B, like []*clerkgatev1.User, n int) cached {
+func startCached(b *testing.B, like []*clerkgatev1.User, n int, traces trace.TracerProvider) cached {
 	b.Helper()
 	store, err := usercache.NewStore(usercache.Config{TTL: time.Hour, MaxBytes: 16 << 30})
 	if err != nil {
@@ -65,7 +66,7 @@ func startCached(b *testing.B, like []*clerkgatev1.User, n int) cached {
 		u.Id = cachedID(i)
 		store.Keep(u.Id, gate.Result{User: u, FetchTime: now})
 	}
-	s := New(Config{Users: usercache.New(store, gate.New(gate.Config{})), Quota: &fakeUpstream{}})
+	s := New(Config{Users: usercache.New(store, gate.New(gate.Config{})), Quota: &fakeUpstream{}, Traces: traces})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
@@ -96,30 +97,39 @@ func (c cached) call(b *testing.B, i int) {
 	}
 }
 
+// turnAbout calls servers in turn, and gives how long a call of each takes, in ns.
+func turnAbout(b *testing.B, servers ...cached) []float64 {
+	const turn = 500 // calls
+	took := make([]float64, len(servers))
+	n := 0
+	for b.Loop() {
+		for k, c := range servers {
+			start := time.Now()
+			for i := range turn {
+				c.call(b, n*turn+i)
+			}
+			took[k] += float64(time.Since(start))
+		}
+		n++
+	}
+	b.ReportMetric(0, "ns/op")
+	for k := range took {
+		took[k] /= float64(n * turn)
+	}
+	return took
+}
+
 // BenchmarkCachedGetUser is a whole GetUser call on a hit in memory, over TCP,
 // client included: with 1,000,000 users cached beside 1,000, turn about in one
 // run, so that their ratio means something on a noisy machine.
 func BenchmarkCachedGetUser(b *testing.B) {
 	like := simulatedUsers(b, 100)
-	few, many := startCached(b, like, 1000), startCached(b, like, 1_000_000)
-	runtime.GC()     // of what the filling left
-	const turn = 500 // calls
-	var took [2]time.Duration
-	n := 0
-	for b.Loop() {
-		for k, c := range []cached{few, many} {
-			start := time.Now()
-			for i := range turn {
-				c.call(b, n*turn+i)
-			}
-			took[k] += time.Since(start)
-		}
-		n++
-	}
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(float64(took[0].Nanoseconds())/float64(n*turn), "ns/call-of-1000")
-	b.ReportMetric(float64(took[1].Nanoseconds())/float64(n*turn), "ns/call-of-1000000")
-	b.ReportMetric(float64(took[1])/float64(took[0]), "ratio")
+	few, many := startCached(b, like, 1000, nil), startCached(b, like, 1_000_000, nil)
+	runtime.GC() // of what the filling left
+	took := turnAbout(b, few, many)
+	b.ReportMetric(took[0], "ns/call-of-1000")
+	b.ReportMetric(took[1], "ns/call-of-1000000")
+	b.ReportMetric(took[1]/took[0], "ratio")
 }
 
 // BenchmarkAnswer is what the server does to make the bytes of a GetUser answer

@@ -49,6 +49,7 @@ func withOptions(ctx context.Context) (context.Context, error) {
 	default:
 		return nil, invalid(priorityKey, "must be 'interactive' or 'batch'")
 	}
+	traceOptions(ctx, o)
 	return context.WithValue(ctx, optionsKey{}, o), nil
 }
 

@@ -93,6 +93,7 @@ func (l *callLog) failed(ctx context.Context, method string, start, end time.Tim
 	if errors.As(err, &panicked) {
 		id = panicked.requestID
 	}
+	traceFailure(ctx, f)
 	level := levelOf(f.code)
 	if !l.logger.Enabled(ctx, level) || !l.failures[f.reason].allow(end.Sub(l.epoch), lineGap, lineBurst) {
 		return f, id

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -63,6 +64,8 @@ type Config struct {
 	// calls, so that no two servers can have the same one. Default: calls are not
 	// measured, and there is no /metrics.
 	Metrics *prometheus.Registry
+	// Traces makes the spans of calls. Default: calls are not traced.
+	Traces trace.TracerProvider
 	// DefaultTimeout bounds a call that comes without a deadline, and each
 	// page of a stream without one. Default 30 s.
 	DefaultTimeout time.Duration
@@ -120,6 +123,9 @@ func New(cfg Config) *Server {
 	var options []grpc.ServerOption
 	if cfg.Metrics != nil {
 		options = measureCalls(cfg.Metrics)
+	}
+	if cfg.Traces != nil {
+		options = append(options, traceCalls(cfg.Traces))
 	}
 	options = append(options, e.options()...)
 	s.grpc = grpc.NewServer(append(options,

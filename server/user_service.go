@@ -55,7 +55,9 @@ func (s *userService) GetUser(ctx context.Context, req *clerkgatev1.GetUserReque
 	if !clerkapi.ValidUserID(id) {
 		return nil, invalid("user_id", userIDForm)
 	}
-	r := s.users.Lookup(ctx, []string{id}, o)[0]
+	results := s.users.Lookup(ctx, []string{id}, o)
+	traceLookup(ctx, results)
+	r := results[0]
 	if r.Err != nil {
 		return nil, &userError{id, r.Err}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -44,19 +46,33 @@ const lineKey = "sk_test_line"
 // over real sockets.
 type line struct {
 	clerkgatev1.UserServiceClient
+	conn    *grpc.ClientConn
 	sim     *clerksim.Sim
 	httpURL string
 }
 
 // startLine runs a whole line until the test ends.
 func startLine(t testing.TB, simulated clerksim.Config, q quota.Config) *line {
+	return startTracedLine(t, simulated, q, nil, func(http.Header) {})
+}
+
+// startTracedLine is startLine with spans, made by traces unless it is nil.
+// arrived is told the headers of each request to Clerk.
+func startTracedLine(t testing.TB, simulated clerksim.Config, q quota.Config, traces trace.TracerProvider, arrived func(http.Header)) *line {
 	t.Helper()
 	sim, err := clerksim.New(simulated)
 	if err != nil {
 		t.Fatal(err)
 	}
-	clerk := httptest.NewServer(sim)
-	client, err := clerkapi.New(clerkapi.Config{BaseURL: clerk.URL, Key: func() string { return lineKey }, Timeout: patience})
+	clerk := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		arrived(r.Header)
+		sim.ServeHTTP(w, r)
+	}))
+	var tracer trace.Tracer
+	if traces != nil {
+		tracer = traces.Tracer("line")
+	}
+	client, err := clerkapi.New(clerkapi.Config{BaseURL: clerk.URL, Key: func() string { return lineKey }, Timeout: patience, Tracer: tracer})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,12 +80,12 @@ func startLine(t testing.TB, simulated clerksim.Config, q quota.Config) *line {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := gate.New(gate.Config{Upstream: client, Quota: q, Stamp: store.Stamp, Keep: store.Keep})
+	g := gate.New(gate.Config{Upstream: client, Quota: q, Stamp: store.Stamp, Keep: store.Keep, Tracer: tracer})
 	cache, metrics := usercache.New(store, g), prometheus.NewRegistry()
 	addrs := make(chan server.Addresses, 1)
 	s := server.New(server.Config{
 		Users: cache, Quota: g, GRPCListen: "127.0.0.1:0", HTTPListen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler),
-		Metrics: metrics, DefaultTimeout: patience,
+		Metrics: metrics, Traces: traces, DefaultTimeout: patience,
 		OnListen: func(a server.Addresses) { addrs <- a },
 	})
 	err = telemetry.Register(metrics, telemetry.Sources{
@@ -105,7 +121,7 @@ func startLine(t testing.TB, simulated clerksim.Config, q quota.Config) *line {
 		client.CloseIdleConnections()
 		clerk.Close()
 	})
-	return &line{clerkgatev1.NewUserServiceClient(conn), sim, "http://" + listening.HTTP.String()}
+	return &line{clerkgatev1.NewUserServiceClient(conn), conn, sim, "http://" + listening.HTTP.String()}
 }
 
 // failureOf gives code, reason and field of a call's failure.

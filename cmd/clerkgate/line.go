@@ -72,6 +72,11 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
+	spans, stopSpans, err := c.trace(ctx, logger)
+	if err != nil {
+		return err
+	}
+	defer stopSpans() // last of all, so that every span has ended
 	// What serves ends first, and then all that it stands on, so that calls
 	// under way can still be answered.
 	var below sync.WaitGroup
@@ -96,6 +101,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		logger.Warn("SIMULATED CLERK: every user is made up", "url", s.clerk.BaseURL, "users", c.SimFlags.Users)
 		run("simulator", func(ctx context.Context) error { return sim.Serve(ctx, listener, nil) })
 	}
+	s.clerk.Tracer = spans.tracer("clerkapi")
 	client, err := clerkapi.New(s.clerk)
 	if err != nil {
 		return usagef("--clerk-api-url: %v", err)
@@ -115,7 +121,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	gateConfig := gate.Config{
 		Upstream: client, Quota: s.quota, Key: s.key, AskKey: !c.Sim, Ledger: s.ledger, Stamp: store.Stamp, Keep: store.Keep,
 		MaxInFlight: c.MaxInFlight, QueueLimit: c.QueueLimit, CallerQueueLimit: c.CallerQueueLimit,
-		BreakerFailures: c.BreakerFailures, BreakerOpen: c.BreakerOpen, Logger: logger,
+		BreakerFailures: c.BreakerFailures, BreakerOpen: c.BreakerOpen, Logger: logger, Tracer: spans.tracer("gate"),
 	}
 	if shared != nil {
 		gateConfig.Shared = shared
@@ -128,7 +134,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	hooks, metrics := webhook.New(webhook.Config{Secret: s.secret, Sink: store, Logger: logger}), prometheus.NewRegistry()
 	srv := server.New(server.Config{
 		Users: cache, Quota: g, GRPCListen: c.GRPCListen, HTTPListen: c.HTTPListen,
-		WebhookListen: c.WebhookListen, Webhooks: hooks, Metrics: metrics,
+		WebhookListen: c.WebhookListen, Webhooks: hooks, Metrics: metrics, Traces: spans.provider,
 		DefaultTimeout: c.DefaultTimeout, DrainTimeout: c.DrainTimeout, Logger: logger,
 		OnListen: func(at server.Addresses) {
 			attrs := []any{"version", buildVersion(), "grpc", at.GRPC.String(), "http", at.HTTP.String(),

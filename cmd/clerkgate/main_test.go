@@ -20,7 +20,7 @@ import (
 func TestMain(m *testing.M) {
 	// The caller's own settings must not change what is tested.
 	for _, v := range os.Environ() {
-		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "CLERK") {
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "CLERK") || strings.HasPrefix(name, "OTEL") {
 			os.Unsetenv(name)
 		}
 	}
@@ -136,6 +136,10 @@ func TestUsageErrors(t *testing.T) {
 		{"first window", nil, []string{"serve", "--sim", "--first-window", "no"}, []string{"--first-window", "slow", "wait", "full"}},
 		{"state directory beside Redis", nil, []string{"serve", "--sim", "--state-dir", dir, "--redis-url", "redis://127.0.0.1:1"}, []string{"--state-dir", "--redis-url"}},
 		{"state directory that is missing", nil, []string{"serve", "--sim", "--state-dir", dir + "/none"}, []string{"--state-dir", "none"}},
+		{"tracing", nil, []string{"serve", "--sim", "--tracing", "jaeger"}, []string{"--tracing", "off", "otlp"}},
+		{"share of traces", nil, []string{"serve", "--sim", "--trace-sample", "10"}, []string{"--trace-sample", "0 to 1"}},
+		{"share of traces that is no number", nil, []string{"serve", "--sim", "--trace-sample", "NaN"}, []string{"--trace-sample", "0 to 1"}},
+		{"collector", map[string]string{"OTEL_EXPORTER_OTLP_HEADERS": secret}, []string{"serve", "--sim", "--tracing", "otlp"}, []string{"--tracing", "OTEL_EXPORTER_OTLP_HEADERS", "name=value"}},
 		{"address", nil, []string{"serve", "--sim", "--grpc-listen", "9090"}, []string{"--grpc-listen", "host:port"}},
 		{"URL", map[string]string{"CLERK_SECRET_KEY": secret, "CLERK_API_URL": "ftp://x"}, []string{"serve"}, []string{"--clerk-api-url", "https://api.clerk.com"}},
 		{"CA file", nil, []string{"serve", "--sim", "--clerk-ca-file", file("ca.pem", "no certificate")}, []string{"--clerk-ca-file", "PEM"}},

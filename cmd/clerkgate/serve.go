@@ -64,6 +64,9 @@ type serveCmd struct {
 	CallerQueueLimit int           `default:"20000" help:"How many wants of one caller may wait."`
 	MaxInFlight      int           `default:"64" help:"How many requests may be at Clerk at once."`
 
+	Tracing     string  `enum:"off,otlp" default:"off" help:"Where spans go: off, nowhere; otlp, to an OpenTelemetry collector by OTLP over gRPC. Which one, and how, say the variables OTEL_EXPORTER_OTLP_ENDPOINT (http://localhost:4317 by default), OTEL_EXPORTER_OTLP_HEADERS and so on."`
+	TraceSample float64 `default:"1" placeholder:"SHARE" help:"The share of the traces begun here that is sampled, 0 to 1. What belongs to a caller's trace is sampled if the caller samples it."`
+
 	Sim      bool     `help:"Run a simulated Clerk and serve its users: no account and no key needed."`
 	SimFlags simFlags `embed:"" prefix:"sim-" envprefix:"CLERKGATE_SIM_"`
 
@@ -110,6 +113,9 @@ func (c *serveCmd) check() error {
 		if n.value < 1 {
 			return usagef("--%s: want 1 or more", n.flag)
 		}
+	}
+	if !(c.TraceSample >= 0 && c.TraceSample <= 1) {
+		return usagef("--trace-sample: want 0 to 1")
 	}
 	if c.Burst < 0 {
 		return usagef("--burst: want 0 or more requests")

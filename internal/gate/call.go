@@ -12,7 +12,7 @@ import (
 // different. It returns one result per id, in their order, once all are there or
 // ctx has ended; ids that have no answer by then have ctx's error.
 func (g *Gate) Lookup(ctx context.Context, ids []string, o Options) []Result {
-	p := newPending(ctx, len(ids))
+	p := g.newPending(ctx, len(ids))
 	if len(ids) == 0 {
 		return nil
 	}
@@ -33,6 +33,7 @@ func (g *Gate) Lookup(ctx context.Context, ids []string, o Options) []Result {
 func (g *Gate) lookup(p *pending, i int, id string, l *line, o Options, now time.Time) {
 	if w := g.flying[id]; w != nil && !o.Fresh && !g.closed {
 		w.join(p, i, l)
+		w.batch.join(p, i, w, now)
 		return
 	}
 	w := g.queued[id]
@@ -86,7 +87,7 @@ func (g *Gate) Count(ctx context.Context, f *clerkgatev1.UserFilter, o Options) 
 }
 
 func (g *Gate) call(ctx context.Context, asks string, o Options, do func(context.Context) (any, clerkapi.Meta, error)) (any, Result) {
-	p := newPending(ctx, 1)
+	p := g.newPending(ctx, 1)
 	g.mu.Lock()
 	now := time.Now()
 	l := g.callers.line(o)
@@ -106,6 +107,7 @@ func (g *Gate) call(ctx context.Context, asks string, o Options, do func(context
 
 // wait blocks until p is answered or ctx ends; then p leaves what it still waits for.
 func (g *Gate) wait(ctx context.Context, p *pending) {
+	defer g.traceWaits(ctx, p) // with the lock free again
 	select {
 	case <-p.done:
 		return

@@ -53,6 +53,7 @@ func (g *Gate) dispatch(launch func(*flight)) (next time.Time) {
 			continue
 		}
 		g.flights[f] = struct{}{}
+		g.traceSent(f, now)
 		g.totals.requests++
 		g.retries.sent(now)
 		launch(f)

@@ -24,6 +24,7 @@ type flight struct {
 	split    bool        // of wants that Clerk refused together
 	group    *group      // which of them
 	done     func(error) // settles it with the breaker
+	batch    *batch      // nil if nothing is traced
 }
 
 // lookup says whether f asks for users by their ids.
@@ -52,7 +53,8 @@ type answer struct {
 
 // fly asks Clerk and hands round what came of it.
 func (g *Gate) fly(ctx context.Context, f *flight) {
-	a := g.ask(ctx, f)
+	a := g.ask(f.context(ctx), f)
+	f.traceAnswered(a.err)
 	g.land(f, a)
 	g.poke()
 }
@@ -107,6 +109,7 @@ func (g *Gate) land(f *flight, a answer) {
 	defer g.mu.Unlock()
 	now := time.Now()
 	delete(g.flights, f)
+	g.traceLanded(f, now)
 	g.settlePermit(f, a, now)
 	g.shut.settle(f, outcomeOf(a.err), a.err)
 	if a.err != nil && !errors.Is(a.err, context.Canceled) {

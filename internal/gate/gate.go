@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/clerkgate/clerkgate/clerkapi"
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
@@ -51,6 +53,9 @@ type Config struct {
 	// Weight is a caller's share of the turns, relative to others'; nil, or a
 	// result below 1: 1.
 	Weight func(caller string) int
+	// Tracer makes spans: of the time that wants of sampled calls wait, and of the
+	// requests that serve them. Nil: there are none.
+	Tracer trace.Tracer
 	Logger *slog.Logger // default: discards
 }
 

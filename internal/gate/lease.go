@@ -57,7 +57,7 @@ func (g *Gate) Acquire(ctx context.Context, count int, o Options) (Lease, error)
 		g.mu.Unlock()
 		return Lease{}, &LeaseSizeError{Max: most}
 	}
-	p := newPending(ctx, count)
+	p := g.newPending(ctx, count)
 	l := g.callers.line(o)
 	eta, err := g.admit(p, nil, l, int64(count)*callCost, now)
 	if err != nil {
@@ -144,6 +144,7 @@ func (g *Gate) expireLeases(now time.Time) time.Time {
 func (g *Gate) grant(f *flight) {
 	w := f.wants[0]
 	w.lease.permits = append(w.lease.permits, f.permit)
+	w.traceGranted(f.sent)
 	g.shut.settle(f, errNeutral, nil)
 	g.finish(w, Result{}, nil)
 }

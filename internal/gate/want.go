@@ -29,6 +29,7 @@ type want struct {
 	waiters []*waiter
 	places  []*entry
 	tries   int
+	batch   *batch    // of its latest flight; nil if nothing is traced
 	eta     time.Time // when it is expected to be sent, as first estimated
 }
 
@@ -56,14 +57,16 @@ type pending struct {
 	left     int
 	done     chan struct{} // closed when left comes to 0
 	waiters  []waiter
+	trace    *callTrace // nil: it is not traced
 }
 
-func newPending(ctx context.Context, n int) *pending {
+func (g *Gate) newPending(ctx context.Context, n int) *pending {
 	p := &pending{
 		results: make([]Result, n),
 		left:    n,
 		done:    make(chan struct{}),
 		waiters: make([]waiter, n),
+		trace:   g.trace(ctx, n),
 	}
 	p.deadline, _ = ctx.Deadline()
 	return p

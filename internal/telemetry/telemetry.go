@@ -1,5 +1,6 @@
-// Package telemetry tells Prometheus how the service stands. What is told is
-// read from the parts that know it, whenever Prometheus asks.
+// Package telemetry tells Prometheus how the service stands, and sends spans to
+// an OpenTelemetry collector. What Prometheus is told is read from the parts
+// that know it, whenever it asks.
 package telemetry
 
 import (

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/clerkgate/clerkgate/internal/telemetry"
+)
+
+// tracing is where the parts of the line get their tracers.
+type tracing struct {
+	provider trace.TracerProvider // nil: nothing is traced
+}
+
+// tracer gives the tracer of a part, nil if nothing is traced.
+func (t tracing) tracer(part string) trace.Tracer {
+	if t.provider == nil {
+		return nil
+	}
+	return t.provider.Tracer("github.com/clerkgate/clerkgate/" + part)
+}
+
+// trace starts tracing, if it is asked for. What ends it waits until the last
+// spans have been sent, or given up.
+func (c *serveCmd) trace(ctx context.Context, logger *slog.Logger) (t tracing, stop func(), err error) {
+	if c.Tracing == "off" {
+		return tracing{}, func() {}, nil
+	}
+	sender, err := telemetry.NewTracing(telemetry.TracingConfig{Sample: c.TraceSample, Version: buildVersion(), Logger: logger})
+	if err != nil {
+		return tracing{}, nil, usagef("--tracing: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		if err := sender.Run(ctx); err != nil {
+			logger.Error("tracing", "error", err)
+		}
+	})
+	return tracing{sender.Provider()}, func() {
+		cancel()
+		sending.Wait()
+	}, nil
+}

@@ -1,0 +1,340 @@
+package gate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
+	"github.com/clerkgate/clerkgate/internal/quota"
+)
+
+// spans records a gate's spans and those of its callers.
+type spans struct {
+	recorder *tracetest.SpanRecorder
+	tracer   trace.Tracer
+}
+
+func newSpans() spans {
+	r := tracetest.NewSpanRecorder()
+	limits := sdktrace.NewSpanLimits()
+	limits.LinkCountLimit = 1000 // above the gate's own
+	return spans{r, sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(r), sdktrace.WithRawSpanLimits(limits)).Tracer("test")}
+}
+
+// caller gives the context of a call of somebody whose span has a name.
+func (s spans) caller(ctx context.Context, name string) context.Context {
+	ctx, _ = s.tracer.Start(ctx, name)
+	return ctx
+}
+
+// unsampled gives the context of a call that is traced but not recorded.
+func unsampled(ctx context.Context) context.Context {
+	return trace.ContextWithRemoteSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}}))
+}
+
+// told gives the gate's spans in words: each with its number of wants, how long
+// it took, to the second, what went wrong, and what it links to.
+func (s spans) told(t *testing.T) []string {
+	t.Helper()
+	names := map[trace.SpanID]string{}
+	batches := 0
+	for _, span := range s.recorder.Started() {
+		name := span.Name()
+		if name == "gate.batch" {
+			batches++
+			name = fmt.Sprint("batch ", batches)
+			if span.Parent().IsValid() {
+				t.Errorf("%s is somebody's child", name)
+			}
+		}
+		if name != "gate.queue" {
+			names[span.SpanContext().SpanID()] = name
+		}
+	}
+	var lines []string
+	for _, span := range s.recorder.Ended() {
+		name := names[span.SpanContext().SpanID()]
+		if span.Name() == "gate.queue" {
+			name = names[span.Parent().SpanID()] + " waits"
+		}
+		line := name + ":"
+		for _, a := range span.Attributes() {
+			line += fmt.Sprintf(" %s=%s", strings.TrimPrefix(string(a.Key), "clerkgate."), a.Value.String())
+		}
+		line += " " + span.EndTime().Sub(span.StartTime()).Round(time.Second).String()
+		if st := span.Status(); st.Code == codes.Error {
+			line += " (" + st.Description + ")"
+		}
+		var to []string
+		for _, l := range span.Links() {
+			to = append(to, names[l.SpanContext.SpanID()])
+		}
+		if slices.Sort(to); to != nil {
+			line += " -> " + strings.Join(to, ", ")
+		}
+		lines = append(lines, line)
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+func TestSpans(t *testing.T) {
+	ask := func(g *Gate, ctx context.Context, id string) { _ = one(ctx, g, id, Options{}) }
+	fails := func(first int, err error) func(int, []string) error {
+		return func(n int, _ []string) error {
+			if n == first {
+				return err
+			}
+			return nil
+		}
+	}
+	oneAtATime := quota.Config{Limit: 1}
+	for _, tt := range []struct {
+		name  string
+		cfg   Config
+		reply func(int, []string) error // Clerk takes 2 s for it
+		do    func(t *testing.T, g *Gate, s spans)
+		want  []string
+	}{
+		{"a lone lookup", Config{}, nil, func(t *testing.T, g *Gate, s spans) {
+			ask(g, s.caller(t.Context(), "ann"), "user_1")
+		}, []string{
+			"ann waits: wants=1 try=1 0s -> batch 1",
+			"batch 1: kind=lookup wants=1 try=1 2s -> ann",
+		}},
+		{"two lookups that share a request", Config{Quota: oneAtATime}, nil, func(t *testing.T, g *Gate, s spans) {
+			ask(g, t.Context(), "user_0")
+			var callers sync.WaitGroup
+			for i, name := range []string{"ann", "bob"} {
+				ctx := s.caller(t.Context(), name)
+				callers.Go(func() { ask(g, ctx, fmt.Sprint("user_", i)) })
+			}
+			callers.Wait()
+		}, []string{
+			"ann waits: wants=1 try=1 10s -> batch 2",
+			"batch 1: kind=lookup wants=1 try=1 2s",
+			"batch 2: kind=lookup wants=2 try=1 2s -> ann, bob",
+			"bob waits: wants=1 try=1 10s -> batch 2",
+		}},
+		{"one who joins a request under way", Config{}, nil, func(t *testing.T, g *Gate, s spans) {
+			var callers sync.WaitGroup
+			for _, name := range []string{"ann", "bob"} {
+				ctx := s.caller(t.Context(), name)
+				callers.Go(func() { ask(g, ctx, "user_1") })
+				time.Sleep(time.Second)
+			}
+			callers.Wait()
+		}, []string{
+			"ann waits: wants=1 try=1 0s -> batch 1",
+			"batch 1: kind=lookup wants=1 try=1 2s -> ann, bob",
+			"bob waits: wants=1 try=1 0s -> batch 1",
+		}},
+		{"one who leaves the queue", Config{Quota: oneAtATime}, nil, func(t *testing.T, g *Gate, s spans) {
+			ask(g, t.Context(), "user_0")
+			ctx, leave := context.WithCancel(s.caller(t.Context(), "ann"))
+			time.AfterFunc(3*time.Second, leave)
+			g.Lookup(ctx, []string{"user_1", "user_2"}, Options{})
+		}, []string{
+			"ann waits: wants=2 3s (the caller gave up)",
+			"batch 1: kind=lookup wants=1 try=1 2s",
+		}},
+		{"one who leaves a request under way", Config{}, nil, func(t *testing.T, g *Gate, s spans) {
+			ctx, leave := context.WithCancel(s.caller(t.Context(), "ann"))
+			time.AfterFunc(time.Second, leave)
+			ask(g, ctx, "user_1")
+			time.Sleep(2 * time.Second)
+		}, []string{
+			"ann waits: wants=1 try=1 0s -> batch 1",
+			"batch 1: kind=lookup wants=1 try=1 2s -> ann",
+		}},
+		{"a retry", Config{}, fails(1, down), func(t *testing.T, g *Gate, s spans) {
+			ask(g, s.caller(t.Context(), "ann"), "user_1")
+		}, []string{
+			"ann waits: wants=1 try=1 0s -> batch 1",
+			"ann waits: wants=1 try=2 0s -> batch 2",
+			"batch 1: kind=lookup wants=1 try=1 2s (clerk is unavailable) -> ann",
+			"batch 2: kind=lookup wants=1 try=2 2s -> ann",
+		}},
+		{"an error", Config{}, fails(1, badKey), func(t *testing.T, g *Gate, s spans) {
+			ask(g, s.caller(t.Context(), "ann"), "user_1")
+		}, []string{
+			"ann waits: wants=1 try=1 0s -> batch 1",
+			"batch 1: kind=lookup wants=1 try=1 2s (clerk refused the secret key) -> ann",
+		}},
+		{"a 429", Config{}, fails(1, limited), func(t *testing.T, g *Gate, s spans) {
+			ask(g, s.caller(t.Context(), "ann"), "user_1")
+		}, []string{
+			"ann waits: wants=1 try=1 0s -> batch 1",
+			"ann waits: wants=1 try=1 2s -> batch 2",
+			"batch 1: kind=lookup wants=1 try=1 2s (clerk's quota is spent) -> ann",
+			"batch 2: kind=lookup wants=1 try=1 2s -> ann",
+		}},
+		{"a batch that Clerk refuses", Config{}, fails(1, refused), func(t *testing.T, g *Gate, s spans) {
+			g.Lookup(s.caller(t.Context(), "ann"), []string{"user_1", "user_2"}, Options{})
+		}, []string{
+			"ann waits: wants=1 try=1 0s -> batch 2",
+			"ann waits: wants=1 try=1 0s -> batch 3",
+			"ann waits: wants=2 try=1 0s -> batch 1",
+			"batch 1: kind=lookup wants=2 try=1 2s (clerk refused the arguments) -> ann",
+			"batch 2: kind=split wants=1 try=1 2s -> ann",
+			"batch 3: kind=split wants=1 try=1 2s -> ann",
+		}},
+		{"more ids than fit into a request", Config{}, nil, func(t *testing.T, g *Gate, s spans) {
+			g.Lookup(s.caller(t.Context(), "ann"), userIDs("", 150), Options{})
+		}, []string{
+			"ann waits: wants=100 try=1 0s -> batch 1",
+			"ann waits: wants=50 try=1 0s -> batch 2",
+			"batch 1: kind=lookup wants=100 try=1 2s -> ann",
+			"batch 2: kind=lookup wants=50 try=1 2s -> ann",
+		}},
+		{"refused on arrival", Config{Quota: oneAtATime}, nil, func(t *testing.T, g *Gate, s spans) {
+			ask(g, t.Context(), "user_0")
+			ctx, cancel := context.WithTimeout(s.caller(t.Context(), "ann"), time.Second)
+			defer cancel()
+			ask(g, ctx, "user_1")
+		}, []string{
+			"ann waits: wants=1 0s (the wait would outlast the deadline)",
+			"batch 1: kind=lookup wants=1 try=1 2s",
+		}},
+		{"a list and a count", Config{}, nil, func(t *testing.T, g *Gate, s spans) {
+			_, _ = g.List(s.caller(t.Context(), "ann"), clerkapi.ListParams{}, Options{})
+			_, _ = g.Count(s.caller(t.Context(), "bob"), nil, Options{})
+		}, []string{
+			"ann waits: wants=1 try=1 0s -> batch 1",
+			"batch 1: kind=call wants=1 try=1 2s -> ann",
+			"batch 2: kind=call wants=1 try=1 2s -> bob",
+			"bob waits: wants=1 try=1 0s -> batch 2",
+		}},
+		{"a lease, whose permits are not for this gate's requests", Config{Quota: oneAtATime}, nil, func(t *testing.T, g *Gate, s spans) {
+			ask(g, t.Context(), "user_0")
+			if _, err := g.Acquire(s.caller(t.Context(), "ann"), 1, Options{}); err != nil {
+				t.Error(err)
+			}
+		}, []string{
+			"ann waits: wants=1 10s",
+			"batch 1: kind=lookup wants=1 try=1 2s",
+		}},
+		{"a probe", Config{BreakerFailures: 1}, fails(1, down), func(t *testing.T, g *Gate, s spans) {
+			ask(g, s.caller(t.Context(), "ann"), "user_1")
+			time.Sleep(5 * time.Second)
+		}, []string{
+			"ann waits: wants=1 try=1 0s -> batch 1",
+			"batch 1: kind=lookup wants=1 try=1 2s (clerk is unavailable) -> ann",
+			"batch 2: kind=probe wants=0 try=1 2s",
+		}},
+		{"one who is not sampled", Config{}, nil, func(t *testing.T, g *Gate, s spans) {
+			ask(g, unsampled(t.Context()), "user_1")
+		}, nil},
+		{"one who joins a request that nobody samples", Config{}, nil, func(t *testing.T, g *Gate, s spans) {
+			var callers sync.WaitGroup
+			for _, ctx := range []context.Context{unsampled(t.Context()), s.caller(t.Context(), "ann")} {
+				callers.Go(func() { ask(g, ctx, "user_1") })
+				synctest.Wait()
+			}
+			callers.Wait()
+		}, []string{"ann waits: wants=1 try=1 0s"}},
+		{"one who is sampled with one who is not", Config{Quota: oneAtATime}, nil, func(t *testing.T, g *Gate, s spans) {
+			ask(g, unsampled(t.Context()), "user_0")
+			var callers sync.WaitGroup
+			for _, ctx := range []context.Context{unsampled(t.Context()), s.caller(t.Context(), "ann")} {
+				callers.Go(func() { ask(g, ctx, "user_1") })
+			}
+			callers.Wait()
+		}, []string{
+			"ann waits: wants=1 try=1 10s -> batch 1",
+			"batch 1: kind=lookup wants=1 try=1 2s -> ann",
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSpans()
+			tt.cfg.Tracer = s.tracer
+			inBubble(t, &fakeClerk{latency: 2 * time.Second, reply: tt.reply}, tt.cfg, func(t *testing.T, g *Gate) { tt.do(t, g, s) })
+			if diff := cmp.Diff(tt.want, s.told(t)); diff != "" {
+				t.Errorf("spans (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestSpansAtTheEnd stops a gate that holds a request under way, and what waits.
+func TestSpansAtTheEnd(t *testing.T) {
+	s := newSpans()
+	inBubble(t, &fakeClerk{latency: time.Hour}, Config{Quota: quota.Config{Limit: 1}, Tracer: s.tracer}, func(t *testing.T, g *Gate) {
+		for i, name := range []string{"ann", "bob"} {
+			ctx := s.caller(t.Context(), name)
+			go one(ctx, g, fmt.Sprint("user_", i), Options{})
+			time.Sleep(3 * time.Second)
+		}
+	})
+	if diff := cmp.Diff([]string{
+		"ann waits: wants=1 0s (shutting down)", // after it had been sent
+		"ann waits: wants=1 try=1 0s -> batch 1",
+		"batch 1: kind=lookup wants=1 try=1 6s (the caller gave up) -> ann",
+		"bob waits: wants=1 3s (shutting down)",
+	}, s.told(t)); diff != "" {
+		t.Errorf("spans (-want +got):\n%s", diff)
+	}
+}
+
+// TestLinksAreBounded has 200 callers wait for one user, and 200 more join
+// while the request is under way.
+func TestLinksAreBounded(t *testing.T) {
+	s := newSpans()
+	inBubble(t, &fakeClerk{latency: time.Second}, Config{Quota: quota.Config{Limit: 1}, Tracer: s.tracer}, func(t *testing.T, g *Gate) {
+		spend(t, g)
+		var callers sync.WaitGroup
+		for _, more := range []func(){func() { time.Sleep(10*time.Second + 200*time.Millisecond) }, synctest.Wait} {
+			for range 200 {
+				ctx := s.caller(t.Context(), "ann")
+				callers.Go(func() { _ = one(ctx, g, "user_1", Options{}) })
+			}
+			more()
+		}
+		callers.Wait()
+	})
+	links, waits := 0, 0
+	for _, span := range s.recorder.Ended() {
+		links = max(links, len(span.Links()))
+		if span.Name() == "gate.queue" && len(span.Links()) == 1 {
+			waits++
+		}
+	}
+	if links != maxLinks || waits != 400 {
+		t.Errorf("%d links of a batch, want %d; %d waits with a link, want 400", links, maxLinks, waits)
+	}
+}
+
+func TestNoTracerCostsNothing(t *testing.T) {
+	g := New(Config{})
+	ctx := t.Context()
+	w := &want{id: "user_1"}
+	p := g.newPending(ctx, 1)
+	w.join(p, 0, nil)
+	f := &flight{wants: []*want{w}}
+	n := testing.AllocsPerRun(100, func() {
+		p.trace = g.trace(ctx, 1)
+		g.traceSent(f, time.Time{})
+		w.batch.join(p, 0, w, time.Time{})
+		if f.context(ctx) != ctx {
+			t.Error("the request has another context")
+		}
+		f.traceAnswered(nil)
+		g.traceLanded(f, time.Time{})
+		g.traceWaits(ctx, p)
+	})
+	if n != 0 || f.batch != nil || p.trace != nil {
+		t.Errorf("%v allocations", n)
+	}
+}

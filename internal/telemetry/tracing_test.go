@@ -1,0 +1,202 @@
+package telemetry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// receiver is an exporter's other end.
+type receiver struct {
+	got   int           // spans
+	fail  error         // what it answers
+	takes time.Duration // unless it is broken off
+	shut  bool
+}
+
+func (c *receiver) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	select {
+	case <-time.After(c.takes):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	c.got += len(spans)
+	return c.fail
+}
+
+func (c *receiver) Shutdown(context.Context) error {
+	c.shut = true
+	return nil
+}
+
+// inBubble sends spans to c in virtual time. When do has returned, they have
+// until the end; it gives the log, and how long the end took.
+func inBubble(t *testing.T, c *receiver, do func(trace.Tracer)) (log string, took time.Duration) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		var lines bytes.Buffer
+		tracing, err := NewTracing(TracingConfig{Sample: 1, Version: "1.2.3", Logger: slog.New(slog.NewTextHandler(&lines, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- tracing.export(ctx, c) }()
+		synctest.Wait()
+		do(tracing.Provider().Tracer("test"))
+		start := time.Now()
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		took = time.Since(start)
+		log = lines.String()
+	})
+	if !c.shut {
+		t.Error("the way to the collector stays open")
+	}
+	return log, took
+}
+
+func end(tracer trace.Tracer, n int) {
+	for range n {
+		_, span := tracer.Start(context.Background(), "span")
+		span.End()
+	}
+}
+
+func TestSpansAreSentAtTheEnd(t *testing.T) {
+	c := &receiver{takes: time.Second}
+	if log, took := inBubble(t, c, func(tracer trace.Tracer) { end(tracer, 7) }); c.got != 7 || log != "" || took != time.Second {
+		t.Errorf("%d spans, %v, log: %s", c.got, took, log)
+	}
+}
+
+// TestACollectorThatHangs takes a day for each of several batches.
+func TestACollectorThatHangs(t *testing.T) {
+	c := &receiver{takes: 24 * time.Hour}
+	if log, took := inBubble(t, c, func(tracer trace.Tracer) { end(tracer, 2000) }); c.got != 0 || strings.Count(log, "\n") != 1 || took != flushTime {
+		t.Errorf("%d spans, %v, log: %s", c.got, took, log)
+	}
+}
+
+// TestACollectorThatFails fails for five minutes: those who make spans do not
+// wait, and the log gets a line a minute, with no more of the collector's words
+// than fit into one.
+func TestACollectorThatFails(t *testing.T) {
+	c := &receiver{fail: errors.New("down\n" + strings.Repeat("x", 5000) + "beyond")}
+	log, _ := inBubble(t, c, func(tracer trace.Tracer) {
+		start := time.Now()
+		for range 300 {
+			end(tracer, 10)
+			time.Sleep(time.Second)
+		}
+		if took := time.Since(start); took != 300*time.Second {
+			t.Errorf("those who make spans have waited: %v", took)
+		}
+	})
+	lines := strings.Split(strings.TrimSpace(log), "\n")
+	if len(lines) != 5 || !strings.Contains(lines[1], "lost=600") || strings.Contains(log, "beyond") || len(log) > 5*500 {
+		t.Errorf("log of %d lines:\n%s", len(lines), log)
+	}
+}
+
+// TestFailuresAreNotForOpenTelemetry: what an exporter gives back goes to the
+// process's own handler, which writes a line for each.
+func TestFailuresAreNotForOpenTelemetry(t *testing.T) {
+	e := &exporter{next: &receiver{fail: errors.New("down")}, logger: slog.New(slog.DiscardHandler), end: t.Context()}
+	if err := e.ExportSpans(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSampler(t *testing.T) {
+	span := func(sampled, remote bool) trace.SpanContext {
+		c := trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}, Remote: remote}
+		if sampled {
+			c.TraceFlags = trace.FlagsSampled
+		}
+		return trace.NewSpanContext(c)
+	}
+	links := func(to ...trace.SpanContext) (l []trace.Link) {
+		for _, c := range to {
+			l = append(l, trace.Link{SpanContext: c})
+		}
+		return l
+	}
+	low, high := trace.TraceID{15: 1}, trace.TraceID{8: 0xff}
+	for _, tt := range []struct {
+		name   string
+		share  float64
+		parent trace.SpanContext
+		links  []trace.Link
+		id     trace.TraceID
+		want   bool
+	}{
+		{"all", 1, trace.SpanContext{}, nil, high, true},
+		{"none", 0, trace.SpanContext{}, nil, low, false},
+		{"of the half", 0.5, trace.SpanContext{}, nil, low, true},
+		{"not of the half", 0.5, trace.SpanContext{}, nil, high, false},
+		{"a caller's that is sampled", 0, span(true, true), nil, high, true},
+		{"a caller's that is not", 1, span(false, true), nil, low, false},
+		{"a child of one that is sampled", 0, span(true, false), nil, high, true},
+		{"a child of one that is not", 1, span(false, false), nil, low, false},
+		{"linked to one that is sampled", 0, trace.SpanContext{}, links(span(false, true), span(true, true)), high, true},
+		{"linked to one that is not", 0, trace.SpanContext{}, links(span(false, true)), low, false},
+		{"a child of one that is not, linked to one that is", 1, span(false, true), links(span(true, true)), low, false},
+	} {
+		result := Sampler(tt.share).ShouldSample(sdktrace.SamplingParameters{
+			ParentContext: trace.ContextWithSpanContext(t.Context(), tt.parent), TraceID: tt.id, Links: tt.links,
+		})
+		if got := result.Decision == sdktrace.RecordAndSample; got != tt.want {
+			t.Errorf("%s: sampled %v", tt.name, got)
+		}
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	for _, tt := range []struct {
+		name, value string
+		want        string // part of the error; empty: it is good
+	}{
+		{"OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", ""},
+		{"OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "OTEL_EXPORTER_OTLP_PROTOCOL: want grpc"},
+		{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: want grpc"},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.example:4317", ""},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "hidden:4317", "OTEL_EXPORTER_OTLP_ENDPOINT: want a URL"},
+		{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: want a URL"},
+		{"OTEL_EXPORTER_OTLP_HEADERS", "authorization=Basic%20aGlkZGVu, x-team = a", ""},
+		{"OTEL_EXPORTER_OTLP_HEADERS", "a=b,hidden", "OTEL_EXPORTER_OTLP_HEADERS: want name=value"},
+		{"OTEL_EXPORTER_OTLP_HEADERS", "=hidden", "OTEL_EXPORTER_OTLP_HEADERS: want name=value"},
+		{"OTEL_EXPORTER_OTLP_TRACES_HEADERS", "a=hidden%zz", "OTEL_EXPORTER_OTLP_TRACES_HEADERS: want name=value"},
+		{"OTEL_EXPORTER_OTLP_TIMEOUT", "2500", ""},
+		{"OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "OTEL_EXPORTER_OTLP_TIMEOUT: want a number of milliseconds"},
+		{"OTEL_EXPORTER_OTLP_TIMEOUT", "0", "OTEL_EXPORTER_OTLP_TIMEOUT: want a number of milliseconds"},
+	} {
+		t.Run(tt.name+"="+tt.value, func(t *testing.T) {
+			t.Setenv(tt.name, tt.value)
+			options, _ := exporterOptions()
+			if given := strings.HasSuffix(tt.name, "ENDPOINT"); tt.want == "" && given != (len(options) == 0) {
+				t.Errorf("%d options beside the environment", len(options))
+			}
+			_, err := NewTracing(TracingConfig{Sample: 1, Logger: slog.New(slog.DiscardHandler)})
+			switch {
+			case tt.want == "" && err != nil:
+				t.Error(err)
+			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "hidden")):
+				t.Errorf("got %v, want %s", err, tt.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,83 @@
+package server
+
+import (
+	"context"
+	"strings"
+
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/stats"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/usercache"
+)
+
+// traceCalls makes a span of each call of the contract's methods; the caller's
+// traceparent makes it a part of the caller's trace. Health and reflection have
+// none, nor have methods that do not exist, whose names anybody can make up.
+func traceCalls(provider trace.TracerProvider) grpc.ServerOption {
+	methods := make(map[string]bool)
+	for _, d := range []grpc.ServiceDesc{clerkgatev1.UserService_ServiceDesc, clerkgatev1.QuotaService_ServiceDesc} {
+		for _, m := range d.Methods {
+			methods["/"+d.ServiceName+"/"+m.MethodName] = true
+		}
+		for _, s := range d.Streams {
+			methods["/"+d.ServiceName+"/"+s.StreamName] = true
+		}
+	}
+	return grpc.StatsHandler(otelgrpc.NewServerHandler(
+		otelgrpc.WithTracerProvider(provider),
+		otelgrpc.WithPropagators(propagation.TraceContext{}),
+		otelgrpc.WithMeterProvider(noop.NewMeterProvider()), // or else the process's own
+		otelgrpc.WithFilter(func(call *stats.RPCTagInfo) bool { return methods[call.FullMethodName] }),
+	))
+}
+
+// traceOptions says in the call's span who calls and how urgently.
+func traceOptions(ctx context.Context, o gate.Options) {
+	span := trace.SpanFromContext(ctx)
+	if !span.IsRecording() {
+		return
+	}
+	priority := "interactive"
+	if o.Priority == gate.Batch {
+		priority = "batch"
+	}
+	span.SetAttributes(
+		attribute.String("clerkgate.caller", clerkapi.Redact(o.Caller)),
+		attribute.String("clerkgate.priority", priority),
+	)
+}
+
+// traceLookup says in the call's span how many users were looked up, and how
+// many of them came from where. Who they are is nobody's business.
+func traceLookup(ctx context.Context, results []usercache.Result) {
+	span := trace.SpanFromContext(ctx)
+	if !span.IsRecording() {
+		return
+	}
+	var from [clerkgatev1.Source_SOURCE_WEBHOOK + 1]int
+	for _, r := range results {
+		from[r.Source]++
+	}
+	span.SetAttributes(attribute.Int("clerkgate.ids", len(results)))
+	for source, n := range from {
+		if n > 0 && source > 0 { // those that failed have none
+			name := strings.ToLower(strings.TrimPrefix(clerkgatev1.Source(source).String(), "SOURCE_"))
+			span.SetAttributes(attribute.Int("clerkgate.from_"+name, n))
+		}
+	}
+}
+
+// traceFailure says in the call's span why it failed.
+func traceFailure(ctx context.Context, f failure) {
+	if span := trace.SpanFromContext(ctx); span.IsRecording() {
+		span.SetAttributes(attribute.String("clerkgate.reason", f.reasonName()))
+	}
+}
