@@ -85,21 +85,29 @@ func (e *Error) Unwrap() []error {
 
 // Status is how the quota, the queue and the breaker stand.
 type Status struct {
-	Limit          int               // requests per Window that the quota allows
-	Window         time.Duration     //
-	Burst          int               // size of the token bucket, 0: strict window
-	EffectiveLimit int               // what may be held at once now
-	Available      int               // could be sent at once
-	Held           int               // permits held
-	InFlight       int               // requests under way
-	Upstream       *Upstream         // what Clerk's headers last said, nil if none came
-	PausedUntil    time.Time         // zero if not paused
-	Shared         *quota.ShareState // nil if the quota is not shared
-	Queue          [2]QueueLevel     // by Priority
-	EstimatedWait  time.Duration     // of an interactive list call that came now
+	Limit          int           // requests per Window that the quota allows
+	Window         time.Duration //
+	Burst          int           // size of the token bucket, 0: strict window
+	EffectiveLimit int           // what may be held at once now
+	Available      int           // could be sent at once
+	Held           int           // permits held
+	InFlight       int           // requests under way
+	Upstream       *Upstream     // what Clerk's headers last said, nil if none came
+	PausedUntil    time.Time     // zero if not paused
+	Shared         *SharedStatus // nil if the quota is not shared
+	Queue          [2]QueueLevel // by Priority
+	EstimatedWait  time.Duration // of an interactive list call that came now
 	Breaker        BreakerStatus
 	Totals         Totals
 	Callers        []CallerStatus // the busiest first
+}
+
+// SharedStatus is how the sharing of the quota stands.
+type SharedStatus struct {
+	quota.ShareState
+	Exchanges int64         // with the shared state, those that failed included
+	Failures  int64         // exchanges that had no answer in time
+	Latency   time.Duration // sum of what the exchanges took
 }
 
 // Upstream is what the X-RateLimit headers of Clerk's last answer said.

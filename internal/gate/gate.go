@@ -104,6 +104,7 @@ type Gate struct {
 	limiter  limiter
 	shared   *quota.Shared // the limiter, if it is shared
 	decider  quota.Decider // last told to the log
+	sharing  SharedStatus  // sums of exchanges
 	starved  bool          // something may go but for a permit
 	share    chan struct{} // has room for one: an exchange may be due
 	queue    queue

@@ -77,6 +77,11 @@ func (g *Gate) exchange(r quota.Report, sent time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
+	g.sharing.Exchanges++
+	g.sharing.Latency += now.Sub(sent)
+	if err != nil {
+		g.sharing.Failures++
+	}
 	g.shared.Reply(r, sent, now, reply, err)
 	s := g.shared.ShareState(now)
 	if s.Decider == g.decider {

@@ -104,7 +104,8 @@ func (g *Gate) Status() Status {
 		},
 	}
 	if g.shared != nil {
-		share := g.shared.ShareState(now)
+		share := g.sharing
+		share.ShareState = g.shared.ShareState(now)
 		s.Shared = &share
 	}
 	if n := g.totals.lookupRequests; n > 0 {

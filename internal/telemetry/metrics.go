@@ -8,6 +8,7 @@ import (
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/quota"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
@@ -162,6 +163,26 @@ var metrics = []metric{
 			}
 		}},
 
+	{"clerkgate_quota_replicas", gauge, nil,
+		"Replicas that share the quota, this one included, as it last heard.",
+		shared(func(s *gate.SharedStatus, e emit) { e(float64(s.Replicas)) })},
+	{"clerkgate_quota_decider", gauge, []string{"decider"},
+		"1 for who decides what may be sent, 0 for the others: redis, or this replica by itself, learning or fallback.",
+		shared(func(s *gate.SharedStatus, e emit) {
+			for decider, name := range deciders {
+				e(oneIf(s.Decider == quota.Decider(decider)), name)
+			}
+		})},
+	{"clerkgate_quota_exchanges_total", counter, nil,
+		"Exchanges with the state in Redis that replicas share, those that failed included.",
+		shared(func(s *gate.SharedStatus, e emit) { e(float64(s.Exchanges)) })},
+	{"clerkgate_quota_exchange_errors_total", counter, nil,
+		"Exchanges that had no answer in time.",
+		shared(func(s *gate.SharedStatus, e emit) { e(float64(s.Failures)) })},
+	{"clerkgate_quota_exchange_seconds_total", counter, nil,
+		"Time that the exchanges took.",
+		shared(func(s *gate.SharedStatus, e emit) { e(s.Latency.Seconds()) })},
+
 	{"clerkgate_panics_total", counter, nil,
 		"Calls that ended in a panic.",
 		one(func(f *figures) int64 { return f.panics })},
@@ -170,6 +191,7 @@ var metrics = []metric{
 var (
 	priorities    = [...]string{gate.Interactive: "interactive", gate.Batch: "batch"}
 	breakerStates = [...]string{gate.Closed: "closed", gate.HalfOpen: "half_open", gate.Open: "open"}
+	deciders      = [...]string{quota.DecidesState: "redis", quota.DecidesLearning: "learning", quota.DecidesFallback: "fallback"}
 	sources       = []clerkgatev1.Source{
 		clerkgatev1.Source_SOURCE_CLERK, clerkgatev1.Source_SOURCE_MEMORY,
 		clerkgatev1.Source_SOURCE_REDIS, clerkgatev1.Source_SOURCE_WEBHOOK,
@@ -195,6 +217,15 @@ func redis(read func(*usercache.RedisStats, emit)) func(*figures, emit) {
 	return func(f *figures, e emit) {
 		if f.store.Redis != nil {
 			read(f.store.Redis, e)
+		}
+	}
+}
+
+// shared reads a metric that there is only where the quota is shared.
+func shared(read func(*gate.SharedStatus, emit)) func(*figures, emit) {
+	return func(f *figures, e emit) {
+		if f.gate.Shared != nil {
+			read(f.gate.Shared, e)
 		}
 	}
 }
