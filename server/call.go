@@ -108,6 +108,6 @@ func lookupArgs(ctx context.Context, view clerkgatev1.UserView, maxAge *duration
 		return o, err
 	}
 	age := maxAge.AsDuration()
-	o.MaxAge, o.Fresh = &age, age == 0
+	o.MaxAge = &age
 	return o, nil
 }

@@ -46,6 +46,7 @@ type call struct {
 	ids     []string
 	params  clerkapi.ListParams
 	options gate.Options
+	maxAge  *time.Duration // of a lookup
 }
 
 func (f *fakeUpstream) record(ctx context.Context, c call) error {
@@ -66,7 +67,7 @@ func (f *fakeUpstream) asked() []call {
 }
 
 func (f *fakeUpstream) Lookup(ctx context.Context, ids []string, o usercache.Options) []usercache.Result {
-	err := f.record(ctx, call{method: "lookup", ids: ids, options: o.Options})
+	err := f.record(ctx, call{method: "lookup", ids: ids, options: o.Options, maxAge: o.MaxAge})
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	results := make([]usercache.Result, len(ids))

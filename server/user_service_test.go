@@ -117,8 +117,8 @@ func TestGetUser(t *testing.T) {
 	if err != nil || received(t, resp).User.PrivateMetadataJson != `{"a":1}` {
 		t.Errorf("FULL: %v, %v", resp, err)
 	}
-	if calls := up.asked(); calls[0].options.Fresh || !calls[1].options.Fresh {
-		t.Errorf("only an age of zero asks for a fresh copy: %v", calls)
+	if calls := up.asked(); *calls[0].maxAge != time.Minute || *calls[1].maxAge != 0 {
+		t.Errorf("the ages asked for are %v and %v", *calls[0].maxAge, *calls[1].maxAge)
 	}
 	for id, want := range map[string]codes.Code{"user_2": codes.NotFound, "user_9": codes.FailedPrecondition} {
 		if _, err := s.GetUser(t.Context(), &clerkgatev1.GetUserRequest{UserId: id}); err == nil || classify(err).code != want {

@@ -44,10 +44,8 @@ func (l *Limiter) paced(now time.Time, k int) time.Time {
 	}
 	more := time.Duration(k - 1)
 	switch {
-	case l.cfg.Pace == PaceAlways:
-		return next.Add(more * l.even())
-	case now.Before(l.slowTill):
-		return next.Add(more * l.even())
+	case l.cfg.Pace == PaceAlways, now.Before(l.slowTill):
+		return next.Add(more * l.steady())
 	case l.strict == nil:
 		return next
 	}

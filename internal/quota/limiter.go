@@ -129,6 +129,17 @@ func (l *Limiter) burst() int {
 // even is the time between sends that spends the window evenly.
 func (l *Limiter) even() time.Duration { return l.cfg.Window / time.Duration(max(1, l.limit())) }
 
+// steady is the time between sends where they are spaced whatever is free.
+func (l *Limiter) steady() time.Duration {
+	if l.cfg.Pace != PaceAlways {
+		return l.even()
+	}
+	// Counters that estimate a sliding window from two counts take the last one
+	// for evenly spread; sends that are one early or late must fit, too.
+	n := l.limit()
+	return l.cfg.Window / time.Duration(max(1, n-3-n/100))
+}
+
 func (l *Limiter) advance(now time.Time) {
 	l.at = now
 	l.grow(now)
@@ -168,12 +179,8 @@ func (l *Limiter) free() int {
 func (l *Limiter) next(now time.Time) time.Time {
 	limit := l.limit()
 	switch {
-	case l.cfg.Pace == PaceAlways:
-		// Counters that estimate a sliding window from two counts take the last
-		// one for evenly spread; sends that are one early or late must fit, too.
-		return l.last.Add(l.cfg.Window / time.Duration(max(1, limit-3-limit/100)))
-	case now.Before(l.slowTill):
-		return l.last.Add(l.even())
+	case l.cfg.Pace == PaceAlways, now.Before(l.slowTill):
+		return l.last.Add(l.steady())
 	case l.strict == nil, 2*l.free() > limit:
 		return now // the refill spaces what a bucket lets through
 	}

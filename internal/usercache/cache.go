@@ -39,7 +39,7 @@ type Options struct {
 	gate.Options
 	View clerkgatev1.UserView
 	// MaxAge is the age of the oldest copy that will do, found or not. Nil: the
-	// time to live. 0: Clerk is asked.
+	// time to live. 0: Clerk is asked, by a request that has not left yet.
 	MaxAge *time.Duration
 }
 
@@ -145,6 +145,7 @@ func (c *Cache) fromSource(ctx context.Context, ids []string, missing []int, o O
 		early, cancel = context.WithDeadline(ctx, deadline.Add(-min(standInTime, time.Until(deadline)/10)))
 		defer cancel()
 	}
+	o.Fresh = o.Fresh || o.MaxAge != nil && *o.MaxAge == 0
 	for j, r := range c.lookup(early, asked, o.Options) {
 		results[missing[j]] = c.answer(asked[j], r, old[j])
 	}

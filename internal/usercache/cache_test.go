@@ -112,7 +112,7 @@ func TestMaxAge(t *testing.T) {
 		expect(t, r, Options{MaxAge: age(10 * time.Second)}, 1, fromMemory, false)
 		expect(t, r, Options{MaxAge: age(10*time.Second - 1)}, 2, fromClerk, false)
 		clerk.change("user_1")
-		expect(t, r, Options{MaxAge: age(0), Options: gate.Options{Fresh: true}}, 3, fromClerk, false)
+		expect(t, r, Options{MaxAge: age(0)}, 3, fromClerk, false)
 		time.Sleep(30 * time.Minute)
 		clerk.change("user_1")
 		// A caller may be content with an older copy than the time to live.
@@ -128,7 +128,7 @@ func TestNotFoundIsKeptForAMoment(t *testing.T) {
 			t.Error("not found has no fetch time")
 		}
 		clerk.change("user_1")
-		expect(t, r, Options{MaxAge: age(0), Options: gate.Options{Fresh: true}}, 1, fromClerk, false)
+		expect(t, r, Options{MaxAge: age(0)}, 1, fromClerk, false)
 		expect(t, r, Options{}, 1, fromMemory, false)
 		_, _ = r.get(t, "user_2", Options{})
 		clerk.change("user_2")

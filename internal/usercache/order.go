@@ -18,7 +18,7 @@ import (
 // stamp.
 type order struct {
 	keep time.Duration // how long marks are kept
-	seq  atomic.Uint64 // the highest number known
+	seq  highest       // the highest number known
 
 	mu    sync.RWMutex
 	marks map[string]mark
@@ -46,10 +46,16 @@ func (o *order) init(keep time.Duration) {
 func (o *order) stamp() uint64 { return o.seq.Load() }
 
 // raise notes that a number has been drawn elsewhere.
-func (o *order) raise(seq uint64) {
+func (o *order) raise(seq uint64) { o.seq.raise(seq) }
+
+// highest is the highest number drawn, as far as known.
+type highest struct{ atomic.Uint64 }
+
+// raise notes that a number has been drawn.
+func (h *highest) raise(seq uint64) {
 	for {
-		known := o.seq.Load()
-		if seq <= known || o.seq.CompareAndSwap(known, seq) {
+		known := h.Load()
+		if seq <= known || h.CompareAndSwap(known, seq) {
 			return
 		}
 	}

@@ -109,7 +109,7 @@ func play(t *testing.T, clerk *fakeClerk, replicas []instance, script []step) {
 			case "read":
 				read(Options{View: fullView})
 			case "fresh read":
-				read(Options{MaxAge: age(0), Options: gate.Options{Fresh: true}})
+				read(Options{MaxAge: age(0)})
 			case "young read":
 				read(Options{MaxAge: age(100 * time.Millisecond)})
 			case "list":

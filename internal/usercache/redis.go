@@ -30,8 +30,8 @@ type redis struct {
 	prefix  string // of all keys
 	me      string // the replica's name on the channel
 	start   time.Time
-	highest atomic.Uint64 // the highest number seen
-	token   string        // of the last publication heard; for the subscription's goroutine only
+	highest highest
+	token   string // of the last publication heard; for the subscription's goroutine only
 
 	mu     sync.RWMutex
 	client rueidis.Client // nil while Redis is away
@@ -203,16 +203,6 @@ func (r *redis) counters() RedisStats {
 		Latency:   time.Duration(r.stats.latency.Load()),
 		Hits:      r.stats.hits.Load(),
 		Misses:    r.stats.misses.Load(),
-	}
-}
-
-// raise notes that a number has been drawn.
-func (r *redis) raise(seq uint64) {
-	for {
-		known := r.highest.Load()
-		if seq <= known || r.highest.CompareAndSwap(known, seq) {
-			return
-		}
 	}
 }
 

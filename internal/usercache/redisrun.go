@@ -151,7 +151,7 @@ func (e *ears) hear(m rueidis.PubSubMessage) {
 		if err != nil {
 			return
 		}
-		r.raise(seq)
+		r.highest.raise(seq)
 		e.follow(f[1], f[2])
 		e.listener.invalidated(seq, strings.Split(f[4], idSeparator))
 	case "beat":
@@ -160,7 +160,7 @@ func (e *ears) hear(m rueidis.PubSubMessage) {
 		if err != nil || err2 != nil {
 			return
 		}
-		r.raise(seq)
+		r.highest.raise(seq)
 		e.follow(f[1], f[1])
 		if f[2] == r.me {
 			e.listener.alive(r.start.Add(time.Duration(sent)), seq)

@@ -144,7 +144,7 @@ func (r *redis) announce(ctx context.Context, c rueidis.Client, ids []string, do
 		return 0, err
 	}
 	seq := uint64(drawn[0])
-	r.raise(seq)
+	r.highest.raise(seq)
 	if err := do(seq); err != nil {
 		return 0, err
 	}
