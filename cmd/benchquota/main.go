@@ -39,7 +39,11 @@ type lab struct {
 	seed   uint64 // of this scenario's simulator: people and the windows' phase
 }
 
-func scenarios() []scenario {
+// scenarios gives those of one server, or those of several with one Redis.
+func scenarios(replicas bool) []scenario {
+	if replicas {
+		return slices.Concat(sharedScenarios(), troubleScenarios())
+	}
 	return slices.Concat(saturatedScenarios(), othersScenarios(), naiveScenarios(), []scenario{
 		{"burst10k", true, burst},
 		{"production", true, production},
@@ -60,6 +64,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) int {
 	flags := flag.NewFlagSet("benchquota", flag.ContinueOnError)
 	flags.SetOutput(progress)
 	pick := flags.String("run", ".", "the scenarios to run, a `regexp`")
+	replicas := flags.Bool("replicas", false, "measure several servers that share a quota through redis-server")
 	list := flags.Bool("list", false, "list the scenarios and end")
 	binary := flags.String("clerkgate", "bin/clerkgate", "the `program` to measure")
 	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()%1e6), "where chance begins, such as the phase of windows")
@@ -75,7 +80,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) int {
 		return 2
 	}
 	var picked []scenario
-	for _, s := range scenarios() {
+	for _, s := range scenarios(*replicas) {
 		if wanted.MatchString(s.name) {
 			picked = append(picked, s)
 		}
