@@ -111,7 +111,7 @@ func (f *fleet) saturate(ctx context.Context, n int, t *times) (stop func() erro
 	ctx, end := context.WithCancel(ctx)
 	var stops []func() error
 	for _, r := range f.replicas {
-		stops = append(stops, keep(ctx, n, t.of(asOneOf(10, r.list))))
+		stops = append(stops, keep(ctx, n, t.of(asOneOf(10, "caller", r.list))))
 	}
 	return func() error {
 		end()
@@ -125,7 +125,7 @@ func (f *fleet) saturate(ctx context.Context, n int, t *times) (stop func() erro
 
 // saturateInTurn is a loader whose callers go from replica to replica.
 func (f *fleet) saturateInTurn(ctx context.Context, n int, t *times) (stop func() error) {
-	return keep(ctx, n*len(f.replicas), t.of(asOneOf(10, f.all.list)))
+	return keep(ctx, n*len(f.replicas), t.of(asOneOf(10, "caller", f.all.list)))
 }
 
 // row begins a line of the table about all that has happened. It is met if no

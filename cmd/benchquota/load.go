@@ -65,9 +65,9 @@ func (t *tally) err() error {
 // call is the i-th of many calls.
 type call func(ctx context.Context, i int) error
 
-// asOneOf makes calls in the names of n callers.
-func asOneOf(n int, do call) call {
-	return func(ctx context.Context, i int) error { return do(as(ctx, fmt.Sprintf("caller%d", i%n)), i) }
+// asOneOf makes calls in the names of n callers, which begin with name.
+func asOneOf(n int, name string, do call) call {
+	return func(ctx context.Context, i int) error { return do(as(ctx, fmt.Sprintf("%s%d", name, i%n)), i) }
 }
 
 // times are how long calls took that did not fail.

@@ -42,7 +42,7 @@ func saturate(ctx context.Context, l *lab, name string, q clerksim.Quota, least 
 	}
 	defer p.stop()
 
-	stop := keep(ctx, waiting, asOneOf(callers, p.list))
+	stop := keep(ctx, waiting, asOneOf(callers, "caller", p.list))
 	counts, err := p.clerk.count(ctx, windows)
 	if err := errors.Join(err, stop()); err != nil {
 		return nil, err
