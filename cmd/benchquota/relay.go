@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net"
 	"sync"
 )
@@ -16,14 +17,14 @@ type relay struct {
 	conns []net.Conn
 }
 
-// startRelay makes a way to target.
-func startRelay(target string) (*relay, error) {
+// startRelay makes a way to target. It connects to it within ctx.
+func startRelay(ctx context.Context, target string) (*relay, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	r := &relay{target: target, listener: listener}
-	go r.serve()
+	go r.serve(ctx)
 	return r, nil
 }
 
@@ -39,13 +40,13 @@ func (r *relay) close() {
 	}
 }
 
-func (r *relay) serve() {
+func (r *relay) serve(ctx context.Context) {
 	for {
 		near, err := r.listener.Accept()
 		if err != nil {
 			return // it is closed
 		}
-		far, err := net.Dial("tcp", r.target)
+		far, err := new(net.Dialer).DialContext(ctx, "tcp", r.target)
 		if err != nil {
 			near.Close()
 			continue

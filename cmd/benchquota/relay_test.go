@@ -22,7 +22,7 @@ func TestRelay(t *testing.T) {
 			conn.Close()
 		}
 	}()
-	r, err := startRelay(echo.Addr().String())
+	r, err := startRelay(t.Context(), echo.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,6 +31,12 @@ func TestRelay(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	within := func(d time.Duration) {
+		t.Helper()
+		if err := conn.SetReadDeadline(time.Now().Add(d)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	say := func(text string) {
 		if _, err := io.WriteString(conn, text); err != nil {
 			t.Fatal(err)
@@ -43,21 +49,22 @@ func TestRelay(t *testing.T) {
 			t.Fatalf("heard %q, want %q: %v", got, want, err)
 		}
 	}
+	within(10 * time.Second)
 	say("open")
 	hear("open")
 
 	r.valve.Lock()
 	say("late")
-	conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	within(50 * time.Millisecond)
 	if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("while it is closed %d bytes pass: %v", n, err)
+		t.Fatalf("while it is closed %d bytes pass: %v", n, err)
 	}
-	conn.SetReadDeadline(time.Time{})
+	within(10 * time.Second)
 	r.valve.Unlock()
 	hear("late")
 
 	r.close()
-	if n, err := conn.Read(make([]byte, 1)); err == nil {
-		t.Errorf("after its end %d bytes pass", n)
+	if n, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("after its end %d bytes pass: %v", n, err)
 	}
 }

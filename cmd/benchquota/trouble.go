@@ -67,7 +67,7 @@ func cutOff(ctx context.Context, l *lab) ([]row, error) {
 		return nil, err
 	}
 	defer f.stop()
-	way, err := startRelay(f.redis.address())
+	way, err := startRelay(ctx, f.redis.address())
 	if err != nil {
 		return nil, err
 	}
