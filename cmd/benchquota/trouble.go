@@ -7,13 +7,15 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 )
 
 // Three replicas go through trouble again and again, with lists waiting all the
 // time.
 const (
 	troubled = 3                // replicas
-	passes   = 3                // how often trouble comes
+	passes   = 3                // how often most of it comes
 	outage   = 10 * time.Second // how long what is away is away
 	freeze   = 3 * time.Second  // how long Redis stands still
 )
@@ -23,7 +25,8 @@ func troubleScenarios() []scenario {
 		{"redis-killed", false, redisKilled},
 		{"redis-frozen", false, redisFrozen},
 		{"cut-off", false, cutOff},
-		{"replica-killed", false, replicaKilled},
+		replicaKilled(tenSeconds, 1),
+		replicaKilled(twoSeconds, 8),
 		{"rolling-restart", false, rollingRestart},
 	}
 }
@@ -35,7 +38,7 @@ func redisKilled(ctx context.Context, l *lab) ([]row, error) {
 		return nil, err
 	}
 	defer f.stop()
-	return f.endure(ctx, "redis-killed", 0.8, f.saturate, func() error {
+	return f.endure(ctx, "redis-killed", passes, 0.8, f.saturate, func() error {
 		f.redis.kill()
 		if err := wait(ctx, outage); err != nil {
 			return err
@@ -51,7 +54,7 @@ func redisFrozen(ctx context.Context, l *lab) ([]row, error) {
 		return nil, err
 	}
 	defer f.stop()
-	return f.endure(ctx, "redis-frozen", 0, f.saturate, func() error {
+	return f.endure(ctx, "redis-frozen", passes, 0, f.saturate, func() error {
 		if err := f.redis.freeze(); err != nil {
 			return err
 		}
@@ -75,27 +78,31 @@ func cutOff(ctx context.Context, l *lab) ([]row, error) {
 	if err := f.add(ctx, way.address()); err != nil {
 		return nil, err
 	}
-	return f.endure(ctx, "cut-off", 0, f.saturate, func() error {
+	return f.endure(ctx, "cut-off", passes, 0, f.saturate, func() error {
 		way.valve.Lock()
 		defer way.valve.Unlock()
 		return wait(ctx, outage)
 	})
 }
 
-// replicaKilled kills one replica after the other, and starts a new one in its place.
-func replicaKilled(ctx context.Context, l *lab) ([]row, error) {
-	f, err := l.startFleet(ctx, tenSeconds, roundTrip, troubled)
-	if err != nil {
-		return nil, err
-	}
-	defer f.stop()
-	return f.endure(ctx, "replica-killed", 0, f.saturateInTurn, func() error {
-		f.replicas[0].kill()
-		if err := wait(ctx, outage); err != nil {
-			return err
+// replicaKilled kills one replica after the other, and starts a new one in its
+// place. For ten windows the others leave a killed one its share.
+func replicaKilled(q clerksim.Quota, often int) scenario {
+	name := fmt.Sprintf("replica-killed/%s", q.Window)
+	return scenario{name: name, run: func(ctx context.Context, l *lab) ([]row, error) {
+		f, err := l.startFleet(ctx, q, roundTrip, troubled)
+		if err != nil {
+			return nil, err
 		}
-		return f.replace(ctx, 0)
-	})
+		defer f.stop()
+		return f.endure(ctx, name, often, 0, f.saturateInTurn, func() error {
+			f.replicas[0].kill()
+			if err := wait(ctx, outage); err != nil {
+				return err
+			}
+			return f.replace(ctx, 0)
+		})
+	}}
 }
 
 // rollingRestart stops each replica and starts a new one in its place.
@@ -105,7 +112,7 @@ func rollingRestart(ctx context.Context, l *lab) ([]row, error) {
 		return nil, err
 	}
 	defer f.stop()
-	return f.endure(ctx, "rolling-restart", 0, f.saturateInTurn, func() error {
+	return f.endure(ctx, "rolling-restart", passes, 0, f.saturateInTurn, func() error {
 		for range troubled {
 			f.replicas[0].stop()
 			if err := f.replace(ctx, 0); err != nil { // the new one is the last
@@ -116,16 +123,16 @@ func rollingRestart(ctx context.Context, l *lab) ([]row, error) {
 	})
 }
 
-// endure keeps lists waiting by load, and after a calm window lets trouble pass,
-// and that again. No request may draw a 429, no call may fail, and each time the
+// endure keeps lists waiting by load, and so many times lets trouble pass after a
+// calm window. No request may draw a 429, no call may fail, and each time the
 // replicas must use at least that share of the quota from when trouble comes until
 // a window after it has passed.
-func (f *fleet) endure(ctx context.Context, name string, least float64, load loader, pass func() error) ([]row, error) {
+func (f *fleet) endure(ctx context.Context, name string, often int, least float64, load loader, pass func() error) ([]row, error) {
 	var took times
 	stop := load(ctx, perReplica, &took)
 	err := wait(ctx, 2*f.clerk.quota.Window)
 	var calm, during, after, whole []float64
-	for range passes {
+	for range often {
 		var p [4]reading
 		if err == nil {
 			p, err = f.passage(ctx, pass)
