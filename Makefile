@@ -14,7 +14,7 @@ FUZZTIME ?= 10s
 # BENCH picks benchmarks by name, BENCHTIME says how long each runs.
 BENCH ?= .
 BENCHTIME ?= 1s
-# SCENARIOS picks what `make bench-quota` measures, by name.
+# SCENARIOS picks what `make bench-quota` and `make bench-replicas` measure, by name.
 SCENARIOS ?= .
 # BASE is the commit that `make breaking` compares the contract with: by default
 # the one before the contract's last change.
@@ -25,7 +25,7 @@ LINT := go tool -modfile=tools/lint/go.mod golangci-lint
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z%\/-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z%\/-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: run
 run: build ## serve simulated users on 127.0.0.1:9090 (ARGS='--quota 20/10s' adds flags)
@@ -59,6 +59,12 @@ bench: ## run the benchmarks (BENCH=name BENCHTIME=1s)
 bench-quota: ## measure the use of the quota, in 10 minutes (SCENARIOS=regexp picks some)
 	go build -o bin/ ./cmd/clerkgate ./cmd/benchquota
 	bin/benchquota -clerkgate bin/clerkgate -run '$(SCENARIOS)'
+
+.PHONY: bench-replicas
+bench-replicas: ## the same of several replicas with one Redis, in 10 minutes (SCENARIOS=regexp)
+	@tools/need redis-server:redis-server
+	go build -o bin/ ./cmd/clerkgate ./cmd/benchquota
+	bin/benchquota -replicas -clerkgate bin/clerkgate -run '$(SCENARIOS)'
 
 .PHONY: fuzz
 fuzz: ## run each fuzzer for FUZZTIME (10s)

@@ -144,9 +144,7 @@ func behindLists(ctx context.Context, l *lab) ([]row, error) {
 	defer p.stop()
 	load, end := context.WithCancel(ctx)
 	defer end()
-	stop := keep(load, waiting, func(ctx context.Context, i int) error {
-		return p.list(as(ctx, fmt.Sprintf("busy%d", i%busy)), i)
-	})
+	stop := keep(load, waiting, asOneOf(busy, "busy", p.list))
 	if err := wait(ctx, liveWindow); err != nil { // until the window is spent
 		return nil, err
 	}

@@ -10,9 +10,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/protobuf/types/known/durationpb"
-
-	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
 const (
@@ -65,9 +62,46 @@ func (t *tally) err() error {
 	return nil
 }
 
+// call is the i-th of many calls.
+type call func(ctx context.Context, i int) error
+
+// asOneOf makes calls in the names of n callers, which begin with name.
+func asOneOf(n int, name string, do call) call {
+	return func(ctx context.Context, i int) error { return do(as(ctx, fmt.Sprintf("%s%d", name, i%n)), i) }
+}
+
+// times are how long calls took that did not fail.
+type times struct {
+	mu   sync.Mutex
+	took []time.Duration
+}
+
+// of makes calls that are timed.
+func (t *times) of(do call) call {
+	return func(ctx context.Context, i int) error {
+		start := time.Now()
+		err := do(ctx, i)
+		if err == nil {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			t.took = append(t.took, time.Since(start))
+		}
+		return err
+	}
+}
+
+// taken gives the times since it was last asked.
+func (t *times) taken() []time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	took := t.took
+	t.took = nil
+	return took
+}
+
 // keep keeps n calls under way, which it numbers from 0 on, until ctx ends or stop
 // is called. stop returns when all have ended, with an error if any has failed.
-func keep(ctx context.Context, n int, call func(ctx context.Context, i int) error) (stop func() error) {
+func keep(ctx context.Context, n int, do call) (stop func() error) {
 	ctx, end := context.WithCancel(ctx)
 	var t tally
 	var next atomic.Int64
@@ -76,7 +110,7 @@ func keep(ctx context.Context, n int, call func(ctx context.Context, i int) erro
 		wg.Go(func() {
 			for ctx.Err() == nil {
 				one, cancel := context.WithTimeout(ctx, callTimeout)
-				err := call(one, int(next.Add(1)-1))
+				err := do(one, int(next.Add(1)-1))
 				cancel()
 				t.add(ctx, err)
 				if err != nil {
@@ -90,22 +124,6 @@ func keep(ctx context.Context, n int, call func(ctx context.Context, i int) erro
 		wg.Wait()
 		return t.err()
 	}
-}
-
-// list asks for a page of one user: a call that can't share its request.
-func (p *pair) list(ctx context.Context, i int) error {
-	_, err := p.users(i).ListUsers(ctx, &clerkgatev1.ListUsersRequest{PageSize: 1})
-	return err
-}
-
-// get asks for one user as Clerk knows him now, and tells when the request
-// for him left.
-func (p *pair) get(ctx context.Context, i int, id string) (sent time.Time, err error) {
-	resp, err := p.users(i).GetUser(ctx, &clerkgatev1.GetUserRequest{UserId: id, MaxAge: durationpb.New(0)})
-	if err == nil && resp.User.GetId() != id {
-		err = fmt.Errorf("asked for %s and got %q", id, resp.User.GetId())
-	}
-	return resp.GetFreshness().GetFetchTime().AsTime(), err
 }
 
 // tick calls do at the times that gap spaces, each in a goroutine of its own,

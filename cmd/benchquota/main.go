@@ -1,6 +1,7 @@
 // Command benchquota measures how well clerkgate uses the quota of a Clerk key.
 // It runs the server and the simulated Clerk as processes of their own, puts load
 // on them, and prints a table with what a client without clerkgate gets beside it.
+// With -replicas it runs several servers and the redis-server that they share.
 // docs/performance.md says what each scenario means.
 //
 // It ends with 1 if a scenario has missed its target or could not be run, and
@@ -39,13 +40,24 @@ type lab struct {
 	seed   uint64 // of this scenario's simulator: people and the windows' phase
 }
 
-func scenarios() []scenario {
-	return slices.Concat(saturatedScenarios(), othersScenarios(), naiveScenarios(), []scenario{
+// scenarios gives those of one server, or those of several with one Redis, and
+// how many of them may run at the same time: replicas give Redis little time to
+// answer, and must not be kept from the CPU by too many others.
+func scenarios(replicas bool) (all []scenario, atOnce int) {
+	if replicas {
+		return slices.Concat(sharedScenarios(), troubleScenarios(), []scenario{
+			{"commands", false, redisCommands},
+			{"fairness", true, fairness},
+			{"priorities", true, priorities},
+		}), 6
+	}
+	all = slices.Concat(saturatedScenarios(), othersScenarios(), naiveScenarios(), []scenario{
 		{"burst10k", true, burst},
 		{"production", true, production},
 		{"flood", true, flood},
 		{"behind-lists", true, behindLists},
 	})
+	return all, len(all)
 }
 
 func main() {
@@ -60,6 +72,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) int {
 	flags := flag.NewFlagSet("benchquota", flag.ContinueOnError)
 	flags.SetOutput(progress)
 	pick := flags.String("run", ".", "the scenarios to run, a `regexp`")
+	replicas := flags.Bool("replicas", false, "measure several servers that share a quota through redis-server")
 	list := flags.Bool("list", false, "list the scenarios and end")
 	binary := flags.String("clerkgate", "bin/clerkgate", "the `program` to measure")
 	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()%1e6), "where chance begins, such as the phase of windows")
@@ -75,7 +88,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer) int {
 		return 2
 	}
 	var picked []scenario
-	for _, s := range scenarios() {
+	all, atOnce := scenarios(*replicas)
+	for _, s := range all {
 		if wanted.MatchString(s.name) {
 			picked = append(picked, s)
 		}
@@ -93,7 +107,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) int {
 	ctx, cancel := context.WithTimeout(ctx, maxTime)
 	defer cancel()
 	start := time.Now()
-	outcomes := measure(ctx, picked, *binary, *seed, progress)
+	outcomes := measure(ctx, picked, atOnce, *binary, *seed, progress)
 	met := printTable(out, outcomes)
 	fmt.Fprintf(out, "\nseed %d, %s in all\n", *seed, time.Since(start).Round(time.Second))
 	if !met {
@@ -109,9 +123,10 @@ type outcome struct {
 	err  error
 }
 
-// measure runs the scenarios: first, side by side, those that hardly load the
-// CPU, then each of the others alone. The outcomes are in the order given.
-func measure(ctx context.Context, picked []scenario, binary string, seed uint64, progress io.Writer) []outcome {
+// measure runs the scenarios: first, side by side but no more than atOnce, those
+// that hardly load the CPU, then each of the others alone. The outcomes are in the
+// order given.
+func measure(ctx context.Context, picked []scenario, atOnce int, binary string, seed uint64, progress io.Writer) []outcome {
 	outcomes := make([]outcome, len(picked))
 	var mu sync.Mutex // of progress
 	do := func(i int) {
@@ -123,9 +138,14 @@ func measure(ctx context.Context, picked []scenario, binary string, seed uint64,
 		fmt.Fprintf(progress, "%s done\n", s.name)
 	}
 	var wg sync.WaitGroup
+	places := make(chan struct{}, atOnce)
 	for i, s := range picked {
 		if !s.alone {
-			wg.Go(func() { do(i) })
+			places <- struct{}{}
+			wg.Go(func() {
+				do(i)
+				<-places
+			})
 		}
 	}
 	wg.Wait()

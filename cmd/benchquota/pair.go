@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,11 +11,7 @@ import (
 	"strconv"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
-	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
 // clerk is a simulated Clerk in a process of its own.
@@ -26,10 +23,7 @@ type clerk struct {
 	http  *http.Client
 }
 
-var (
-	clerkAddress  = regexp.MustCompile(`(http://127\.0\.0\.1:\d+)`)
-	serverAddress = regexp.MustCompile(`"grpc":"(127\.0\.0\.1:\d+)"`)
-)
+var clerkAddress = regexp.MustCompile(`(http://127\.0\.0\.1:\d+)`)
 
 // startClerk runs a simulated Clerk whose answers take latency.
 func (l *lab) startClerk(ctx context.Context, q clerksim.Quota, latency time.Duration, users int) (*clerk, error) {
@@ -60,6 +54,27 @@ func (c *clerk) stats(ctx context.Context) (clerksim.Stats, error) {
 	return s, json.NewDecoder(resp.Body).Decode(&s)
 }
 
+// fail makes the simulator fail.
+func (c *clerk) fail(ctx context.Context, fault clerksim.Fault) error {
+	body, err := json.Marshal(fault)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.address+"/sim/faults", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	if resp.StatusCode >= http.StatusBadRequest {
+		return fmt.Errorf("the simulator takes no such fault: %s", resp.Status)
+	}
+	return nil
+}
+
 // ids gives the ids of all users, by making the same people again.
 func (c *clerk) ids() ([]string, error) {
 	same, err := clerksim.New(clerksim.Config{Users: c.users, Seed: c.seed})
@@ -71,14 +86,9 @@ func (c *clerk) ids() ([]string, error) {
 
 // pair is a server and the simulated Clerk behind it.
 type pair struct {
-	clerk  *clerk
-	server *process
-	conns  []*grpc.ClientConn
+	clerk *clerk
+	*server
 }
-
-// streamsPerConn is how many calls are put on one connection at once; servers
-// take 2000.
-const streamsPerConn = 1000
 
 // startPair runs a simulated Clerk as startClerk does, and a server with the
 // given flags before it, and connects to that for so many calls at once.
@@ -87,48 +97,18 @@ func (l *lab) startPair(ctx context.Context, q clerksim.Quota, latency time.Dura
 	if err != nil {
 		return nil, err
 	}
-	flags = append([]string{
-		"serve", "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--log-format", "json",
-		"--clerk-api-url", c.address, "--quota", fmt.Sprintf("%d/%s", q.Limit, q.Window),
-		"--first-window", "full", // nobody has used the simulator's key before
-	}, flags...)
-	server, err := startProcess(ctx, l.binary, serverAddress, flags...)
+	// Nobody has used the simulator's key before.
+	s, err := l.startServer(ctx, c, calls, append([]string{"--first-window", "full"}, flags...)...)
 	if err != nil {
 		c.stop()
 		return nil, err
 	}
-	p := &pair{clerk: c, server: server}
-	for range 1 + (calls-1)/streamsPerConn {
-		conn, err := grpc.NewClient(server.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
-		if err == nil {
-			p.conns = append(p.conns, conn)
-			_, err = clerkgatev1.NewQuotaServiceClient(conn).GetQuota(ctx, &clerkgatev1.GetQuotaRequest{})
-		}
-		if err != nil {
-			p.stop()
-			return nil, fmt.Errorf("connect to the server: %w", err)
-		}
-	}
-	return p, nil
+	return &pair{clerk: c, server: s}, nil
 }
 
 func (p *pair) stop() {
-	for _, conn := range p.conns {
-		conn.Close()
-	}
 	p.server.stop()
 	p.clerk.stop()
-}
-
-// users gives a client for the i-th of many calls.
-func (p *pair) users(i int) clerkgatev1.UserServiceClient {
-	return clerkgatev1.NewUserServiceClient(p.conns[i%len(p.conns)])
-}
-
-// totals tells what the server has sent.
-func (p *pair) totals(ctx context.Context) (*clerkgatev1.Totals, error) {
-	resp, err := clerkgatev1.NewQuotaServiceClient(p.conns[0]).GetQuota(ctx, &clerkgatev1.GetQuotaRequest{})
-	return resp.GetQuota().GetTotals(), err
 }
 
 // cpu is the CPU time that server, simulator and this program have taken.

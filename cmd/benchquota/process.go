@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -19,7 +20,7 @@ const (
 	stopLimit  = 15 * time.Second
 )
 
-// process is a running command of clerkgate's.
+// process is a running command.
 type process struct {
 	address string // as its output told
 	cmd     *exec.Cmd
@@ -27,21 +28,21 @@ type process struct {
 	ended   chan struct{}
 }
 
-// startProcess runs clerkgate with args, and waits until its output tells the
+// startProcess runs a program with args, and waits until its output tells the
 // address: what the pattern's group matches. It ends with ctx, or by stop.
 func startProcess(ctx context.Context, binary string, address *regexp.Regexp, args ...string) (*process, error) {
 	out := &output{pattern: address, found: make(chan string, 1)}
 	ctx, end := context.WithCancel(ctx)
 	//nolint:gosec // running it is what this program is for
 	cmd := exec.CommandContext(ctx, binary, args...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopLimit
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Env = append(cleanEnv(), "CLERK_SECRET_KEY="+secretKey)
 	endWithParent(cmd)
 	if err := cmd.Start(); err != nil {
 		end()
-		return nil, fmt.Errorf("start clerkgate: %w", err)
+		return nil, fmt.Errorf("start %s: %w", binary, err)
 	}
 	p := &process{cmd: cmd, end: end, ended: make(chan struct{})}
 	go func() {
@@ -58,13 +59,19 @@ func startProcess(ctx context.Context, binary string, address *regexp.Regexp, ar
 	case <-ctx.Done():
 	}
 	p.stop()
-	return nil, fmt.Errorf("clerkgate %s did not start: %s", strings.Join(args, " "), out)
+	return nil, fmt.Errorf("%s %s did not start: %s", binary, strings.Join(args, " "), out)
 }
 
 // stop ends the process and waits until it has ended.
 func (p *process) stop() {
 	p.end()
 	<-p.ended
+}
+
+// kill ends the process as a crash would, and waits until it has ended.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // its error is that it has ended by itself
+	p.stop()
 }
 
 // cleanEnv is the environment without settings of clerkgate's.

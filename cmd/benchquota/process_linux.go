@@ -14,6 +14,11 @@ func endWithParent(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }
 
+// freeze makes a process stand still until thaw.
+func (p *process) freeze() error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
+
+func (p *process) thaw() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
+
 // clockTick is the kernel's unit of CPU time in /proc.
 const clockTick = 10 * time.Millisecond
 

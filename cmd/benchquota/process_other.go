@@ -13,3 +13,8 @@ func endWithParent(*exec.Cmd) {}
 
 // cpuTime is known on Linux alone.
 func cpuTime(int) (time.Duration, error) { return 0, errors.ErrUnsupported }
+
+// freeze and thaw are there on Linux alone.
+func (*process) freeze() error { return errors.ErrUnsupported }
+
+func (*process) thaw() error { return errors.ErrUnsupported }

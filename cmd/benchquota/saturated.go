@@ -42,9 +42,7 @@ func saturate(ctx context.Context, l *lab, name string, q clerksim.Quota, least 
 	}
 	defer p.stop()
 
-	stop := keep(ctx, waiting, func(ctx context.Context, i int) error {
-		return p.list(as(ctx, fmt.Sprintf("caller%d", i%callers)), i)
-	})
+	stop := keep(ctx, waiting, asOneOf(callers, "caller", p.list))
 	counts, err := p.clerk.count(ctx, windows)
 	if err := errors.Join(err, stop()); err != nil {
 		return nil, err
@@ -79,6 +77,22 @@ func (c *clerk) count(ctx context.Context, n int) ([]clerksim.Stats, error) {
 		}
 	}
 	return counts, nil
+}
+
+// reading is what the quota had let in at a moment.
+type reading struct {
+	at       time.Time
+	accepted int64
+}
+
+func (c *clerk) read(ctx context.Context) (reading, error) {
+	stats, err := c.stats(ctx)
+	return reading{time.Now(), accepted(stats)}, err
+}
+
+// used is the share of the quota that was used between two readings.
+func (c *clerk) used(from, to reading) float64 {
+	return share(to.accepted-from.accepted, c.quota, to.at.Sub(from.at))
 }
 
 // share is the part of the quota that n requests in d are.

@@ -102,6 +102,9 @@ func TestExitCodes(t *testing.T) {
 		{[]string{"-h"}, 0},
 		{[]string{"-run", "("}, 2},
 		{[]string{"-run", "nothing like it"}, 2},
+		{[]string{"-run", "^redis-killed$"}, 2},
+		{[]string{"-replicas", "-run", "^redis-killed$", "-list"}, 0},
+		{[]string{"-replicas", "-run", "^redis-killed$", "-clerkgate", "/does/not/exist"}, 1},
 		{[]string{"-unknown"}, 2},
 		{[]string{"-run", "^naive/burst10k$", "-clerkgate", "/does/not/exist"}, 1},
 	}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
+
+	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
+)
+
+// fleet is replicas that share a quota through a Redis, and the simulated Clerk
+// behind them.
+type fleet struct {
+	lab      *lab
+	clerk    *clerk
+	redis    *redis
+	replicas []*server
+	places   *manual.Resolver // where the replicas are
+	all      *client          // calls them in turn, and tries again what was UNAVAILABLE
+}
+
+// inTurn is how clients call several replicas.
+const inTurn = `{
+	"loadBalancingConfig": [{"round_robin": {}}],
+	"methodConfig": [{"name": [{}], "retryPolicy": {
+		"maxAttempts": 5, "initialBackoff": "0.1s", "maxBackoff": "1s", "backoffMultiplier": 2,
+		"retryableStatusCodes": ["UNAVAILABLE"]
+	}}]
+}`
+
+// startFleet runs n replicas before a simulated Clerk whose answers take latency.
+func (l *lab) startFleet(ctx context.Context, q clerksim.Quota, latency time.Duration, n int) (*fleet, error) {
+	f := &fleet{lab: l, places: manual.NewBuilderWithScheme("replicas"), all: &client{}}
+	if err := f.start(ctx, q, latency, n); err != nil {
+		f.stop()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *fleet) start(ctx context.Context, q clerksim.Quota, latency time.Duration, n int) (err error) {
+	if f.clerk, err = f.lab.startClerk(ctx, q, latency, 100); err != nil {
+		return err
+	}
+	if f.redis, err = startRedis(ctx); err != nil {
+		return err
+	}
+	for range n {
+		if err := f.add(ctx, f.redis.address()); err != nil {
+			return err
+		}
+	}
+	return f.all.connect("replicas:///", grpc.WithResolvers(f.places), grpc.WithDefaultServiceConfig(inTurn))
+}
+
+// add runs one more replica, for which Redis is at the address given.
+func (f *fleet) add(ctx context.Context, redis string) error {
+	s, err := f.lab.startServer(ctx, f.clerk, 1, "--redis-url", "redis://"+redis)
+	if err != nil {
+		return err
+	}
+	f.replicas = append(f.replicas, s)
+	f.tell()
+	return nil
+}
+
+// replace runs a new replica in the place of one that has ended.
+func (f *fleet) replace(ctx context.Context, i int) error {
+	f.replicas[i].close()
+	f.replicas = slices.Delete(f.replicas, i, i+1)
+	return f.add(ctx, f.redis.address())
+}
+
+// tell tells clients where the replicas are.
+func (f *fleet) tell() {
+	var state resolver.State
+	for _, r := range f.replicas {
+		state.Addresses = append(state.Addresses, resolver.Address{Addr: r.address})
+	}
+	f.places.UpdateState(state)
+}
+
+// stop ends what runs.
+func (f *fleet) stop() {
+	f.all.close()
+	var wg sync.WaitGroup
+	for _, r := range f.replicas {
+		wg.Go(r.stop)
+	}
+	wg.Wait()
+	if f.redis != nil {
+		f.redis.stop()
+	}
+	if f.clerk != nil {
+		f.clerk.stop()
+	}
+}
+
+// loader keeps n lists for each replica waiting, of ten callers, until ctx ends or
+// stop is called, whose error is as keep's.
+type loader func(ctx context.Context, n int, t *times) (stop func() error)
+
+// saturate is a loader that keeps them at that very replica.
+func (f *fleet) saturate(ctx context.Context, n int, t *times) (stop func() error) {
+	ctx, end := context.WithCancel(ctx)
+	var stops []func() error
+	for _, r := range f.replicas {
+		stops = append(stops, keep(ctx, n, t.of(asOneOf(10, "caller", r.list))))
+	}
+	return func() error {
+		end()
+		var errs []error
+		for _, stop := range stops {
+			errs = append(errs, stop())
+		}
+		return errors.Join(errs...)
+	}
+}
+
+// saturateInTurn is a loader whose callers go from replica to replica.
+func (f *fleet) saturateInTurn(ctx context.Context, n int, t *times) (stop func() error) {
+	return keep(ctx, n*len(f.replicas), t.of(asOneOf(10, "caller", f.all.list)))
+}
+
+// row begins a line of the table about all that has happened. It is met if no
+// request drew a 429, no call failed, and every replica still runs.
+func (f *fleet) row(name string, stats clerksim.Stats, failures error) row {
+	for _, r := range f.replicas {
+		select {
+		case <-r.ended:
+			failures = errors.Join(failures, errors.New("a replica has ended by itself"))
+		default:
+		}
+	}
+	r := row{
+		name: name, requests: stats.Requests, limited: stats.RateLimited,
+		target: "no 429, no failed call",
+		met:    stats.RateLimited == 0 && failures == nil,
+	}
+	if failures != nil {
+		r.note = failures.Error() + "; "
+	}
+	return r
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// commands are numbers of Redis commands, by what they are for and by name, such
+// as "quota EVALSHA".
+type commands map[string]int64
+
+// What commands are for.
+const (
+	forQuota      = "quota"
+	forCache      = "cache"
+	forConnection = "connection" // those that name no key
+	inScripts     = "scripts"    // sent by nobody: a script has called them
+)
+
+// monitor counts the commands that a Redis carries out.
+type monitor struct {
+	mu     sync.Mutex
+	counts commands
+}
+
+// watch begins to count the commands that r carries out, until ctx ends.
+func (r *redis) watch(ctx context.Context) (*monitor, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", r.address())
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { conn.Close() })
+	if _, err := fmt.Fprint(conn, "MONITOR\r\n"); err != nil {
+		return nil, err
+	}
+	lines := bufio.NewReader(conn)
+	if answer, err := lines.ReadString('\n'); err != nil || answer != "+OK\r\n" {
+		return nil, fmt.Errorf("redis answers MONITOR with %q: %w", answer, err)
+	}
+	m := &monitor{counts: commands{}}
+	go m.read(lines)
+	return m, nil
+}
+
+func (m *monitor) read(lines *bufio.Reader) {
+	for {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			return
+		}
+		m.mu.Lock()
+		m.counts[purpose(line)]++
+		m.mu.Unlock()
+	}
+}
+
+// counted gives the counts until now.
+func (m *monitor) counted() commands {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.counts)
+}
+
+// monitored is a line of MONITOR's: time, database and sender, and the words of
+// the command in quotes.
+var monitored = regexp.MustCompile(`^\+[\d.]+ \[\d+ (\S+)\] "([^"]*)"(?:.*?"\{?clerkgate:([^"]*))?`)
+
+// purpose tells what the command in a line of MONITOR's is for, and its name.
+func purpose(line string) string {
+	m := monitored.FindStringSubmatch(line)
+	if m == nil {
+		return "unknown"
+	}
+	of := forQuota
+	switch {
+	case m[1] == "lua":
+		of = inScripts
+	case m[3] == "":
+		of = forConnection
+	case strings.Contains(m[3], ":cache"):
+		of = forCache
+	}
+	return of + " " + strings.ToUpper(m[2])
+}
+
+// since gives the counts less those of an earlier moment.
+func (c commands) since(before commands) commands {
+	diff := commands{}
+	for name, n := range c {
+		if n > before[name] {
+			diff[name] = n - before[name]
+		}
+	}
+	return diff
+}
+
+// sum is how many there are for a purpose.
+func (c commands) sum(purpose string) (sum int64) {
+	for name, n := range c {
+		if strings.HasPrefix(name, purpose+" ") {
+			sum += n
+		}
+	}
+	return sum
+}
+
+// sent is how many the replicas have sent.
+func (c commands) sent() int64 { return c.sum(forQuota) + c.sum(forCache) + c.sum(forConnection) }
+
+func (c commands) String() string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(c)) {
+		all = append(all, fmt.Sprintf("%d %s", c[name], name))
+	}
+	return strings.Join(all, ", ")
+}
