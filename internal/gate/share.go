@@ -100,8 +100,7 @@ func (g *Gate) exchange(r quota.Report, sent time.Time) {
 	}
 }
 
-// permitsWanted is how many permits, interactive and batch, are wanted beyond
-// those that are there.
+// permitsWanted is how many permits, interactive and batch, are wanted.
 func (g *Gate) permitsWanted() [2]int {
 	if !g.starved {
 		return [2]int{}
@@ -112,12 +111,6 @@ func (g *Gate) permitsWanted() [2]int {
 	}
 	if wants == [2]int{} {
 		wants[Interactive] = 1 // a probe, or ids that were refused together
-	}
-	unused := g.shared.Unused()
-	for p := range wants {
-		n := min(wants[p], unused)
-		wants[p] -= n
-		unused -= n
 	}
 	return wants
 }

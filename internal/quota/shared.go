@@ -200,13 +200,22 @@ func (s *Shared) observe(p Permit, now time.Time, h *Headers) {
 	}
 }
 
-// Unused is how many permits are there that Take has not given, whether they
-// may be used yet or not.
-func (s *Shared) Unused() int { return len(s.grants) }
+// beyond takes from wants the permits that are there, whether they may be used
+// yet or not.
+func (s *Shared) beyond(wants [2]int) [2]int {
+	unused := len(s.grants)
+	for p := range wants {
+		n := min(wants[p], unused)
+		wants[p] -= n
+		unused -= n
+	}
+	return wants
+}
 
 // Due is when the next report is to be made, if wants, interactive and batch, are
-// the permits wanted beyond Unused.
+// the permits wanted.
 func (s *Shared) Due(now time.Time, wants [2]int) time.Time {
+	wants = s.beyond(wants)
 	due := s.sentAt.Add(beat)
 	if s.failed && s.mode == sharing {
 		due = s.sentAt.Add(beat / 2)
@@ -228,9 +237,11 @@ func (s *Shared) Due(now time.Time, wants [2]int) time.Time {
 // given to Reply before the next.
 func (s *Shared) Report(now time.Time, wants [2]int) Report {
 	s.advance(now)
-	if wants == [2]int{} || s.mode != sharing {
-		s.handBack(now)
+	if s.mode != sharing {
+		wants = [2]int{}
 	}
+	s.handBack(now, wants[0]+wants[1])
+	wants = s.beyond(wants)
 	wants[0] = min(wants[0], maxWants)
 	wants[1] = min(wants[1], maxWants-wants[0])
 	s.seq++
@@ -276,9 +287,10 @@ func (s *Shared) Goodbye(now time.Time) Report {
 	return r
 }
 
-// handBack gives up the permits that were not used.
-func (s *Shared) handBack(now time.Time) {
-	for _, g := range s.grants {
+// handBack gives up the permits that were not used, but for the first of them.
+func (s *Shared) handBack(now time.Time, keep int) {
+	keep = min(keep, len(s.grants))
+	for _, g := range s.grants[keep:] {
 		switch {
 		case s.local.strict == nil:
 			s.returned++
@@ -286,7 +298,7 @@ func (s *Shared) handBack(now time.Time) {
 			s.handed = append(s.handed, g.at)
 		}
 	}
-	s.grants = nil
+	s.grants = s.grants[:keep]
 }
 
 // Reply takes in what a report, made at sent, led to by now: a reply or an error.
@@ -329,7 +341,7 @@ func (s *Shared) Reply(r Report, sent, now time.Time, reply Reply, err error) {
 	}
 	slices.SortStableFunc(s.grants, func(a, b grant) int { return a.at.Compare(b.at) })
 	if reply.Paused > 0 {
-		s.handBack(now)
+		s.handBack(now, 0)
 	}
 	switch {
 	case reply.Again >= 0:

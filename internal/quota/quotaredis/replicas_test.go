@@ -103,12 +103,11 @@ func (r *replica) exchange() {
 	if r.dead {
 		return
 	}
-	wants := r.open()
-	if due := r.Due(w.now, wants); due.After(w.now) {
+	if due := r.Due(w.now, r.wants); due.After(w.now) {
 		w.after(due.Sub(w.now), r.exchange)
 		return
 	}
-	report, sent := r.Report(w.now, wants), w.now
+	report, sent := r.Report(w.now, r.wants), w.now
 	if r.bye && r.flying == 0 {
 		report.Bye, r.dead = true, true
 	}
@@ -136,18 +135,6 @@ func (r *replica) exchange() {
 			w.after(time.Millisecond, r.exchange)
 		})
 	})
-}
-
-// open are the permits that are wanted and not there.
-func (r *replica) open() [2]int {
-	w := r.wants
-	have := r.Unused()
-	for i := range w {
-		n := min(w[i], have)
-		w[i] -= n
-		have -= n
-	}
-	return w
 }
 
 // send sends what may be sent.
