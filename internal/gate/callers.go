@@ -37,7 +37,12 @@ type sums struct {
 func (c *caller) asked(ids int) {
 	s := c.sums.Load()
 	s.lookups.Add(int64(ids))
-	// If c was forgotten meanwhile, nobody looks at s any more.
+	c.handOn(s)
+}
+
+// handOn moves what was counted in s since c was forgotten, where nobody looks any
+// more. It needs no lock.
+func (c *caller) handOn(s *sums) {
 	if now := c.sums.Load(); now != s {
 		now.lookups.Add(s.lookups.Swap(0))
 	}
