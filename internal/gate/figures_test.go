@@ -59,7 +59,7 @@ func checkFigures(t *testing.T, g *Gate, clerk *fakeClerk) {
 			t.Errorf("%d wants refused, the callers' are %d", refused, sum.Refused)
 		}
 		// Permits that were lent are paid for, too.
-		if paid, sent := sum.Share, float64(s.Totals.Requests-byEndpoint[probeEndpoint]); paid < sent-1e-6 {
+		if paid, sent := sum.Share, float64(s.Totals.Requests-byEndpoint["probe"]); paid < sent-1e-6 {
 			t.Errorf("%v requests paid for, %v were sent", paid, sent)
 		}
 	}
