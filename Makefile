@@ -1,6 +1,6 @@
 # Every target works from a fresh clone with an empty environment. It takes Go
 # 1.26 and git; `make test` also takes a C compiler (for -race), redis-server,
-# Node.js and npm. Other tools are built from the versions pinned in
+# promtool, Node.js and npm. Other tools are built from the versions pinned in
 # tools/*/go.mod: the first `make lint` compiles for some minutes.
 
 SHELL := bash
@@ -33,7 +33,7 @@ run: build ## serve simulated users on 127.0.0.1:9090 (ARGS='--quota 20/10s' add
 
 .PHONY: test
 test: ## run all tests under the race detector
-	@tools/need gcc:build-essential node:nodejs npm:npm redis-server:redis-server
+	@tools/need gcc:build-essential node:nodejs npm:npm redis-server:redis-server promtool:prometheus
 	go test -race ./...
 
 .PHONY: lint

@@ -56,6 +56,14 @@ type cached struct {
 
 func startCached(b *testing.B, like []*clerkgatev1.User, n int, traces trace.TracerProvider) cached {
 	b.Helper()
+	return startCachedServer(b, like, n, func(store *usercache.Store) *Server {
+		return New(Config{Users: usercache.New(store, gate.New(gate.Config{})), Quota: &fakeUpstream{}, Traces: traces})
+	})
+}
+
+// startCachedServer runs the server that newServer makes of a store.
+func startCachedServer(b *testing.B, like []*clerkgatev1.User, n int, newServer func(*usercache.Store) *Server) cached {
+	b.Helper()
 	store, err := usercache.NewStore(usercache.Config{TTL: time.Hour, MaxBytes: 16 << 30})
 	if err != nil {
 		b.Fatal(err)
@@ -66,7 +74,7 @@ func startCached(b *testing.B, like []*clerkgatev1.User, n int, traces trace.Tra
 		u.Id = cachedID(i)
 		store.Keep(u.Id, gate.Result{User: u, FetchTime: now})
 	}
-	s := New(Config{Users: usercache.New(store, gate.New(gate.Config{})), Quota: &fakeUpstream{}, Traces: traces})
+	s := newServer(store)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)

@@ -101,11 +101,18 @@ func quotaOf(s gate.Status, t usercache.Totals) *clerkgatev1.Quota {
 		q.Totals.Lookups = append(q.Totals.Lookups, &clerkgatev1.SourceCount{Source: source, Count: t.BySource[source]})
 	}
 	for _, c := range s.Callers {
-		q.Callers = append(q.Callers, &clerkgatev1.Caller{
-			Name: c.Name, Lookups: c.Lookups, UpstreamShare: c.Share, Queued: int32(c.Queued), Refused: c.Refused,
-		})
+		q.Callers = append(q.Callers, callerOf(c))
+	}
+	if s.OtherCallers != (gate.CallerStatus{}) {
+		q.OtherCallers = callerOf(s.OtherCallers)
 	}
 	return q
+}
+
+func callerOf(c gate.CallerStatus) *clerkgatev1.Caller {
+	return &clerkgatev1.Caller{
+		Name: c.Name, Lookups: c.Lookups, UpstreamShare: c.Share, Queued: int32(c.Queued), Refused: c.Refused,
+	}
 }
 
 func queueLevel(l gate.QueueLevel) *clerkgatev1.QueueLevel {

@@ -374,6 +374,8 @@ func TestGetQuota(t *testing.T) {
 		Breaker: gate.BreakerStatus{State: gate.HalfOpen, Since: at, TimesOpened: 4},
 		Totals:  gate.Totals{Lookups: 11, Requests: 12, RateLimited: 13, Retries: 14, UsersPerRequest: 1.5},
 		Callers: []gate.CallerStatus{{Name: "a", Lookups: 1, Share: 2.5, Queued: 3, Refused: 4}},
+
+		OtherCallers: gate.CallerStatus{Lookups: 5, Share: 6.5, Queued: 7, Refused: 8},
 	}}
 	resp, err := (&quotaService{quota: up, totals: up}).GetQuota(t.Context(), &clerkgatev1.GetQuotaRequest{})
 	if err != nil {
@@ -395,13 +397,14 @@ func TestGetQuota(t *testing.T) {
 			},
 			UpstreamRequests: 12, UpstreamRateLimited: 13, Retries: 14, UsersPerRequest: 1.5,
 		},
-		Callers: []*clerkgatev1.Caller{{Name: "a", Lookups: 1, UpstreamShare: 2.5, Queued: 3, Refused: 4}},
+		Callers:      []*clerkgatev1.Caller{{Name: "a", Lookups: 1, UpstreamShare: 2.5, Queued: 3, Refused: 4}},
+		OtherCallers: &clerkgatev1.Caller{Lookups: 5, UpstreamShare: 6.5, Queued: 7, Refused: 8},
 	}
 	if diff := cmp.Diff(want, resp.Quota, protocmp.Transform()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	idle := quotaOf(gate.Status{}, usercache.Totals{})
-	if idle.Upstream != nil || idle.PausedUntil != nil || idle.Breaker.Since != nil || idle.Breaker.State != clerkgatev1.Breaker_STATE_CLOSED {
+	if idle.OtherCallers != nil || idle.Upstream != nil || idle.PausedUntil != nil || idle.Breaker.Since != nil || idle.Breaker.State != clerkgatev1.Breaker_STATE_CLOSED {
 		t.Errorf("an idle gate: %v", idle)
 	}
 }

@@ -99,7 +99,14 @@ type Status struct {
 	EstimatedWait  time.Duration // of an interactive list call that came now
 	Breaker        BreakerStatus
 	Totals         Totals
-	Callers        []CallerStatus // the busiest first
+	Figures        Figures
+
+	Callers      []CallerStatus // the busiest, the busiest first
+	OtherCallers CallerStatus   // all others, with those that have been forgotten
+	// FirstCallers are those that came first. They are never forgotten, so that
+	// neither their sums nor those of all others ever fall.
+	FirstCallers []CallerStatus
+	LaterCallers CallerStatus // all others
 }
 
 // SharedStatus is how the sharing of the quota stands.
@@ -151,18 +158,18 @@ type Health struct {
 // Totals are sums since the start.
 type Totals struct {
 	Lookups         int64   // ids answered by Clerk
-	Requests        int64   // requests sent
+	Requests        int64   // requests that were sent and have ended
 	RateLimited     int64   // answers of 429
-	Retries         int64   // requests that repeated a failed one
+	Retries         int64   // requests that failed and were to be tried again
 	Low             int64   // times that less than a tenth of the quota was left
 	UsersPerRequest float64 // mean number of ids per lookup request
 }
 
-// CallerStatus is what one caller has done since the start.
+// CallerStatus is what one caller, or several, have done since the start.
 type CallerStatus struct {
 	Name    string
 	Lookups int64   // ids asked for
-	Share   float64 // requests spent on it
+	Share   float64 // requests spent on it, and permits lent
 	Queued  int     // wants waiting
 	Refused int64   // wants refused
 }

@@ -19,7 +19,6 @@ func (g *Gate) Lookup(ctx context.Context, ids []string, o Options) []Result {
 	g.mu.Lock()
 	now := time.Now()
 	l := g.callers.line(o)
-	l.caller.lookups += int64(len(ids))
 	for i, id := range ids {
 		g.lookup(p, i, id, l, o, now)
 	}
@@ -39,7 +38,7 @@ func (g *Gate) lookup(p *pending, i int, id string, l *line, o Options, now time
 	w := g.queued[id]
 	eta, err := g.admit(p, w, l, idCost, now)
 	if err != nil {
-		l.caller.refused++
+		g.refused(l.caller, 1, err)
 		p.fill(i, Result{Err: err})
 		return
 	}
@@ -92,7 +91,7 @@ func (g *Gate) call(ctx context.Context, asks string, o Options, do func(context
 	now := time.Now()
 	l := g.callers.line(o)
 	if eta, err := g.admit(p, nil, l, callCost, now); err != nil {
-		l.caller.refused++
+		g.refused(l.caller, 1, err)
 		p.fill(0, Result{Err: err})
 	} else {
 		w := &want{call: do, asks: asks, eta: eta}

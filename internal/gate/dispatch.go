@@ -54,7 +54,6 @@ func (g *Gate) dispatch(launch func(*flight)) (next time.Time) {
 		}
 		g.flights[f] = struct{}{}
 		g.traceSent(f, now)
-		g.totals.requests++
 		g.retries.sent(now)
 		launch(f)
 	}
@@ -186,14 +185,13 @@ func (g *Gate) load(f *flight, now time.Time) {
 			}
 			f.wants = append(f.wants, w)
 			f.lines = append(f.lines, l)
+			f.payers = append(f.payers, l.caller)
+			g.figures.Waits[p].observe(now.Sub(w.since).Seconds())
 			if f.kind == ids {
 				delete(g.queued, w.id)
 				g.flying[w.id] = w
 			}
 		}
-	}
-	for _, l := range f.lines {
-		l.caller.share += 1 / float64(len(f.wants))
 	}
 }
 

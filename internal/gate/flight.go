@@ -16,7 +16,8 @@ type flight struct {
 	priority Priority
 	kind     kind
 	wants    []*want
-	lines    []*line // which gave the wants, in the same order; none for splits
+	lines    []*line   // which gave the wants, in the same order; none for splits
+	payers   []*caller // who pay for it, one for each want
 	permit   quota.Permit
 	sent     time.Time
 	stamp    uint64
@@ -111,6 +112,7 @@ func (g *Gate) land(f *flight, a answer) {
 	delete(g.flights, f)
 	g.traceLanded(f, now)
 	g.settlePermit(f, a, now)
+	g.countFlight(f, a, now)
 	g.shut.settle(f, outcomeOf(a.err), a.err)
 	if a.err != nil && !errors.Is(a.err, context.Canceled) {
 		g.logFailure(f, a.err, now.Sub(f.sent))
@@ -172,9 +174,7 @@ func (g *Gate) settlePermit(f *flight, a answer, now time.Time) {
 		g.limiter.Answered(f.permit, f.sent, at, now, h)
 	case errors.Is(a.err, clerkapi.ErrNotSent):
 		g.giveBack(f.permit, now)
-		g.totals.requests--
 	case errors.Is(a.err, clerkapi.ErrRateLimited):
-		g.totals.rateLimited++
 		g.limiter.Limited(f.permit, now, e.RetryAfter, h)
 	case e != nil && e.Status != 0:
 		g.limiter.Answered(f.permit, f.sent, at, now, h)
@@ -231,7 +231,6 @@ func (g *Gate) deliver(f *flight, a answer) {
 		g.finish(w, a.results[i], nil)
 	}
 	g.totals.lookups += int64(len(f.wants))
-	g.totals.lookupRequests++
 }
 
 // takeBack puts what a 429 answered to the front of the queue, and refuses all
@@ -281,7 +280,7 @@ func (g *Gate) refuseBefore(w *want, t time.Time, err error) {
 		x := w.waiters[i]
 		if d := x.pending.deadline; !d.IsZero() && d.Before(t) {
 			g.leave(x)
-			x.line.caller.refused++
+			g.refused(x.line.caller, 1, err)
 			x.pending.fill(x.index, Result{Err: err})
 		}
 	}

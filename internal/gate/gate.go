@@ -122,6 +122,7 @@ type Gate struct {
 	low      bool    // less than a tenth of the quota was left lately
 	callers  callers
 	totals   totals
+	figures  Figures
 }
 
 // New makes a Gate. It sends nothing before Run.
@@ -137,6 +138,7 @@ func New(cfg Config) *Gate {
 		flying:  make(map[string]*want),
 		flights: make(map[*flight]struct{}),
 		batch:   batchSize{limit: maxBatch},
+		figures: newFigures(),
 	}
 	if now := time.Now(); cfg.Shared != nil {
 		g.shared = quota.NewShared(cfg.Quota, rand.Text(), now)
@@ -221,7 +223,12 @@ func (g *Gate) failAll(err error) {
 }
 
 // fail answers w with err and forgets it.
-func (g *Gate) fail(w *want, err error) { g.finish(w, Result{Err: err}, nil) }
+func (g *Gate) fail(w *want, err error) {
+	for _, x := range w.waiters {
+		g.refused(x.line.caller, 1, err)
+	}
+	g.finish(w, Result{Err: err}, nil)
+}
 
 // finish answers w and forgets it.
 func (g *Gate) finish(w *want, r Result, value any) {

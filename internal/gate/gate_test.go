@@ -129,6 +129,7 @@ func inBubble(t *testing.T, clerk *fakeClerk, cfg Config, f func(*testing.T, *Ga
 		stop()
 		<-ended
 		time.Sleep(10 * time.Second) // until callers have come to their deadlines
+		checkFigures(t, g, clerk)
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		if len(g.queued)+len(g.flying)+len(g.flights)+g.queue.depth+g.queue.ids != 0 {

@@ -61,7 +61,7 @@ func (g *Gate) Acquire(ctx context.Context, count int, o Options) (Lease, error)
 	l := g.callers.line(o)
 	eta, err := g.admit(p, nil, l, int64(count)*callCost, now)
 	if err != nil {
-		l.caller.refused++
+		g.refused(l.caller, count, err)
 		g.mu.Unlock()
 		return Lease{}, err
 	}
@@ -145,6 +145,7 @@ func (g *Gate) grant(f *flight) {
 	w := f.wants[0]
 	w.lease.permits = append(w.lease.permits, f.permit)
 	w.traceGranted(f.sent)
+	f.pay()
 	g.shut.settle(f, errNeutral, nil)
 	g.finish(w, Result{}, nil)
 }

@@ -26,6 +26,8 @@ func TestALeaseTakesPermitsAndGivesBackWhatWasNotUsed(t *testing.T) {
 		}
 		if s := g.Status(); s.Held != 4 || s.Available != 6 || s.InFlight != 0 || s.Totals.Requests != 0 {
 			t.Errorf("while lent: %+v", s)
+		} else if s.Callers[0].Share != 4 {
+			t.Errorf("%v permits paid for", s.Callers[0].Share)
 		}
 		if err := g.Release(le.ID, 5); !errors.Is(err, ErrLeaseUse) {
 			t.Errorf("5 of 4 used: %v", err)

@@ -225,6 +225,7 @@ func (q *queue) add(w *want, l *line, now time.Time, front bool) {
 		l.heads[k].pushBack(e)
 	}
 	if len(w.places) == 0 {
+		w.since = now
 		q.depth++
 		if k == ids {
 			q.ids++

@@ -49,9 +49,9 @@ func (g *Gate) retry(f *flight, now time.Time, err error) {
 		}
 		return
 	}
-	g.totals.retries++
 	// Full jitter, but one draw for all: they go together again.
 	at := now.Add(rand.N(retryBase << (again[0].tries - 1)))
+	put := false // any of them
 	for _, w := range again {
 		g.refuseBefore(w, at, err)
 		if len(w.waiters) == 0 || w.id != "" && g.queued[w.id] != nil {
@@ -65,6 +65,10 @@ func (g *Gate) retry(f *flight, now time.Time, err error) {
 			g.queued[w.id] = w
 		}
 		g.delayed.add(w, at)
+		put = true
+	}
+	if put {
+		g.figures.Retries[ended(err)]++
 	}
 }
 

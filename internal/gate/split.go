@@ -86,6 +86,7 @@ func (g *Gate) loadSplit(f *flight, now time.Time) {
 			continue
 		}
 		f.wants = append(f.wants, w)
+		f.payers = append(f.payers, w.waiters[0].line.caller)
 	}
 	if len(f.wants) > 0 {
 		g.splits.sent = append(g.splits.sent, now)

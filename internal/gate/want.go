@@ -31,6 +31,7 @@ type want struct {
 	tries   int
 	batch   *batch    // of its latest flight; nil if nothing is traced
 	eta     time.Time // when it is expected to be sent, as first estimated
+	since   time.Time // when it came into the queue, the last time
 }
 
 func (w *want) kind() kind {

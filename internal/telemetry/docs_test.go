@@ -42,14 +42,11 @@ func table() string {
 	var b strings.Builder
 	b.WriteString("\n| metric | type | labels | meaning |\n|---|---|---|---|\n")
 	for _, m := range metrics {
-		kind, labels := "gauge", ""
-		if m.kind == counter {
-			kind = "counter"
-		}
+		labels := ""
 		if len(m.labels) > 0 {
 			labels = "`" + strings.Join(m.labels, "`, `") + "`"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.name, kind, labels, m.help)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m.name, m.kind, labels, m.help)
 	}
 	b.WriteString("\n")
 	return b.String()

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"runtime"
 	"strings"
 
@@ -23,34 +24,61 @@ type figures struct {
 	panics  int64
 }
 
-// emit gives a value with the values of the metric's labels, in their order.
-type emit func(value float64, labels ...string)
+// kind is a metric's type, as docs/metrics.md calls it.
+type kind string
+
+const (
+	counter   kind = "counter"
+	gauge     kind = "gauge"
+	histogram kind = "histogram"
+)
 
 // metric is a row of the table that both registration and docs/metrics.md come from.
 type metric struct {
 	name   string
-	kind   prometheus.ValueType
+	kind   kind
 	labels []string
 	help   string
 	read   func(*figures, emit)
 }
 
-const (
-	counter = prometheus.CounterValue
-	gauge   = prometheus.GaugeValue
-)
+// emit takes the series of a metric, with the values of its labels in their order.
+type emit struct {
+	kind kind
+	desc *prometheus.Desc
+	to   chan<- prometheus.Metric
+}
+
+// value takes a series of a counter or gauge.
+func (e emit) value(v float64, labels ...string) {
+	valueType := prometheus.GaugeValue
+	if e.kind == counter {
+		valueType = prometheus.CounterValue
+	}
+	e.to <- prometheus.MustNewConstMetric(e.desc, valueType, v, labels...)
+}
+
+// spread takes a series of a histogram.
+func (e emit) spread(h gate.Histogram, labels ...string) {
+	upTo, count := make(map[float64]uint64, len(h.Bounds)), uint64(0)
+	for i, bound := range h.Bounds {
+		count += h.Counts[i]
+		upTo[bound] = count
+	}
+	e.to <- prometheus.MustNewConstHistogram(e.desc, h.Count(), h.Sum, upTo, labels...)
+}
 
 var metrics = []metric{
 	{"clerkgate_build_info", gauge, []string{"version", "go_version"},
 		"1, with the versions of the service and of Go.",
-		func(f *figures, e emit) { e(1, f.version, runtime.Version()) }},
+		func(f *figures, e emit) { e.value(1, f.version, runtime.Version()) }},
 
 	{"clerkgate_quota_limit", gauge, nil,
 		"Requests per window that the quota allows.",
 		one(func(f *figures) int { return f.gate.Limit })},
 	{"clerkgate_quota_window_seconds", gauge, nil,
 		"Length of the quota's window.",
-		func(f *figures, e emit) { e(f.gate.Window.Seconds()) }},
+		func(f *figures, e emit) { e.value(f.gate.Window.Seconds()) }},
 	{"clerkgate_quota_effective_limit", gauge, nil,
 		"Permits that may be held at once now; less than the quota allows while others use it or after a 429.",
 		one(func(f *figures) int { return f.gate.EffectiveLimit })},
@@ -62,28 +90,46 @@ var metrics = []metric{
 		one(func(f *figures) int { return f.gate.Held })},
 	{"clerkgate_quota_paused", gauge, nil,
 		"1 while a 429 of Clerk's holds the key, else 0.",
-		func(f *figures, e emit) { e(oneIf(!f.gate.PausedUntil.IsZero())) }},
+		func(f *figures, e emit) { e.value(oneIf(!f.gate.PausedUntil.IsZero())) }},
 	{"clerkgate_quota_low_total", counter, nil,
 		"Times that less than a tenth of the quota was left.",
 		one(func(f *figures) int64 { return f.gate.Totals.Low })},
 
-	// A request that turns out not to have been sent is taken out of both sums at
-	// once, so that their difference never falls.
-	{"clerkgate_upstream_requests_total", counter, nil,
-		"Requests to Clerk that have ended.",
-		one(func(f *figures) int64 { return f.gate.Totals.Requests - int64(f.gate.InFlight) })},
+	{"clerkgate_upstream_requests_total", counter, []string{"endpoint", "outcome"},
+		"Requests to Clerk that were sent and have ended.",
+		func(f *figures, e emit) {
+			for r, n := range f.gate.Figures.Requests {
+				e.value(float64(n), r.Endpoint, r.Outcome)
+			}
+		}},
+	{"clerkgate_upstream_request_duration_seconds", histogram, []string{"endpoint"},
+		"How long these took.",
+		func(f *figures, e emit) {
+			for endpoint, h := range f.gate.Figures.Durations {
+				e.spread(h, endpoint)
+			}
+		}},
+	{"clerkgate_upstream_requests_unsent_total", counter, nil,
+		"Requests to Clerk that did not leave, since there was no connection or no key. They cost no quota.",
+		one(func(f *figures) int64 { return f.gate.Figures.Unsent })},
 	{"clerkgate_upstream_requests_in_flight", gauge, nil,
 		"Requests to Clerk under way.",
 		one(func(f *figures) int { return f.gate.InFlight })},
 	{"clerkgate_upstream_ids_total", counter, nil,
 		"Ids that Clerk has answered in lookups, found or not.",
 		one(func(f *figures) int64 { return f.gate.Totals.Lookups })},
+	{"clerkgate_batch_users", histogram, nil,
+		"Ids in each lookup that was sent and has ended; a full one has 100.",
+		func(f *figures, e emit) { e.spread(f.gate.Figures.BatchUsers) }},
 	{"clerkgate_rate_limited_total", counter, nil,
 		"Answers of Clerk's with status 429.",
 		one(func(f *figures) int64 { return f.gate.Totals.RateLimited })},
-	{"clerkgate_retries_total", counter, nil,
-		"Requests to Clerk that repeated a failed one.",
-		one(func(f *figures) int64 { return f.gate.Totals.Retries })},
+	{"clerkgate_retries_total", counter, []string{"reason"},
+		"Requests to Clerk that failed and were to be tried again, by how they had ended.",
+		byReason(func(f gate.Figures) map[string]int64 { return f.Retries })},
+	{"clerkgate_refused_total", counter, []string{"reason"},
+		"Wants (ids, lists, counts, permits to lend) that were refused.",
+		byReason(func(f gate.Figures) map[string]int64 { return f.Refused })},
 
 	{"clerkgate_queue_wants", gauge, []string{"priority"},
 		"What waits for the quota: ids, lists and counts.",
@@ -91,15 +137,22 @@ var metrics = []metric{
 	{"clerkgate_queue_oldest_seconds", gauge, []string{"priority"},
 		"How long the oldest of these has waited; 0 if nothing waits.",
 		byPriority(func(l gate.QueueLevel) float64 { return l.Oldest.Seconds() })},
+	{"clerkgate_queue_wait_seconds", histogram, []string{"priority"},
+		"How long wants waited in the queue until their turn came. One that comes back to the queue waits anew; one that leaves or is refused does not count.",
+		func(f *figures, e emit) {
+			for p, h := range f.gate.Figures.Waits {
+				e.spread(h, priorities[p])
+			}
+		}},
 	{"clerkgate_queue_estimated_wait_seconds", gauge, nil,
 		"How long an interactive list call that came now would wait.",
-		func(f *figures, e emit) { e(f.gate.EstimatedWait.Seconds()) }},
+		func(f *figures, e emit) { e.value(f.gate.EstimatedWait.Seconds()) }},
 
 	{"clerkgate_breaker_state", gauge, []string{"state"},
 		"1 for the state of the circuit breaker before Clerk, 0 for the others.",
 		func(f *figures, e emit) {
 			for state, name := range breakerStates {
-				e(oneIf(f.gate.Breaker.State == gate.BreakerState(state)), name)
+				e.value(oneIf(f.gate.Breaker.State == gate.BreakerState(state)), name)
 			}
 		}},
 	{"clerkgate_breaker_opened_total", counter, nil,
@@ -110,12 +163,22 @@ var metrics = []metric{
 		"Ids answered, by where the answer came from.",
 		func(f *figures, e emit) {
 			for _, s := range sources {
-				e(float64(f.lookups.BySource[s]), strings.ToLower(strings.TrimPrefix(s.String(), "SOURCE_")))
+				e.value(float64(f.lookups.BySource[s]), strings.ToLower(strings.TrimPrefix(s.String(), "SOURCE_")))
 			}
 		}},
 	{"clerkgate_lookups_stale_total", counter, nil,
 		"Ids answered by copies older than the time to live, since Clerk is away.",
 		one(func(f *figures) int64 { return f.lookups.Stale })},
+
+	{"clerkgate_caller_lookups_total", counter, []string{"caller"},
+		"Ids that the caller has asked for, wherever they were answered from.",
+		byCaller(func(c gate.CallerStatus) float64 { return float64(c.Lookups) })},
+	{"clerkgate_caller_upstream_requests_total", counter, []string{"caller"},
+		"The caller's share of the requests to Clerk: a list, a count or a permit lent is 1, an id its part of the request that carried it.",
+		byCaller(func(c gate.CallerStatus) float64 { return c.Share })},
+	{"clerkgate_caller_refused_total", counter, []string{"caller"},
+		"Wants of the caller's that were refused.",
+		byCaller(func(c gate.CallerStatus) float64 { return float64(c.Refused) })},
 
 	{"clerkgate_cache_entries", gauge, nil,
 		"Entries in memory: users, tombstones, and ids of nobody.",
@@ -132,56 +195,56 @@ var metrics = []metric{
 
 	{"clerkgate_redis_connected", gauge, nil,
 		"1 while Redis is connected, else 0.",
-		redis(func(r *usercache.RedisStats, e emit) { e(oneIf(r.Connected)) })},
+		redis(func(r *usercache.RedisStats, e emit) { e.value(oneIf(r.Connected)) })},
 	{"clerkgate_redis_calls_total", counter, nil,
 		"Calls to Redis, those that failed included.",
-		redis(func(r *usercache.RedisStats, e emit) { e(float64(r.Calls)) })},
+		redis(func(r *usercache.RedisStats, e emit) { e.value(float64(r.Calls)) })},
 	{"clerkgate_redis_call_seconds_total", counter, nil,
 		"Time that these took.",
-		redis(func(r *usercache.RedisStats, e emit) { e(r.Latency.Seconds()) })},
+		redis(func(r *usercache.RedisStats, e emit) { e.value(r.Latency.Seconds()) })},
 	{"clerkgate_redis_errors_total", counter, nil,
 		"Calls to Redis that failed or took too long.",
-		redis(func(r *usercache.RedisStats, e emit) { e(float64(r.Errors)) })},
+		redis(func(r *usercache.RedisStats, e emit) { e.value(float64(r.Errors)) })},
 	{"clerkgate_redis_refused_total", counter, nil,
 		"Calls to Redis that were not tried, since it is away.",
-		redis(func(r *usercache.RedisStats, e emit) { e(float64(r.Refused)) })},
+		redis(func(r *usercache.RedisStats, e emit) { e.value(float64(r.Refused)) })},
 	{"clerkgate_redis_reads_total", counter, []string{"result"},
 		"Ids looked for in Redis.",
 		redis(func(r *usercache.RedisStats, e emit) {
-			e(float64(r.Hits), "hit")
-			e(float64(r.Misses), "miss")
+			e.value(float64(r.Hits), "hit")
+			e.value(float64(r.Misses), "miss")
 		})},
 	{"clerkgate_redis_lost_writes_total", counter, nil,
 		"Copies that were not written to Redis because too many waited.",
-		redis(func(r *usercache.RedisStats, e emit) { e(float64(r.Lost)) })},
+		redis(func(r *usercache.RedisStats, e emit) { e.value(float64(r.Lost)) })},
 
 	{"clerkgate_webhook_events_total", counter, []string{"type", "outcome"},
 		"Webhooks received, by the type of the event and what became of it.",
 		func(f *figures, e emit) {
-			for c, n := range f.events {
-				e(float64(n), string(c.Kind), string(c.Outcome))
+			for _, c := range webhook.Counts() {
+				e.value(float64(f.events[c]), string(c.Kind), string(c.Outcome))
 			}
 		}},
 
 	{"clerkgate_quota_replicas", gauge, nil,
 		"Replicas that share the quota, this one included, as it last heard.",
-		shared(func(s *gate.SharedStatus, e emit) { e(float64(s.Replicas)) })},
+		shared(func(s *gate.SharedStatus, e emit) { e.value(float64(s.Replicas)) })},
 	{"clerkgate_quota_decider", gauge, []string{"decider"},
 		"1 for who decides what may be sent, 0 for the others: redis, or this replica by itself, learning or fallback.",
 		shared(func(s *gate.SharedStatus, e emit) {
 			for decider, name := range deciders {
-				e(oneIf(s.Decider == quota.Decider(decider)), name)
+				e.value(oneIf(s.Decider == quota.Decider(decider)), name)
 			}
 		})},
 	{"clerkgate_quota_exchanges_total", counter, nil,
 		"Exchanges with the state in Redis that replicas share, those that failed included.",
-		shared(func(s *gate.SharedStatus, e emit) { e(float64(s.Exchanges)) })},
+		shared(func(s *gate.SharedStatus, e emit) { e.value(float64(s.Exchanges)) })},
 	{"clerkgate_quota_exchange_errors_total", counter, nil,
 		"Exchanges that had no answer in time.",
-		shared(func(s *gate.SharedStatus, e emit) { e(float64(s.Failures)) })},
+		shared(func(s *gate.SharedStatus, e emit) { e.value(float64(s.Failures)) })},
 	{"clerkgate_quota_exchange_seconds_total", counter, nil,
 		"Time that the exchanges took.",
-		shared(func(s *gate.SharedStatus, e emit) { e(s.Latency.Seconds()) })},
+		shared(func(s *gate.SharedStatus, e emit) { e.value(s.Latency.Seconds()) })},
 
 	{"clerkgate_panics_total", counter, nil,
 		"Calls that ended in a panic.",
@@ -200,15 +263,40 @@ var (
 
 // one reads a metric without labels.
 func one[N int | int64](read func(*figures) N) func(*figures, emit) {
-	return func(f *figures, e emit) { e(float64(read(f))) }
+	return func(f *figures, e emit) { e.value(float64(read(f))) }
 }
 
 // byPriority reads a metric of each level of the queue.
 func byPriority(read func(gate.QueueLevel) float64) func(*figures, emit) {
 	return func(f *figures, e emit) {
 		for p, l := range f.gate.Queue {
-			e(read(l), priorities[p])
+			e.value(read(l), priorities[p])
 		}
+	}
+}
+
+// byReason reads a metric of what did not go as wanted.
+func byReason(read func(gate.Figures) map[string]int64) func(*figures, emit) {
+	return func(f *figures, e emit) {
+		for reason, n := range read(f.gate.Figures) {
+			e.value(float64(n), reason)
+		}
+	}
+}
+
+// What stands in the place of a caller's name. No caller can be named so.
+const (
+	unnamed      = "(unnamed)"
+	laterCallers = "(others)"
+)
+
+// byCaller reads a metric of callers.
+func byCaller(read func(gate.CallerStatus) float64) func(*figures, emit) {
+	return func(f *figures, e emit) {
+		for _, c := range f.gate.FirstCallers {
+			e.value(read(c), cmp.Or(c.Name, unnamed))
+		}
+		e.value(read(f.gate.LaterCallers), laterCallers)
 	}
 }
 

@@ -90,8 +90,6 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		events: s.Webhooks.Stats(), panics: s.Server.Panics(),
 	}
 	for i, m := range metrics {
-		m.read(&now, func(value float64, labels ...string) {
-			ch <- prometheus.MustNewConstMetric(c.descs[i], m.kind, value, labels...)
-		})
+		m.read(&now, emit{m.kind, c.descs[i], ch})
 	}
 }

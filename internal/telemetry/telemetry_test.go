@@ -46,7 +46,20 @@ func knownSources() Sources {
 			Queue:         [2]gate.QueueLevel{{Depth: 7, Oldest: 8 * time.Second}, {Depth: 9, Oldest: 10 * time.Second}},
 			EstimatedWait: 1100 * time.Millisecond,
 			Breaker:       gate.BreakerStatus{State: gate.HalfOpen, TimesOpened: 12},
-			Totals:        gate.Totals{Lookups: 13, Requests: 20, RateLimited: 15, Retries: 16, Low: 17},
+			Totals:        gate.Totals{Lookups: 13, RateLimited: 15, Low: 17},
+			Figures: gate.Figures{
+				Requests:   map[gate.Request]int64{{Endpoint: "list", Outcome: "ok"}: 14, {Endpoint: "probe", Outcome: "no_answer"}: 0},
+				Durations:  map[string]gate.Histogram{"list": {Bounds: []float64{0.5, 1}, Counts: []uint64{2, 0, 12}, Sum: 36.5}},
+				BatchUsers: gate.Histogram{Bounds: []float64{1}, Counts: []uint64{37, 38}, Sum: 39},
+				Unsent:     40,
+				Retries:    map[string]int64{"no_answer": 16},
+				Refused:    map[string]int64{"queue_full": 42, "shutting_down": 0},
+				Waits: [2]gate.Histogram{
+					{Bounds: []float64{2}, Counts: []uint64{43, 44}, Sum: 45}, {Bounds: []float64{2}, Counts: []uint64{0, 46}, Sum: 47},
+				},
+			},
+			FirstCallers: []gate.CallerStatus{{Name: "a/b", Lookups: 48, Share: 49.5, Refused: 50}, {Lookups: 51, Share: 52, Refused: 53}},
+			LaterCallers: gate.CallerStatus{Lookups: 54, Share: 55, Refused: 56},
 		},
 		totals: usercache.Totals{Stale: 18, BySource: map[clerkgatev1.Source]int64{
 			clerkgatev1.Source_SOURCE_CLERK: 19, clerkgatev1.Source_SOURCE_MEMORY: 21, clerkgatev1.Source_SOURCE_REDIS: 22,
@@ -82,7 +95,11 @@ func scrape(t *testing.T, s Sources) []string {
 }
 
 func TestFigures(t *testing.T) {
-	want := strings.Split(`clerkgate_breaker_opened_total 12
+	want := strings.Split(`clerkgate_batch_users_bucket{le="1"} 37
+clerkgate_batch_users_bucket{le="+Inf"} 75
+clerkgate_batch_users_sum 39
+clerkgate_batch_users_count 75
+clerkgate_breaker_opened_total 12
 clerkgate_breaker_state{state="closed"} 0
 clerkgate_breaker_state{state="half_open"} 1
 clerkgate_breaker_state{state="open"} 0
@@ -91,6 +108,15 @@ clerkgate_cache_bytes 24
 clerkgate_cache_entries 23
 clerkgate_cache_evictions_total 26
 clerkgate_cache_limit_bytes 25
+clerkgate_caller_lookups_total{caller="(others)"} 54
+clerkgate_caller_lookups_total{caller="(unnamed)"} 51
+clerkgate_caller_lookups_total{caller="a/b"} 48
+clerkgate_caller_refused_total{caller="(others)"} 56
+clerkgate_caller_refused_total{caller="(unnamed)"} 53
+clerkgate_caller_refused_total{caller="a/b"} 50
+clerkgate_caller_upstream_requests_total{caller="(others)"} 55
+clerkgate_caller_upstream_requests_total{caller="(unnamed)"} 52
+clerkgate_caller_upstream_requests_total{caller="a/b"} 49.5
 clerkgate_lookups_stale_total 18
 clerkgate_lookups_total{source="clerk"} 19
 clerkgate_lookups_total{source="memory"} 21
@@ -100,6 +126,14 @@ clerkgate_panics_total 41
 clerkgate_queue_estimated_wait_seconds 1.1
 clerkgate_queue_oldest_seconds{priority="batch"} 10
 clerkgate_queue_oldest_seconds{priority="interactive"} 8
+clerkgate_queue_wait_seconds_bucket{priority="batch",le="2"} 0
+clerkgate_queue_wait_seconds_bucket{priority="batch",le="+Inf"} 46
+clerkgate_queue_wait_seconds_sum{priority="batch"} 47
+clerkgate_queue_wait_seconds_count{priority="batch"} 46
+clerkgate_queue_wait_seconds_bucket{priority="interactive",le="2"} 43
+clerkgate_queue_wait_seconds_bucket{priority="interactive",le="+Inf"} 87
+clerkgate_queue_wait_seconds_sum{priority="interactive"} 45
+clerkgate_queue_wait_seconds_count{priority="interactive"} 87
 clerkgate_queue_wants{priority="batch"} 9
 clerkgate_queue_wants{priority="interactive"} 7
 clerkgate_quota_available 4
@@ -118,13 +152,30 @@ clerkgate_redis_lost_writes_total 33
 clerkgate_redis_reads_total{result="hit"} 31
 clerkgate_redis_reads_total{result="miss"} 32
 clerkgate_redis_refused_total 29
-clerkgate_retries_total 16
+clerkgate_refused_total{reason="queue_full"} 42
+clerkgate_refused_total{reason="shutting_down"} 0
+clerkgate_retries_total{reason="no_answer"} 16
 clerkgate_upstream_ids_total 13
+clerkgate_upstream_request_duration_seconds_bucket{endpoint="list",le="0.5"} 2
+clerkgate_upstream_request_duration_seconds_bucket{endpoint="list",le="1"} 2
+clerkgate_upstream_request_duration_seconds_bucket{endpoint="list",le="+Inf"} 14
+clerkgate_upstream_request_duration_seconds_sum{endpoint="list"} 36.5
+clerkgate_upstream_request_duration_seconds_count{endpoint="list"} 14
 clerkgate_upstream_requests_in_flight 6
-clerkgate_upstream_requests_total 14
+clerkgate_upstream_requests_total{endpoint="list",outcome="ok"} 14
+clerkgate_upstream_requests_total{endpoint="probe",outcome="no_answer"} 0
+clerkgate_upstream_requests_unsent_total 40
 clerkgate_webhook_events_total{outcome="applied",type="user.updated"} 34
 clerkgate_webhook_events_total{outcome="forged",type="other"} 35`, "\n")
-	if diff := cmp.Diff(want, scrape(t, knownSources())); diff != "" {
+	all := scrape(t, knownSources())
+	zeros := len(all)
+	got := slices.DeleteFunc(all, func(line string) bool {
+		return strings.HasPrefix(line, "clerkgate_webhook_events_total") && strings.HasSuffix(line, " 0")
+	})
+	if zeros -= len(got); zeros != 4*8-2 {
+		t.Errorf("%d pairs of events that have not happened", zeros)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

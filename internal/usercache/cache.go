@@ -17,6 +17,8 @@ type source interface {
 	Lookup(ctx context.Context, ids []string, o gate.Options) []gate.Result
 	List(ctx context.Context, p clerkapi.ListParams, o gate.Options) (*gate.Page, error)
 	Count(ctx context.Context, f *clerkgatev1.UserFilter, o gate.Options) (int64, error)
+	// Asked counts ids that a caller has asked for. It must be quick.
+	Asked(caller string, ids int)
 }
 
 // Cache answers from a Store what it can and asks a source for the rest. Its
@@ -57,6 +59,7 @@ type Result struct {
 // result per id, in their order, once all are there or ctx has ended; ids that
 // have no answer by then have ctx's error, unless a copy can stand in.
 func (c *Cache) Lookup(ctx context.Context, ids []string, o Options) []Result {
+	c.source.Asked(o.Caller, len(ids))
 	results := make([]Result, len(ids))
 	now := time.Now()
 	fromClerk := o.MaxAge != nil && *o.MaxAge == 0

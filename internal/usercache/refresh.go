@@ -65,7 +65,9 @@ func (c *Cache) Run(ctx context.Context) error {
 			defer cancel()
 			// What comes is kept on its way, and what fails is asked for again
 			// when it is too old.
-			c.source.Lookup(ctx, distinct(batch), gate.Options{Caller: refreshCaller, Priority: gate.Batch})
+			ids := distinct(batch)
+			c.source.Asked(refreshCaller, len(ids))
+			c.source.Lookup(ctx, ids, gate.Options{Caller: refreshCaller, Priority: gate.Batch})
 		})
 	}
 }

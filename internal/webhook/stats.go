@@ -26,6 +26,17 @@ type Count struct {
 	Outcome Outcome
 }
 
+// Counts gives all that events can be counted by.
+func Counts() []Count {
+	var all []Count
+	for _, kind := range []Kind{userCreated, userUpdated, userDeleted, otherKind} {
+		for _, outcome := range []Outcome{Applied, Invalidated, Duplicate, Ignored, Forged, Stale, Malformed, Failed} {
+			all = append(all, Count{kind, outcome})
+		}
+	}
+	return all
+}
+
 // stats counts events. The zero value is ready; methods may be called at once.
 type stats struct {
 	mu     sync.Mutex

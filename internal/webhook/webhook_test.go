@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -152,8 +153,14 @@ func serve(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 // wantStats checks all that was counted.
 func wantStats(t *testing.T, h *Handler, want map[Count]int64) {
 	t.Helper()
-	if got := h.Stats(); !maps.Equal(got, want) {
+	got := h.Stats()
+	if !maps.Equal(got, want) {
 		t.Errorf("counted %v, want %v", got, want)
+	}
+	for count := range got {
+		if !slices.Contains(Counts(), count) {
+			t.Errorf("%v is none of Counts", count)
+		}
 	}
 }
 

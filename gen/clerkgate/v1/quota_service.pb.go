@@ -167,8 +167,10 @@ type Quota struct {
 	Breaker *Breaker `protobuf:"bytes,11,opt,name=breaker,proto3" json:"breaker,omitempty"`
 	// Sums since the server started.
 	Totals *Totals `protobuf:"bytes,12,opt,name=totals,proto3" json:"totals,omitempty"`
-	// The callers, the busiest first.
+	// The busiest 100 callers, the busiest first.
 	Callers []*Caller `protobuf:"bytes,13,rep,name=callers,proto3" json:"callers,omitempty"`
+	// All other callers, summed, under an empty name. Unset if there are none.
+	OtherCallers *Caller `protobuf:"bytes,14,opt,name=other_callers,json=otherCallers,proto3" json:"other_callers,omitempty"`
 	// How the quota is shared with other replicas. While Redis decides, `limit` to
 	// `held` and `paused_until` are of all replicas together, as this one last heard;
 	// else they are its own. Unset if the quota is not shared.
@@ -294,6 +296,13 @@ func (x *Quota) GetTotals() *Totals {
 func (x *Quota) GetCallers() []*Caller {
 	if x != nil {
 		return x.Callers
+	}
+	return nil
+}
+
+func (x *Quota) GetOtherCallers() *Caller {
+	if x != nil {
+		return x.OtherCallers
 	}
 	return nil
 }
@@ -640,11 +649,11 @@ type Totals struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Lookups (ids asked for) that were answered, by where the answer came from.
 	Lookups []*SourceCount `protobuf:"bytes,1,rep,name=lookups,proto3" json:"lookups,omitempty"`
-	// Requests sent to Clerk.
+	// Requests sent to Clerk that have ended.
 	UpstreamRequests int64 `protobuf:"varint,2,opt,name=upstream_requests,json=upstreamRequests,proto3" json:"upstream_requests,omitempty"`
 	// Answers of 429.
 	UpstreamRateLimited int64 `protobuf:"varint,3,opt,name=upstream_rate_limited,json=upstreamRateLimited,proto3" json:"upstream_rate_limited,omitempty"`
-	// Requests that repeated a failed one.
+	// Requests that failed and were to be tried again.
 	Retries int64 `protobuf:"varint,4,opt,name=retries,proto3" json:"retries,omitempty"`
 	// The mean number of ids in a lookup request. 0 before the first.
 	UsersPerRequest float64 `protobuf:"fixed64,5,opt,name=users_per_request,json=usersPerRequest,proto3" json:"users_per_request,omitempty"`
@@ -772,19 +781,22 @@ func (x *SourceCount) GetCount() int64 {
 	return 0
 }
 
-// What one caller has done since the server started.
+// What one caller has done since the server started. One that has been idle may
+// be forgotten where there are more than 1,000; what it did is then
+// among that of `other_callers`, and it starts anew.
 type Caller struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The caller's name. Empty for callers that gave none.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Ids that it asked for.
+	// Ids that it asked for, wherever they were answered from. An id counts once
+	// per call.
 	Lookups int64 `protobuf:"varint,2,opt,name=lookups,proto3" json:"lookups,omitempty"`
-	// Its share of the requests sent to Clerk: a list or count is 1, an id its
-	// part of the request that carried it.
+	// Its share of the requests sent to Clerk: a list, a count or a permit lent
+	// is 1, an id its part of the request that carried it.
 	UpstreamShare float64 `protobuf:"fixed64,3,opt,name=upstream_share,json=upstreamShare,proto3" json:"upstream_share,omitempty"`
 	// Its wants that wait now.
 	Queued int32 `protobuf:"varint,4,opt,name=queued,proto3" json:"queued,omitempty"`
-	// Its wants that were refused.
+	// Its wants (ids, lists, counts and permits) that were refused.
 	Refused       int64 `protobuf:"varint,5,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1239,7 +1251,7 @@ var File_clerkgate_v1_quota_service_proto protoreflect.FileDescriptor
 
 const file_clerkgate_v1_quota_service_proto_rawDesc = "" +
 	"\n" +
-	" clerkgate/v1/quota_service.proto\x12\fclerkgate.v1\x1a\x1fclerkgate/v1/user_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc3\x04\n" +
+	" clerkgate/v1/quota_service.proto\x12\fclerkgate.v1\x1a\x1fclerkgate/v1/user_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfe\x04\n" +
 	"\x05Quota\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\x05R\x05limit\x121\n" +
 	"\x06window\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06window\x12\x14\n" +
@@ -1254,7 +1266,8 @@ const file_clerkgate_v1_quota_service_proto_rawDesc = "" +
 	" \x01(\v2\x13.clerkgate.v1.QueueR\x05queue\x12/\n" +
 	"\abreaker\x18\v \x01(\v2\x15.clerkgate.v1.BreakerR\abreaker\x12,\n" +
 	"\x06totals\x18\f \x01(\v2\x14.clerkgate.v1.TotalsR\x06totals\x12.\n" +
-	"\acallers\x18\r \x03(\v2\x14.clerkgate.v1.CallerR\acallers\x121\n" +
+	"\acallers\x18\r \x03(\v2\x14.clerkgate.v1.CallerR\acallers\x129\n" +
+	"\rother_callers\x18\x0e \x01(\v2\x14.clerkgate.v1.CallerR\fotherCallers\x121\n" +
 	"\x06shared\x18\x0f \x01(\v2\x19.clerkgate.v1.SharedQuotaR\x06shared\"\xab\x02\n" +
 	"\vSharedQuota\x12;\n" +
 	"\adecider\x18\x01 \x01(\x0e2!.clerkgate.v1.SharedQuota.DeciderR\adecider\x12\x1a\n" +
@@ -1377,37 +1390,38 @@ var file_clerkgate_v1_quota_service_proto_depIdxs = []int32{
 	7,  // 4: clerkgate.v1.Quota.breaker:type_name -> clerkgate.v1.Breaker
 	8,  // 5: clerkgate.v1.Quota.totals:type_name -> clerkgate.v1.Totals
 	10, // 6: clerkgate.v1.Quota.callers:type_name -> clerkgate.v1.Caller
-	3,  // 7: clerkgate.v1.Quota.shared:type_name -> clerkgate.v1.SharedQuota
-	0,  // 8: clerkgate.v1.SharedQuota.decider:type_name -> clerkgate.v1.SharedQuota.Decider
-	20, // 9: clerkgate.v1.SharedQuota.last_reply_time:type_name -> google.protobuf.Timestamp
-	20, // 10: clerkgate.v1.UpstreamQuota.reset_time:type_name -> google.protobuf.Timestamp
-	20, // 11: clerkgate.v1.UpstreamQuota.observe_time:type_name -> google.protobuf.Timestamp
-	6,  // 12: clerkgate.v1.Queue.interactive:type_name -> clerkgate.v1.QueueLevel
-	6,  // 13: clerkgate.v1.Queue.batch:type_name -> clerkgate.v1.QueueLevel
-	19, // 14: clerkgate.v1.Queue.estimated_wait:type_name -> google.protobuf.Duration
-	19, // 15: clerkgate.v1.QueueLevel.oldest_wait:type_name -> google.protobuf.Duration
-	1,  // 16: clerkgate.v1.Breaker.state:type_name -> clerkgate.v1.Breaker.State
-	20, // 17: clerkgate.v1.Breaker.since:type_name -> google.protobuf.Timestamp
-	9,  // 18: clerkgate.v1.Totals.lookups:type_name -> clerkgate.v1.SourceCount
-	21, // 19: clerkgate.v1.SourceCount.source:type_name -> clerkgate.v1.Source
-	2,  // 20: clerkgate.v1.GetQuotaResponse.quota:type_name -> clerkgate.v1.Quota
-	19, // 21: clerkgate.v1.WatchQuotaRequest.min_interval:type_name -> google.protobuf.Duration
-	2,  // 22: clerkgate.v1.WatchQuotaResponse.quota:type_name -> clerkgate.v1.Quota
-	19, // 23: clerkgate.v1.AcquirePermitsRequest.max_wait:type_name -> google.protobuf.Duration
-	20, // 24: clerkgate.v1.AcquirePermitsResponse.expire_time:type_name -> google.protobuf.Timestamp
-	11, // 25: clerkgate.v1.QuotaService.GetQuota:input_type -> clerkgate.v1.GetQuotaRequest
-	13, // 26: clerkgate.v1.QuotaService.WatchQuota:input_type -> clerkgate.v1.WatchQuotaRequest
-	15, // 27: clerkgate.v1.QuotaService.AcquirePermits:input_type -> clerkgate.v1.AcquirePermitsRequest
-	17, // 28: clerkgate.v1.QuotaService.ReleasePermits:input_type -> clerkgate.v1.ReleasePermitsRequest
-	12, // 29: clerkgate.v1.QuotaService.GetQuota:output_type -> clerkgate.v1.GetQuotaResponse
-	14, // 30: clerkgate.v1.QuotaService.WatchQuota:output_type -> clerkgate.v1.WatchQuotaResponse
-	16, // 31: clerkgate.v1.QuotaService.AcquirePermits:output_type -> clerkgate.v1.AcquirePermitsResponse
-	18, // 32: clerkgate.v1.QuotaService.ReleasePermits:output_type -> clerkgate.v1.ReleasePermitsResponse
-	29, // [29:33] is the sub-list for method output_type
-	25, // [25:29] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	10, // 7: clerkgate.v1.Quota.other_callers:type_name -> clerkgate.v1.Caller
+	3,  // 8: clerkgate.v1.Quota.shared:type_name -> clerkgate.v1.SharedQuota
+	0,  // 9: clerkgate.v1.SharedQuota.decider:type_name -> clerkgate.v1.SharedQuota.Decider
+	20, // 10: clerkgate.v1.SharedQuota.last_reply_time:type_name -> google.protobuf.Timestamp
+	20, // 11: clerkgate.v1.UpstreamQuota.reset_time:type_name -> google.protobuf.Timestamp
+	20, // 12: clerkgate.v1.UpstreamQuota.observe_time:type_name -> google.protobuf.Timestamp
+	6,  // 13: clerkgate.v1.Queue.interactive:type_name -> clerkgate.v1.QueueLevel
+	6,  // 14: clerkgate.v1.Queue.batch:type_name -> clerkgate.v1.QueueLevel
+	19, // 15: clerkgate.v1.Queue.estimated_wait:type_name -> google.protobuf.Duration
+	19, // 16: clerkgate.v1.QueueLevel.oldest_wait:type_name -> google.protobuf.Duration
+	1,  // 17: clerkgate.v1.Breaker.state:type_name -> clerkgate.v1.Breaker.State
+	20, // 18: clerkgate.v1.Breaker.since:type_name -> google.protobuf.Timestamp
+	9,  // 19: clerkgate.v1.Totals.lookups:type_name -> clerkgate.v1.SourceCount
+	21, // 20: clerkgate.v1.SourceCount.source:type_name -> clerkgate.v1.Source
+	2,  // 21: clerkgate.v1.GetQuotaResponse.quota:type_name -> clerkgate.v1.Quota
+	19, // 22: clerkgate.v1.WatchQuotaRequest.min_interval:type_name -> google.protobuf.Duration
+	2,  // 23: clerkgate.v1.WatchQuotaResponse.quota:type_name -> clerkgate.v1.Quota
+	19, // 24: clerkgate.v1.AcquirePermitsRequest.max_wait:type_name -> google.protobuf.Duration
+	20, // 25: clerkgate.v1.AcquirePermitsResponse.expire_time:type_name -> google.protobuf.Timestamp
+	11, // 26: clerkgate.v1.QuotaService.GetQuota:input_type -> clerkgate.v1.GetQuotaRequest
+	13, // 27: clerkgate.v1.QuotaService.WatchQuota:input_type -> clerkgate.v1.WatchQuotaRequest
+	15, // 28: clerkgate.v1.QuotaService.AcquirePermits:input_type -> clerkgate.v1.AcquirePermitsRequest
+	17, // 29: clerkgate.v1.QuotaService.ReleasePermits:input_type -> clerkgate.v1.ReleasePermitsRequest
+	12, // 30: clerkgate.v1.QuotaService.GetQuota:output_type -> clerkgate.v1.GetQuotaResponse
+	14, // 31: clerkgate.v1.QuotaService.WatchQuota:output_type -> clerkgate.v1.WatchQuotaResponse
+	16, // 32: clerkgate.v1.QuotaService.AcquirePermits:output_type -> clerkgate.v1.AcquirePermitsResponse
+	18, // 33: clerkgate.v1.QuotaService.ReleasePermits:output_type -> clerkgate.v1.ReleasePermitsResponse
+	30, // [30:34] is the sub-list for method output_type
+	26, // [26:30] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_clerkgate_v1_quota_service_proto_init() }

@@ -1,0 +1,486 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+)
+
+// watched is a server with its simulated Clerk, and what its callers have seen.
+type watched struct {
+	t       *testing.T
+	users   clerkgatev1.UserServiceClient
+	quota   clerkgatev1.QuotaServiceClient
+	http    string // base URL of the server's probes
+	clerk   string // ... of the simulator
+	log     *output
+	userIDs []string
+
+	mu      sync.Mutex
+	asked   map[string]int64             // ids, by caller; guarded by mu
+	refused map[string]map[string]int64  // wants, by reason and caller; guarded by mu
+	sources map[clerkgatev1.Source]int64 // ids answered; guarded by mu
+}
+
+func watch(t *testing.T) *watched {
+	address, _, log := serveSim(t, "--log-format", "json", "--quota", "1000/10s", "--upstream-timeout", "1m", "--breaker-open", "100ms", "--cache-ttl", "1h")
+	w := &watched{t: t, log: log, asked: map[string]int64{}, refused: map[string]map[string]int64{}, sources: map[clerkgatev1.Source]int64{}}
+	for _, l := range w.logged() {
+		if strings.HasPrefix(l.Msg, "SIMULATED CLERK") {
+			w.clerk = l.URL
+		}
+		if l.Msg == "serving" {
+			w.http = "http://" + l.HTTP
+		}
+	}
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = conn.Close()
+		http.DefaultClient.CloseIdleConnections()
+	})
+	w.users, w.quota = clerkgatev1.NewUserServiceClient(conn), clerkgatev1.NewQuotaServiceClient(conn)
+	page, err := w.users.ListUsers(w.as("first"), &clerkgatev1.ListUsersRequest{PageSize: 500})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range page.Users {
+		w.userIDs = append(w.userIDs, u.Id)
+	}
+	return w
+}
+
+// logLine is what the test reads of a line of the log.
+type logLine struct{ Msg, URL, HTTP, Error string }
+
+func (w *watched) logged() []logLine {
+	var lines []logLine
+	for text := range strings.Lines(w.log.String()) {
+		var l logLine
+		if err := json.Unmarshal([]byte(text), &l); err != nil {
+			w.t.Errorf("%v in %s", err, text)
+		}
+		lines = append(lines, l)
+	}
+	return lines
+}
+
+// as is the context of a caller's calls.
+func (w *watched) as(caller string, more ...string) context.Context {
+	return metadata.AppendToOutgoingContext(w.t.Context(), append([]string{"clerkgate-caller", caller}, more...)...)
+}
+
+// note takes down how a call for a number of wants has ended.
+func (w *watched) note(caller string, wants int, err error) {
+	if err == nil {
+		return
+	}
+	for _, d := range status.Convert(err).Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok {
+			w.noteReason(caller, wants, info.Reason)
+			return
+		}
+	}
+	w.t.Errorf("%s: %v", caller, err)
+}
+
+// refusals are the reasons of the contract that the server gives when it refuses.
+var refusals = map[string]string{
+	"QUEUE_FULL": "queue_full", "CALLER_OVER_QUOTA": "caller_queue_full", "DEADLINE_TOO_SHORT": "deadline_too_short",
+	"CLERK_RATE_LIMITED": "rate_limited", "BREAKER_OPEN": "breaker_open", "CLERK_KEY_REJECTED": "key_rejected",
+}
+
+func (w *watched) noteReason(caller string, wants int, reason string) {
+	if reason = refusals[reason]; reason == "" {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.refused[reason] == nil {
+		w.refused[reason] = map[string]int64{}
+	}
+	w.refused[reason][caller] += int64(wants)
+}
+
+// get looks users up, of Clerk itself unless a copy will do.
+func (w *watched) get(ctx context.Context, caller string, copies bool, ids ...string) {
+	req := &clerkgatev1.BatchGetUsersRequest{UserIds: ids}
+	if !copies {
+		req.MaxAge = durationpb.New(0)
+	}
+	resp, err := w.users.BatchGetUsers(ctx, req)
+	w.note(caller, len(ids), err)
+	w.mu.Lock()
+	w.asked[caller] += int64(len(ids))
+	for _, r := range resp.GetResults() {
+		if r.Freshness != nil {
+			w.sources[r.Freshness.Source]++
+		}
+	}
+	w.mu.Unlock()
+	for _, r := range resp.GetResults() {
+		if e := r.GetError(); e != nil {
+			w.noteReason(caller, 1, strings.TrimPrefix(e.Reason.String(), "ERROR_REASON_"))
+		}
+	}
+}
+
+func (w *watched) list(ctx context.Context, caller string) {
+	_, err := w.users.ListUsers(ctx, &clerkgatev1.ListUsersRequest{PageSize: 3})
+	w.note(caller, 1, err)
+}
+
+func (w *watched) count(ctx context.Context, caller string) {
+	_, err := w.users.CountUsers(ctx, &clerkgatev1.CountUsersRequest{})
+	w.note(caller, 1, err)
+}
+
+func (w *watched) stream(ctx context.Context, caller string) {
+	stream, err := w.users.StreamUsers(ctx, &clerkgatev1.StreamUsersRequest{})
+	for err == nil {
+		_, err = stream.Recv()
+	}
+	if !errors.Is(err, io.EOF) {
+		w.note(caller, 1, err)
+	}
+}
+
+// load has callers of both priorities make calls of all kinds at once.
+func (w *watched) load(copies bool) {
+	var calls sync.WaitGroup
+	for n, caller := range []string{"web", "mail", "report"} {
+		ctx := w.as(caller)
+		if caller == "report" {
+			ctx = w.as(caller, "clerkgate-priority", "batch")
+		}
+		calls.Go(func() { w.stream(ctx, caller) })
+		calls.Go(func() {
+			for range 5 {
+				w.list(ctx, caller)
+				w.count(ctx, caller)
+			}
+		})
+		for g := range 4 {
+			calls.Go(func() {
+				for i := range 5 {
+					at := 100*n + 20*g + i
+					w.get(ctx, caller, copies, w.userIDs[at])
+					w.get(ctx, caller, copies, w.userIDs[at:at+10]...)
+					w.get(ctx, caller, copies, "user_nobody"+strconv.Itoa(at))
+				}
+			})
+		}
+	}
+	calls.Wait()
+}
+
+// fault switches a fault of the simulator on.
+func (w *watched) fault(f clerksim.Fault) {
+	w.t.Helper()
+	body, err := json.Marshal(f)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	resp, err := http.Post(w.clerk+"/sim/faults", "application/json", bytes.NewReader(body))
+	if err != nil || resp.StatusCode != http.StatusNoContent {
+		w.t.Fatalf("%+v: %v, %v", f, resp, err)
+	}
+	_ = resp.Body.Close()
+}
+
+func (w *watched) clearFaults() {
+	w.t.Helper()
+	req, err := http.NewRequest(http.MethodDelete, w.clerk+"/sim/faults", nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+}
+
+func (w *watched) read(url string) []byte {
+	w.t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return text
+}
+
+// stats is what the simulator has counted.
+func (w *watched) stats() (s clerksim.Stats) {
+	w.t.Helper()
+	if err := json.Unmarshal(w.read(w.clerk+"/sim/stats"), &s); err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+// series are samples of /metrics by name and labels.
+type series map[string]float64
+
+// sum adds up the samples of a metric that have all the labels.
+func (s series) sum(name string, labels ...string) (sum float64) {
+	for sample, v := range s {
+		matches := sample == name || strings.HasPrefix(sample, name+"{")
+		for _, l := range labels {
+			matches = matches && strings.Contains(sample, l)
+		}
+		if matches {
+			sum += v
+		}
+	}
+	return sum
+}
+
+// settled waits until nothing is under way, and gives the metrics of then.
+func (w *watched) settled() series {
+	w.t.Helper()
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for {
+		s := series{}
+		for line := range strings.Lines(string(w.read(w.http + "/metrics"))) {
+			if name, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok && name != "#" {
+				v, err := strconv.ParseFloat(value, 64)
+				if err != nil {
+					w.t.Fatalf("%v in %s", err, line)
+				}
+				s[name] = v
+			}
+		}
+		if s.sum("clerkgate_upstream_requests_in_flight")+s.sum("clerkgate_queue_wants") == 0 && s[`clerkgate_breaker_state{state="closed"}`] == 1 {
+			return s
+		}
+		select {
+		case <-again.C:
+		case <-w.t.Context().Done():
+			w.t.Fatal("it never settles")
+		}
+	}
+}
+
+// check compares all figures of the server's with the simulator's and the callers'.
+func (w *watched) check() {
+	w.t.Helper()
+	m, clerk := w.settled(), w.stats()
+	resp, err := w.quota.GetQuota(w.t.Context(), &clerkgatev1.GetQuotaRequest{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	totals := resp.Quota.Totals
+	equal := func(what string, got, want float64) {
+		w.t.Helper()
+		if got != want {
+			w.t.Errorf("%s: %v, want %v", what, got, want)
+		}
+	}
+
+	const requests = "clerkgate_upstream_requests_total"
+	equal("requests", m.sum(requests), float64(clerk.Requests))
+	equal("requests, by GetQuota", float64(totals.UpstreamRequests), float64(clerk.Requests))
+	equal("requests whose time was taken", m.sum("clerkgate_upstream_request_duration_seconds_count"), float64(clerk.Requests))
+	equal("requests that were not sent", m.sum("clerkgate_upstream_requests_unsent_total"), 0)
+
+	// By endpoint, and by status where it tells the outcome.
+	asked := map[string]float64{}
+	byStatus := map[string]float64{}
+	for endpoint, name := range map[clerksim.Endpoint]string{
+		clerksim.Get: "lookup", clerksim.Lookup: "lookup", clerksim.List: "list", clerksim.Count: "count", clerksim.Other: "other",
+	} {
+		asked[name] += float64(clerk.ByEndpoint[endpoint].Requests)
+		for code, n := range clerk.ByEndpoint[endpoint].ByStatus {
+			byStatus[outcomeOf(code)] += float64(n)
+		}
+	}
+	probes := m.sum(requests, `endpoint="probe"`)
+	lookups, lists, counts := asked["lookup"], asked["list"]-probes, asked["count"]
+	equal("lookups", m.sum(requests, `endpoint="lookup"`), lookups)
+	equal("lists", m.sum(requests, `endpoint="list"`), lists)
+	equal("counts", m.sum(requests, `endpoint="count"`), counts)
+	equal("requests of other kinds", asked["other"], 0)
+	for _, outcome := range []string{"not_found", "rejected", "rate_limited", "key_rejected", "plan_limit", "server_error", "no_answer", "cancelled"} {
+		equal(outcome, m.sum(requests, `outcome="`+outcome+`"`), byStatus[outcome])
+	}
+	equal("answers of other statuses", byStatus[""], 0)
+	equal("answers of 200", m.sum(requests, `outcome="ok"`)+m.sum(requests, `outcome="bad_answer"`), byStatus["ok"])
+	equal("answers of 429", m.sum("clerkgate_rate_limited_total"), byStatus["rate_limited"])
+	equal("answers of 429, by GetQuota", float64(totals.UpstreamRateLimited), byStatus["rate_limited"])
+
+	// Ids, and what waited for its turn: each id, list and count that was sent.
+	equal("ids in lookups", m.sum("clerkgate_batch_users_sum"), float64(clerk.IDs))
+	equal("lookups by size", m.sum("clerkgate_batch_users_count"), lookups)
+	equal("users per request", totals.UsersPerRequest, float64(clerk.IDs)/lookups)
+	equal("waits", m.sum("clerkgate_queue_wait_seconds_count"), float64(clerk.IDs)+lists+counts)
+
+	// What callers have seen.
+	for source, n := range w.sources {
+		name := strings.ToLower(strings.TrimPrefix(source.String(), "SOURCE_"))
+		equal("ids from "+name, m.sum("clerkgate_lookups_total", `"`+name+`"`), float64(n))
+		for _, s := range totals.Lookups {
+			if s.Source == source {
+				equal("ids from "+name+", by GetQuota", float64(s.Count), float64(n))
+			}
+		}
+	}
+	var shares float64
+	for _, c := range resp.Quota.Callers {
+		shares += c.UpstreamShare
+		var refused float64
+		for reason := range w.refused {
+			refused += float64(w.refused[reason][c.Name])
+		}
+		label := `{caller="` + c.Name + `"}`
+		equal("ids asked for by "+c.Name, m["clerkgate_caller_lookups_total"+label], float64(w.asked[c.Name]))
+		equal("ids asked for by "+c.Name+", by GetQuota", float64(c.Lookups), float64(w.asked[c.Name]))
+		equal("refusals of "+c.Name, m["clerkgate_caller_refused_total"+label], refused)
+		equal("refusals of "+c.Name+", by GetQuota", float64(c.Refused), refused)
+		equal("share of "+c.Name, m["clerkgate_caller_upstream_requests_total"+label], c.UpstreamShare)
+	}
+	if paid := float64(clerk.Requests) - probes; math.Abs(shares-paid) > 1e-6 {
+		w.t.Errorf("callers have paid for %v requests, want %v", shares, paid)
+	}
+	for _, reason := range refusals {
+		var seen float64
+		for _, n := range w.refused[reason] {
+			seen += float64(n)
+		}
+		equal("refused for "+reason, m.sum("clerkgate_refused_total", reason), seen)
+	}
+	equal("retries, by GetQuota", float64(totals.Retries), m.sum("clerkgate_retries_total"))
+
+	// The log has a line for each request that failed; that there is no such user is none.
+	failures := map[string]float64{}
+	for _, l := range w.logged() {
+		if l.Msg != "a request to Clerk failed" {
+			continue
+		}
+		failures["all"]++
+		switch {
+		case strings.Contains(l.Error, "clerk's answer can't be used"):
+			failures["bad_answer"]++
+		case strings.Contains(l.Error, "(status 5"):
+			failures["server_error"]++
+		case strings.Contains(l.Error, "(status 429)"):
+			failures["rate_limited"]++
+		}
+	}
+	equal("failures in the log", failures["all"], float64(clerk.Requests)-m.sum(requests, `outcome="ok"`)-m.sum(requests, `outcome="not_found"`))
+	for _, outcome := range []string{"bad_answer", "server_error", "rate_limited"} {
+		equal(outcome+" in the log", failures[outcome], m.sum(requests, `outcome="`+outcome+`"`))
+	}
+}
+
+// outcomeOf is what an answer's status means; of 200 only that there was an answer.
+func outcomeOf(code int) string {
+	switch {
+	case code == 0:
+		return "no_answer"
+	case code >= 500:
+		return "server_error"
+	}
+	return map[int]string{200: "ok", 404: "not_found", 422: "rejected", 429: "rate_limited", 401: "key_rejected", 402: "plan_limit"}[code]
+}
+
+// TestFiguresAgreeWithClerk: under a mixed load, with Clerk well and failing in
+// many ways, every figure of GetQuota, of the metrics and of the log's failures
+// that has a counterpart equals what the simulator has counted, or the callers.
+func TestFiguresAgreeWithClerk(t *testing.T) {
+	w := watch(t)
+	w.load(true)
+	w.load(true) // from memory
+	w.check()
+	if m := w.settled(); m.sum("clerkgate_upstream_ids_total") != float64(w.stats().IDs) {
+		t.Errorf("%v ids answered, want all %d", m.sum("clerkgate_upstream_ids_total"), w.stats().IDs)
+	}
+	if m := w.sources[clerkgatev1.Source_SOURCE_MEMORY]; m == 0 {
+		t.Error("nothing came from memory")
+	}
+
+	// One failure after the other: what is asked more often than was called is retries.
+	calls, before, retries := int64(0), w.stats().Requests, w.settled().sum("clerkgate_retries_total")
+	for _, f := range []clerksim.Fault{
+		{Kind: clerksim.FaultStatus, Status: 503}, {Kind: clerksim.FaultHTML}, {Kind: clerksim.FaultReset},
+		{Kind: clerksim.FaultTruncated}, {Kind: clerksim.FaultGarbage}, {Kind: clerksim.FaultWrongUser},
+	} {
+		f.Count = 1
+		w.fault(f)
+		w.get(w.as("web"), "web", false, w.userIDs[0])
+		for range 3 { // so that the breaker stays closed
+			w.list(w.as("web"), "web")
+		}
+		calls += 4
+	}
+	w.check()
+	if got, want := w.settled().sum("clerkgate_retries_total")-retries, w.stats().Requests-before-calls; got != float64(want) || want == 0 {
+		t.Errorf("%v retries, the simulator has seen %d", got, want)
+	}
+
+	// All kinds at once, until the breaker has opened, too.
+	for _, f := range []clerksim.Fault{
+		{Kind: clerksim.FaultStatus, Status: 422, Endpoint: clerksim.List, Count: 3},
+		{Kind: clerksim.FaultStatus, Status: 402, Endpoint: clerksim.Count, Count: 3},
+		{Kind: clerksim.FaultStatus, Status: 429, RetryAfter: "1", Probability: 0.05, Count: 2},
+		{Kind: clerksim.FaultStatus, Status: 500, Probability: 0.2},
+		{Kind: clerksim.FaultReset, Probability: 0.05},
+		{Kind: clerksim.FaultTruncated, Probability: 0.05},
+	} {
+		w.fault(f)
+	}
+	w.load(false)
+	w.fault(clerksim.Fault{Kind: clerksim.FaultStatus, Status: 503})
+	w.load(false)
+	w.clearFaults()
+	w.check()
+	if n := w.settled().sum("clerkgate_refused_total", "breaker_open"); n == 0 {
+		t.Error("nothing was refused for the breaker")
+	}
+
+	// A 429 holds the key for longer than some can wait.
+	w.fault(clerksim.Fault{Kind: clerksim.FaultStatus, Status: 429, RetryAfter: "6", Count: 1})
+	hurried, cancel := context.WithTimeout(w.as("hurried"), 5*time.Second)
+	defer cancel()
+	w.list(hurried, "hurried")
+	w.get(hurried, "hurried", false, w.userIDs[:3]...)
+	w.check()
+
+	// At last it takes the key no more.
+	w.fault(clerksim.Fault{Kind: clerksim.FaultStatus, Status: 401, Count: 1})
+	w.count(w.as("web"), "web")
+	w.get(w.as("web"), "web", false, w.userIDs[:2]...)
+	w.check()
+	for _, reason := range []string{"rate_limited", "key_rejected"} {
+		if n := w.settled().sum("clerkgate_refused_total", reason); n == 0 {
+			t.Errorf("nothing was refused for %s", reason)
+		}
+	}
+}

@@ -1,0 +1,239 @@
+package gate
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
+	"github.com/clerkgate/clerkgate/internal/quota"
+)
+
+// checkFigures checks that the figures of a gate without flights agree with each
+// other and with what clerk was asked.
+func checkFigures(t *testing.T, g *Gate, clerk *fakeClerk) {
+	t.Helper()
+	s := g.Status()
+	f := s.Figures
+	if got, want := s.Totals.Requests+f.Unsent, int64(clerk.count()); got != want {
+		t.Errorf("%d requests counted, those that were not sent included; there were %d", got, want)
+	}
+	byEndpoint := map[string]int64{}
+	for r, n := range f.Requests {
+		byEndpoint[r.Endpoint] += n
+	}
+	for endpoint, n := range byEndpoint {
+		if got := f.Durations[endpoint].Count(); got != uint64(n) {
+			t.Errorf("the time of %d requests of %s taken, there were %d", got, endpoint, n)
+		}
+	}
+	if got := f.BatchUsers.Count(); got != uint64(byEndpoint[lookupEndpoint]) {
+		t.Errorf("the ids of %d lookups counted, there were %d", got, byEndpoint[lookupEndpoint])
+	}
+	var asked int
+	for _, ids := range clerk.requests {
+		asked += len(ids)
+	}
+	if f.Unsent == 0 && f.BatchUsers.Sum != float64(asked) {
+		t.Errorf("%v ids counted in lookups, there were %d", f.BatchUsers.Sum, asked)
+	}
+
+	var refused int64
+	for _, n := range f.Refused {
+		refused += n
+	}
+	shown, first := s.OtherCallers, s.LaterCallers
+	for sum, callers := range map[*CallerStatus][]CallerStatus{&shown: s.Callers, &first: s.FirstCallers} {
+		for _, c := range callers {
+			sum.Lookups += c.Lookups
+			sum.Share += c.Share
+			sum.Refused += c.Refused
+		}
+		if sum.Refused != refused {
+			t.Errorf("%d wants refused, the callers' are %d", refused, sum.Refused)
+		}
+		// Permits that were lent are paid for, too.
+		if paid, sent := sum.Share, float64(s.Totals.Requests-byEndpoint["probe"]); paid < sent-1e-6 {
+			t.Errorf("%v requests paid for, %v were sent", paid, sent)
+		}
+	}
+}
+
+func TestHowRequestsEnd(t *testing.T) {
+	for err, want := range map[error]string{
+		nil: "ok",
+		&clerkapi.Error{Kind: clerkapi.ErrNotFound, Status: 404}: "not_found",
+		refused: "rejected",
+		limited: "rate_limited",
+		badKey:  "key_rejected",
+		&clerkapi.Error{Kind: clerkapi.ErrPlanLimit, Status: 402}: "plan_limit",
+		down: "server_error",
+		&clerkapi.Error{Kind: clerkapi.ErrUnavailable, Status: 408}: "server_error",
+		&clerkapi.Error{Kind: clerkapi.ErrUnavailable, Status: 200}: "no_answer", // it broke off at the timeout
+		lostLink: "no_answer",
+		unsent:   "not_sent",
+		&clerkapi.Error{Kind: clerkapi.ErrKeyRejected, NotSent: true}:       "not_sent",
+		&clerkapi.Error{Kind: clerkapi.ErrBadAnswer, Status: 200}:           "bad_answer",
+		&clerkapi.Error{Kind: clerkapi.ErrAbandoned, Err: context.Canceled}: "cancelled",
+	} {
+		if got := ended(err); got != want {
+			t.Errorf("%v: %s, want %s", err, got, want)
+		}
+	}
+}
+
+// TestRequestsAreCounted makes requests of each kind.
+func TestRequestsAreCounted(t *testing.T) {
+	clerk := &fakeClerk{latency: 300 * time.Millisecond}
+	clerk.user = func(string) clerkapi.UserResult { return clerkapi.UserResult{Err: clerkapi.ErrNotFound} }
+	replies := []error{nil, nil, nil, nil, refused, unsent, down, nil}
+	clerk.reply = func(n int, _ []string) error { return replies[n-1] }
+	inBubble(t, clerk, Config{}, func(t *testing.T, g *Gate) {
+		_ = one(t.Context(), g, "user_1", Options{Caller: "a"})         // missing
+		_ = g.Lookup(t.Context(), userIDs("", 3), Options{Caller: "a"}) // missing, too, which a list of users does not say
+		_, _ = g.Count(t.Context(), nil, Options{Caller: "b", Priority: Batch})
+		_, _ = g.List(t.Context(), clerkapi.ListParams{}, Options{Caller: "b"})
+		_, _ = g.List(t.Context(), clerkapi.ListParams{}, Options{Caller: "b"}) // refused
+		_, _ = g.List(t.Context(), clerkapi.ListParams{}, Options{Caller: "b"}) // not sent, failed, answered
+		s := g.Status()
+		got := maps.Clone(s.Figures.Requests)
+		maps.DeleteFunc(got, func(_ Request, n int64) bool { return n == 0 })
+		want := map[Request]int64{
+			{"lookup", "not_found"}: 1, {"lookup", "ok"}: 1, {"count", "ok"}: 1,
+			{"list", "ok"}: 2, {"list", "rejected"}: 1, {"list", "server_error"}: 1,
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("requests (-want +got):\n%s", diff)
+		}
+		if n := len(s.Figures.Requests); n != 4*10 {
+			t.Errorf("%d pairs from the start", n)
+		}
+		if diff := cmp.Diff(map[string]int64{"not_sent": 1, "server_error": 1, "no_answer": 0, "bad_answer": 0}, s.Figures.Retries); diff != "" {
+			t.Errorf("retries (-want +got):\n%s", diff)
+		}
+		if s.Figures.Unsent != 1 || s.Totals.Requests != 7 || s.Totals.Retries != 2 || s.Totals.UsersPerRequest != 2 {
+			t.Errorf("%d unsent, %+v", s.Figures.Unsent, s.Totals)
+		}
+		// All took 0.3 s, which is above the fifth bound.
+		wantCounts := []uint64{0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0}
+		if h := s.Figures.Durations["list"]; !slices.Equal(h.Counts, wantCounts) || h.Bounds[5] != 0.5 || h.Sum != 4*0.3 {
+			t.Errorf("the lists took %+v", h)
+		}
+		if shares := [2]float64{s.Callers[0].Share, s.Callers[1].Share}; shares != [2]float64{5, 2} {
+			t.Errorf("paid for %v requests", shares)
+		}
+	})
+}
+
+// TestWaitsAreCounted spends the quota: who comes then waits for a window.
+func TestWaitsAreCounted(t *testing.T) {
+	inBubble(t, &fakeClerk{}, Config{Quota: quota.Config{Limit: 1, Window: 4 * time.Second}}, func(t *testing.T, g *Gate) {
+		_ = g.Lookup(t.Context(), userIDs("first", 2), Options{})
+		go func() { _ = g.Lookup(t.Context(), userIDs("second", 3), Options{Priority: Batch}) }()
+		synctest.Wait()
+		leaves, leave := context.WithCancel(t.Context())
+		go func() { _, _ = g.List(leaves, clerkapi.ListParams{}, Options{}) }()
+		synctest.Wait()
+		leave()
+		time.Sleep(5 * time.Second)
+		var got []string
+		for _, h := range g.Status().Figures.Waits {
+			got = append(got, fmt.Sprintf("%d waits, %.2f s", h.Count(), h.Sum))
+		}
+		if want := []string{"2 waits, 0.00 s", "3 waits, 12.06 s"}; !slices.Equal(got, want) {
+			t.Errorf("interactive, batch: %q, want %q", got, want)
+		}
+	})
+}
+
+// TestWhatComesBackWaitsAnew: what a 429 has answered waits for Retry-After.
+func TestWhatComesBackWaitsAnew(t *testing.T) {
+	clerk := &fakeClerk{latency: time.Second}
+	clerk.reply = func(n int, _ []string) error {
+		if n == 1 {
+			return limited
+		}
+		return nil
+	}
+	inBubble(t, clerk, Config{}, func(t *testing.T, g *Gate) {
+		if r := one(t.Context(), g, "user_1", Options{}); r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		if h := g.Status().Figures.Waits[Interactive]; h.Count() != 2 || h.Sum != limited.RetryAfter.Seconds() {
+			t.Errorf("%d waits of %v s, want 2 of which one was %v", h.Count(), h.Sum, limited.RetryAfter)
+		}
+	})
+}
+
+// TestRefusalsAreCounted has wants refused for every reason there is.
+func TestRefusalsAreCounted(t *testing.T) {
+	for reason, tt := range map[string]struct {
+		cfg   Config
+		reply error
+		calls func(t *testing.T, g *Gate)
+		want  int64
+	}{
+		"queue_full": {Config{QueueLimit: 3}, nil, func(t *testing.T, g *Gate) {
+			_ = g.Lookup(t.Context(), userIDs("", 5), Options{})
+		}, 2},
+		"caller_queue_full": {Config{CallerQueueLimit: 3}, nil, func(t *testing.T, g *Gate) {
+			_ = g.Lookup(t.Context(), userIDs("", 4), Options{})
+		}, 1},
+		"deadline_too_short": {Config{Quota: quota.Config{Limit: 1}}, nil, func(t *testing.T, g *Gate) {
+			spend(t, g)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_ = g.Lookup(ctx, userIDs("", 2), Options{})
+			_, _ = g.Acquire(ctx, 1, Options{})
+		}, 3},
+		"rate_limited": {Config{}, limited, func(t *testing.T, g *Gate) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, _ = g.List(ctx, clerkapi.ListParams{}, Options{}) // sent, answered 429
+			_, _ = g.Count(ctx, nil, Options{})                  // comes while the key is held
+		}, 2},
+		"breaker_open": {Config{BreakerFailures: 1}, down, func(t *testing.T, g *Gate) {
+			_, _ = g.List(t.Context(), clerkapi.ListParams{}, Options{}) // fails, and is no refusal
+			_ = g.Lookup(t.Context(), userIDs("", 2), Options{})
+		}, 2},
+		"key_rejected": {Config{}, badKey, func(t *testing.T, g *Gate) {
+			_ = g.Lookup(t.Context(), userIDs("", 2), Options{})
+			_, _ = g.Count(t.Context(), nil, Options{})
+		}, 3},
+		"shutting_down": {Config{Quota: quota.Config{Limit: 1}}, nil, func(t *testing.T, g *Gate) {
+			spend(t, g)
+			waits := make(chan struct{})
+			go func() {
+				defer close(waits)
+				_ = g.Lookup(t.Context(), userIDs("", 2), Options{})
+			}()
+			synctest.Wait()
+			g.close()
+			<-waits
+			_, _ = g.Count(t.Context(), nil, Options{})
+		}, 3},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			clerk := &fakeClerk{latency: 10 * time.Millisecond, reply: func(int, []string) error { return tt.reply }}
+			inBubble(t, clerk, tt.cfg, func(t *testing.T, g *Gate) {
+				tt.calls(t, g)
+				got := g.Status().Figures.Refused
+				if len(got) != 7 || got[reason] != tt.want {
+					t.Errorf("got %v, want %d", got, tt.want)
+				}
+				got[reason] = 0
+				for other, n := range got {
+					if n != 0 {
+						t.Errorf("%d of %s", n, other)
+					}
+				}
+			})
+		})
+	}
+}

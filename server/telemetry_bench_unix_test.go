@@ -1,0 +1,94 @@
+//go:build unix
+
+package server
+
+import (
+	"io"
+	"log/slog"
+	"runtime"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/telemetry"
+	"github.com/clerkgate/clerkgate/internal/usercache"
+	"github.com/clerkgate/clerkgate/internal/webhook"
+)
+
+// uncounted is a gate that does not count what callers ask for.
+type uncounted struct{ *gate.Gate }
+
+func (uncounted) Asked(string, int) {}
+
+// BenchmarkTelemetryCost is the CPU time of a GetUser call on a hit in memory, over
+// TCP, client included: from a server with metrics, figures of callers, and a log
+// of the default level, beside one without any, turn about in one run. The ratio is
+// the median of all pairs of turns, so that it means something on a noisy machine.
+func BenchmarkTelemetryCost(b *testing.B) {
+	const users, turn = 1000, 500
+	like := simulatedUsers(b, 100)
+	bare := startCachedServer(b, like, users, func(store *usercache.Store) *Server {
+		return New(Config{
+			Users: usercache.New(store, uncounted{gate.New(gate.Config{})}), Quota: &fakeUpstream{},
+			Logger: slog.New(slog.DiscardHandler),
+		})
+	})
+	seen := startCachedServer(b, like, users, func(store *usercache.Store) *Server {
+		g := gate.New(gate.Config{})
+		cache, metrics := usercache.New(store, g), prometheus.NewRegistry()
+		s := New(Config{Users: cache, Quota: g, Metrics: metrics, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		if err := telemetry.Register(metrics, telemetry.Sources{
+			Version: "bench", Gate: g, Cache: cache, Store: store, Webhooks: webhook.New(webhook.Config{}), Server: s,
+		}); err != nil {
+			b.Fatal(err)
+		}
+		return s
+	})
+	runtime.GC() // of what the filling left
+	servers := [2]cached{bare, seen}
+	var total [2]time.Duration
+	var ratios []float64
+	for n := 0; b.Loop(); n++ {
+		var took [2]time.Duration
+		for i := range servers {
+			k := (n + i) % 2 // so that neither always comes first
+			start := cpuTime(b)
+			for c := range turn {
+				servers[k].call(b, n*turn+c)
+			}
+			took[k] = cpuTime(b) - start
+			total[k] += took[k]
+		}
+		ratios = append(ratios, float64(took[1])/float64(took[0]))
+	}
+	slices.Sort(ratios)
+	perCall := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / float64(len(ratios)*turn) }
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(perCall(total[0]), "cpu-ns/call-without")
+	b.ReportMetric(perCall(total[1]), "cpu-ns/call-with")
+	b.ReportMetric(ratios[len(ratios)/2], "ratio")
+}
+
+// cpuTime is what this process has taken so far.
+func cpuTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkAsked is what it costs to count what a caller has asked for.
+func BenchmarkAsked(b *testing.B) {
+	g := gate.New(gate.Config{})
+	b.ReportAllocs()
+	b.RunParallel(func(p *testing.PB) {
+		for p.Next() {
+			g.Asked("a-service", 1)
+		}
+	})
+}
