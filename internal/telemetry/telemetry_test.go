@@ -15,6 +15,7 @@ import (
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/quota"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
@@ -43,6 +44,10 @@ func knownSources() Sources {
 		status: gate.Status{
 			Limit: 1, Window: 2 * time.Second, EffectiveLimit: 3, Available: 4, Held: 5, InFlight: 6,
 			PausedUntil:   time.Now(),
+			Shared: &gate.SharedStatus{
+				ShareState: quota.ShareState{Decider: quota.DecidesLearning, Replicas: 57},
+				Exchanges:  58, Failures: 59, Latency: time.Minute,
+			},
 			Queue:         [2]gate.QueueLevel{{Depth: 7, Oldest: 8 * time.Second}, {Depth: 9, Oldest: 10 * time.Second}},
 			EstimatedWait: 1100 * time.Millisecond,
 			Breaker:       gate.BreakerStatus{State: gate.HalfOpen, TimesOpened: 12},
@@ -137,11 +142,18 @@ clerkgate_queue_wait_seconds_count{priority="interactive"} 87
 clerkgate_queue_wants{priority="batch"} 9
 clerkgate_queue_wants{priority="interactive"} 7
 clerkgate_quota_available 4
+clerkgate_quota_decider{decider="fallback"} 0
+clerkgate_quota_decider{decider="learning"} 1
+clerkgate_quota_decider{decider="redis"} 0
 clerkgate_quota_effective_limit 3
+clerkgate_quota_exchange_errors_total 59
+clerkgate_quota_exchange_seconds_total 60
+clerkgate_quota_exchanges_total 58
 clerkgate_quota_held 5
 clerkgate_quota_limit 1
 clerkgate_quota_low_total 17
 clerkgate_quota_paused 1
+clerkgate_quota_replicas 57
 clerkgate_quota_window_seconds 2
 clerkgate_rate_limited_total 15
 clerkgate_redis_call_seconds_total 30
