@@ -43,7 +43,7 @@ func knownSources() Sources {
 	k := known{
 		status: gate.Status{
 			Limit: 1, Window: 2 * time.Second, EffectiveLimit: 3, Available: 4, Held: 5, InFlight: 6,
-			PausedUntil:   time.Now(),
+			PausedUntil: time.Now(),
 			Shared: &gate.SharedStatus{
 				ShareState: quota.ShareState{Decider: quota.DecidesLearning, Replicas: 57},
 				Exchanges:  58, Failures: 59, Latency: time.Minute,
