@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
-	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -25,11 +24,10 @@ type uncounted struct{ *gate.Gate }
 func (uncounted) Asked(string, int) {}
 
 // BenchmarkTelemetryCost is the CPU time of a GetUser call on a hit in memory, over
-// TCP, client included: from a server with metrics, figures of callers, and a log
-// of the default level, beside one without any, turn about in one run. The ratio is
-// the median of all pairs of turns, so that it means something on a noisy machine.
+// TCP, client included: from a server with metrics, figures of callers, and the log
+// as they are by default, beside one without any, turn about in one run.
 func BenchmarkTelemetryCost(b *testing.B) {
-	const users, turn = 1000, 500
+	const users = 1000
 	like := simulatedUsers(b, 100)
 	bare := startCachedServer(b, like, users, func(store *usercache.Store) *Server {
 		return New(Config{
@@ -49,28 +47,10 @@ func BenchmarkTelemetryCost(b *testing.B) {
 		return s
 	})
 	runtime.GC() // of what the filling left
-	servers := [2]cached{bare, seen}
-	var total [2]time.Duration
-	var ratios []float64
-	for n := 0; b.Loop(); n++ {
-		var took [2]time.Duration
-		for i := range servers {
-			k := (n + i) % 2 // so that neither always comes first
-			start := cpuTime(b)
-			for c := range turn {
-				servers[k].call(b, n*turn+c)
-			}
-			took[k] = cpuTime(b) - start
-			total[k] += took[k]
-		}
-		ratios = append(ratios, float64(took[1])/float64(took[0]))
-	}
-	slices.Sort(ratios)
-	perCall := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / float64(len(ratios)*turn) }
-	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(perCall(total[0]), "cpu-ns/call-without")
-	b.ReportMetric(perCall(total[1]), "cpu-ns/call-with")
-	b.ReportMetric(ratios[len(ratios)/2], "ratio")
+	took := turnAboutBy(b, func() time.Duration { return cpuTime(b) }, bare, seen)
+	b.ReportMetric(took[0], "cpu-ns/call-without")
+	b.ReportMetric(took[1], "cpu-ns/call-with")
+	b.ReportMetric(took[1]/took[0], "ratio")
 }
 
 // cpuTime is what this process has taken so far.
