@@ -6,6 +6,8 @@ import (
 	"time"
 )
 
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // window is a strict window of Clerk's: fixed, of the phase of start.
 type window struct {
 	n     int

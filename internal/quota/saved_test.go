@@ -8,32 +8,6 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestFirstWindow(t *testing.T) {
-	for _, tt := range []struct {
-		name   string
-		cfg    Config
-		atOnce int
-		inW    int // within a window
-	}{
-		{"full", Config{}, 100, 100},
-		{"slow", Config{FirstWindow: SlowWindow}, 10, 99}, // the last comes at its very end
-		{"wait", Config{FirstWindow: WaitWindow}, 0, 0},
-		{"slow, of one", Config{Limit: 1, FirstWindow: SlowWindow}, 1, 1},
-		{"slow bucket", Config{Limit: 100, Burst: 200, FirstWindow: SlowWindow}, 20, 119},
-		{"waiting bucket", Config{Limit: 100, Burst: 200, FirstWindow: WaitWindow}, 0, 0},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			l := New(tt.cfg, epoch)
-			if got := l.State(epoch).Available; got != tt.atOnce {
-				t.Errorf("%d available at once, want %d", got, tt.atOnce)
-			}
-			if got := saturate(l, l.Config().Window, time.Millisecond); got != tt.inW {
-				t.Errorf("%d sent in the first window, want %d", got, tt.inW)
-			}
-		})
-	}
-}
-
 // TestARestartDoesNotSpendTheWindowTwice crashes a Limiter at random moments:
 // arrivals of both lives together must keep to the quota.
 func TestARestartDoesNotSpendTheWindowTwice(t *testing.T) {

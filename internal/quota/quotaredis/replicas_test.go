@@ -117,7 +117,7 @@ func (r *replica) exchange() {
 		var reply quota.Reply
 		err := errCut
 		if !r.cut {
-			w.store.time = strconv.FormatInt(w.now.Add(w.skew).UnixMicro(), 10)
+			w.store.setTime(w.now.Add(w.skew))
 			reply, err = w.store.Exchange(context.Background(), report)
 			if err != nil {
 				w.t.Fatal(err)
@@ -183,21 +183,25 @@ func (w *world) check() {
 }
 
 func newWorld(t *rapid.T, store *Store, cfg quota.Config) *world {
-	if err := store.exchangeFlush(); err != nil {
-		t.Fatal(err)
-	}
+	store.empty(t)
 	return &world{t: t, store: store, cfg: cfg, now: epoch, delay: func() time.Duration {
 		return time.Duration(rapid.IntRange(0, 100).Draw(t, "delay ms")) * time.Millisecond
 	}}
 }
 
-// exchangeFlush empties Redis.
-func (s *Store) exchangeFlush() error {
+// empty empties Redis.
+func (s *Store) empty(t rapid.TB) {
+	t.Helper()
 	if s.client == nil {
-		return nil
+		return
 	}
-	return s.client.Do(context.Background(), s.client.B().Flushall().Build()).Error()
+	if err := s.client.Do(context.Background(), s.client.B().Flushall().Build()).Error(); err != nil {
+		t.Fatal(err)
+	}
 }
+
+// setTime replaces Redis's own.
+func (s *Store) setTime(t time.Time) { s.time = strconv.FormatInt(t.UnixMicro(), 10) }
 
 func newStore(t *testing.T) *Store {
 	s, err := New(redistest.Start(t).URL(), "test")
@@ -260,9 +264,7 @@ func TestNothingThatHappensSpendsTheQuotaTwice(t *testing.T) {
 					r.cut = false
 				}
 			case "loss":
-				if err := w.store.exchangeFlush(); err != nil {
-					t.Fatal(err)
-				}
+				w.store.empty(t)
 			case "skew":
 				w.skew += time.Duration(rapid.IntRange(-20000, 20000).Draw(t, "skew ms")) * time.Millisecond
 			case "join":

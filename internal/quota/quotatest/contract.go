@@ -1,0 +1,90 @@
+// Package quotatest says what everything must hold that hands out permits as a
+// quota.Limiter does, as tests.
+package quotatest
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/clerkgate/clerkgate/internal/quota"
+)
+
+// Limiter is what the tests use of a quota.Limiter.
+type Limiter interface {
+	Take(now time.Time) (p quota.Permit, ok bool, again time.Time)
+	GiveBack(p quota.Permit, now time.Time)
+	Answered(p quota.Permit, sent, at, now time.Time, h *quota.Headers)
+	Limited(p quota.Permit, now time.Time, retryAfter time.Duration, h *quota.Headers)
+	Lost(p quota.Permit, now time.Time)
+	Config() quota.Config
+	State(now time.Time) quota.State
+	Estimate(now time.Time, k int) time.Duration
+}
+
+// Make makes a Limiter whose quota is unspent at now. It is called for one after
+// the other, and never for two at once.
+type Make func(t rapid.TB, cfg quota.Config, now time.Time) Limiter
+
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Contract runs all tests with Limiters that limiter makes.
+func Contract(t *testing.T, limiter Make) {
+	for _, tt := range []struct {
+		name string
+		test func(*testing.T, Make)
+	}{
+		{"NoWindowHoldsMoreThanTheQuota", noWindowHoldsMoreThanTheQuota},
+		{"ClerksBucketIsNeverEmpty", clerksBucketIsNeverEmpty},
+		{"FirstWindow", firstWindow},
+		{"SaturationUsesTheQuota", saturationUsesTheQuota},
+		{"NobodyWaitsLongForTheNextPermit", nobodyWaitsLongForTheNextPermit},
+		{"A429HoldsTheKeyAndOneProbeGoesFirst", a429HoldsTheKeyAndOneProbeGoesFirst},
+		{"PausesWithoutRetryAfterGrow", pausesWithoutRetryAfterGrow},
+		{"TheLimitFallsAndRegrows", theLimitFallsAndRegrows},
+		{"HeadersOnlyTighten", headersOnlyTighten},
+		{"EstimateIsWhatHappens", estimateIsWhatHappens},
+	} {
+		t.Run(tt.name, func(t *testing.T) { tt.test(t, limiter) })
+	}
+}
+
+// take takes a permit that must be there.
+func take(t *testing.T, l Limiter, now time.Time) quota.Permit {
+	t.Helper()
+	p, ok, again := l.Take(now)
+	if !ok {
+		t.Fatalf("no permit at %v, ask again at %v", now.Sub(epoch), again.Sub(epoch))
+	}
+	return p
+}
+
+// takeNext takes the next permit that there is, and says when. One that is granted
+// elsewhere is first asked for when it may be reserved.
+func takeNext(t *testing.T, l Limiter, now time.Time) (quota.Permit, time.Time) {
+	t.Helper()
+	for range 3 {
+		p, ok, again := l.Take(now)
+		if ok {
+			return p, now
+		}
+		now = again
+	}
+	t.Fatalf("told again and again to ask again, at last at %v", now.Sub(epoch))
+	return quota.Permit{}, now
+}
+
+// refused says when to ask again, -1 for when another permit has been settled; a
+// permit must not be there.
+func refused(t *testing.T, l Limiter, now time.Time) time.Duration {
+	t.Helper()
+	_, ok, again := l.Take(now)
+	if ok {
+		t.Fatalf("a permit was given at %v", now.Sub(epoch))
+	}
+	if again.IsZero() {
+		return -1
+	}
+	return again.Sub(now)
+}

@@ -1,0 +1,106 @@
+package quotatest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/clerkgate/clerkgate/internal/quota"
+)
+
+func a429HoldsTheKeyAndOneProbeGoesFirst(t *testing.T, limiter Make) {
+	l := limiter(t, quota.Config{}, epoch)
+	a, b := take(t, l, epoch), take(t, l, epoch)
+	now := epoch.Add(50 * time.Millisecond)
+	l.Limited(a, now, 3*time.Second, nil)
+	l.Limited(b, now, 3*time.Second, nil) // of the same event: no longer pause
+	if got := refused(t, l, now); got != 3*time.Second {
+		t.Errorf("paused for %v, want 3s", got)
+	}
+	now = now.Add(3 * time.Second)
+	probe := take(t, l, now)
+	if got := refused(t, l, now); got != -1 {
+		t.Errorf("beside the probe: ask again in %v, want to be told to wait for it", got)
+	}
+	l.Lost(probe, now.Add(time.Second)) // it told nothing: another may go
+	now = now.Add(time.Second)
+	probe = take(t, l, now)
+	l.Limited(probe, now, time.Second, nil)
+	if got, want := refused(t, l, now), 1500*time.Millisecond; got != want {
+		t.Errorf("after a second 429 paused for %v, want Retry-After and W/20: %v", got, want)
+	}
+	now = now.Add(1500 * time.Millisecond)
+	probe = take(t, l, now)
+	l.Answered(probe, now, now, now, nil)
+	if got := refused(t, l, now); got <= 0 {
+		t.Errorf("after the probe the rest must follow slowly; got %v", got)
+	}
+}
+
+func pausesWithoutRetryAfterGrow(t *testing.T, limiter Make) {
+	const longest = 5 * time.Minute
+	l := limiter(t, quota.Config{Window: time.Second}, epoch)
+	now := epoch
+	for _, want := range []time.Duration{1, 2, 4, 8} {
+		p := take(t, l, now)
+		l.Limited(p, now, 0, nil)
+		if got := refused(t, l, now); got < want*time.Second || got > want*time.Second+200*time.Millisecond {
+			t.Errorf("paused for %v, want about %vs", got, int(want))
+		}
+		now = now.Add(refused(t, l, now))
+	}
+	p := take(t, l, now)
+	l.Limited(p, now, time.Hour, nil)
+	if got := refused(t, l, now); got > longest+time.Second {
+		t.Errorf("a Retry-After of an hour pauses for %v, want it believed up to %v", got, longest)
+	}
+}
+
+func theLimitFallsAndRegrows(t *testing.T, limiter Make) {
+	l := limiter(t, quota.Config{}, epoch)
+	now := epoch
+	var p quota.Permit
+	for range 80 {
+		p, now = takeNext(t, l, now)
+		l.Answered(p, now, now, now, nil)
+	}
+	p, now = takeNext(t, l, now)
+	l.Limited(p, now, time.Second, nil)
+	if got := l.State(now).Limit; got != 76 {
+		t.Errorf("limit is %d, want 76: 95 %% of the 80 accepted", got)
+	}
+	w := l.Config().Window
+	if got := l.State(now.Add(6*w - 1)).Limit; got != 76 {
+		t.Errorf("limit is %d before six windows have passed, want 76", got)
+	}
+	if got := l.State(now.Add(6 * w)).Limit; got != 77 {
+		t.Errorf("limit is %d after six windows, want 77", got)
+	}
+	if got := l.State(now.Add(200 * w)).Limit; got != 100 {
+		t.Errorf("limit is %d in the end, want 100", got)
+	}
+}
+
+func headersOnlyTighten(t *testing.T, limiter Make) {
+	l := limiter(t, quota.Config{}, epoch)
+	p := take(t, l, epoch)
+	l.Answered(p, epoch, epoch, epoch, &quota.Headers{Limit: 100, Remaining: 2, Reset: 4 * time.Second})
+	sent := 0
+	for now := epoch; now.Before(epoch.Add(4 * time.Second)); now = now.Add(time.Millisecond) {
+		if _, ok, _ := l.Take(now); ok {
+			sent++
+		}
+	}
+	if sent > 2 {
+		t.Errorf("%d sent where 2 remained", sent)
+	}
+	for range 40 { // with the reset all is as it was
+		take(t, l, epoch.Add(4*time.Second))
+	}
+
+	l = limiter(t, quota.Config{Limit: 1}, epoch)
+	p = take(t, l, epoch)
+	l.Answered(p, epoch, epoch, epoch, &quota.Headers{Limit: 1000, Remaining: 999, Reset: time.Second})
+	if got := refused(t, l, epoch); got < 10*time.Second {
+		t.Errorf("a generous header let a request through in %v", got)
+	}
+}
