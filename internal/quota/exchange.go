@@ -73,6 +73,7 @@ type Reply struct {
 	Learning Microseconds `json:"learning"` // how long it takes
 	Grants   string       `json:"grants"`   // in how many µs each permit granted may be used
 	Again    Microseconds `json:"again"`    // when to ask for what was not granted; -1: not known
+	Next     Microseconds `json:"next"`     // when the next permit may be used; -1: not known
 	Era      int64        `json:"era"`
 	Released int64        `json:"released"`
 	Paused   Microseconds `json:"paused"`

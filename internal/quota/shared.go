@@ -382,6 +382,9 @@ func (s *Shared) State(now time.Time) State {
 	s.advance(now)
 	if s.mode != sharing {
 		st := s.local.State(now)
+		if s.waitForShare(now) > 0 {
+			st.Available = 0
+		}
 		if st.Capacity = s.cfg.share(s.cfg.Limit); s.cfg.Burst > 0 { // once the state is back
 			st.Capacity = s.burst()
 		}
@@ -421,12 +424,9 @@ func (s *Shared) Estimate(now time.Time, k int) time.Duration {
 			return 0
 		}
 	}
-	next := now
-	if n := len(s.grants); n > 0 {
+	next := s.viewAt.Add(s.view.Next.Duration())
+	if n := len(s.grants); n > 0 && s.grants[n-1].at.After(next) {
 		next = s.grants[n-1].at
-	}
-	if s.askAt.After(next) {
-		next = s.askAt
 	}
 	if until.After(next) {
 		next = until

@@ -23,54 +23,75 @@ func TestSharedLimiter(t *testing.T) {
 // replica must, and whenever it has no permit that is asked for.
 type soleReplica struct {
 	*quota.Shared
-	t     rapid.TB
-	store *Store
+	t       rapid.TB
+	store   *Store
+	wants   [2]int    // one, from a Take that got nothing on
+	settled bool      // something was, since the last report
+	again   time.Time // when the last reply said that there is more
 }
 
 func newSoleReplica(t rapid.TB, store *Store, cfg quota.Config, now time.Time) *soleReplica {
-	r := &soleReplica{quota.NewShared(cfg, "sole", now), t, store}
+	r := &soleReplica{Shared: quota.NewShared(cfg, "sole", now), t: t, store: store}
 	r.report(now)
 	return r
 }
 
 // report makes the reports that were due until now.
 func (r *soleReplica) report(now time.Time) {
-	for {
-		due := r.Due(now, [2]int{})
-		if due.After(now) {
-			return
-		}
-		r.exchange(due, [2]int{})
+	for due := r.Due(now, r.wants); !due.After(now); due = r.Due(now, r.wants) {
+		r.exchange(due)
 	}
 }
 
-func (r *soleReplica) exchange(now time.Time, wants [2]int) quota.Reply {
-	report := r.Report(now, wants)
+func (r *soleReplica) exchange(now time.Time) {
+	report := r.Report(now, r.wants)
+	r.settled = false
 	r.store.setTime(now)
 	reply, err := r.store.Exchange(context.Background(), report)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	r.Reply(report, now, now, reply, nil)
-	return reply
+	if r.again = (time.Time{}); reply.Again >= 0 {
+		r.again = now.Add(reply.Again.Duration())
+	}
 }
 
-// Take takes a permit.
+// Take takes a permit. It says when to ask again if that is known, so that a
+// caller need not ask at every beat.
 func (r *soleReplica) Take(now time.Time) (p quota.Permit, ok bool, again time.Time) {
 	r.report(now)
-	if p, ok, again = r.Shared.Take(now); ok || !again.IsZero() {
-		return p, ok, again
+	if p, ok, again = r.Shared.Take(now); !ok && again.IsZero() {
+		r.wants = [2]int{1, 0}
+		r.report(now)
+		p, ok, again = r.Shared.Take(now)
 	}
-	reply := r.exchange(now, [2]int{1, 0})
-	if p, ok, again = r.Shared.Take(now); !ok && again.IsZero() && reply.Again >= 0 {
-		again = now.Add(reply.Again.Duration())
+	switch {
+	case ok:
+		r.wants = [2]int{}
+	case again.IsZero() && r.again.IsZero() && r.settled:
+		again = r.Due(now, r.wants) // what comes free now is told then
+	case again.IsZero():
+		again = r.again
 	}
 	return p, ok, again
+}
+
+// Answered settles a permit.
+func (r *soleReplica) Answered(p quota.Permit, sent, at, now time.Time, h *quota.Headers) {
+	r.Shared.Answered(p, sent, at, now, h)
+	r.settled = true
+}
+
+// Lost settles a permit.
+func (r *soleReplica) Lost(p quota.Permit, now time.Time) {
+	r.Shared.Lost(p, now)
+	r.settled = true
 }
 
 // State tells how the quota stands at now.
 func (r *soleReplica) State(now time.Time) quota.State {
 	r.report(now)
-	r.exchange(now, [2]int{})
+	r.exchange(now)
 	return r.Shared.State(now)
 }

@@ -53,7 +53,8 @@ local function new_state(trust)
 end
 
 local raw = redis.call('GET', KEYS[1])
-local state = raw and cmsgpack.unpack(raw) or nil
+local readable, state = pcall(cmsgpack.unpack, raw or '')
+if not readable or type(state) ~= 'table' or not state.epoch then state = nil end -- as good as lost
 
 local function answer(status, fields)
   fields.status = status
@@ -136,6 +137,10 @@ local function keep(keeps)
   state.at, state.owner, state.count = at, owner, count
   return dropped
 end
+
+local unanswered = 0 -- since the last exchange: a bucket fills no room of theirs
+for _, r in pairs(state.replicas) do unanswered = unanswered + r.out end
+for i = 1, #state.count do unanswered = unanswered + state.count[i] end
 
 -- If the last reply did not arrive, nobody uses what it gave.
 local returned = report.returned -- to a bucket
@@ -297,14 +302,17 @@ local function limit_now()
 end
 
 local rate = math.max(0, limit_now() - away * share) / hold
-local size = burst
+local size = burst * (1 - away / replicas)
 if burst > 0 then
-  size = math.max(1, burst * (1 - away / replicas))
-  if fresh then state.level = report.first == 'full' and size or report.first == 'slow' and size / 10 or 0 end
-  local room = size - held
-  state.level = state.level + returned
-  state.level = math.max(state.level, math.min(room, state.level + (now - state.refilled) * rate))
-  state.level = math.min(state.level, size)
+  if fresh then state.level = report.first == 'full' and burst or report.first == 'slow' and burst / 10 or 0 end
+  local level, passed = state.level + returned, now - state.refilled
+  if level > size then
+    -- Those who are away fill up what is theirs.
+    level = math.max(size, level - passed * away * share / hold)
+  else
+    level = math.max(level, math.min(size - unanswered, level + passed * rate))
+  end
+  state.level = math.min(level, burst)
   state.refilled = now
 end
 
@@ -353,7 +361,7 @@ local function earliest()
   local t, release = now, nil
   if burst > 0 then
     if state.level < 1 - 1e-6 then
-      if rate <= 0 or size - held < 1 then return nil end
+      if rate <= 0 or burst - held < 1 then return nil end
       t = now + (1 - state.level) / rate
     end
   elseif free() < 1 then
@@ -381,7 +389,14 @@ local grants, lag = {}, report.pace_always and even() or window / 20
 local given = {}
 local again = -1
 local wants = report.wants[1] + report.wants[2]
-local function refuse(t) again = math.max(t, now + 1000) - now end
+-- headers_bind says whether it is the headers that let nothing through.
+local function headers_bind()
+  return burst == 0 and now < state.header_until and math.floor(learned()) - held - extra >= 1
+end
+local function refuse(t)
+  if headers_bind() then t = math.min(t, state.header_until) end
+  again = math.max(t, now + 1000) - now
+end
 
 if sharing and not report.bye and wants > 0 and now >= state.trust then
   active = active + 1
@@ -389,6 +404,8 @@ if sharing and not report.bye and wants > 0 and now >= state.trust then
   -- wait need to have one each; further ones only so close that they are not
   -- taken from those who ask a moment later.
   local first = now + math.max(report.horizon, 2 * active * even())
+  -- With the window that headers told of, the schedule is another.
+  if headers_bind() then first = math.min(first, state.header_until) end
   local further = now + report.horizon / active
   for i = 1, wants do
     local interactive = i <= report.wants[1]
@@ -399,6 +416,7 @@ if sharing and not report.bye and wants > 0 and now >= state.trust then
     local t, release = earliest()
     if not t then
       state.blind = true
+      if headers_bind() then refuse(state.header_until) end
       break
     end
     local until_ = (report.unused + #grants == 0) and first or further
@@ -440,6 +458,7 @@ end
 
 redis.call('SET', KEYS[1], cmsgpack.pack(state), 'PX', math.ceil((20 * window + report.lost_hold) / 1000))
 
+local next = earliest()
 local available = 0
 if now >= state.paused and now >= state.trust then available = math.max(0, free()) end
 return answer(now < state.trust and 'learning' or 'ok', {
@@ -448,11 +467,12 @@ return answer(now < state.trust and 'learning' or 'ok', {
   released = state.released,
   grants = table.concat(grants, ' '),
   again = math.ceil(again),
+  next = next and math.ceil(math.max(0, next - now)) or -1,
   paused = math.max(0, math.ceil(state.paused - now)),
   learning = math.max(0, math.ceil(state.trust - now)),
   probing = state.probing,
   limit = limit_now(),
-  capacity = burst > 0 and math.floor(size) or limit_now(),
+  capacity = burst > 0 and burst or limit_now(),
   available = available,
   held = math.ceil(burst > 0 and out or held + extra),
   quota = limit,

@@ -1,6 +1,7 @@
 package quotatest
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -37,6 +38,9 @@ func sends(l Limiter, length, roundTrip time.Duration, sent func(time.Time)) {
 			if done := flights[0].sent.Add(roundTrip); again.IsZero() || done.Before(again) {
 				again = done
 			}
+		}
+		if !again.After(now) {
+			panic(fmt.Sprintf("told at %v to ask again at %v", now.Sub(epoch), again.Sub(epoch)))
 		}
 		now = again
 	}
