@@ -9,9 +9,14 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// A failure is told with its seed; no file is needed.
-	if err := flag.Set("rapid.nofailfile", "true"); err != nil {
-		panic(err)
+	// A failure is told with its seed, so no file is needed; and each check is
+	// minutes in the life of several replicas, so that few are many.
+	set := map[string]string{"rapid.nofailfile": "true", "rapid.checks": "30"}
+	flag.Visit(func(f *flag.Flag) { delete(set, f.Name) })
+	for name, value := range set {
+		if err := flag.Set(name, value); err != nil {
+			panic(err)
+		}
 	}
 	// rueidis ends a goroutine of its own a second late.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"testing"
 	"time"
@@ -23,17 +24,20 @@ var errCut = errors.New("cut off")
 // world is a number of replicas, each with callers that always want more, a
 // Clerk, and one real Redis whose time is the world's.
 type world struct {
-	t        *rapid.T
+	t        rapid.TB
 	store    *Store
 	cfg      quota.Config
 	now      time.Time
 	skew     time.Duration // of Redis's clock
 	events   events
+	rnd      *rand.Rand
 	seq      int
 	replicas []*replica
 	arrivals []time.Time
-	delay    func() time.Duration // of one way to Clerk or back
-	lossy    bool                 // replies of Redis get lost now and then
+	delay    func() time.Duration         // of one way to Clerk or back
+	way      func() time.Duration         // of one way to Redis or back
+	lose     func() bool                  // says whether a reply of Redis's gets lost; nil: none does
+	refuse   func(*replica) time.Duration // nil, or how long the next request is refused for by a 429
 	calls    int
 	grants   int
 }
@@ -112,7 +116,7 @@ func (r *replica) exchange() {
 		report.Bye, r.dead = true, true
 	}
 	w.calls++
-	way := time.Duration(rapid.IntRange(50, 2000).Draw(w.t, "way µs")) * time.Microsecond
+	way := w.way()
 	w.after(way, func() {
 		var reply quota.Reply
 		err := errCut
@@ -122,7 +126,7 @@ func (r *replica) exchange() {
 			if err != nil {
 				w.t.Fatal(err)
 			}
-			if w.lossy && rapid.IntRange(0, 9).Draw(w.t, "lost reply") == 0 {
+			if w.lose != nil && w.lose() {
 				err = errCut
 			}
 		}
@@ -165,7 +169,11 @@ func (r *replica) send() {
 				return
 			}
 			r.flying--
-			r.Answered(p, sent, w.now, w.now, nil)
+			if w.refuse != nil {
+				r.Limited(p, w.now, w.refuse(r), nil)
+			} else {
+				r.Answered(p, sent, w.now, w.now, nil)
+			}
 			r.send()
 		})
 	}
@@ -184,9 +192,13 @@ func (w *world) check() {
 
 func newWorld(t *rapid.T, store *Store, cfg quota.Config) *world {
 	store.empty(t)
-	return &world{t: t, store: store, cfg: cfg, now: epoch, delay: func() time.Duration {
-		return time.Duration(rapid.IntRange(0, 100).Draw(t, "delay ms")) * time.Millisecond
-	}}
+	// Drawn one by one, delays would be too many for rapid to be quick.
+	rnd := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+	return &world{
+		t: t, store: store, cfg: cfg, now: epoch, rnd: rnd,
+		delay: func() time.Duration { return time.Duration(rnd.IntN(100)) * time.Millisecond },
+		way:   func() time.Duration { return time.Duration(50+rnd.IntN(1950)) * time.Microsecond },
+	}
 }
 
 // empty empties Redis.
@@ -218,7 +230,9 @@ func TestReplicasTogetherKeepToTheQuota(t *testing.T) {
 		w := newWorld(t, store, quota.Config{
 			Limit: rapid.IntRange(1, 40).Draw(t, "limit"), Window: 10 * time.Second,
 		})
-		w.lossy = rapid.Bool().Draw(t, "lossy")
+		if rapid.Bool().Draw(t, "lossy") {
+			w.lose = func() bool { return w.rnd.IntN(10) == 0 }
+		}
 		n := rapid.IntRange(1, 5).Draw(t, "replicas")
 		for range n {
 			w.add([2]int{50, 0})
@@ -292,25 +306,29 @@ func TestNothingThatHappensSpendsTheQuotaTwice(t *testing.T) {
 func TestSaturatedReplicasUseTheQuota(t *testing.T) {
 	store := newStore(t)
 	for _, n := range []int{1, 2, 8} {
-		rapid.Check(t, func(rt *rapid.T) {
-			w := newWorld(rt, store, quota.Config{Limit: 100, Window: 10 * time.Second})
-			w.delay = func() time.Duration { return 30 * time.Millisecond }
+		calm(t, store, quota.Config{}, func(w *world) {
 			for range n {
 				w.add([2]int{50, 0})
 			}
-			w.run(epoch.Add(110 * time.Second))
+			w.run(epoch.Add(10 * time.Second))
+			arrived, calls, before := len(w.arrivals), w.calls, make([]int, n)
+			for i, r := range w.replicas {
+				before[i] = r.sent
+			}
+			w.run(w.now.Add(100 * time.Second))
 			w.check()
-			late := 0
-			for _, a := range w.arrivals {
-				if a.Sub(epoch) > 10*time.Second {
-					late++
+			arrived, calls = len(w.arrivals)-arrived, w.calls-calls
+			if arrived < 970 {
+				t.Errorf("%d replicas: %d of 1,000 used, want 97 %%", n, arrived)
+			}
+			if each := float64(calls) / float64(arrived); each > 3 {
+				t.Errorf("%d replicas: %.2f exchanges per request, want 3 at most", n, each)
+			}
+			for i, r := range w.replicas {
+				if got, mean := r.sent-before[i], arrived/n; got < mean*7/10 || got > mean*13/10 {
+					t.Errorf("%d replicas: one sent %d, the mean is %d", n, got, mean)
 				}
 			}
-			var shares []int
-			for _, r := range w.replicas {
-				shares = append(shares, r.sent)
-			}
-			t.Logf("%d replicas: %.1f %% used, %.2f calls a permit, each %v", n, float64(late)/10, float64(w.calls)/float64(w.grants), shares)
 		})
 	}
 }
