@@ -75,7 +75,11 @@ func (s *semaphore) lasting(now time.Time, free int) time.Duration {
 	longest := s.hold / time.Duration(max(1, free+n+1))
 	step := max(1, n/64)
 	for i := 0; i < n; i += step {
-		longest = max(longest, s.releases.at(i).Sub(now)/time.Duration(max(1, free+i+1)))
+		wait := s.releases.at(i).Sub(now)
+		if wait > s.hold {
+			break // permits of requests without an answer; what is answered comes round before
+		}
+		longest = max(longest, wait/time.Duration(max(1, free+i+1)))
 	}
 	return longest
 }

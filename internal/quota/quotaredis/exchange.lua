@@ -338,13 +338,14 @@ local function pace()
   local n = limit_now()
   if report.pace_always then return state.last + window / math.max(1, n - 3 - math.floor(n / 100)) end
   if now < state.slow then return state.last + even() end
-      if state.at[i] - now <= hold then longest = math.max(longest, (state.at[i] - state.last) / math.max(1, f + passed + 1)) end
+  if burst > 0 or 2 * free() > n then return now end
   local f = math.max(0, free())
   -- What is out comes back within the hold, too: most of it is reserved for
   -- before state.last.
   local longest, passed = hold / math.max(1, f + queued + out + 1), 0
   local step = math.max(1, math.floor(#state.at / 64))
   for i = 1, #state.at do
+    if state.at[i] - state.last > hold then break end -- those of requests without an answer
     if (i - 1) % step == 0 then
       longest = math.max(longest, (state.at[i] - state.last) / math.max(1, f + passed + 1))
     end

@@ -39,6 +39,7 @@ func Contract(t *testing.T, limiter Make) {
 		{"ClerksBucketIsNeverEmpty", clerksBucketIsNeverEmpty},
 		{"FirstWindow", firstWindow},
 		{"SaturationUsesTheQuota", saturationUsesTheQuota},
+		{"ALostRequestCostsOnePermit", aLostRequestCostsOnePermit},
 		{"NobodyWaitsLongForTheNextPermit", nobodyWaitsLongForTheNextPermit},
 		{"A429HoldsTheKeyAndOneProbeGoesFirst", a429HoldsTheKeyAndOneProbeGoesFirst},
 		{"PausesWithoutRetryAfterGrow", pausesWithoutRetryAfterGrow},

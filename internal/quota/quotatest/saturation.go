@@ -97,6 +97,16 @@ func saturationUsesTheQuota(t *testing.T, limiter Make) {
 	}
 }
 
+// A request that got no answer costs its own permit, and slows nobody down.
+func aLostRequestCostsOnePermit(t *testing.T, limiter Make) {
+	l := limiter(t, quota.Config{}, epoch)
+	l.Lost(take(t, l, epoch), epoch)
+	w := l.Config().Window
+	if got := saturate(l, 2*w, 60*time.Millisecond); got < 2*97 {
+		t.Errorf("%d sent in two windows beside a lost one, want %d or more", got, 2*97)
+	}
+}
+
 // However greedy a caller is, permits keep coming, so that whoever comes in
 // between has one soon.
 func nobodyWaitsLongForTheNextPermit(t *testing.T, limiter Make) {
