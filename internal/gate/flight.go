@@ -162,7 +162,7 @@ func (g *Gate) settlePermit(f *flight, a answer, now time.Time) {
 	}
 	var h *quota.Headers
 	if r := meta.RateLimit; r.Present {
-		h = &quota.Headers{Limit: r.Limit, Remaining: r.Remaining, Reset: r.Reset}
+		h = &quota.Headers{Remaining: r.Remaining, Reset: r.Reset}
 		g.totals.upstream = &Upstream{Limit: r.Limit, Remaining: r.Remaining, Reset: now.Add(r.Reset), Observed: now}
 	}
 	at := meta.Answered

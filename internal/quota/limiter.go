@@ -18,9 +18,8 @@ type Permit struct {
 	era, seen int64
 }
 
-// Headers is what the X-RateLimit headers of an answer say.
+// Headers is what the X-RateLimit headers of an answer say, as far as it counts.
 type Headers struct {
-	Limit     int           // requests per window
 	Remaining int           // requests left in the window
 	Reset     time.Duration // time until the window resets
 }

@@ -83,7 +83,7 @@ func theLimitFallsAndRegrows(t *testing.T, limiter Make) {
 func headersOnlyTighten(t *testing.T, limiter Make) {
 	l := limiter(t, quota.Config{}, epoch)
 	p := take(t, l, epoch)
-	l.Answered(p, epoch, epoch, epoch, &quota.Headers{Limit: 100, Remaining: 2, Reset: 4 * time.Second})
+	l.Answered(p, epoch, epoch, epoch, &quota.Headers{Remaining: 2, Reset: 4 * time.Second})
 	sent := 0
 	for now := epoch; now.Before(epoch.Add(4 * time.Second)); now = now.Add(time.Millisecond) {
 		if _, ok, _ := l.Take(now); ok {
@@ -99,7 +99,7 @@ func headersOnlyTighten(t *testing.T, limiter Make) {
 
 	l = limiter(t, quota.Config{Limit: 1}, epoch)
 	p = take(t, l, epoch)
-	l.Answered(p, epoch, epoch, epoch, &quota.Headers{Limit: 1000, Remaining: 999, Reset: time.Second})
+	l.Answered(p, epoch, epoch, epoch, &quota.Headers{Remaining: 999, Reset: time.Second})
 	if got := refused(t, l, epoch); got < 10*time.Second {
 		t.Errorf("a generous header let a request through in %v", got)
 	}
