@@ -254,7 +254,9 @@ if fresh and report.first == 'slow' and burst == 0 then
   for i = 1, n do insert(now + window * i / n, '', 1) end
 end
 for _, left in ipairs(report.releases) do insert(now + left, me, 1) end
-state.released = state.released + keep(function(i) return state.at[i] > now end)
+if #state.at > 0 and state.at[1] <= now then
+  state.released = state.released + keep(function(i) return state.at[i] > now end)
+end
 
 local share = math.max(1, math.floor(learned())) / replicas
 if share >= 1 then share = math.floor(share) end
