@@ -24,7 +24,7 @@ var (
 func sharedScenarios() []scenario {
 	var all []scenario
 	add := func(n int, q clerksim.Quota, windows time.Duration, least float64) {
-		name := fmt.Sprintf("shared/%d/%s/%s", n, q.Kind, q.Window)
+		name := fmt.Sprintf("replicas/%d/%s/%s", n, q.Kind, q.Window)
 		all = append(all, scenario{name: name, run: func(ctx context.Context, l *lab) ([]row, error) {
 			return shareQuota(ctx, l, name, n, q, windows, least)
 		}})
