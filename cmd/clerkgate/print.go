@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -156,6 +157,14 @@ func printQuota(out io.Writer, q *clerkgatev1.Quota, now time.Time) error {
 	}
 	row("available", "%d of %d now", q.GetAvailable(), q.GetEffectiveLimit())
 	row("held", "%d, %d of them in flight", q.GetHeld(), q.GetInFlight())
+	if sh := q.GetShared(); sh != nil {
+		if decider := sh.GetDecider(); decider == clerkgatev1.SharedQuota_DECIDER_REDIS {
+			row("shared", "through Redis, by %d replicas", sh.GetReplicas())
+		} else {
+			row("shared", "not now (%s): this one of %d replicas may hold %d",
+				strings.ToLower(strings.TrimPrefix(decider.String(), "DECIDER_")), sh.GetReplicas(), sh.GetAllowance())
+		}
+	}
 	if t := q.GetPausedUntil(); t != nil {
 		row("paused", "for %s more, after a 429", t.AsTime().Sub(now).Round(time.Millisecond))
 	}
@@ -183,12 +192,14 @@ func printQuota(out io.Writer, q *clerkgatev1.Quota, now time.Time) error {
 	if len(q.GetCallers()) > 0 {
 		fmt.Fprintln(w, "\nCALLER\tLOOKUPS\tREQUESTS\tQUEUED\tREFUSED")
 	}
+	caller := func(name string, c *clerkgatev1.Caller) {
+		fmt.Fprintf(w, "%s\t%d\t%.1f\t%d\t%d\n", name, c.GetLookups(), c.GetUpstreamShare(), c.GetQueued(), c.GetRefused())
+	}
 	for _, c := range q.GetCallers() {
-		name := c.GetName()
-		if name == "" {
-			name = "-"
-		}
-		fmt.Fprintf(w, "%s\t%d\t%.1f\t%d\t%d\n", oneLine(name), c.GetLookups(), c.GetUpstreamShare(), c.GetQueued(), c.GetRefused())
+		caller(cmp.Or(oneLine(c.GetName()), "-"), c)
+	}
+	if others := q.GetOtherCallers(); others != nil {
+		caller("(others)", others)
 	}
 	return w.Flush()
 }
