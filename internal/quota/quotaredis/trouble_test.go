@@ -144,6 +144,8 @@ func TestGoodbye(t *testing.T) {
 	store := newStore(t)
 	calm(t, store, quota.Config{FirstWindow: quota.WaitWindow}, func(w *world) {
 		stays, goes := w.add([2]int{50, 0}), w.add([2]int{50, 0})
+		w.run(epoch.Add(5 * time.Second))
+		store.empty(t) // a new state waits for those that were there, but not after their goodbye
 		w.run(epoch.Add(25 * time.Second))
 		goes.bye, goes.wants = true, [2]int{}
 		w.run(w.now.Add(time.Second))
