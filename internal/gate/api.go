@@ -152,7 +152,7 @@ type Health struct {
 	Breaker    BreakerState
 	KeyRefused bool // Clerk refuses the key, by its last word on it
 	KeyTaken   bool // it has taken a key since the start
-	AskingKey  bool // Config.AskKey is set, and Clerk has not answered yet
+	AskingKey  bool // Config.AskKey is set, and Clerk has not answered yet; for 3 s at most
 }
 
 // Totals are sums since the start.

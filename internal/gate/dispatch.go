@@ -76,6 +76,9 @@ func (g *Gate) take(now time.Time) (p quota.Permit, ok bool, again time.Time) {
 		g.limiter.GiveBack(p, now)
 		return quota.Permit{}, false, time.Time{}
 	}
+	if now.Before(g.lowFrom) {
+		return p, true, time.Time{}
+	}
 	s := g.limiter.State(now)
 	switch {
 	case !g.low && 10*s.Available < s.Capacity:

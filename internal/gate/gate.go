@@ -118,8 +118,9 @@ type Gate struct {
 	batch    batchSize
 	shut     shut
 	leases   leases
-	ledger   *Ledger // nil: none
-	low      bool    // less than a tenth of the quota was left lately
+	ledger   *Ledger   // nil: none
+	low      bool      // less than a tenth of the quota was left lately
+	lowFrom  time.Time // from when that is judged: first, some is held back for what may have been spent before
 	callers  callers
 	totals   totals
 	figures  Figures
@@ -140,11 +141,15 @@ func New(cfg Config) *Gate {
 		batch:   batchSize{limit: maxBatch},
 		figures: newFigures(),
 	}
-	if now := time.Now(); cfg.Shared != nil {
+	now := time.Now()
+	if cfg.Shared != nil {
 		g.shared = quota.NewShared(cfg.Quota, rand.Text(), now)
 		g.limiter, g.decider = g.shared, undecided
 	} else {
 		g.limiter = cfg.Ledger.limiter(cfg.Quota, now)
+	}
+	if cfg.Quota.FirstWindow != quota.FullWindow {
+		g.lowFrom = now.Add(g.limiter.Config().Window)
 	}
 	g.queue.init()
 	g.callers.init(&g.queue, cfg.Weight)

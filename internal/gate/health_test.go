@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
+	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
 // testKey gives a secret key that ends in suffix.
@@ -99,6 +100,106 @@ func TestTheKeyIsAskedAbout(t *testing.T) {
 					t.Errorf("%d requests, want %d", n, want)
 				}
 			})
+		})
+	}
+}
+
+// TestNothingKeepsAStartForLong: where the quota lets nothing go, or Clerk hangs, a
+// start is over all the same, and the key is asked about when that can be.
+func TestNothingKeepsAStartForLong(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		first   quota.FirstWindow
+		latency time.Duration
+	}{
+		{"quota spent", quota.WaitWindow, 0},
+		{"Clerk hangs", quota.FullWindow, 12 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			clerk := &fakeClerk{latency: tt.latency, reply: func(int, []string) error { return badKey }}
+			cfg := Config{AskKey: true, Quota: quota.Config{FirstWindow: tt.first}}
+			inBubble(t, clerk, cfg, func(t *testing.T, g *Gate) {
+				for _, step := range []struct {
+					at   time.Duration
+					want Health
+				}{
+					{askFor - time.Millisecond, Health{AskingKey: true}},
+					{askFor, Health{}},
+					{13 * time.Second, Health{KeyRefused: true}},
+				} {
+					time.Sleep(step.at - time.Since(g.shut.since))
+					if got := g.Health(); got != step.want {
+						t.Errorf("after %v: %+v, want %+v", step.at, got, step.want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestAnUntriedKeyIsNotTaken: a caller may try the key that has replaced a refused
+// one, but until Clerk has said something of it, the last word is the refusal.
+func TestAnUntriedKeyIsNotTaken(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		answer error // to the new key
+		want   Health
+	}{
+		{"taken", nil, Health{KeyTaken: true}},
+		{"refused", badKey, Health{KeyRefused: true}},
+		{"down", down, Health{KeyRefused: true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			key, answer := testKey(t, "old"), error(badKey)
+			clerk := &fakeClerk{latency: 100 * time.Millisecond}
+			clerk.reply = func(int, []string) error { return answer }
+			cfg := Config{BreakerFailures: 100, Key: func() clerkapi.Key {
+				clerk.mu.Lock()
+				defer clerk.mu.Unlock()
+				return key
+			}}
+			inBubble(t, clerk, cfg, func(t *testing.T, g *Gate) {
+				_ = one(t.Context(), g, "user_1", Options{})
+				clerk.change(func() { key, answer = testKey(t, "new"), tt.answer })
+				ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
+				defer cancel()
+				answered := make(chan struct{})
+				go func() {
+					defer close(answered)
+					_ = one(ctx, g, "user_1", Options{})
+				}()
+				time.Sleep(50 * time.Millisecond)
+				if got := g.Health(); clerk.count() != 2 || got != (Health{KeyRefused: true}) {
+					t.Errorf("while the new key is tried, in request %d: %+v", clerk.count(), got)
+				}
+				<-answered
+				if got := g.Health(); got != tt.want {
+					t.Errorf("in the end: %+v, want %+v", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// TestLowIsNoWordOfTheFirstWindow: what is held back after a start, since it may have
+// been spent before, is not told as a quota that runs out; what is, is told once.
+func TestLowIsNoWordOfTheFirstWindow(t *testing.T) {
+	for _, first := range []quota.FirstWindow{quota.FullWindow, quota.SlowWindow} {
+		inBubble(t, &fakeClerk{}, Config{Quota: quota.Config{FirstWindow: first}}, func(t *testing.T, g *Gate) {
+			told := func(when string, want int64) {
+				t.Helper()
+				if n := g.Status().Totals.Low; n != want {
+					t.Errorf("first window %d, %s: told %d times, want %d", first, when, n, want)
+				}
+			}
+			_ = one(t.Context(), g, "user_1", Options{})
+			told("after a request", 0)
+			time.Sleep(11 * time.Second)
+			told("after a window", 0)
+			for range 95 {
+				_, _ = g.Count(t.Context(), nil, Options{})
+			}
+			told("after 95 requests", 1)
 		})
 	}
 }

@@ -16,6 +16,11 @@ const keyProbeEvery = 10 * time.Second
 // so that another one is asked about at once.
 const keyLookEvery = time.Second
 
+// askFor is how long a start may count as one because Clerk has not said yet whether
+// it takes the key: a quota that is spent, or a Clerk that hangs, keeps no replica
+// from serving what it has.
+const askFor = 3 * time.Second
+
 // What a flight's end means to the breaker.
 var (
 	errFailure = errors.New("a failure of Clerk's")
@@ -38,8 +43,10 @@ type shut struct {
 	keyRejected error        // nil while Clerk takes the key
 	rejected    clerkapi.Key // the key that it does not take
 	probed      clerkapi.Key // the key that the last probe went with
+	keyUntried  bool         // another one is used since, of which Clerk has said nothing yet
 	keyTaken    bool         // Clerk has taken a key since the start
 	asking      bool         // it is still to be asked whether it takes the key, at the start
+	askUntil    time.Time    // until when that counts as starting
 
 	probeAt time.Time // the next probe
 	probing bool      // one is under way
@@ -49,6 +56,7 @@ func (s *shut) init(cfg Config) {
 	s.openFor = cfg.BreakerOpen
 	s.key, s.asking = cfg.Key, cfg.AskKey
 	s.since = time.Now()
+	s.askUntil = s.since.Add(askFor)
 	s.cb = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 		Name:    "clerk",
 		Timeout: cfg.BreakerOpen,
@@ -145,8 +153,9 @@ func (s *shut) settle(f *flight, outcome, err error) {
 	if f.isProbe {
 		s.probing, s.asking = false, false
 	}
-	if outcome == nil && !errors.Is(err, clerkapi.ErrKeyRejected) {
-		s.keyTaken = true
+	if outcome == nil {
+		s.keyUntried = false
+		s.keyTaken = s.keyTaken || !errors.Is(err, clerkapi.ErrKeyRejected)
 	}
 	if !errors.Is(outcome, errNeutral) {
 		s.last[s.outcomes%len(s.last)] = outcome != nil
@@ -158,10 +167,20 @@ func (s *shut) settle(f *flight, outcome, err error) {
 	f.done(outcome)
 }
 
-// retryKey forgets that the key was refused if it is another one now.
+// retryKey lets the key be used again if it is another one than the refused.
 func (s *shut) retryKey(key clerkapi.Key) {
 	if s.keyRejected != nil && key != s.rejected {
-		s.keyRejected = nil
+		s.keyRejected, s.keyUntried = nil, true
+	}
+}
+
+// health tells whether Clerk can be asked.
+func (s *shut) health(now time.Time) Health {
+	return Health{
+		Breaker:    s.state,
+		KeyRefused: s.keyRejected != nil || s.keyUntried,
+		KeyTaken:   s.keyTaken,
+		AskingKey:  s.asking && now.Before(s.askUntil),
 	}
 }
 

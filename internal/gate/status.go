@@ -52,9 +52,7 @@ func (g *Gate) Status() Status {
 func (g *Gate) Health() Health {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return Health{
-		Breaker: g.shut.state, KeyRefused: g.shut.keyRejected != nil, KeyTaken: g.shut.keyTaken, AskingKey: g.shut.asking,
-	}
+	return g.shut.health(time.Now())
 }
 
 // stranger is the line of an interactive caller never seen before, for estimates.

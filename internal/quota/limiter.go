@@ -86,9 +86,12 @@ func New(cfg Config, now time.Time) *Limiter {
 func (l *Limiter) firstWindow(now time.Time) {
 	switch l.cfg.FirstWindow {
 	case WaitWindow:
-		l.pausedUntil = now.Add(stretch(l.cfg.Window))
 		if l.bucket != nil {
-			l.bucket.level = 0
+			l.bucket.level = -float64(l.limit()) // refilled to 0 after a window
+			return
+		}
+		for range l.limit() {
+			l.strict.releases.add(now.Add(l.strict.hold))
 		}
 	case SlowWindow:
 		if l.bucket != nil {

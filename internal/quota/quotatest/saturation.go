@@ -62,8 +62,8 @@ func firstWindow(t *testing.T, limiter Make) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := limiter(t, tt.cfg, epoch)
-			if got := l.State(epoch).Available; got != tt.atOnce {
-				t.Errorf("%d available at once, want %d", got, tt.atOnce)
+			if s := l.State(epoch); s.Available != tt.atOnce || !s.PausedUntil.IsZero() {
+				t.Errorf("%d available at once, want %d; paused until %v, as if by a 429", s.Available, tt.atOnce, s.PausedUntil)
 			}
 			if got := saturate(l, l.Config().Window, time.Millisecond); got != tt.inW {
 				t.Errorf("%d sent in the first window, want %d", got, tt.inW)
