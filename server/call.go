@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/clerkgate/clerkgate/clerkapi"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/usercache"
@@ -34,6 +35,9 @@ func withOptions(ctx context.Context) (context.Context, error) {
 	}
 	if !validName(name) {
 		return nil, invalid(callerKey, "must be at most 64 characters of letters, digits, '.', '_', '-', '/' and ':'")
+	}
+	if clerkapi.Redact(name) != name {
+		return nil, invalid(callerKey, "must be a name, and is a secret")
 	}
 	if onLoopback(ctx) {
 		o.Caller = name

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -23,6 +24,11 @@ const requestIDKey = "x-request-id"
 // slowCall is the time from which a unary call is worth a line in the log.
 const slowCall = 5 * time.Second
 
+// hangUpLead is how long before its deadline, as seen here, a caller that goes away
+// is taken to have waited up to it: callers hang up by their own clock, which began
+// before the call arrived here.
+const hangUpLead = 100 * time.Millisecond
+
 // How many lines there are at most: of failures with one reason and of slow calls
 // of one method, lineBurst at once and one per lineGap; of other calls of one
 // method, one per answerGap. What is left out is counted, and the counts of
@@ -39,8 +45,13 @@ const (
 type callLog struct {
 	logger   *slog.Logger
 	epoch    time.Time // of the samplers' times
-	failures map[clerkgatev1.ErrorReason]*sampler
+	failures map[clerkgatev1.ErrorReason]*failureSampler
 	methods  map[string]*methodSamplers
+}
+
+type failureSampler struct {
+	sampler
+	level atomic.Int64 // of the latest that was left out
 }
 
 type methodSamplers struct{ answered, slow sampler }
@@ -49,11 +60,11 @@ func newCallLog(logger *slog.Logger) *callLog {
 	l := &callLog{
 		logger:   logger,
 		epoch:    time.Now(),
-		failures: make(map[clerkgatev1.ErrorReason]*sampler),
+		failures: make(map[clerkgatev1.ErrorReason]*failureSampler),
 		methods:  make(map[string]*methodSamplers),
 	}
 	for reason := range clerkgatev1.ErrorReason_name {
-		l.failures[clerkgatev1.ErrorReason(reason)] = &sampler{}
+		l.failures[clerkgatev1.ErrorReason(reason)] = &failureSampler{}
 	}
 	for _, service := range []grpc.ServiceDesc{clerkgatev1.UserService_ServiceDesc, clerkgatev1.QuotaService_ServiceDesc} {
 		for _, m := range service.Methods {
@@ -85,17 +96,28 @@ func (l *callLog) answered(ctx context.Context, method string, start, end time.T
 	return id
 }
 
-// failed takes note of a call that failed. It gives what its caller is to see,
-// and the call's id.
-func (l *callLog) failed(ctx context.Context, method string, start, end time.Time, err error) (f failure, id string) {
+// failed takes note of a call that failed and may be called slow. It gives what its
+// caller is to see, and the call's id.
+func (l *callLog) failed(ctx context.Context, method string, start, end time.Time, err error, mayBeSlow bool) (f failure, id string) {
 	f, id = classify(err), requestID(ctx)
+	if deadline, ok := ctx.Deadline(); ok && f.code == codes.Canceled && deadline.Sub(end) < hangUpLead {
+		err = context.DeadlineExceeded
+		f = classify(err)
+	}
 	var panicked *panicError
 	if errors.As(err, &panicked) {
 		id = panicked.requestID
 	}
 	traceFailure(ctx, f)
 	level := levelOf(f.code)
-	if !l.logger.Enabled(ctx, level) || !l.failures[f.reason].allow(end.Sub(l.epoch), lineGap, lineBurst) {
+	if mayBeSlow && end.Sub(start) >= slowCall {
+		level = max(level, slog.LevelInfo)
+	}
+	if !l.logger.Enabled(ctx, level) {
+		return f, id
+	}
+	if s := l.failures[f.reason]; !s.allow(end.Sub(l.epoch), lineGap, lineBurst) {
+		s.level.Store(int64(level))
 		return f, id
 	}
 	attrs := []any{"reason", f.reasonName(), "error", err.Error()}
@@ -137,7 +159,8 @@ func (l *callLog) write(ctx context.Context, level slog.Level, msg, method strin
 func (l *callLog) tellLeftOut() {
 	for reason, s := range l.failures {
 		if n := s.leftOut.Swap(0); n > 0 {
-			l.logger.Warn("more calls failed", "reason", failure{reason: reason}.reasonName(), "left_out", n)
+			l.logger.Log(context.Background(), slog.Level(s.level.Load()), "more calls failed",
+				"reason", failure{reason: reason}.reasonName(), "left_out", n)
 		}
 	}
 	for method, m := range l.methods {

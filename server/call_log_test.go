@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
@@ -66,7 +67,7 @@ func TestFailuresInAFlood(t *testing.T) {
 		callers.Go(func() {
 			for i := c; i < failures; i += 4 {
 				at := l.epoch.Add(spread / failures * time.Duration(i))
-				l.failed(t.Context(), "/clerkgate.v1.UserService/GetUser", at, at, &gate.Error{Kind: gate.ErrQueueFull})
+				l.failed(t.Context(), "/clerkgate.v1.UserService/GetUser", at, at, &gate.Error{Kind: gate.ErrQueueFull}, true)
 			}
 		})
 	}
@@ -94,27 +95,65 @@ func TestFailuresInAFlood(t *testing.T) {
 func TestLevels(t *testing.T) {
 	for _, tt := range []struct {
 		err  error
+		took time.Duration
 		want string // "": no line at info
 	}{
-		{errors.New("a fault"), "ERROR"},
-		{clerkError(clerkapi.ErrUnavailable), "WARN"},
-		{clerkError(clerkapi.ErrKeyRejected), "WARN"},
-		{&gate.Error{Kind: gate.ErrQueueFull}, "WARN"},
-		{invalid("view", "must be known"), "INFO"},
-		{errNotAllowed, "INFO"},
-		{context.DeadlineExceeded, "INFO"},
-		{&userError{"user_1", clerkapi.ErrNotFound}, ""},
-		{context.Canceled, ""},
+		{errors.New("a fault"), 0, "ERROR"},
+		{clerkError(clerkapi.ErrUnavailable), time.Minute, "WARN"},
+		{clerkError(clerkapi.ErrKeyRejected), 0, "WARN"},
+		{&gate.Error{Kind: gate.ErrQueueFull}, 0, "WARN"},
+		{invalid("view", "must be known"), 0, "INFO"},
+		{errNotAllowed, 0, "INFO"},
+		{context.DeadlineExceeded, 0, "INFO"},
+		{&userError{"user_1", clerkapi.ErrNotFound}, 0, ""},
+		{context.Canceled, slowCall - 1, ""},
+		{context.Canceled, slowCall, "INFO"},
 	} {
 		log := &logBuffer{}
 		l := newCallLog(slog.New(slog.NewJSONHandler(log, nil)))
-		l.failed(t.Context(), "/clerkgate.v1.UserService/GetUser", l.epoch, l.epoch, tt.err)
-		got := ""
+		flood(t, l, 1, tt.took, tt.err)
+		alone := log.String()
+		flood(t, l, lineBurst, tt.took, tt.err)
+		l.tellLeftOut()
+		levels := map[string]bool{} // of all lines, with the one of what was left out
 		for _, line := range logLines(t, log.String()) {
-			got += line["level"].(string)
+			levels[line["level"].(string)] = true
 		}
-		if got != tt.want {
-			t.Errorf("%v: level %q, want %q", tt.err, got, tt.want)
+		if len(logLines(t, alone)) != len(levels) || len(levels) > 1 || tt.want != "" && !levels[tt.want] {
+			t.Errorf("%v after %v: levels %v, want %q; alone:\n%s", tt.err, tt.took, levels, tt.want, alone)
+		}
+	}
+}
+
+// flood fails n calls at once.
+func flood(t *testing.T, l *callLog, n int, took time.Duration, err error) {
+	t.Helper()
+	for range n {
+		l.failed(t.Context(), "/clerkgate.v1.UserService/GetUser", l.epoch.Add(-took), l.epoch, err, true)
+	}
+}
+
+// TestWhoHangsUpAtItsDeadline: a caller hangs up by its own clock, so a call that it
+// cancels next to its deadline has met that.
+func TestWhoHangsUpAtItsDeadline(t *testing.T) {
+	now := time.Now()
+	for _, tt := range []struct {
+		name string
+		left time.Duration // until the deadline
+		err  error
+		want codes.Code
+	}{
+		{"past it", -time.Second, context.Canceled, codes.DeadlineExceeded},
+		{"just before it", hangUpLead - 1, context.Canceled, codes.DeadlineExceeded},
+		{"before it", hangUpLead, context.Canceled, codes.Canceled},
+		{"stopped just before it", 0, errStopping, codes.Unavailable},
+		{"failed just before it", 0, clerkapi.ErrNotFound, codes.NotFound},
+	} {
+		ctx, cancel := context.WithDeadline(t.Context(), now.Add(tt.left))
+		defer cancel()
+		l := newCallLog(slog.New(slog.DiscardHandler))
+		if f, _ := l.failed(ctx, "/clerkgate.v1.UserService/GetUser", now, now, tt.err, true); f.code != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, f.code, tt.want)
 		}
 	}
 }
@@ -170,17 +209,17 @@ func TestLeftOutIsTold(t *testing.T) {
 			defer close(done)
 			s.follow(ctx)
 		}()
-		flood := func() {
+		more := func() {
 			for range lineBurst + 5 {
-				s.edge.calls.failed(t.Context(), "", time.Now(), time.Now(), errNotAllowed)
+				s.edge.calls.failed(t.Context(), "", time.Now(), time.Now(), errNotAllowed, true)
 			}
 		}
-		flood()
+		more()
 		time.Sleep(tellGap + time.Millisecond)
 		if n := strings.Count(log.String(), `"left_out":5`); n != 1 {
 			t.Errorf("told %d times after a second:\n%s", n, log)
 		}
-		flood()
+		more()
 		stop()
 		<-done
 		if n := strings.Count(log.String(), `"left_out"`); n != 2 {

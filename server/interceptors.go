@@ -66,7 +66,7 @@ func (e *edge) translateUnary(ctx context.Context, req any, info *grpc.UnaryServ
 	start := time.Now()
 	resp, err := handler(ctx, req)
 	if err != nil {
-		f, id := e.calls.failed(ctx, info.FullMethod, start, time.Now(), err)
+		f, id := e.calls.failed(ctx, info.FullMethod, start, time.Now(), err, true)
 		// It fails only outside a call or after the call has ended.
 		_ = grpc.SetTrailer(ctx, metadata.Join(f.trailer(), metadata.Pairs(requestIDKey, id)))
 		return nil, f.status().Err()
@@ -81,7 +81,7 @@ func (e *edge) translateStream(srv any, stream grpc.ServerStream, info *grpc.Str
 	start := time.Now()
 	err := handler(srv, stream)
 	if err != nil {
-		f, id := e.calls.failed(stream.Context(), info.FullMethod, start, time.Now(), err)
+		f, id := e.calls.failed(stream.Context(), info.FullMethod, start, time.Now(), err, false)
 		stream.SetTrailer(metadata.Join(f.trailer(), metadata.Pairs(requestIDKey, id)))
 		return f.status().Err()
 	}

@@ -107,10 +107,21 @@ func (f *quotaFeed) refresh() {
 func (f *quotaFeed) look() {
 	q := f.read()
 	if f.last != nil {
-		if proto.Equal(q, f.last.quota) {
+		if sameQuota(q, f.last.quota) {
 			return
 		}
 		close(f.last.outdated)
 	}
 	f.last = &snapshot{quota: q, outdated: make(chan struct{})}
+}
+
+// sameQuota says whether b stands as a does. That Redis has answered once more is no
+// difference. It changes neither in the end.
+func sameQuota(a, b *clerkgatev1.Quota) bool {
+	if a.GetShared() != nil {
+		at := a.Shared.LastReplyTime
+		defer func() { a.Shared.LastReplyTime = at }()
+		a.Shared.LastReplyTime = b.GetShared().GetLastReplyTime()
+	}
+	return proto.Equal(a, b)
 }

@@ -17,6 +17,7 @@ import (
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
 func TestWatchInterval(t *testing.T) {
@@ -86,8 +87,14 @@ func TestWatchQuota(t *testing.T) {
 		available int32
 	}
 	up := &fakeUpstream{}
+	up.status.Shared = &gate.SharedStatus{}
 	watchedInBubble(t, up, func(t *testing.T, c clerkgatev1.QuotaServiceClient) {
 		begin := time.Now()
+		time.AfterFunc(15*time.Second, func() { // that Redis answers once more is no change
+			up.change(func() {
+				up.status.Shared = &gate.SharedStatus{ShareState: quota.ShareState{LastReply: time.Now()}}
+			})
+		})
 		for at, available := range map[time.Duration]int{
 			101 * time.Millisecond: 1, 201 * time.Millisecond: 2,
 			10001 * time.Millisecond: 3, 10102 * time.Millisecond: 4, 10251 * time.Millisecond: 5,

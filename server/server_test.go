@@ -121,6 +121,7 @@ func TestServerMetadata(t *testing.T) {
 		{"space in the name", []string{callerKey, "a b"}, gate.Options{}, callerKey},
 		{"longest name", []string{callerKey, strings.Repeat("a", 64)}, gate.Options{Caller: strings.Repeat("a", 64)}, ""},
 		{"name too long", []string{callerKey, strings.Repeat("a", 65)}, gate.Options{}, callerKey},
+		{"a key for a name", []string{callerKey, "sk_test_abc"}, gate.Options{}, callerKey},
 		{"two names", []string{callerKey, "a", callerKey, "b"}, gate.Options{}, callerKey},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
