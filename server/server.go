@@ -69,8 +69,11 @@ type Config struct {
 	// DefaultTimeout bounds a call that comes without a deadline, and each
 	// page of a stream without one. Default 30 s.
 	DefaultTimeout time.Duration
-	// DrainTimeout bounds how long a stopping server waits for its calls.
-	// Those left then end with UNAVAILABLE. Default 10 s.
+	// DrainDelay is how long a stopping server goes on as before, but for its health,
+	// which says NOT_SERVING: until load balancers have seen that. Default 0.
+	DrainDelay time.Duration
+	// DrainTimeout bounds how long it then waits for its calls. Those left end with
+	// UNAVAILABLE. Default 10 s.
 	DrainTimeout time.Duration
 	// Logger is told of failures, slow calls, some of the others, and what health
 	// says. Default slog.Default().
@@ -92,8 +95,9 @@ type Server struct {
 	grpc  *grpc.Server
 	ready *readiness
 	feed  *quotaFeed
-	drain context.CancelFunc // ends streams
-	stop  context.CancelFunc // ends unary calls
+	after func(time.Duration) <-chan time.Time // time.After, but for tests
+	drain context.CancelFunc                   // ends streams
+	stop  context.CancelFunc                   // ends unary calls
 }
 
 // New makes a server. It starts nothing.
@@ -116,7 +120,7 @@ func New(cfg Config) *Server {
 	e := &edge{logger: cfg.Logger, calls: newCallLog(cfg.Logger), defaultTimeout: cfg.DefaultTimeout}
 	quotas := &quotaService{quota: cfg.Quota, totals: cfg.Users}
 	quotas.feed = &quotaFeed{read: quotas.read}
-	s := &Server{cfg: cfg, edge: e, ready: newReadiness(cfg.Quota, cfg.Logger), feed: quotas.feed}
+	s := &Server{cfg: cfg, edge: e, ready: newReadiness(cfg.Quota, cfg.Logger), feed: quotas.feed, after: time.After}
 	e.drain, s.drain = context.WithCancel(context.Background())
 	e.stop, s.stop = context.WithCancel(context.Background())
 
@@ -200,8 +204,13 @@ func (s *Server) Run(ctx context.Context) error {
 
 	select {
 	case <-ctx.Done():
-		err = nil
+		s.ready.enter(stopping)
+		select {
+		case <-s.after(s.cfg.DrainDelay):
+		case err = <-failed:
+		}
 	case err = <-failed:
+		s.ready.enter(stopping)
 	}
 	s.shutDown()
 	// Probes and events are answered to the end. Who is cut off asks again.
@@ -240,7 +249,6 @@ func (s *site) listen() (err error) {
 // shutDown refuses new calls, ends the streams, waits for the other calls, and
 // at last cuts off those that do not end.
 func (s *Server) shutDown() {
-	s.ready.enter(stopping)
 	s.drain()
 	done := make(chan struct{})
 	go func() {

@@ -61,8 +61,8 @@ func (l *logBuffer) String() string {
 	return l.buf.String()
 }
 
-// start runs a server until the test ends.
-func start(t *testing.T, cfg Config) *running {
+// start runs a server, once it is prepared, until the test ends.
+func start(t *testing.T, cfg Config, prepare ...func(*Server)) *running {
 	t.Helper()
 	r := &running{log: &logBuffer{}}
 	addrs := make(chan Addresses, 1)
@@ -72,6 +72,9 @@ func start(t *testing.T, cfg Config) *running {
 	ctx, stop := context.WithCancel(context.Background())
 	finished := make(chan error, 1)
 	r.server = New(cfg)
+	for _, f := range prepare {
+		f(r.server)
+	}
 	go func() { finished <- r.server.Run(ctx) }()
 	r.stop, r.finished = stop, finished
 
@@ -318,6 +321,41 @@ func TestServerStops(t *testing.T) {
 	if err := <-counted; err != nil {
 		t.Errorf("the call under way: %v", err)
 	}
+}
+
+// TestServerSaysFirstThatItStops: for the drain delay, who comes anew hears that the
+// server stops, and yet is served.
+func TestServerSaysFirstThatItStops(t *testing.T) {
+	asked, pass := make(chan time.Duration, 1), make(chan time.Time)
+	up := &fakeUpstream{}
+	r := start(t, Config{Users: up, Quota: up, DrainDelay: 5 * time.Second}, func(s *Server) {
+		s.after = func(d time.Duration) <-chan time.Time {
+			asked <- d
+			return pass
+		}
+	})
+	r.stop()
+	if d := <-asked; d != 5*time.Second {
+		t.Errorf("the delay is %v", d)
+	}
+	conn, err := grpc.NewClient(r.conn.Target(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for _, name := range servingNames {
+		resp, err := grpc_health_v1.NewHealthClient(conn).Check(t.Context(), &grpc_health_v1.HealthCheckRequest{Service: name})
+		if err != nil || resp.Status != grpc_health_v1.HealthCheckResponse_NOT_SERVING {
+			t.Errorf("health of %q: %v, %v", name, resp, err)
+		}
+	}
+	if got := httpStatus(t, r.httpURL+"/readyz"); got != http.StatusServiceUnavailable {
+		t.Errorf("/readyz: %d", got)
+	}
+	if _, err := clerkgatev1.NewUserServiceClient(conn).CountUsers(t.Context(), &clerkgatev1.CountUsersRequest{}); err != nil {
+		t.Errorf("a call: %v", err)
+	}
+	close(pass)
 }
 
 // TestServerStopsInTime tells calls that outlast the drain timeout so.

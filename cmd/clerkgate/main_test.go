@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 			os.Unsetenv(name)
 		}
 	}
+	os.Setenv("CLERKGATE_DRAIN_DELAY", "0s") // nobody has to turn away from these servers
 	goleak.VerifyTestMain(m)
 }
 
@@ -126,6 +127,7 @@ func TestUsageErrors(t *testing.T) {
 		{"key as a number", map[string]string{"CLERKGATE_BURST": secret}, []string{"serve", "--sim"}, []string{"--burst", "int"}},
 		{"key as a flag", nil, []string{"serve", "--sim", "--log-level", secret}, []string{"--log-level"}},
 		{"duration", nil, []string{"serve", "--sim", "--drain-timeout", "10"}, []string{"--drain-timeout", "duration"}},
+		{"delay below zero", nil, []string{"serve", "--sim", "--drain-delay=-1s"}, []string{"--drain-delay", "0 or more"}},
 		{"duration of zero", nil, []string{"serve", "--sim", "--upstream-timeout", "0s"}, []string{"--upstream-timeout", "above 0"}},
 		{"number", nil, []string{"serve", "--sim", "--max-in-flight", "0"}, []string{"--max-in-flight", "1 or more"}},
 		{"negative burst", nil, []string{"serve", "--sim", "--burst=-1"}, []string{"--burst", "0 or more"}},

@@ -57,7 +57,8 @@ type serveCmd struct {
 
 	UpstreamTimeout  time.Duration `default:"10s" help:"How long one request to Clerk may take."`
 	DefaultTimeout   time.Duration `default:"30s" help:"How long a call without a deadline may take, and each page of a stream."`
-	DrainTimeout     time.Duration `default:"10s" help:"How long a stopping server waits for calls to end."`
+	DrainDelay       time.Duration `default:"1s" help:"How long a stopping server goes on taking calls while its health says NOT_SERVING, so that load balancers turn away from it first."`
+	DrainTimeout     time.Duration `default:"10s" help:"How long it then waits for calls to end."`
 	BreakerFailures  int           `default:"5" help:"Failed requests in a row that open the breaker; half of the last 20 do so, too."`
 	BreakerOpen      time.Duration `default:"1s" help:"How long the breaker stays open before it tries again."`
 	QueueLimit       int           `default:"100000" help:"How many wants (ids, lists and counts) may wait, in all."`
@@ -102,6 +103,9 @@ func (c *serveCmd) check() error {
 		if d.value <= 0 {
 			return usagef("--%s: want a duration above 0, such as 10s", d.flag)
 		}
+	}
+	if c.DrainDelay < 0 {
+		return usagef("--drain-delay: want a duration of 0 or more, such as 5s")
 	}
 	for _, n := range []struct {
 		flag  string
