@@ -169,7 +169,7 @@ type Totals struct {
 type CallerStatus struct {
 	Name    string
 	Lookups int64   // ids asked for
-	Share   float64 // requests spent on it, and permits lent
+	Share   float64 // requests spent on it, and permits of its leases that were used
 	Queued  int     // wants waiting
 	Refused int64   // wants refused
 }

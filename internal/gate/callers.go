@@ -98,6 +98,9 @@ func (c *callers) forget() {
 	}
 }
 
+// pay has c pay for whole requests.
+func (c *caller) pay(requests int) { c.sums.Load().share += int64(requests) * wholeRequest }
+
 // pay has f's payers pay for it in equal parts.
 func (f *flight) pay() {
 	for i, c := range f.payers {

@@ -36,6 +36,7 @@ type Lease struct {
 // lease is one that is being gathered, or lent.
 type lease struct {
 	Lease
+	caller  *caller
 	permits []quota.Permit
 }
 
@@ -48,9 +49,10 @@ type leases struct {
 // Acquire lends count permits, at least 1 and at most what could ever be held at
 // once, else it fails with a *LeaseSizeError. Each of them is a want of its own in the queue, as a list call is, so
 // fairness and deadlines hold as for reads; those gathered are held until the
-// last has come, and go back if ctx ends before. Its errors are those of Result.
+// last has come, and go back if ctx ends before. The turns that these took are
+// spent, since nobody else could have the permits meanwhile. Who asks pays, once
+// the lease has ended, for those that were used. Its errors are those of Result.
 func (g *Gate) Acquire(ctx context.Context, count int, o Options) (Lease, error) {
-	le := &lease{}
 	g.mu.Lock()
 	now := time.Now()
 	if most := g.limiter.State(now).Capacity; count < 1 || count > most {
@@ -65,6 +67,7 @@ func (g *Gate) Acquire(ctx context.Context, count int, o Options) (Lease, error)
 		g.mu.Unlock()
 		return Lease{}, err
 	}
+	le := &lease{caller: l.caller}
 	for i := range count {
 		w := &want{lease: le, eta: eta}
 		w.join(p, i, l)
@@ -106,6 +109,7 @@ func (g *Gate) Release(id string, used int) error {
 		return ErrLeaseUse
 	}
 	delete(g.leases.byID, id)
+	le.caller.pay(used)
 	now := time.Now()
 	for i, p := range le.permits {
 		if i < used {
@@ -132,6 +136,7 @@ func (g *Gate) expireLeases(now time.Time) time.Time {
 			continue
 		}
 		delete(g.leases.byID, le.ID)
+		le.caller.pay(len(le.permits))
 		for _, p := range le.permits {
 			g.limiter.Lost(p, now)
 		}
@@ -145,7 +150,6 @@ func (g *Gate) grant(f *flight) {
 	w := f.wants[0]
 	w.lease.permits = append(w.lease.permits, f.permit)
 	w.traceGranted(f.sent)
-	f.pay()
 	g.shut.settle(f, errNeutral, nil)
 	g.finish(w, Result{}, nil)
 }
