@@ -18,7 +18,7 @@ func (g *Gate) dispatch(launch func(*flight)) (next time.Time) {
 		}
 	}
 	for _, w := range g.delayed.due(now) {
-		g.enqueue(w, now, true)
+		g.enqueue(w, now)
 	}
 	soonest(g.delayed.next())
 	g.starved = false
@@ -170,7 +170,7 @@ func (g *Gate) load(f *flight, now time.Time) {
 		g.loadSplit(f, now)
 		return
 	}
-	if g.queue.levels[Batch].entries > 0 && f.priority != Batch {
+	if g.queue.levels[Batch].all.first != nil && f.priority != Batch {
 		g.batchAge++
 	} else {
 		g.batchAge = 0
@@ -198,9 +198,9 @@ func (g *Gate) load(f *flight, now time.Time) {
 	}
 }
 
-// enqueue puts w into the lines of all who wait for it, and merges it with a
-// want for the same user that came in meanwhile.
-func (g *Gate) enqueue(w *want, now time.Time, front bool) {
+// enqueue puts w back to the front of the lines of all who wait for it, and merges
+// it with a want for the same user that came in meanwhile.
+func (g *Gate) enqueue(w *want, now time.Time) {
 	if len(w.waiters) == 0 {
 		g.drop(w)
 		return
@@ -214,7 +214,7 @@ func (g *Gate) enqueue(w *want, now time.Time, front bool) {
 			for _, x := range w.waiters {
 				twin.join(x.pending, x.index, x.line)
 				if len(twin.places) > 0 {
-					g.queue.add(twin, x.line, now, front)
+					g.queue.comeBack(twin, x, now)
 				}
 			}
 			w.waiters = nil
@@ -223,6 +223,6 @@ func (g *Gate) enqueue(w *want, now time.Time, front bool) {
 		g.queued[w.id] = w
 	}
 	for _, x := range w.waiters {
-		g.queue.add(w, x.line, now, front)
+		g.queue.comeBack(w, x, now)
 	}
 }

@@ -242,7 +242,7 @@ func (g *Gate) takeBack(f *flight, now time.Time, cause error) {
 		}
 	}
 	for i := len(f.wants) - 1; i >= 0; i-- {
-		g.enqueue(f.wants[i], now, true)
+		g.enqueue(f.wants[i], now)
 	}
 	g.recheck(now, cause)
 }

@@ -219,12 +219,23 @@ func (g *Gate) failAll(err error) {
 			g.fail(all.first.want, err)
 		}
 	}
-	for _, w := range g.delayed.clear() {
+	for _, w := range g.apart() {
 		g.fail(w, err)
 	}
-	for _, w := range g.splits.clear() {
-		g.fail(w, err)
+	g.delayed.heap, g.splits.groups = nil, nil
+}
+
+// apart gives the wants that wait for their next try, or for their part of a
+// refused batch to be sent. Nobody may wait for them any more.
+func (g *Gate) apart() []*want {
+	var all []*want
+	for _, d := range g.delayed.heap {
+		all = append(all, d.want)
 	}
+	for _, gr := range g.splits.groups {
+		all = append(all, gr.wants...)
+	}
+	return all
 }
 
 // fail answers w with err and forgets it.

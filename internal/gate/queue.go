@@ -42,6 +42,7 @@ type queue struct {
 	seq    uint64
 	depth  int // wants in lines, each counted once
 	ids    int // ... of those, ids
+	urgent int // ... of those, wanted by interactive callers, if by others too
 }
 
 // level is one priority's part of the queue.
@@ -49,21 +50,21 @@ type level struct {
 	vtime   float64     // the tag of the line last served
 	turns   [2]lineHeap // by kind: lines in which such wants wait
 	backlog backlog     // of all lines, for estimates
-	entries int         // places taken
-	all     entryList   // every entry, in order of arrival, for the oldest wait
+	all     entryList   // every entry, for the oldest wait: what came back, then the others in order of arrival
 }
 
 // line is one caller's part of a level.
 type line struct {
-	caller *caller
-	level  *level
-	weight int64
-	tag    float64
-	joined uint64 // breaks ties between tags
-	places map[*want]*entry
-	heads  [2]entryList // by kind
-	units  int64        // cost of all that waits here
-	slots  [2]int       // by kind: index in level.turns, -1 if not there
+	caller   *caller
+	level    *level
+	priority Priority
+	weight   int64
+	tag      float64
+	joined   uint64 // breaks ties between tags
+	places   map[*want]*entry
+	heads    [2]entryList // by kind
+	units    int64        // cost of all that waits here
+	slots    [2]int       // by kind: index in level.turns, -1 if not there
 }
 
 // entry is a want's place in a line. A want has one in each line from which it is wanted.
@@ -72,7 +73,8 @@ type entry struct {
 	line    *line
 	seq     uint64
 	waiters int
-	since   time.Time
+	since   time.Time // when the first who waits here came
+	back    bool      // the want has been under way since
 	inLine  links
 	inAll   links
 }
@@ -190,11 +192,12 @@ func (q *queue) init() {
 
 func (q *queue) newLine(c *caller, p Priority, weight int) *line {
 	l := &line{
-		caller: c,
-		level:  &q.levels[p],
-		weight: int64(max(1, weight)),
-		places: make(map[*want]*entry),
-		slots:  [2]int{-1, -1},
+		caller:   c,
+		level:    &q.levels[p],
+		priority: p,
+		weight:   int64(max(1, weight)),
+		places:   make(map[*want]*entry),
+		slots:    [2]int{-1, -1},
 	}
 	l.heads[ids].of = linksInLine
 	l.heads[calls].of = linksInLine
@@ -232,15 +235,32 @@ func (q *queue) add(w *want, l *line, now time.Time, front bool) {
 		}
 	}
 	w.places = append(w.places, e)
+	if l.priority == Interactive {
+		if w.urgent++; w.urgent == 1 {
+			q.urgent++
+		}
+	}
 	l.places[w] = e
 	l.level.all.pushBack(e)
-	l.level.entries++
 	l.caller.queued++
 	l.level.backlog.move(l.units, l.units+k.cost(), l.weight)
 	l.units += k.cost()
 	if l.slots[k] < 0 {
 		heap.Push(&l.level.turns[k], l)
 	}
+}
+
+// comeBack gives w, which has been under way, the place of one of its waiters again.
+func (q *queue) comeBack(w *want, x *waiter, now time.Time) {
+	q.add(w, x.line, now, true)
+	e := x.line.places[w]
+	if since := x.pending.since; since.Before(e.since) {
+		e.since = since
+	}
+	e.back = true
+	all := &e.line.level.all
+	all.remove(e)
+	all.pushFront(e)
 }
 
 // leave takes one waiter from w's place in l, and the place itself with the last.
@@ -285,7 +305,11 @@ func (q *queue) dropEntry(e *entry) {
 	l, k := e.line, e.want.kind()
 	l.heads[k].remove(e)
 	l.level.all.remove(e)
-	l.level.entries--
+	if l.priority == Interactive {
+		if e.want.urgent--; e.want.urgent == 0 {
+			q.urgent--
+		}
+	}
 	l.caller.queued--
 	delete(l.places, e.want)
 	l.level.backlog.move(l.units, l.units-k.cost(), l.weight)
@@ -303,6 +327,17 @@ func (q *queue) charge(l *line, units int64) {
 			heap.Fix(&l.level.turns[k], l.slots[k])
 		}
 	}
+}
+
+// oldest is how long the longest wait in the level has lasted, 0 if there is none.
+func (v *level) oldest(now time.Time) (d time.Duration) {
+	for e := v.all.first; e != nil; e = e.inAll.next {
+		d = max(d, now.Sub(e.since))
+		if !e.back { // no later one is older
+			break
+		}
+	}
+	return d
 }
 
 // next is the kind of want whose turn it is in the level, of those allowed, and

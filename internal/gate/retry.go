@@ -55,7 +55,7 @@ func (g *Gate) retry(f *flight, now time.Time, err error) {
 	for _, w := range again {
 		g.refuseBefore(w, at, err)
 		if len(w.waiters) == 0 || w.id != "" && g.queued[w.id] != nil {
-			g.enqueue(w, now, true) // forgets it, or merges it with a twin that goes sooner
+			g.enqueue(w, now) // forgets it, or merges it with a twin that goes sooner
 			continue
 		}
 		if w.id != "" {
@@ -109,13 +109,4 @@ func (d *delayed) next() time.Time {
 		return time.Time{}
 	}
 	return d.heap[0].at
-}
-
-func (d *delayed) clear() []*want {
-	all := make([]*want, 0, len(d.heap))
-	for _, x := range d.heap {
-		all = append(all, x.want)
-	}
-	d.heap = nil
-	return all
 }

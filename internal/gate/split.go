@@ -66,15 +66,6 @@ func (s *splits) next(window time.Duration) time.Time {
 	return s.sent[0].Add(window)
 }
 
-func (s *splits) clear() []*want {
-	var all []*want
-	for _, gr := range s.groups {
-		all = append(all, gr.wants...)
-	}
-	s.groups = nil
-	return all
-}
-
 // loadSplit fills f with the next group.
 func (g *Gate) loadSplit(f *flight, now time.Time) {
 	gr := g.splits.groups[0]

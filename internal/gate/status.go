@@ -25,6 +25,7 @@ func (g *Gate) Status() Status {
 		InFlight:       len(g.flights),
 		Upstream:       g.totals.upstream,
 		PausedUntil:    q.PausedUntil,
+		Queue:          g.waiting(now),
 		EstimatedWait:  g.estimate(g.callers.stranger(), 0, callCost, now),
 		Breaker:        BreakerStatus{State: g.shut.state, Since: g.shut.since, TimesOpened: g.shut.opened},
 		Totals:         g.figures.totals(),
@@ -36,15 +37,30 @@ func (g *Gate) Status() Status {
 		share.ShareState = g.shared.ShareState(now)
 		s.Shared = &share
 	}
-	for p := range s.Queue {
-		v := &g.queue.levels[p]
-		s.Queue[p].Depth = v.entries
-		if v.all.first != nil {
-			s.Queue[p].Oldest = now.Sub(v.all.first.since)
-		}
-	}
 	g.callers.tell(&s)
 	return s
+}
+
+// waiting tells what waits, in the lines or apart from them.
+func (g *Gate) waiting(now time.Time) (waits [2]QueueLevel) {
+	waits[Interactive].Depth = g.queue.urgent
+	waits[Batch].Depth = g.queue.depth - g.queue.urgent
+	for p := range waits {
+		waits[p].Oldest = g.queue.levels[p].oldest(now)
+	}
+	for _, w := range g.apart() {
+		if len(w.waiters) == 0 { // all have left
+			continue
+		}
+		of := Batch
+		for _, x := range w.waiters {
+			p := x.line.priority
+			waits[p].Oldest = max(waits[p].Oldest, now.Sub(x.pending.since))
+			of = min(of, p)
+		}
+		waits[of].Depth++
+	}
+	return waits
 }
 
 // Health tells whether Clerk can be asked. It costs little enough to be asked for

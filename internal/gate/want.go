@@ -28,6 +28,7 @@ type want struct {
 	lease   *lease                                            // that gathers a permit
 	waiters []*waiter
 	places  []*entry
+	urgent  int // places in lines of interactive callers
 	tries   int
 	batch   *batch    // of its latest flight; nil if nothing is traced
 	eta     time.Time // when it is expected to be sent, as first estimated
@@ -52,6 +53,7 @@ type waiter struct {
 
 // pending is a caller that waits for one or more wants.
 type pending struct {
+	since    time.Time // when it came
 	deadline time.Time // zero: none
 	results  []Result
 	value    any // the answer to a call
@@ -63,6 +65,7 @@ type pending struct {
 
 func (g *Gate) newPending(ctx context.Context, n int) *pending {
 	p := &pending{
+		since:   time.Now(),
 		results: make([]Result, n),
 		left:    n,
 		done:    make(chan struct{}),

@@ -1,0 +1,115 @@
+package gate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
+	"github.com/clerkgate/clerkgate/internal/quota"
+)
+
+// checkWaiting checks how many wants of each priority wait, and how long the
+// oldest of each has.
+func checkWaiting(t *testing.T, g *Gate, when string, want ...QueueLevel) {
+	t.Helper()
+	synctest.Wait()
+	if got := g.Status().Queue; !slices.Equal(got[:], want) {
+		t.Errorf("%s: %+v wait, want %+v", when, got, want)
+	}
+}
+
+// TestWantsAreCountedOnce has several callers wait for the same ids.
+func TestWantsAreCountedOnce(t *testing.T) {
+	inBubble(t, &fakeClerk{}, Config{Quota: quota.Config{Limit: 1}}, func(t *testing.T, g *Gate) {
+		spend(t, g)
+		ask := func(caller string, p Priority, ids ...string) (leave func()) {
+			ctx, leave := context.WithCancel(t.Context())
+			go func() { _ = g.Lookup(ctx, ids, Options{Caller: caller, Priority: p}) }()
+			synctest.Wait()
+			return leave
+		}
+		ask("a", Batch, "user_1", "user_2")
+		ask("b", Batch, "user_1")
+		checkWaiting(t, g, "for batch", QueueLevel{}, QueueLevel{Depth: 2})
+		time.Sleep(time.Second)
+		leaveC := ask("c", Interactive, "user_1")
+		leaveD := ask("d", Interactive, "user_1", "user_3")
+		time.Sleep(time.Second)
+		both := []QueueLevel{{2, time.Second}, {1, 2 * time.Second}}
+		checkWaiting(t, g, "for both", both...)
+		leaveC()
+		checkWaiting(t, g, "for the other interactive one", both...)
+		leaveD()
+		checkWaiting(t, g, "for batch again", QueueLevel{}, QueueLevel{2, 2 * time.Second})
+	})
+}
+
+// TestWhatIsPutOffWaitsToo: until its next try, or as a part of a refused batch.
+func TestWhatIsPutOffWaitsToo(t *testing.T) {
+	for name, tt := range map[string]struct {
+		reply error
+		depth int // of four
+	}{
+		"until its next try": {down, 4},
+		"in a refused batch": {refused, 2}, // its first half is under way again
+	} {
+		t.Run(name, func(t *testing.T) {
+			clerk := &fakeClerk{latency: time.Second, reply: func(int, []string) error { return tt.reply }}
+			inBubble(t, clerk, Config{Quota: quota.Config{Limit: 10}}, func(t *testing.T, g *Gate) {
+				ctx, leave := context.WithCancel(t.Context())
+				go func() { _ = g.Lookup(ctx, userIDs("", 4), Options{Priority: Batch}) }()
+				checkWaiting(t, g, "under way", QueueLevel{}, QueueLevel{})
+				time.Sleep(time.Second)
+				checkWaiting(t, g, "put off", QueueLevel{}, QueueLevel{tt.depth, time.Second})
+				leave()
+				checkWaiting(t, g, "wanted by nobody", QueueLevel{}, QueueLevel{})
+			})
+		})
+	}
+}
+
+// TestTheOldestHasWaitedThroughEvery429, behind one that came later but was not
+// sent: since it came, not since the last answer.
+func TestTheOldestHasWaitedThroughEvery429(t *testing.T) {
+	clerk := &fakeClerk{latency: 10 * time.Millisecond, reply: func(int, []string) error { return limited }}
+	inBubble(t, clerk, Config{}, func(t *testing.T, g *Gate) {
+		ctx, leave := context.WithCancel(t.Context())
+		list := func(caller string) { _, _ = g.List(ctx, clerkapi.ListParams{}, Options{Caller: caller}) }
+		go list("first")
+		time.Sleep(time.Second)
+		go list("later")
+		for i := range 5 {
+			checkWaiting(t, g, fmt.Sprint(clerk.count(), " answers"), QueueLevel{2, time.Duration(1+2*i) * time.Second}, QueueLevel{})
+			time.Sleep(limited.RetryAfter)
+		}
+		leave()
+		if n := clerk.count(); n < 4 {
+			t.Errorf("%d requests were answered 429, want some more", n)
+		}
+	})
+}
+
+// TestTheOldestWaitsInATwin: what a 429 has answered joins a fresh want for the same
+// user, which came in meanwhile.
+func TestTheOldestWaitsInATwin(t *testing.T) {
+	clerk := &fakeClerk{latency: time.Second, reply: func(int, []string) error { return limited }}
+	inBubble(t, clerk, Config{MaxInFlight: 1}, func(t *testing.T, g *Gate) {
+		ctx, leave := context.WithCancel(t.Context())
+		ask := func(id string, fresh bool) {
+			go func() { _ = one(ctx, g, id, Options{Fresh: fresh}) }()
+			synctest.Wait()
+		}
+		ask("user_1", false)
+		time.Sleep(time.Second / 2)
+		ask("user_2", false)
+		ask("user_1", true)
+		checkWaiting(t, g, "in flight", QueueLevel{2, 0}, QueueLevel{})
+		time.Sleep(time.Second / 2)
+		checkWaiting(t, g, "back", QueueLevel{2, time.Second}, QueueLevel{})
+		leave()
+	})
+}
