@@ -126,8 +126,8 @@ type Upstream struct {
 
 // QueueLevel is what waits at one priority.
 type QueueLevel struct {
-	Depth  int           // wants waiting
-	Oldest time.Duration // how long the oldest has waited, 0 if none waits
+	Depth  int           // wants waiting; one that both priorities wait for is Interactive's
+	Oldest time.Duration // how long who has waited longest has, 0 if nobody waits
 }
 
 // BreakerState is what the circuit breaker does.

@@ -250,27 +250,34 @@ func (g *Gate) takeBack(f *flight, now time.Time, cause error) {
 // recheck refuses those whose deadlines their places in the queue no longer
 // meet, now that a 429 has made the wait longer.
 func (g *Gate) recheck(now time.Time, cause error) {
-	type doomed struct {
-		want *want
-		eta  time.Time
+	etas := make(map[*want]time.Time) // by the line of each that is the quickest
+	expect := func(w *want, l *line, own int64) {
+		eta := now.Add(g.estimate(l, own, w.kind().cost(), now))
+		if other, ok := etas[w]; !ok || eta.Before(other) {
+			etas[w] = eta
+		}
 	}
-	var late []doomed
 	for _, c := range g.callers.byName {
 		for _, l := range c.lines {
 			own := int64(0)
 			l.each(func(e *entry) {
-				eta := now.Add(g.estimate(l, own, e.want.kind().cost(), now))
-				late = append(late, doomed{e.want, eta.Add(g.limiter.RoundTrip())})
+				expect(e.want, l, own)
 				own += e.want.kind().cost()
 			})
+		}
+	}
+	for _, w := range g.apart() {
+		for _, x := range w.waiters {
+			expect(w, x.line, 0)
 		}
 	}
 	kind := ErrDeadlineTooShort
 	if !g.limiter.State(now).PausedUntil.IsZero() {
 		kind = ErrRateLimited
 	}
-	for _, d := range late {
-		g.refuseBefore(d.want, d.eta, &Error{Kind: kind, RetryAfter: d.eta.Sub(now), Err: cause})
+	for w, eta := range etas {
+		eta = eta.Add(g.limiter.RoundTrip())
+		g.refuseBefore(w, eta, &Error{Kind: kind, RetryAfter: eta.Sub(now), Err: cause})
 	}
 }
 

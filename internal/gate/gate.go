@@ -105,6 +105,7 @@ type Gate struct {
 	shared   *quota.Shared // the limiter, if it is shared
 	decider  quota.Decider // last told to the log
 	sharing  SharedStatus  // sums of exchanges
+	pause    time.Time     // the end of it that what waits was last compared with
 	starved  bool          // something may go but for a permit
 	share    chan struct{} // has room for one: an exchange may be due
 	queue    queue

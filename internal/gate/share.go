@@ -83,6 +83,11 @@ func (g *Gate) exchange(r quota.Report, sent time.Time) {
 		g.sharing.Failures++
 	}
 	g.shared.Reply(r, sent, now, reply, err)
+	// What an exchange takes shifts the end of the same pause.
+	if until := g.limiter.State(now).PausedUntil; until.After(g.pause.Add(exchangeTimeout)) {
+		g.pause = until
+		g.recheck(now, nil)
+	}
 	s := g.shared.ShareState(now)
 	if s.Decider == g.decider {
 		return

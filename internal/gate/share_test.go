@@ -17,9 +17,9 @@ import (
 // fakeState is a shared state that grants whatever is wanted.
 type fakeState struct {
 	mu      sync.Mutex
-	hangs   bool // no exchange is answered
-	grants  int  // the most that is granted from here on; below 0: no bound
-	paused  time.Duration
+	hangs   bool      // no exchange is answered
+	grants  int       // the most that is granted from here on; below 0: no bound
+	paused  time.Time // until when it grants nothing
 	reports []quota.Report
 	news    func() chan struct{} // made in the bubble
 }
@@ -40,11 +40,15 @@ func (s *fakeState) Exchange(ctx context.Context, r quota.Report) (quota.Reply, 
 		s.mu.Lock()
 		return quota.Reply{}, ctx.Err()
 	}
+	now := time.Now()
+	if len(r.Limited) > 0 {
+		s.paused = now.Add(r.Limited[0].After.Duration())
+	}
 	reply := quota.Reply{
-		Status: "ok", Now: fmt.Sprint(time.Now().UnixMicro()), Epoch: "e", Era: 1, Again: -1, Paused: quota.Microseconds(s.paused.Microseconds()),
+		Status: "ok", Now: fmt.Sprint(now.UnixMicro()), Epoch: "e", Era: 1, Again: -1, Paused: quota.Microseconds(max(0, s.paused.Sub(now)).Microseconds()),
 		Limit: 100, Capacity: 100, Available: 100, Quota: 100, Window: 10_000_000, Replicas: 2, Active: 1,
 	}
-	if !r.Fallback && r.Epoch == "e" && s.paused == 0 {
+	if !r.Fallback && r.Epoch == "e" && reply.Paused == 0 {
 		n := r.Wants[0] + r.Wants[1]
 		if s.grants >= 0 {
 			n = min(n, s.grants)
@@ -180,7 +184,7 @@ func TestNewsLeadsToAnExchangeAtOnce(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		before := state.count()
-		state.change(func() { state.paused = 5 * time.Second })
+		state.change(func() { state.paused = time.Now().Add(5 * time.Second) })
 		state.news() <- struct{}{}
 		synctest.Wait()
 		if got := state.count() - before; got != 1 {
@@ -196,6 +200,49 @@ func TestNewsLeadsToAnExchangeAtOnce(t *testing.T) {
 			t.Errorf("a list that can't wait for the end of the pause: %v", err)
 		}
 	})
+}
+
+// TestAPauseRefusesWhatCannotWait, as soon as an exchange tells of it, or fails: what
+// waits for a permit or for its next try, at the replica that met the 429 and at others.
+func TestAPauseRefusesWhatCannotWait(t *testing.T) {
+	pause := func(s *fakeState) {
+		s.change(func() { s.paused = time.Now().Add(limited.RetryAfter) })
+		s.news() <- struct{}{}
+	}
+	nothing := func(*fakeState) {}
+	hang := func(s *fakeState) { s.change(func() { s.hangs = true }) }
+	for name, tt := range map[string]struct {
+		reply  error
+		grants int
+		after  time.Duration
+		what   func(*fakeState)
+		within time.Duration
+	}{
+		"a 429 of its own":                    {limited, 1, 0, nothing, 20 * time.Millisecond},
+		"a 429 of its own, without the state": {limited, 1, time.Millisecond, hang, time.Second},
+		"another's, while it waits":           {nil, 0, 20 * time.Millisecond, pause, 20 * time.Millisecond},
+		"another's, before its next try":      {down, 1, 11 * time.Millisecond, pause, 11 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			clerk, state := &fakeClerk{latency: 10 * time.Millisecond, reply: func(int, []string) error { return tt.reply }}, newState()
+			inBubble(t, clerk, Config{Shared: state}, func(t *testing.T, g *Gate) {
+				time.Sleep(time.Second)
+				state.change(func() { state.grants = tt.grants })
+				start := time.Now()
+				ctx, cancel := context.WithDeadline(t.Context(), start.Add(limited.RetryAfter))
+				defer cancel()
+				time.AfterFunc(tt.after, func() { tt.what(state) })
+				_, err := g.List(ctx, clerkapi.ListParams{}, Options{})
+				var e *Error
+				if !errors.As(err, &e) || e.Kind != ErrRateLimited || e.RetryAfter <= 0 {
+					t.Errorf("got %v, want to be told that the key is held, and for how long", err)
+				}
+				if took := time.Since(start); took > tt.within {
+					t.Errorf("told after %v, want within %v", took, tt.within)
+				}
+			})
+		})
+	}
 }
 
 // TestALeaseOutlivesItsLender: what was lent at the end counts as lost.

@@ -464,7 +464,7 @@ func (x *UpstreamQuota) GetObserveTime() *timestamppb.Timestamp {
 // What waits to be sent to Clerk.
 type Queue struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Wants (an id, a list or a count) of interactive priority.
+	// Wants (an id, a list, a count, or a permit to lend) of interactive priority.
 	Interactive *QueueLevel `protobuf:"bytes,1,opt,name=interactive,proto3" json:"interactive,omitempty"`
 	// Wants of batch priority.
 	Batch *QueueLevel `protobuf:"bytes,2,opt,name=batch,proto3" json:"batch,omitempty"`
@@ -528,9 +528,11 @@ func (x *Queue) GetEstimatedWait() *durationpb.Duration {
 // What waits at one priority.
 type QueueLevel struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many wants wait.
+	// How many wants wait, for a permit or for their next try. An id for which
+	// several callers wait is one want, and an interactive one if one of them is.
 	Depth int32 `protobuf:"varint,1,opt,name=depth,proto3" json:"depth,omitempty"`
-	// How long the oldest has waited. Unset if none waits.
+	// How long who has waited longest at this priority has, whatever Clerk
+	// answered meanwhile. Unset if no want waits.
 	OldestWait    *durationpb.Duration `protobuf:"bytes,2,opt,name=oldest_wait,json=oldestWait,proto3" json:"oldest_wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -791,10 +793,11 @@ type Caller struct {
 	// Ids that it asked for, wherever they were answered from. An id counts once
 	// per call.
 	Lookups int64 `protobuf:"varint,2,opt,name=lookups,proto3" json:"lookups,omitempty"`
-	// Its share of the requests sent to Clerk: a list, a count or a permit lent
-	// is 1, an id its part of the request that carried it.
+	// Its share of the requests sent to Clerk: a list or a count is 1, an id its
+	// part of the request that carried it. A permit of a lease is 1 once the lease has
+	// ended, if it was used or the lease was not released, and else nothing.
 	UpstreamShare float64 `protobuf:"fixed64,3,opt,name=upstream_share,json=upstreamShare,proto3" json:"upstream_share,omitempty"`
-	// Its wants that wait now.
+	// Its wants that wait for a permit now.
 	Queued int32 `protobuf:"varint,4,opt,name=queued,proto3" json:"queued,omitempty"`
 	// Its wants (ids, lists, counts and permits) that were refused.
 	Refused       int64 `protobuf:"varint,5,opt,name=refused,proto3" json:"refused,omitempty"`
