@@ -58,7 +58,7 @@ func checkFigures(t *testing.T, g *Gate, clerk *fakeClerk) {
 		if sum.Refused != refused {
 			t.Errorf("%d wants refused, the callers' are %d", refused, sum.Refused)
 		}
-		// Permits that were lent are paid for, too.
+		// Permits of leases that were used are paid for, too.
 		if paid, sent := sum.Share, float64(s.Totals.Requests-byEndpoint["probe"]); paid < sent-1e-6 {
 			t.Errorf("%v requests paid for, %v were sent", paid, sent)
 		}

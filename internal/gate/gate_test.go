@@ -359,33 +359,6 @@ func TestA429IsNoTry(t *testing.T) {
 	})
 }
 
-// TestA429RefusesNobodyWhoseLineIsQuick, if the same id waits in a slow one, too.
-func TestA429RefusesNobodyWhoseLineIsQuick(t *testing.T) {
-	clerk := &fakeClerk{latency: time.Second}
-	clerk.reply = func(n int, _ []string) error {
-		if n == 1 {
-			return limited
-		}
-		return nil
-	}
-	inBubble(t, clerk, Config{Quota: quota.Config{Limit: 10}, MaxInFlight: 1}, func(t *testing.T, g *Gate) {
-		ctx, leave := context.WithCancel(t.Context())
-		batch := Options{Caller: "batch", Priority: Batch}
-		for range 30 {
-			go func() { _, _ = g.List(ctx, clerkapi.ListParams{}, batch) }()
-		}
-		synctest.Wait()
-		go func() { _ = one(ctx, g, "user_1", batch) }()
-		synctest.Wait()
-		patient, cancel := context.WithTimeout(ctx, 15*time.Second)
-		defer cancel()
-		if r := one(patient, g, "user_1", Options{}); r.Err != nil {
-			t.Errorf("the interactive caller got %v", r.Err)
-		}
-		leave()
-	})
-}
-
 func TestRetriesStayInsideTriesDeadlineAndBudget(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

@@ -51,20 +51,21 @@ func TestWantsAreCountedOnce(t *testing.T) {
 // TestWhatIsPutOffWaitsToo: until its next try, or as a part of a refused batch.
 func TestWhatIsPutOffWaitsToo(t *testing.T) {
 	for name, tt := range map[string]struct {
-		reply error
-		depth int // of four
+		reply    error
+		priority Priority
+		want     [2]QueueLevel
 	}{
-		"until its next try": {down, 4},
-		"in a refused batch": {refused, 2}, // its first half is under way again
+		"until its next try": {down, Interactive, [2]QueueLevel{{4, time.Second}, {}}},
+		"in a refused batch": {refused, Batch, [2]QueueLevel{{}, {2, time.Second}}}, // its first half is under way again
 	} {
 		t.Run(name, func(t *testing.T) {
 			clerk := &fakeClerk{latency: time.Second, reply: func(int, []string) error { return tt.reply }}
 			inBubble(t, clerk, Config{Quota: quota.Config{Limit: 10}}, func(t *testing.T, g *Gate) {
 				ctx, leave := context.WithCancel(t.Context())
-				go func() { _ = g.Lookup(ctx, userIDs("", 4), Options{Priority: Batch}) }()
+				go func() { _ = g.Lookup(ctx, userIDs("", 4), Options{Priority: tt.priority}) }()
 				checkWaiting(t, g, "under way", QueueLevel{}, QueueLevel{})
 				time.Sleep(time.Second)
-				checkWaiting(t, g, "put off", QueueLevel{}, QueueLevel{tt.depth, time.Second})
+				checkWaiting(t, g, "put off", tt.want[:]...)
 				leave()
 				checkWaiting(t, g, "wanted by nobody", QueueLevel{}, QueueLevel{})
 			})
@@ -110,6 +111,33 @@ func TestTheOldestWaitsInATwin(t *testing.T) {
 		checkWaiting(t, g, "in flight", QueueLevel{2, 0}, QueueLevel{})
 		time.Sleep(time.Second / 2)
 		checkWaiting(t, g, "back", QueueLevel{2, time.Second}, QueueLevel{})
+		leave()
+	})
+}
+
+// TestA429RefusesNobodyWhoseLineIsQuick, if the same id waits in a slow one, too.
+func TestA429RefusesNobodyWhoseLineIsQuick(t *testing.T) {
+	clerk := &fakeClerk{latency: time.Second}
+	clerk.reply = func(n int, _ []string) error {
+		if n == 1 {
+			return limited
+		}
+		return nil
+	}
+	inBubble(t, clerk, Config{Quota: quota.Config{Limit: 10}, MaxInFlight: 1}, func(t *testing.T, g *Gate) {
+		ctx, leave := context.WithCancel(t.Context())
+		batch := Options{Caller: "batch", Priority: Batch}
+		for range 30 {
+			go func() { _, _ = g.List(ctx, clerkapi.ListParams{}, batch) }()
+		}
+		synctest.Wait()
+		go func() { _ = one(ctx, g, "user_1", batch) }()
+		synctest.Wait()
+		patient, cancel := context.WithTimeout(ctx, 15*time.Second)
+		defer cancel()
+		if r := one(patient, g, "user_1", Options{}); r.Err != nil {
+			t.Errorf("the interactive caller got %v", r.Err)
+		}
 		leave()
 	})
 }
