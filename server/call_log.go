@@ -151,6 +151,7 @@ func (l *callLog) write(ctx context.Context, level slog.Level, msg, method strin
 	if p, ok := peer.FromContext(ctx); ok {
 		attrs = append(attrs, "peer", p.Addr.String())
 	}
+	attrs = append(attrs, traceID(ctx)...)
 	l.logger.Log(ctx, level, msg, append(attrs, more...)...)
 }
 

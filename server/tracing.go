@@ -81,3 +81,12 @@ func traceFailure(ctx context.Context, f failure) {
 		span.SetAttributes(attribute.String("clerkgate.reason", f.reasonName()))
 	}
 }
+
+// traceID gives the id of the trace that the call belongs to, as a field of the
+// log, and nothing where calls are not traced.
+func traceID(ctx context.Context) []any {
+	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
+		return []any{"trace_id", span.TraceID().String()}
+	}
+	return nil
+}

@@ -151,6 +151,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	})
 	err = telemetry.Register(metrics, telemetry.Sources{
 		Version: buildVersion(), Gate: g, Cache: cache, Store: store, Webhooks: hooks, Server: srv,
+		Tracing: spans.sender,
 	})
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 // tracing is where the parts of the line get their tracers.
 type tracing struct {
 	provider trace.TracerProvider // nil: nothing is traced
+	sender   *telemetry.Tracing   // nil, too
 }
 
 // tracer gives the tracer of a part, nil if nothing is traced.
@@ -29,6 +30,7 @@ func (c *serveCmd) trace(ctx context.Context, logger *slog.Logger) (t tracing, s
 	if c.Tracing == "off" {
 		return tracing{}, func() {}, nil
 	}
+	telemetry.LogOpenTelemetry(logger)
 	sender, err := telemetry.NewTracing(telemetry.TracingConfig{Sample: c.TraceSample, Version: buildVersion(), Logger: logger})
 	if err != nil {
 		return tracing{}, nil, usagef("--tracing: %v", err)
@@ -40,7 +42,7 @@ func (c *serveCmd) trace(ctx context.Context, logger *slog.Logger) (t tracing, s
 			logger.Error("tracing", "error", err)
 		}
 	})
-	return tracing{sender.Provider()}, func() {
+	return tracing{sender.Provider(), sender}, func() {
 		cancel()
 		sending.Wait()
 	}, nil

@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"io"
 	"net"
+	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -83,14 +86,15 @@ func TestSpansArrive(t *testing.T) {
 	}
 }
 
-// TestNoCollector serves while nobody takes the spans: calls are answered, and
-// the end is not held up for longer than the last spans may take.
+// TestNoCollector serves while nobody takes the spans: calls are answered, the
+// end is not held up for longer than the last spans may take, and what
+// OpenTelemetry itself says of it all is in the log.
 func TestNoCollector(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
 	var log *output
 	t.Run("serve", func(t *testing.T) {
 		var address, id string
-		address, id, log = serveSim(t, "--tracing", "otlp")
+		address, id, log = serveSim(t, "--tracing", "otlp", "--log-level", "debug")
 		for range 20 {
 			if code, _, stderr := runCommand(t, "get", id, "--address", address, "--timeout", time.Minute.String()); code != 0 {
 				t.Fatal(stderr)
@@ -99,5 +103,34 @@ func TestNoCollector(t *testing.T) {
 	})
 	if n := strings.Count(log.String(), "spans could not be sent"); n != 1 {
 		t.Errorf("%d lines of the log say so:\n%s", n, log)
+	}
+	if !strings.Contains(log.String(), `level=DEBUG msg="TracerProvider created"`) {
+		t.Errorf("OpenTelemetry's own lines are not in the log:\n%s", log)
+	}
+}
+
+// TestLostSpansAreCounted has room for one span, and nobody takes it.
+func TestLostSpansAreCounted(t *testing.T) {
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+	t.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1")
+	address, id, log := serveSim(t, "--tracing", "otlp")
+	for range 20 {
+		if code, _, stderr := runCommand(t, "get", id, "--address", address, "--timeout", time.Minute.String()); code != 0 {
+			t.Fatal(stderr)
+		}
+	}
+	listening := regexp.MustCompile(`msg=serving .*http=(\S+)`).FindStringSubmatch(log.String())
+	if listening == nil {
+		t.Fatalf("no address in the log:\n%s", log)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	resp, err := http.Get("http://" + listening[1] + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	metrics, err := io.ReadAll(resp.Body)
+	if err != nil || !regexp.MustCompile(`(?m)^clerkgate_trace_spans_lost_total [1-9]`).Match(metrics) {
+		t.Errorf("error %v, metrics:\n%s", err, metrics)
 	}
 }

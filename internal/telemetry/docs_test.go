@@ -4,6 +4,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,6 +39,33 @@ func TestDocs(t *testing.T) {
 	}
 }
 
+// TestDocsOfRedis compares the metrics that docs/metrics.md says are there only
+// with Redis with those that are.
+func TestDocsOfRedis(t *testing.T) {
+	b, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := regexp.MustCompile("(?m)^- Only with `--redis-url`: ((?:.|\n  )+)\\.$").FindStringSubmatch(string(b))
+	if line == nil {
+		t.Fatal("docs/metrics.md does not say what is only there with Redis")
+	}
+	var named []string // whole names, and beginnings of such with … at the end
+	for _, quoted := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(line[1], -1) {
+		named = append(named, quoted[1])
+	}
+	with, without := scrapedNames(t, knownSources()), scrapedNames(t, withoutRedis())
+	for _, m := range metrics {
+		isNamed := slices.ContainsFunc(named, func(name string) bool {
+			beginning, more := strings.CutSuffix(name, "…")
+			return name == m.name || more && strings.HasPrefix(m.name, beginning)
+		})
+		if needsRedis := with[m.name] && !without[m.name]; isNamed != needsRedis {
+			t.Errorf("%s: there only with Redis %v, said to be so %v", m.name, needsRedis, isNamed)
+		}
+	}
+}
+
 // table gives the metrics as a table in Markdown.
 func table() string {
 	var b strings.Builder
@@ -50,4 +79,19 @@ func table() string {
 	}
 	b.WriteString("\n")
 	return b.String()
+}
+
+// scrapedNames gives the metrics that have series.
+func scrapedNames(t *testing.T, s Sources) map[string]bool {
+	t.Helper()
+	names := map[string]bool{}
+	for _, line := range scrape(t, s) {
+		name, _, _ := strings.Cut(line, " ")
+		name, _, _ = strings.Cut(name, "{")
+		for _, part := range []string{"_bucket", "_sum", "_count"} {
+			name = strings.TrimSuffix(name, part)
+		}
+		names[name] = true
+	}
+	return names
 }

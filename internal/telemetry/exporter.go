@@ -2,55 +2,50 @@ package telemetry
 
 import (
 	"context"
-	"log/slog"
-	"strings"
-	"time"
+	"sync/atomic"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-const (
-	complainEvery = time.Minute // at most, of spans that can't be sent
-	maxComplaint  = 300         // bytes of what is wrong
-)
+// queue is where spans wait to be sent. It takes no more than the batch processor
+// behind it has room for, which would drop the rest without a word.
+type queue struct {
+	sdktrace.SpanProcessor // makes batches of what waits
+	size                   int64
+	waiting                atomic.Int64
+	lost                   *losses
+}
 
-// exporter sends spans by way of next. Its failures go to the log, and not to
-// OpenTelemetry's own handler, which is one for the whole process and writes a
-// line for each. Its methods are called one at a time.
+// OnEnd takes a span that has ended, if there is room for it.
+func (q *queue) OnEnd(s sdktrace.ReadOnlySpan) {
+	if q.waiting.Add(1) > q.size {
+		q.waiting.Add(-1)
+		q.lost.add(1, nil)
+		return
+	}
+	q.SpanProcessor.OnEnd(s)
+}
+
+// exporter sends spans from the queue by way of next. Its failures are losses,
+// and not for OpenTelemetry's own handler, which is one for the whole process and
+// knows no measure.
 type exporter struct {
-	next   sdktrace.SpanExporter
-	logger *slog.Logger
-	end    context.Context // when there is no more time to send anything
-
-	lost     int       // spans, since the last line of the log
-	nextLine time.Time // when there may be another
+	next  sdktrace.SpanExporter
+	queue *queue
+	end   context.Context // when there is no more time to send anything
 }
 
 // ExportSpans sends spans. It never fails: there is nobody to be told.
 func (e *exporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	e.queue.waiting.Add(-int64(len(spans)))
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(e.end, cancel)()
-	err := e.next.ExportSpans(ctx, spans)
-	if err == nil {
-		return nil
-	}
-	e.lost += len(spans)
-	if now := time.Now(); !now.Before(e.nextLine) {
-		e.nextLine = now.Add(complainEvery)
-		e.logger.Warn("spans could not be sent", "error", shorten(err.Error()), "lost", e.lost)
-		e.lost = 0
+	if err := e.next.ExportSpans(ctx, spans); err != nil {
+		e.queue.lost.add(len(spans), err)
 	}
 	return nil
 }
 
 // Shutdown closes the way to the collector.
 func (e *exporter) Shutdown(ctx context.Context) error { return e.next.Shutdown(ctx) }
-
-// shorten bounds what a collector may put into the log.
-func shorten(s string) string {
-	if len(s) > maxComplaint {
-		s = strings.ToValidUTF8(s[:maxComplaint], "") + "…"
-	}
-	return s
-}

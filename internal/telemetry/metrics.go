@@ -16,12 +16,13 @@ import (
 
 // figures are what the sources said at one scrape.
 type figures struct {
-	version string
-	gate    gate.Status
-	lookups usercache.Totals
-	store   usercache.Stats
-	events  map[webhook.Count]int64
-	panics  int64
+	version   string
+	gate      gate.Status
+	lookups   usercache.Totals
+	store     usercache.Stats
+	events    map[webhook.Count]int64
+	panics    int64
+	spansLost int64
 }
 
 // kind is a metric's type, as docs/metrics.md calls it.
@@ -249,6 +250,9 @@ var metrics = []metric{
 	{"clerkgate_panics_total", counter, nil,
 		"Calls that ended in a panic.",
 		one(func(f *figures) int64 { return f.panics })},
+	{"clerkgate_trace_spans_lost_total", counter, nil,
+		"Spans that could not be sent: more ended than the collector took, or it failed. 0 without tracing.",
+		one(func(f *figures) int64 { return f.spansLost })},
 }
 
 var (

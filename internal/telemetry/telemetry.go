@@ -15,8 +15,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
 
-// Sources are the parts that know the figures. All are required, and are asked
-// at every scrape, several at once if scrapes are.
+// Sources are the parts that know the figures. All but Tracing are required, and
+// are asked at every scrape, several at once if scrapes are.
 type Sources struct {
 	Version  string // of the build
 	Gate     quotas
@@ -24,6 +24,7 @@ type Sources struct {
 	Store    store
 	Webhooks events
 	Server   panics
+	Tracing  *Tracing // nil: nothing is traced
 }
 
 // quotas tells how quota, queue and breaker stand. A *gate.Gate does.
@@ -87,7 +88,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	s := c.sources
 	now := figures{
 		version: s.Version, gate: s.Gate.Status(), lookups: s.Cache.Totals(), store: s.Store.Stats(),
-		events: s.Webhooks.Stats(), panics: s.Server.Panics(),
+		events: s.Webhooks.Stats(), panics: s.Server.Panics(), spansLost: s.Tracing.Lost(),
 	}
 	for i, m := range metrics {
 		m.read(&now, emit{m.kind, c.descs[i], ch})

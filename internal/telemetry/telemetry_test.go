@@ -71,7 +71,7 @@ func knownSources() Sources {
 		}},
 	}
 	return Sources{
-		Version: "1.2.3", Gate: k, Cache: k, Server: k,
+		Version: "1.2.3", Gate: k, Cache: k, Server: k, Tracing: &Tracing{lost: &losses{total: 61}},
 		Store: knownStore{Entries: 23, Bytes: 24, MaxBytes: 25, Evictions: 26, Redis: &usercache.RedisStats{
 			Connected: true, Calls: 27, Errors: 28, Refused: 29, Latency: 30 * time.Second, Hits: 31, Misses: 32, Lost: 33,
 		}},
@@ -167,6 +167,7 @@ clerkgate_redis_refused_total 29
 clerkgate_refused_total{reason="queue_full"} 42
 clerkgate_refused_total{reason="shutting_down"} 0
 clerkgate_retries_total{reason="no_answer"} 16
+clerkgate_trace_spans_lost_total 61
 clerkgate_upstream_ids_total 13
 clerkgate_upstream_request_duration_seconds_bucket{endpoint="list",le="0.5"} 2
 clerkgate_upstream_request_duration_seconds_bucket{endpoint="list",le="1"} 2
@@ -192,11 +193,27 @@ clerkgate_webhook_events_total{outcome="forged",type="other"} 35`, "\n")
 	}
 }
 
+// TestWithoutTracing: no spans, none lost.
+func TestWithoutTracing(t *testing.T) {
+	s := knownSources()
+	s.Tracing = nil
+	if lines := scrape(t, s); !slices.Contains(lines, "clerkgate_trace_spans_lost_total 0") {
+		t.Errorf("without tracing:\n%s", strings.Join(lines, "\n"))
+	}
+}
+
+// withoutRedis gives the sources of a server that has none.
+func withoutRedis() Sources {
+	s := knownSources()
+	k := s.Gate.(known)
+	k.status.Shared = nil
+	s.Gate, s.Store = k, knownStore{}
+	return s
+}
+
 // TestWithoutRedis: what does not exist is not said to be zero.
 func TestWithoutRedis(t *testing.T) {
-	s := knownSources()
-	s.Store = knownStore{}
-	if lines := strings.Join(scrape(t, s), "\n"); strings.Contains(lines, "redis_") || !strings.Contains(lines, "clerkgate_cache_entries 0") {
+	if lines := strings.Join(scrape(t, withoutRedis()), "\n"); strings.Contains(lines, "redis_") || !strings.Contains(lines, "clerkgate_cache_entries 0") {
 		t.Errorf("without Redis:\n%s", lines)
 	}
 }

@@ -23,7 +23,7 @@ const flushTime = 2 * time.Second
 type TracingConfig struct {
 	Sample  float64      // share of traces begun here that are sampled, 0 to 1
 	Version string       // of the build
-	Logger  *slog.Logger // told of spans that can't be sent, at most once a minute; required
+	Logger  *slog.Logger // told of spans that are lost, at most once a minute; required
 }
 
 // Tracing sends spans to an OpenTelemetry collector by OTLP over gRPC. What
@@ -31,7 +31,7 @@ type TracingConfig struct {
 type Tracing struct {
 	provider *sdktrace.TracerProvider
 	otlp     *otlptrace.Exporter
-	logger   *slog.Logger
+	lost     *losses
 }
 
 // NewTracing makes a Tracing. It connects to nothing and starts nothing. Its
@@ -48,17 +48,26 @@ func NewTracing(cfg TracingConfig) (*Tracing, error) {
 		resource.WithFromEnv(),
 	)
 	if err != nil {
-		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w", err)
+		return nil, fmt.Errorf("OpenTelemetry's resource: %w", err)
 	}
 	return &Tracing{
 		provider: sdktrace.NewTracerProvider(sdktrace.WithSampler(Sampler(cfg.Sample)), sdktrace.WithResource(about)),
 		otlp:     otlptracegrpc.NewUnstarted(options...),
-		logger:   cfg.Logger,
+		lost:     newLosses(cfg.Logger),
 	}, nil
 }
 
 // Provider makes tracers. Spans that end before Run or after it are dropped.
 func (t *Tracing) Provider() trace.TracerProvider { return t.provider }
+
+// Lost gives how many spans could not be sent, for want of room or because of the
+// collector. Of a nil Tracing it is 0.
+func (t *Tracing) Lost() int64 {
+	if t == nil {
+		return 0
+	}
+	return t.lost.count()
+}
 
 // Run sends spans until ctx ends, then those that are left, for at most 2
 // seconds, and returns when every goroutine of its own has ended. It must be
@@ -74,10 +83,12 @@ func (t *Tracing) Run(ctx context.Context) error {
 func (t *Tracing) export(ctx context.Context, next sdktrace.SpanExporter) error {
 	end, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
-	e := &exporter{next: next, logger: t.logger, end: end}
+	q := &queue{size: int64(queueSize()), lost: t.lost}
 	// Its goroutine starts here, not in New.
-	t.provider.RegisterSpanProcessor(sdktrace.NewBatchSpanProcessor(e))
-	<-ctx.Done()
+	q.SpanProcessor = sdktrace.NewBatchSpanProcessor(&exporter{next: next, queue: q, end: end})
+	t.provider.RegisterSpanProcessor(q)
+	defer t.lost.tellNow()
+	t.lost.tell(ctx)
 	flush := time.AfterFunc(flushTime, cut)
 	defer flush.Stop()
 	// It waits for the last export, which is cut off when its time is over.

@@ -1,0 +1,179 @@
+package telemetry
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+)
+
+// variable is an environment variable that OpenTelemetry reads, and passes over
+// if it can't be used.
+type variable struct {
+	name, want string
+	good       func(string) bool
+}
+
+// exporterVariables are the OTEL_EXPORTER_OTLP_… variables, without that prefix.
+// Any of them may also be for traces alone: OTEL_EXPORTER_OTLP_TRACES_….
+var exporterVariables = []variable{
+	{"PROTOCOL", "grpc, which is the only one that is spoken here", oneOf("grpc")},
+	{"ENDPOINT", "a URL such as http://localhost:4317, or https:// for TLS", goodEndpoint},
+	{"INSECURE", "true or false", func(s string) bool { return oneOf("true", "false")(strings.ToLower(s)) }},
+	{"HEADERS", "name=value, several with commas between; names of letters, digits, '-', '_' and '.', values of printable ASCII, percent-encoded", goodHeaders},
+	{"COMPRESSION", "gzip or none", oneOf("gzip", "none")},
+	atLeastOne("TIMEOUT", maxMilliseconds, "milliseconds"),
+	{"CERTIFICATE", "a file of PEM certificates that can be read", goodCertificates},
+}
+
+// otherVariables are those of the batch processor, the resource, the limits of a
+// span and the sampler.
+var otherVariables = []variable{
+	atLeastOne("OTEL_BSP_SCHEDULE_DELAY", maxMilliseconds, "milliseconds"),
+	atLeastOne("OTEL_BSP_EXPORT_TIMEOUT", maxMilliseconds, "milliseconds"),
+	atLeastOne(queueVariable, maxQueue, "spans"),
+	atLeastOne(batchVariable, maxQueue, "spans"),
+	{"OTEL_SERVICE_NAME", "text in UTF-8", utf8.ValidString},
+	{"OTEL_RESOURCE_ATTRIBUTES", "name=value, several with commas between, percent-encoded UTF-8", goodAttributes},
+	limit("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"),
+	limit("OTEL_ATTRIBUTE_COUNT_LIMIT"),
+	limit("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT"),
+	limit("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"),
+	limit("OTEL_SPAN_EVENT_COUNT_LIMIT"),
+	limit("OTEL_SPAN_LINK_COUNT_LIMIT"),
+	limit("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT"),
+	limit("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT"),
+	{"OTEL_TRACES_SAMPLER", "none: --trace-sample says what is sampled", oneOf()},
+	{"OTEL_TRACES_SAMPLER_ARG", "none: --trace-sample says what is sampled", oneOf()},
+}
+
+const (
+	queueVariable = "OTEL_BSP_MAX_QUEUE_SIZE"
+	batchVariable = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
+
+	maxQueue        = 1_000_000
+	maxMilliseconds = 86_400_000 // a day
+	maxLimit        = 1_000_000
+)
+
+// exporterOptions checks the environment, and gives what it leaves open. Its
+// errors name the variable, but show no value: headers hold secrets.
+func exporterOptions() ([]otlptracegrpc.Option, error) {
+	given := false // whether with TLS or without
+	for _, prefix := range []string{"OTEL_EXPORTER_OTLP_", "OTEL_EXPORTER_OTLP_TRACES_"} {
+		for _, v := range exporterVariables {
+			value := strings.TrimSpace(os.Getenv(prefix + v.name))
+			if value != "" && !v.good(value) {
+				return nil, fmt.Errorf("%s%s: want %s", prefix, v.name, v.want)
+			}
+			given = given || value != "" && (v.name == "ENDPOINT" || v.name == "INSECURE")
+		}
+		if !goodKeyPair(os.Getenv(prefix+"CLIENT_CERTIFICATE"), os.Getenv(prefix+"CLIENT_KEY")) {
+			return nil, fmt.Errorf("%[1]sCLIENT_CERTIFICATE, %[1]sCLIENT_KEY: want two files that can be read, of a PEM certificate and of its key", prefix)
+		}
+	}
+	for _, v := range otherVariables {
+		if value := os.Getenv(v.name); value != "" && !v.good(value) {
+			return nil, fmt.Errorf("%s: want %s", v.name, v.want)
+		}
+	}
+	if number(batchVariable, 0) > queueSize() {
+		return nil, fmt.Errorf("%s: want no more than %s, %d", batchVariable, queueVariable, queueSize())
+	}
+	if given {
+		return nil, nil
+	}
+	// OpenTelemetry's specification has this default; its Go library uses TLS.
+	return []otlptracegrpc.Option{otlptracegrpc.WithEndpointURL("http://localhost:4317")}, nil
+}
+
+// queueSize gives how many spans may wait to be sent.
+func queueSize() int { return number(queueVariable, sdktrace.DefaultMaxQueueSize) }
+
+// number gives the value of a variable that has been checked.
+func number(name string, unset int) int {
+	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
+		return n
+	}
+	return unset
+}
+
+// atLeastOne is a variable of 1 to most of a unit.
+func atLeastOne(name string, most int, unit string) variable {
+	return variable{name, fmt.Sprintf("1 to %d %s", most, unit), from(1, most)}
+}
+
+// limit is a variable of what a span may hold at most.
+func limit(name string) variable {
+	return variable{name, fmt.Sprintf("0 to %d, or -1 for no limit", maxLimit), from(-1, maxLimit)}
+}
+
+func from(least, most int) func(string) bool {
+	return func(s string) bool {
+		n, err := strconv.Atoi(s)
+		return err == nil && least <= n && n <= most
+	}
+}
+
+func oneOf(values ...string) func(string) bool {
+	return func(s string) bool { return slices.Contains(values, s) }
+}
+
+func goodEndpoint(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+}
+
+// headerName is a name of metadata that gRPC sends.
+var headerName = regexp.MustCompile(`^[0-9A-Za-z_.-]+$`)
+
+func goodHeaders(s string) bool {
+	return goodPairs(s, func(name, value string) bool {
+		unprintable := func(r rune) bool { return r < ' ' || r > '~' }
+		binary := strings.HasSuffix(strings.ToLower(name), "-bin") // gRPC encodes these
+		return headerName.MatchString(name) && (binary || !strings.ContainsFunc(value, unprintable))
+	})
+}
+
+func goodAttributes(s string) bool {
+	return goodPairs(s, func(name, value string) bool {
+		return name != "" && utf8.ValidString(name) && utf8.ValidString(value)
+	})
+}
+
+// goodPairs says whether s is a list of name=value with commas between, each of
+// them good once its value has been decoded.
+func goodPairs(s string, good func(name, value string) bool) bool {
+	for pair := range strings.SplitSeq(s, ",") {
+		name, value, found := strings.Cut(pair, "=")
+		value, err := url.PathUnescape(value)
+		if !found || err != nil || !good(strings.TrimSpace(name), strings.TrimSpace(value)) {
+			return false
+		}
+	}
+	return true
+}
+
+func goodCertificates(path string) bool {
+	pem, err := os.ReadFile(path) //nolint:gosec // it is named by who runs the command
+	return err == nil && x509.NewCertPool().AppendCertsFromPEM(pem)
+}
+
+// goodKeyPair says whether both files are given and belong together, or neither is.
+func goodKeyPair(certificate, key string) bool {
+	certificate, key = strings.TrimSpace(certificate), strings.TrimSpace(key)
+	if certificate == "" && key == "" {
+		return true
+	}
+	_, err := tls.LoadX509KeyPair(certificate, key)
+	return err == nil
+}
