@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"os"
 	"sync"
 
 	"go.opentelemetry.io/otel/trace"
@@ -31,6 +32,9 @@ func (c *serveCmd) trace(ctx context.Context, logger *slog.Logger) (t tracing, s
 		return tracing{}, func() {}, nil
 	}
 	telemetry.LogOpenTelemetry(logger)
+	if os.Getenv("OTEL_TRACES_SAMPLER") != "" { // some set it for every process of a cluster
+		logger.Warn("OTEL_TRACES_SAMPLER changes nothing: --trace-sample says what is sampled")
+	}
 	sender, err := telemetry.NewTracing(telemetry.TracingConfig{Sample: c.TraceSample, Version: buildVersion(), Logger: logger})
 	if err != nil {
 		return tracing{}, nil, usagef("--tracing: %v", err)

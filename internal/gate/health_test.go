@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
@@ -160,6 +161,7 @@ func TestAnUntriedKeyIsNotTaken(t *testing.T) {
 			}}
 			inBubble(t, clerk, cfg, func(t *testing.T, g *Gate) {
 				_ = one(t.Context(), g, "user_1", Options{})
+				synctest.Wait() // the gate has looked at the key
 				clerk.change(func() { key, answer = testKey(t, "new"), tt.answer })
 				ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
 				defer cancel()

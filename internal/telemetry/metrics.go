@@ -93,7 +93,7 @@ var metrics = []metric{
 		"1 while a 429 of Clerk's holds the key, else 0.",
 		func(f *figures, e emit) { e.value(oneIf(!f.gate.PausedUntil.IsZero())) }},
 	{"clerkgate_quota_low_total", counter, nil,
-		"Times that less than a tenth of the quota was left.",
+		"Times that less than a tenth of the quota was left, but for a first window in which some is held back (`--first-window`).",
 		one(func(f *figures) int64 { return f.gate.Totals.Low })},
 
 	{"clerkgate_upstream_requests_total", counter, []string{"endpoint", "outcome"},

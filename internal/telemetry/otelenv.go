@@ -52,8 +52,6 @@ var otherVariables = []variable{
 	limit("OTEL_SPAN_LINK_COUNT_LIMIT"),
 	limit("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT"),
 	limit("OTEL_LINK_ATTRIBUTE_COUNT_LIMIT"),
-	{"OTEL_TRACES_SAMPLER", "none: --trace-sample says what is sampled", oneOf()},
-	{"OTEL_TRACES_SAMPLER_ARG", "none: --trace-sample says what is sampled", oneOf()},
 }
 
 const (

@@ -105,8 +105,6 @@ func TestEnvironment(t *testing.T) {
 		{"OTEL_SPAN_LINK_COUNT_LIMIT", "x", "OTEL_SPAN_LINK_COUNT_LIMIT: want 0 to 1000000"},
 		{"OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "x", "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT: want 0 to 1000000"},
 		{"OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "x", "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT: want 0 to 1000000"},
-		{"OTEL_TRACES_SAMPLER", "always_on", "OTEL_TRACES_SAMPLER: want none: --trace-sample"},
-		{"OTEL_TRACES_SAMPLER_ARG", "0.5", "OTEL_TRACES_SAMPLER_ARG: want none: --trace-sample"},
 	} {
 		t.Run(tt.name+"="+tt.value, func(t *testing.T) {
 			t.Setenv(tt.name, tt.value)
