@@ -326,10 +326,7 @@ end
 if state.blind and now - state.told > report.beat / 3 and now >= state.paused and (free() > 0 or queued > 0) and not (state.probing and state.prober ~= '') then
   state.blind, news = false, true
 end
-if news then
-  state.told = now
-  redis.call('PUBLISH', KEYS[1], state.epoch)
-end
+if news then state.told = now end
 
 -- What may be sent ------------------------------------------------------------
 
@@ -460,6 +457,8 @@ if sharing and not report.bye and wants > 0 and now >= state.trust then
 end
 
 redis.call('SET', KEYS[1], cmsgpack.pack(state), 'PX', math.ceil((20 * window + report.lost_hold) / 1000))
+-- Where that is not allowed, the replicas hear of it by their next reports.
+if news then redis.pcall('PUBLISH', KEYS[1], state.epoch) end
 
 local next = earliest()
 local available = 0

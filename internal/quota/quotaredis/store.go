@@ -29,8 +29,12 @@ var exchangeScript = redislink.NewScript(exchangeText)
 // connection is made anew.
 const maxFailures = 10
 
-// listenAgain is how long a lost subscription waits for the next try.
-const listenAgain = 200 * time.Millisecond
+// How long a lost subscription waits for the next try: the least at first, and
+// twice as long after each that ended sooner than the longest.
+const (
+	leastListenAgain   = 200 * time.Millisecond
+	longestListenAgain = 10 * time.Second
+)
 
 // errBusy: the last exchange has been given up but has not ended.
 var errBusy = errors.New("redis has not answered yet")
@@ -145,17 +149,30 @@ func (s *Store) exchange(ctx context.Context, r quota.Report) (reply quota.Reply
 // listen hears what is published, until ctx ends. Without it, replicas only learn
 // of a 429 later.
 func (s *Store) listen(ctx context.Context, c rueidis.Client) {
-	for ctx.Err() == nil {
+	keepListening(ctx, func() {
 		_ = c.Receive(ctx, c.B().Subscribe().Channel(s.key).Build(), func(rueidis.PubSubMessage) {
 			select {
 			case s.news <- struct{}{}:
 			default:
 			}
 		})
+	})
+}
+
+// keepListening calls receive again and again, until ctx ends.
+func keepListening(ctx context.Context, receive func()) {
+	wait := leastListenAgain
+	for ctx.Err() == nil {
+		began := time.Now()
+		receive()
+		if time.Since(began) > longestListenAgain {
+			wait = leastListenAgain
+		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(listenAgain):
+		case <-time.After(wait):
 		}
+		wait = min(2*wait, longestListenAgain)
 	}
 }
 
