@@ -18,6 +18,7 @@ else
   now = t[1] * 1000000 + t[2]
 end
 
+local VERSION = 1 -- of what is stored
 local SECOND = 1000000
 local LEAST_PAUSE, LONGEST_PAUSE = SECOND, 300 * SECOND
 local me = report.id
@@ -43,7 +44,7 @@ local me = report.id
 
 local function new_state(trust)
   return {
-    epoch = ARGV[2], now = now, born = now, trust = trust, replicas = {}, peers = 0,
+    version = VERSION, epoch = ARGV[2], now = now, born = now, trust = trust, replicas = {}, peers = 0,
     at = {}, owner = {}, count = {}, last = now, slow = 0,
     learned = 0, learned_at = now, limited_at = 0, era = 1, paused = 0, guess = 0, penalty = 0,
     probing = false, prober = '', answered_at = {}, answered = {},
@@ -52,9 +53,14 @@ local function new_state(trust)
   }
 end
 
-local raw = redis.call('GET', KEYS[1])
+-- What is no state of this version, or a key of another type, is as good as lost.
+local raw = redis.pcall('GET', KEYS[1])
+if type(raw) == 'table' then
+  if not string.find(raw.err, 'WRONGTYPE', 1, true) then return raw end
+  raw = false
+end
 local readable, state = pcall(cmsgpack.unpack, raw or '')
-if not readable or type(state) ~= 'table' or not state.epoch then state = nil end -- as good as lost
+if not readable or type(state) ~= 'table' or state.version ~= VERSION then state = nil end
 
 local function answer(status, fields)
   fields.status = status

@@ -260,23 +260,63 @@ func TestRedisThatHangs(t *testing.T) {
 // TestAStateThatCannotBeReadIsALostOne, whatever is there.
 func TestAStateThatCannotBeReadIsALostOne(t *testing.T) {
 	store := newStore(t)
-	for _, text := range []string{"rubbish", "", "\x80", "\xc1"} {
+	for _, there := range [][]string{
+		{"SET", "rubbish"}, {"SET", ""}, {"SET", "\x80"}, {"SET", "\xc1"},
+		{"SET", "\x81\xa5epoch\xa1e"}, // a map of nothing but an epoch
+		{"RPUSH", "a list"}, {"SADD", "a set"}, {"HSET", "a", "hash"},
+	} {
 		calm(t, store, quota.Config{}, func(w *world) {
 			r := w.add([2]int{1, 0})
 			w.run(epoch.Add(time.Second))
 			c := store.client
-			if err := c.Do(context.Background(), c.B().Set().Key(store.key).Value(text).Build()).Error(); err != nil {
-				t.Fatal(err)
+			put := append([]string{there[0], store.key}, there[1:]...)
+			for _, command := range [][]string{{"DEL", store.key}, put, {"SCRIPT", "FLUSH"}} {
+				if err := c.Do(context.Background(), c.B().Arbitrary(command...).Build()).Error(); err != nil {
+					t.Fatal(err)
+				}
 			}
-			if got := c.Do(context.Background(), c.B().ScriptFlush().Build()).Error(); got != nil {
-				t.Fatal(got)
+			w.run(w.now.Add(time.Second))
+			if s := r.ShareState(w.now); s.Decider != quota.DecidesLearning {
+				t.Errorf("%q: a second later %+v, want a new state", there, s)
 			}
-			w.run(w.now.Add(15 * time.Second))
+			w.run(w.now.Add(14 * time.Second))
 			if s := r.ShareState(w.now); s.Decider != quota.DecidesState {
-				t.Errorf("%q: %+v", text, s)
+				t.Errorf("%q: %+v", there, s)
 			}
 		})
 	}
+}
+
+// TestAStateThatMayNotBeReadIsNotALostOne: the exchange fails, and nothing is changed.
+func TestAStateThatMayNotBeReadIsNotALostOne(t *testing.T) {
+	server := redistest.Start(t)
+	store, err := New(server.URL(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	calm(t, store, quota.Config{}, func(w *world) {
+		r := w.add([2]int{1, 0})
+		w.run(epoch.Add(time.Second))
+		client := server.Client()
+		get := client.B().Get().Key(store.key).Build().Pin()
+		before, err := client.Do(t.Context(), get).ToString()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := server.Ask("ACL SETUSER default -get"); got != "+OK" {
+			t.Fatal(got)
+		}
+		if reply, err := store.Exchange(t.Context(), r.Report(w.now, r.wants)); err == nil {
+			t.Errorf("the reply is %+v, want an error", reply)
+		}
+		if got := server.Ask("ACL SETUSER default +get"); got != "+OK" {
+			t.Fatal(got)
+		}
+		if after, err := client.Do(t.Context(), get).ToString(); err != nil || after != before {
+			t.Errorf("the state has changed, %v", err)
+		}
+	})
 }
 
 // TestTheStateStaysSmall, however large the quota.
