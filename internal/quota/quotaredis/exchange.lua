@@ -43,10 +43,13 @@ local me = report.id
 -- trust: nothing is granted before, since permits may be held that it knows not of
 
 local function new_state(trust)
+  -- No era of a state that was lost comes again: what a replica says of one, whichever
+  -- it knows, must not be taken for news of this one.
+  local era = math.max(report.era + 1, math.floor(now / SECOND))
   return {
     version = VERSION, epoch = ARGV[2], now = now, born = now, trust = trust, replicas = {}, peers = 0,
     at = {}, owner = {}, count = {}, last = now, slow = 0,
-    learned = 0, learned_at = now, limited_at = 0, era = 1, paused = 0, guess = 0, penalty = 0,
+    learned = 0, learned_at = now, limited_at = 0, era = era, paused = 0, guess = 0, penalty = 0,
     probing = false, prober = '', answered_at = {}, answered = {},
     header_limit = 0, header_until = 0, released = 0, blind = false, told = 0,
     level = 0, refilled = now, credit = 0,
@@ -77,7 +80,7 @@ if state and (report.jumped and report.epoch == state.epoch or state.now - now >
   -- All times are wrong by an unknown span: begin anew.
   local old = state
   state = new_state(now + report.hold)
-  state.era, state.learned, state.paused = old.era + 1, old.learned, now + math.max(0, old.paused - old.now)
+  state.era, state.learned, state.paused = math.max(state.era, old.era + 1), old.learned, now + math.max(0, old.paused - old.now)
   for _ in pairs(old.replicas) do state.peers = state.peers + 1 end
 end
 

@@ -63,6 +63,42 @@ func TestA429HoldsAllReplicas(t *testing.T) {
 	})
 }
 
+// TestOneProbeAfterALoss of the state, whatever 429s each replica had heard of: an answer
+// under the lost state does not stand for the probe of a new one.
+func TestOneProbeAfterALoss(t *testing.T) {
+	store := newStore(t)
+	for seen := range 4 {
+		calm(t, store, quota.Config{}, func(w *world) {
+			refuse := func() {
+				w.refuse = func(*replica) time.Duration {
+					w.refuse = nil
+					return 3 * time.Second
+				}
+			}
+			a, b := w.add([2]int{50, 0}), w.add([2]int{50, 0})
+			w.run(epoch.Add(15 * time.Second))
+			b.cut, b.wants = true, [2]int{} // hears of no 429
+			for range seen {
+				refuse()
+				w.run(w.now.Add(30 * time.Second))
+			}
+			store.empty(t)
+			a.cut, b.cut, b.wants = true, false, a.wants // so that b begins the new state
+			w.run(w.now.Add(time.Second))
+			a.cut = false
+			w.run(w.now.Add(40 * time.Second))
+			refuse()
+			w.run(w.now.Add(500 * time.Millisecond))
+			before := a.sent + b.sent
+			w.delay = func() time.Duration { return time.Second }
+			w.run(w.now.Add(4 * time.Second))
+			if n := a.sent + b.sent - before; n != 1 {
+				t.Errorf("after %d 429s, %d requests left before the probe's answer, want 1", seen, n)
+			}
+		})
+	}
+}
+
 func TestTheSmallestQuotaCounts(t *testing.T) {
 	store := newStore(t)
 	calm(t, store, quota.Config{Limit: 100}, func(w *world) {
