@@ -49,7 +49,7 @@ type Report struct {
 // LimitedEvent is a 429 to a request whose permit was of an era.
 type LimitedEvent struct {
 	Era   int64        `json:"era"`
-	After Microseconds `json:"after"` // Retry-After; 0: none was given
+	After Microseconds `json:"after"` // what is left of its Retry-After; 0: none was given
 }
 
 // HeadersEvent is what headers said in answer to a permit that was given when so

@@ -13,6 +13,7 @@ const (
 	beat     = alive / 2              // between reports, so that one may fail and be made again in time
 	horizon  = 100 * time.Millisecond // how far ahead permits may be reserved
 	maxWants = 100                    // permits asked for in one report
+	maxTold  = 100                    // 429s told in one report
 )
 
 // Shared is a replica's part of a quota that several share. It has the methods of
@@ -52,7 +53,7 @@ type Shared struct {
 	eraOut      int // used ones of this era, not settled
 	answeredEra int64
 	accepted    int
-	limited     []LimitedEvent
+	limited     []limitedSeen
 	headers     *headersSeen
 
 	view   Reply
@@ -82,6 +83,13 @@ type headersSeen struct {
 	Headers
 	at       time.Time
 	released int64
+}
+
+// limitedSeen is a 429 that was not reported yet.
+type limitedSeen struct {
+	era     int64
+	guessed bool      // it came without a Retry-After
+	until   time.Time // it pauses the key
 }
 
 // NewShared makes a replica's part of the quota; id must be its own.
@@ -170,7 +178,11 @@ func (s *Shared) Answered(p Permit, sent, at, now time.Time, h *Headers) {
 func (s *Shared) Limited(p Permit, now time.Time, retryAfter time.Duration, h *Headers) {
 	s.local.Limited(p, now, retryAfter, h)
 	s.settled(p, s.freeAfter(now))
-	s.limited = append(s.limited, LimitedEvent{Era: p.era, After: micros(max(0, retryAfter))})
+	e := limitedSeen{era: p.era, guessed: retryAfter <= 0, until: s.local.pausedUntil}
+	if !e.guessed {
+		e.until = now.Add(min(maxPause, max(minPause, retryAfter)))
+	}
+	s.limited = append(s.limited, e)
 	s.urgent = true
 	s.observe(p, now, h)
 }
@@ -256,7 +268,7 @@ func (s *Shared) Report(now time.Time, wants [2]int) Report {
 		Alive: micros(alive), Beat: micros(beat), Horizon: micros(horizon),
 		Out: s.out + len(s.grants), Unused: len(s.grants), Returned: s.returned,
 		Era: s.era, EraOut: s.eraOut, AnsweredEra: s.answeredEra, Accepted: s.accepted,
-		Releases: []Microseconds{}, Limited: append([]LimitedEvent{}, s.limited...), Wants: wants,
+		Releases: []Microseconds{}, Limited: s.tellLimited(now), Wants: wants,
 	}
 	for _, g := range s.grants {
 		if g.era == s.era {
@@ -278,6 +290,21 @@ func (s *Shared) Report(now time.Time, wants [2]int) Report {
 	s.sentAt, s.urgent, s.asked, s.told = now, false, wants, len(s.handed)
 	s.released, s.returned, s.accepted, s.headers = nil, 0, 0, nil
 	return r
+}
+
+// tellLimited gives the 429s to be told, with what is left of their pauses. Those that
+// are over have been heeded without the state, and are forgotten.
+func (s *Shared) tellLimited(now time.Time) []LimitedEvent {
+	s.limited = slices.DeleteFunc(s.limited, func(e limitedSeen) bool { return !e.until.After(now) })
+	s.limited = s.limited[max(0, len(s.limited)-maxTold):]
+	events := make([]LimitedEvent, len(s.limited))
+	for i, e := range s.limited {
+		events[i].Era = e.era
+		if !e.guessed {
+			events[i].After = microsUp(e.until.Sub(now))
+		}
+	}
+	return events
 }
 
 // Goodbye gives the last report, after which the others share what was this replica's.

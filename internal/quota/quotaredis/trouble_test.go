@@ -99,6 +99,36 @@ func TestOneProbeAfterALoss(t *testing.T) {
 	}
 }
 
+// TestA429OfAnOutage: when Redis is back, all wait for what is left of its pause, and
+// nobody if it is over.
+func TestA429OfAnOutage(t *testing.T) {
+	store := newStore(t)
+	const outage = time.Minute
+	for retryAfter, left := range map[time.Duration]time.Duration{outage + 30*time.Second: 15 * time.Second, outage / 2: 0} {
+		calm(t, store, quota.Config{}, func(w *world) {
+			a, b := w.add([2]int{50, 0}), w.add([2]int{50, 0})
+			w.run(epoch.Add(20 * time.Second))
+			a.cut, b.cut = true, true
+			w.refuse = func(*replica) time.Duration {
+				w.refuse = nil
+				return retryAfter
+			}
+			w.run(w.now.Add(outage))
+			a.cut, b.cut = false, false
+			w.run(w.now.Add(15 * time.Second))
+			for _, r := range w.replicas {
+				s := r.State(w.now)
+				if paused := max(0, s.PausedUntil.Sub(w.now)); (paused - left).Abs() > time.Second {
+					t.Errorf("Retry-After %v: paused for %v more, want %v", retryAfter, paused, left)
+				}
+				if lowered := s.Limit < 100; lowered != (left > 0) {
+					t.Errorf("Retry-After %v: the limit is %d", retryAfter, s.Limit)
+				}
+			}
+		})
+	}
+}
+
 func TestTheSmallestQuotaCounts(t *testing.T) {
 	store := newStore(t)
 	calm(t, store, quota.Config{Limit: 100}, func(w *world) {
