@@ -32,8 +32,12 @@ func (c *clock) tolerance(now time.Time) time.Duration {
 	return clockTolerance + time.Duration(float64(now.Sub(c.at))*clockDrift)
 }
 
-// observe takes in the time that a reply to what was sent tells.
+// observe takes in the time that a reply to what was sent tells. It fails where that
+// is not known to clockTolerance.
 func (c *clock) observe(r Reply, sent, now time.Time) error {
+	if now.Sub(sent) > clockTolerance {
+		return errors.New("the reply came too late to tell the time by")
+	}
 	micro, err := strconv.ParseInt(r.Now, 10, 64)
 	if err != nil {
 		return errors.New("the reply tells no time")

@@ -37,6 +37,7 @@ type world struct {
 	delay    func() time.Duration         // of one way to Clerk or back
 	way      func() time.Duration         // of one way to Redis or back
 	lose     func() bool                  // says whether a reply of Redis's gets lost; nil: none does
+	late     time.Duration                // by which the next reply of Redis's is read late
 	refuse   func(*replica) time.Duration // nil, or how long the next request is refused for by a 429
 	calls    int
 	grants   int
@@ -130,7 +131,9 @@ func (r *replica) exchange() {
 				err = errCut
 			}
 		}
-		w.after(way, func() {
+		back := way + w.late
+		w.late = 0
+		w.after(back, func() {
 			if r.dead {
 				return
 			}

@@ -206,6 +206,35 @@ func TestOlderDataIsNotTrusted(t *testing.T) {
 	})
 }
 
+// TestALateReplyIsNoJumpOfTheClock: the state is kept by all, and one replica does
+// without it for a moment at most.
+func TestALateReplyIsNoJumpOfTheClock(t *testing.T) {
+	store := newStore(t)
+	for _, late := range []time.Duration{140 * time.Millisecond, 250 * time.Millisecond, 450 * time.Millisecond, 2 * time.Second} {
+		calm(t, store, quota.Config{}, func(w *world) {
+			w.add([2]int{50, 0})
+			w.add([2]int{50, 0})
+			w.run(epoch.Add(20 * time.Second))
+			w.late = late
+			for range 30 {
+				w.run(w.now.Add(100 * time.Millisecond))
+				for _, r := range w.replicas {
+					s := r.ShareState(w.now)
+					if s.Decider == quota.DecidesLearning || s.Decider == quota.DecidesFallback && late < 300*time.Millisecond {
+						t.Fatalf("a reply that was %v late: %+v", late, s)
+					}
+				}
+			}
+			for _, r := range w.replicas {
+				if s := r.ShareState(w.now); s.Decider != quota.DecidesState {
+					t.Errorf("some time after a reply that was %v late: %+v", late, s)
+				}
+			}
+			w.check()
+		})
+	}
+}
+
 func TestGoodbye(t *testing.T) {
 	store := newStore(t)
 	calm(t, store, quota.Config{FirstWindow: quota.WaitWindow}, func(w *world) {
