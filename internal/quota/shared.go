@@ -11,6 +11,7 @@ import (
 const (
 	alive    = 600 * time.Millisecond // after a reply: how long the others count on its being kept to
 	beat     = alive / 2              // between reports, so that one may fail and be made again in time
+	retry    = 20 * time.Millisecond  // after a report that had no effect
 	horizon  = 100 * time.Millisecond // how far ahead permits may be reserved
 	maxWants = 100                    // permits asked for in one report
 	maxTold  = 100                    // 429s told in one report
@@ -38,7 +39,7 @@ type Shared struct {
 	sentAt time.Time // when the last report was made
 	full   bool      // the next report must tell all
 	urgent bool      // ... and is due at once
-	failed bool      // the last report had no reply
+	failed bool      // the last report had no reply, or no effect
 	askAt  time.Time // not before is there anything to be had
 	asked  [2]int    // what the last report wanted
 
@@ -333,10 +334,12 @@ func (s *Shared) Reply(r Report, sent, now time.Time, reply Reply, err error) {
 	if err == nil {
 		err = s.clock.observe(reply, sent, now)
 	}
-	s.failed = err != nil
-	if err != nil || reply.Status != "ok" && reply.Status != "learning" {
-		s.full = true // nobody knows what has arrived
-		s.urgent = err == nil
+	s.failed = err != nil || reply.Status != "ok" && reply.Status != "learning"
+	if s.failed {
+		s.full, s.urgent = true, false // nobody knows what has arrived
+		if again := now.Add(retry); again.After(s.askAt) {
+			s.askAt = again
+		}
 		s.advance(now)
 		return
 	}

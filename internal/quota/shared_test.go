@@ -1,6 +1,7 @@
 package quota_test
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"testing"
@@ -83,5 +84,31 @@ func TestOf429sOnlyTheLatestAreTold(t *testing.T) {
 	s.Reply(r, now, now, quota.Reply{Status: "ok", Now: "1", Epoch: "e", Again: -1, Window: 10_000_000, Limit: 1000, Replicas: 1}, nil)
 	if n := len(s.Report(now, [2]int{}).Limited); n != 3 {
 		t.Errorf("%d told after the reply, want the 3 that came meanwhile", n)
+	}
+}
+
+// TestAReportWithoutEffectIsNotRepeatedAtOnce, whatever hinders it and whatever is wanted.
+func TestAReportWithoutEffectIsNotRepeatedAtOnce(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	reply := quota.Reply{
+		Status: "ok", Now: strconv.FormatInt(now.UnixMicro(), 10), Epoch: "e",
+		Limit: 100, Capacity: 100, Quota: 100, Window: 10_000_000, Replicas: 1,
+	}
+	stale, jump := reply, reply
+	stale.Status, jump.Status = "stale", "jump"
+	for name, c := range map[string]struct {
+		reply quota.Reply
+		err   error
+	}{"stale": {stale, nil}, "jump": {jump, nil}, "none": {quota.Reply{}, errors.New("away")}} {
+		for _, wants := range [][2]int{{}, {1, 0}, {0, 1}} {
+			s := quota.NewShared(quota.Config{}, "a", now)
+			for range 2 { // the first only makes it share
+				s.Reply(s.Report(now, wants), now, now, reply, nil)
+			}
+			s.Reply(s.Report(now, wants), now, now, c.reply, c.err)
+			if in := s.Due(now, wants).Sub(now); in < 10*time.Millisecond || in > 200*time.Millisecond {
+				t.Errorf("%s, wanting %v: the next report is due in %v", name, wants, in)
+			}
+		}
 	}
 }
