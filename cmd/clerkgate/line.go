@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -63,6 +64,17 @@ func (c *serveCmd) settings(logger *slog.Logger) (s settings, err error) {
 		}
 	}
 	return s, nil
+}
+
+// place names where this server runs, by its host and port; empty if these may change
+// with every start.
+func (c *serveCmd) place() string {
+	host, err := os.Hostname()
+	_, port, splitErr := net.SplitHostPort(c.GRPCListen)
+	if err != nil || splitErr != nil || host == "localhost" || port == "0" {
+		return ""
+	}
+	return host + ":" + port
 }
 
 // Run serves until ctx ends.
@@ -124,7 +136,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		BreakerFailures: c.BreakerFailures, BreakerOpen: c.BreakerOpen, Logger: logger, Tracer: spans.tracer("gate"),
 	}
 	if shared != nil {
-		gateConfig.Shared = shared
+		gateConfig.Shared, gateConfig.Place = shared, c.place()
 	}
 	g := gate.New(gateConfig)
 	cache := usercache.New(store, g)

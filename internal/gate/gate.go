@@ -49,6 +49,10 @@ type Config struct {
 	// Shared is the state of the quota that this replica shares with others. Nil:
 	// it has the quota for itself. A Ledger is of no use then.
 	Shared exchanger
+	// Place names where this replica runs, such as its host and port. One that starts
+	// there takes over from one that has ended there without saying so. Empty: it has
+	// none.
+	Place string
 
 	// Weight is a caller's share of the turns, relative to others'; nil, or a
 	// result below 1: 1.
@@ -121,7 +125,7 @@ type Gate struct {
 	leases   leases
 	ledger   *Ledger   // nil: none
 	low      bool      // less than a tenth of the quota was left lately
-	lowFrom  time.Time // from when that is judged: first, some is held back for what may have been spent before
+	lowFrom  time.Time // from when that is judged, if all of it is known: first, some is held back for what may have been spent before
 	callers  callers
 	totals   totals
 	figures  Figures
@@ -144,7 +148,7 @@ func New(cfg Config) *Gate {
 	}
 	now := time.Now()
 	if cfg.Shared != nil {
-		g.shared = quota.NewShared(cfg.Quota, rand.Text(), now)
+		g.shared = quota.NewShared(cfg.Quota, cfg.Place+"/"+rand.Text(), now)
 		g.limiter, g.decider = g.shared, undecided
 	} else {
 		g.limiter = cfg.Ledger.limiter(cfg.Quota, now)

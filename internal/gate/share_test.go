@@ -47,6 +47,7 @@ func (s *fakeState) Exchange(ctx context.Context, r quota.Report) (quota.Reply, 
 	reply := quota.Reply{
 		Status: "ok", Now: fmt.Sprint(now.UnixMicro()), Epoch: "e", Era: 1, Again: -1, Paused: quota.Microseconds(max(0, s.paused.Sub(now)).Microseconds()),
 		Limit: 100, Capacity: 100, Available: 100, Quota: 100, Window: 10_000_000, Replicas: 2, Active: 1,
+		Share: 50, Ready: 4,
 	}
 	if !r.Fallback && r.Epoch == "e" && reply.Paused == 0 {
 		n := r.Wants[0] + r.Wants[1]
@@ -153,15 +154,23 @@ func TestAStateThatHangsHoldsUpNobodyForLong(t *testing.T) {
 		}
 		state.change(func() { state.hangs = true })
 		time.Sleep(time.Second)
-		if s := g.Status().Shared; s.Decider != quota.DecidesFallback || s.Allowance != 3 {
-			t.Errorf("without the state: %+v, want what it held, three", s)
+		if s := g.Status().Shared; s.Decider != quota.DecidesFallback || s.Allowance != 4 {
+			t.Errorf("without the state: %+v, want the four that were kept ready", s)
 		}
 		start := time.Now()
-		if err := list(); err != nil {
-			t.Errorf("without the state: %v", err)
+		for i, most := range []time.Duration{5 * time.Second, 11 * time.Second} {
+			if err := list(); err != nil {
+				t.Errorf("without the state: %v", err)
+			}
+			if took := time.Since(start); took > most {
+				t.Errorf("list %d without the state is there after %v, want %v", i, took, most)
+			}
 		}
-		if took := time.Since(start); took < 8*time.Second || took > 11*time.Second {
-			t.Errorf("the permit of before was used again after %v, want a window", took)
+		if took := time.Since(start); took < 8*time.Second {
+			t.Errorf("a fifth permit was there after %v, want the first of before when it comes free", took)
+		}
+		if n := g.Status().Totals.Low; n != 0 {
+			t.Errorf("told %d times that little is left of the quota, of which nothing is known", n)
 		}
 		time.Sleep(10 * time.Second)
 		if s := g.Status().Shared; s.Allowance != 50 {

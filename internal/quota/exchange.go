@@ -11,8 +11,11 @@ type Report struct {
 	Acked int64  `json:"acked"` // the last report whose reply has come
 	Epoch string `json:"epoch"` // of the state that it knows; empty: none
 
+	Share float64 `json:"share"` // that it may hold without the state, in the end
+	Ready int     `json:"ready"` // ... and at once
+
 	Fallback bool `json:"fallback"` // it does without the state
-	Full     bool `json:"full"`     // Releases are all that there are, not only new ones
+	Full     bool `json:"full"`     // Releases and Lost are all that there are, not only new ones
 	Bye      bool `json:"bye"`      // it ends, with nothing under way
 	Peers    int  `json:"peers"`    // replicas known, this one included; 0 before the first reply
 
@@ -33,7 +36,8 @@ type Report struct {
 
 	Out      int            `json:"out"`      // permits that it has and that are not settled
 	Unused   int            `json:"unused"`   // ... of those, not used yet
-	Releases []Microseconds `json:"releases"` // until settled ones come free
+	Releases []Microseconds `json:"releases"` // until settled ones come free, of a window
+	Lost     []Microseconds `json:"lost"`     // ... of a bucket: only of requests without an answer
 	Returned int            `json:"returned"` // tokens that were not used
 
 	Era         int64          `json:"era"`          // of the 429s that it knows of
@@ -85,9 +89,14 @@ type Reply struct {
 	Held      int          `json:"held"`
 	Quota     int          `json:"quota"` // the smallest that a replica has
 	Window    Microseconds `json:"window"`
-	Burst     int          `json:"burst"`
+	Burst     int          `json:"burst"` // 0: a window, if only because a replica has one
 	Replicas  int          `json:"replicas"`
 	Active    int          `json:"active"` // replicas that want more than they have
+
+	// What may be held without the state: in the end, and at once. A Share below 1 is
+	// a permit per so much more than a window.
+	Share float64 `json:"share"`
+	Ready int     `json:"ready"`
 }
 
 // Microseconds is a span of time.

@@ -10,15 +10,18 @@ import "time"
 //   - For one hold time it only uses again, as they come free, permits that were its
 //     own, and of those no more than its share: the quota divided by the replicas
 //     that were there last. Whatever others hold beyond their shares comes free
-//     meanwhile.
+//     meanwhile. If it had few or none, it may have those that the state has kept
+//     ready for it: an even part of half of what was left, or a twentieth of its
+//     share.
 //   - Then it may hold its share.
 //
 // The state, where others reach it, counts a replica that is silent for
-// 600 ms as holding its share, for ten windows. What came free before that,
-// the state may have given to others: the silent replica has stopped to use it
-// by then.
+// 600 ms as holding the share that it was told, for ten windows. No new share is told
+// before the others have heard of theirs, so that all shares are never more than
+// the quota.
 //
-// A replica that never reached a state may hold a tenth of the quota.
+// A replica that never reached a state may hold a tenth of the quota, and one that
+// was told no share yet, one permit.
 
 // fallBack goes over to deciding without the state.
 func (s *Shared) fallBack(now time.Time) {
@@ -31,12 +34,13 @@ func (s *Shared) fallBack(now time.Time) {
 	for _, g := range s.grants {
 		if g.at.After(now) {
 			s.local.reserve(g.at)
+			s.settled.add(g.at)
 		} else {
 			usable++
 		}
 	}
 	s.grants = nil
-	s.switchedHeld = s.local.State(now).Held + usable
+	s.atOnce = max(s.view.Ready, s.local.State(now).Held+usable)
 	s.local.restart(now, usable, s.pausedUntil())
 }
 
@@ -54,23 +58,36 @@ func (s *Shared) advance(now time.Time) {
 
 // allowance is how many permits may be held without the state, for how long each.
 func (s *Shared) allowance(now time.Time) (permits int, hold time.Duration) {
-	hold = stretch(s.window())
-	if s.mode == alone {
-		if now.Before(s.start.Add(s.settling())) {
-			return 0, hold
-		}
-		return max(1, s.cfg.share(s.cfg.Limit)/10), hold
+	hold = s.held()
+	if s.mode == alone && (now.Before(s.start.Add(s.settling())) || s.learning(now)) {
+		return 0, hold
 	}
-	limit, replicas := max(1, s.view.Limit), max(1, s.view.Replicas)
-	share := limit / replicas
-	if share == 0 {
-		share = 1
-		hold = stretch(s.window() * time.Duration(replicas) / time.Duration(limit))
+	share := s.share()
+	permits = int(share)
+	if share < 1 {
+		permits, hold = 1, stretch(time.Duration(float64(s.window())/share))
 	}
-	if s.local.strict != nil && now.Before(s.growsAt()) {
-		share = min(share, s.switchedHeld)
+	if s.mode == fallback && s.local.strict != nil && now.Before(s.growsAt()) {
+		permits = min(permits, s.atOnce)
 	}
-	return share, hold
+	return permits, hold
+}
+
+// share is what may be held without the state, in the end: what the last reply has
+// told, but a permit at least; before there was one, a tenth of the quota.
+func (s *Shared) share() float64 {
+	switch {
+	case s.acked == 0:
+		return float64(max(1, s.cfg.share(s.cfg.Limit)/10))
+	case s.view.Share == 0:
+		return 1
+	}
+	return s.view.Share
+}
+
+// learning says whether there is a state that does not know yet what is held.
+func (s *Shared) learning(now time.Time) bool {
+	return s.view.Status == "learning" && now.Sub(s.lastOK) <= alive
 }
 
 // settling is how long a replica that never reached a state waits for one.
@@ -90,23 +107,25 @@ func (s *Shared) waitForShare(now time.Time) time.Duration {
 		return 0
 	}
 	if s.mode == alone {
-		return s.start.Add(s.settling()).Sub(now)
+		return max(s.start.Add(s.settling()).Sub(now), s.view.Learning.Duration()-now.Sub(s.viewAt))
 	}
 	return s.growsAt().Sub(now)
 }
 
 // estimateAlone is Estimate without the state.
 func (s *Shared) estimateAlone(now time.Time, k int) time.Duration {
-	grown, share := s.growsAt(), max(1, s.view.Limit/max(1, s.view.Replicas))
-	if s.mode == alone {
-		grown, share = s.start.Add(s.settling()), s.cfg.share(s.cfg.Limit)
-	}
-	if !grown.After(now) {
+	wait := s.waitForShare(now)
+	grown := s.growsAt().Sub(now)
+	if wait == 0 && (s.mode == alone || grown <= 0) {
 		return s.local.Estimate(now, k)
 	}
 	// More may be held soon.
-	then := grown.Sub(now) + time.Duration(k-1)*s.window()/time.Duration(share)
-	if n, _ := s.allowance(now); n == 0 {
+	soon := max(1, s.share())
+	if s.mode == alone {
+		grown, soon = wait, float64(s.cfg.share(s.cfg.Limit)) // by the state, most likely
+	}
+	then := grown + time.Duration(float64(k-1)*float64(s.window())/soon)
+	if wait > 0 {
 		return then
 	}
 	return min(then, s.local.Estimate(now, k))

@@ -20,16 +20,14 @@ func (l *Limiter) reserve(until time.Time) {
 	}
 }
 
-// capAt bounds what may be held, and sets how long after its answer each permit is.
+// capAt bounds what may be held, unless permits is below 0, and sets how long after
+// its answer each permit is.
 func (l *Limiter) capAt(permits int, hold time.Duration) {
 	l.cap = permits
 	if l.strict != nil {
 		l.strict.hold = hold
 	}
 }
-
-// uncap takes the bound away.
-func (l *Limiter) uncap() { l.capAt(-1, stretch(l.cfg.Window)) }
 
 // restart lets l decide from now on, with tokens left, if it has a bucket, and not
 // before paused.
@@ -42,10 +40,17 @@ func (l *Limiter) restart(now time.Time, tokens int, paused time.Time) {
 	}
 }
 
-// releases are when settled permits come free by themselves.
-func (l *Limiter) releases() []time.Time {
-	if l.strict == nil {
-		return l.bucket.gone.all()
+// conform makes the limiter of the replica one of the kind that the state is: of a
+// bucket only if all replicas have one.
+func (s *Shared) conform(now time.Time) {
+	if l := s.local; (l.strict == nil) != (s.view.Burst > 0) {
+		l.cfg.Burst = s.view.Burst
+		l.strict, l.bucket = nil, nil
+		if s.view.Burst > 0 {
+			l.bucket = &bucket{at: now, lostHold: l.cfg.LostHold, unanswered: s.out, gone: times{buf: s.lost.known.all()}}
+		} else {
+			l.strict = &semaphore{lostHold: l.cfg.LostHold, inFlight: s.out, releases: times{buf: s.settled.known.all()}}
+		}
 	}
-	return l.strict.releases.all()
+	s.local.capAt(-1, s.held())
 }

@@ -45,7 +45,8 @@ type Shared struct {
 
 	grants   []grant     // not used, by time
 	out      int         // used, not settled
-	released []time.Time // when settled permits come free, not reported yet
+	settled  releases    // when the others come free, of a window
+	lost     releases    // ... of a bucket: those of requests without an answer
 	handed   []time.Time // when reserved permits that were not used come free, until that has arrived
 	told     int         // how many of them the last report has told
 	returned int         // tokens that were not used, not reported yet
@@ -61,8 +62,8 @@ type Shared struct {
 	viewAt time.Time
 	clock  clock
 
-	switchedAt   time.Time // to the fallback
-	switchedHeld int       // permits held then
+	switchedAt time.Time // to the fallback
+	atOnce     int       // permits that may be held from then on; later it is the share
 }
 
 type mode int
@@ -93,7 +94,9 @@ type limitedSeen struct {
 	until   time.Time // it pauses the key
 }
 
-// NewShared makes a replica's part of the quota; id must be its own.
+// NewShared makes a replica's part of the quota; id must be its own. If there is a
+// slash in it, what stands before the last one is the place at which it runs. No two
+// replicas run at one place, so one that is silent has ended when there is another.
 func NewShared(cfg Config, id string, now time.Time) *Shared {
 	first := cfg.FirstWindow
 	cfg.FirstWindow = FullWindow
@@ -109,7 +112,7 @@ func (s *Shared) Config() Config { return s.cfg }
 // hold is how long a permit of before is held at most, from when nobody gets new
 // ones: a window after an answer, which is taken to come as soon as a silent replica
 // is found to be one.
-func (s *Shared) hold() time.Duration { return stretch(s.window()) + alive }
+func (s *Shared) hold() time.Duration { return s.held() + alive }
 
 func (s *Shared) window() time.Duration { return max(s.cfg.Window, s.view.Window.Duration()) }
 
@@ -143,21 +146,18 @@ func (s *Shared) used(p Permit) {
 	}
 }
 
-// settled notes that p is, and that it comes free at the time given.
-func (s *Shared) settled(p Permit, free time.Time) {
+// settle notes that p is.
+func (s *Shared) settle(p Permit) {
 	s.out--
 	if p.era == s.era {
 		s.eraOut--
-	}
-	if !free.IsZero() {
-		s.released = append(s.released, free)
 	}
 }
 
 // GiveBack returns a permit whose request did not leave.
 func (s *Shared) GiveBack(p Permit, now time.Time) {
 	s.local.GiveBack(p, now)
-	s.settled(p, time.Time{})
+	s.settle(p)
 	if s.mode == sharing {
 		s.grants = slices.Insert(s.grants, 0, grant{at: now, era: p.era, released: p.seen})
 	}
@@ -166,7 +166,8 @@ func (s *Shared) GiveBack(p Permit, now time.Time) {
 // Answered settles a permit as Limiter.Answered does.
 func (s *Shared) Answered(p Permit, sent, at, now time.Time, h *Headers) {
 	s.local.Answered(p, sent, at, now, h)
-	s.settled(p, s.freeAfter(at))
+	s.settle(p)
+	s.settled.add(at.Add(s.held()))
 	s.accepted++
 	if s.view.Probing && p.era > s.answeredEra {
 		s.urgent = true // the others wait for it
@@ -178,7 +179,8 @@ func (s *Shared) Answered(p Permit, sent, at, now time.Time, h *Headers) {
 // Limited settles a permit as Limiter.Limited does.
 func (s *Shared) Limited(p Permit, now time.Time, retryAfter time.Duration, h *Headers) {
 	s.local.Limited(p, now, retryAfter, h)
-	s.settled(p, s.freeAfter(now))
+	s.settle(p)
+	s.settled.add(now.Add(s.held()))
 	e := limitedSeen{era: p.era, guessed: retryAfter <= 0, until: s.local.pausedUntil}
 	if !e.guessed {
 		e.until = now.Add(min(maxPause, max(minPause, retryAfter)))
@@ -191,21 +193,13 @@ func (s *Shared) Limited(p Permit, now time.Time, retryAfter time.Duration, h *H
 // Lost settles a permit as Limiter.Lost does.
 func (s *Shared) Lost(p Permit, now time.Time) {
 	s.local.Lost(p, now)
-	free := now.Add(s.cfg.LostHold)
-	if s.local.strict != nil {
-		free = free.Add(s.local.strict.hold)
-	}
-	s.settled(p, free)
+	s.settle(p)
+	s.lost.add(now.Add(s.cfg.LostHold))
+	s.settled.add(now.Add(s.cfg.LostHold + s.held()))
 }
 
-// freeAfter is when a permit whose answer came at the time given is free; zero
-// for a token, which is so at once.
-func (s *Shared) freeAfter(at time.Time) time.Time {
-	if s.local.strict == nil {
-		return time.Time{}
-	}
-	return at.Add(stretch(s.window()))
-}
+// held is how long after its answer a permit of a window is held.
+func (s *Shared) held() time.Duration { return stretch(s.window()) }
 
 func (s *Shared) observe(p Permit, now time.Time, h *Headers) {
 	if h != nil {
@@ -260,6 +254,7 @@ func (s *Shared) Report(now time.Time, wants [2]int) Report {
 	s.seq++
 	r := Report{
 		ID: s.id, Seq: s.seq, Acked: s.acked, Epoch: s.epoch,
+		Share: s.share(), Ready: s.view.Ready,
 		Fallback: s.mode != sharing, Full: s.full, Peers: s.view.Replicas,
 		Jumped: s.clock.jumped,
 		Limit:  s.cfg.share(s.cfg.Limit), Window: micros(s.cfg.Window), Burst: s.burst(),
@@ -269,7 +264,7 @@ func (s *Shared) Report(now time.Time, wants [2]int) Report {
 		Alive: micros(alive), Beat: micros(beat), Horizon: micros(horizon),
 		Out: s.out + len(s.grants), Unused: len(s.grants), Returned: s.returned,
 		Era: s.era, EraOut: s.eraOut, AnsweredEra: s.answeredEra, Accepted: s.accepted,
-		Releases: []Microseconds{}, Limited: s.tellLimited(now), Wants: wants,
+		Releases: s.settled.report(now, s.full), Lost: s.lost.report(now, s.full), Limited: s.tellLimited(now), Wants: wants,
 	}
 	for _, g := range s.grants {
 		if g.era == s.era {
@@ -277,10 +272,7 @@ func (s *Shared) Report(now time.Time, wants [2]int) Report {
 		}
 	}
 	r.Expect, r.Tolerance = s.clock.expect(now)
-	if s.full {
-		s.released = s.local.releases()
-	}
-	for _, free := range append(s.released, s.handed...) {
+	for _, free := range s.handed {
 		if free.After(now) {
 			r.Releases = append(r.Releases, microsUp(free.Sub(now)))
 		}
@@ -289,7 +281,7 @@ func (s *Shared) Report(now time.Time, wants [2]int) Report {
 		r.Headers = HeadersEvent{Remaining: h.Remaining, Reset: max(0, micros(h.Reset-now.Sub(h.at))), Released: h.released}
 	}
 	s.sentAt, s.urgent, s.asked, s.told = now, false, wants, len(s.handed)
-	s.released, s.returned, s.accepted, s.headers = nil, 0, 0, nil
+	s.returned, s.accepted, s.headers = 0, 0, nil
 	return r
 }
 
@@ -348,6 +340,9 @@ func (s *Shared) Reply(r Report, sent, now time.Time, reply Reply, err error) {
 	s.limited = s.limited[len(r.Limited):]
 	s.handed = s.handed[s.told:]
 	s.view, s.viewAt = reply, now
+	if s.mode == sharing {
+		s.local.capAt(-1, s.held())
+	}
 	if reply.Era != s.era {
 		s.era, s.eraOut = reply.Era, 0
 	}
@@ -361,7 +356,7 @@ func (s *Shared) Reply(r Report, sent, now time.Time, reply Reply, err error) {
 		// From here on nothing is sent without the state. Once it has been told
 		// so, with all that is held, it will grant.
 		s.mode = sharing
-		s.local.uncap()
+		s.conform(now)
 		s.full, s.urgent = true, true
 	}
 	for text := range strings.FieldsSeq(reply.Grants) {

@@ -111,7 +111,7 @@ func (s *Shared) ShareState(now time.Time) ShareState {
 	}
 	st.Allowance, _ = s.allowance(now)
 	st.Decider = DecidesFallback
-	if s.view.Status == "learning" && now.Sub(s.lastOK) <= alive {
+	if s.learning(now) {
 		st.Decider = DecidesLearning
 	}
 	return st

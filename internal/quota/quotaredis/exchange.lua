@@ -29,7 +29,8 @@ local me = report.id
 --   seen, seq, out (permits taken or reserved, not settled), fallback (it does
 --   without this state), waits (permits wanted and not given, by priority),
 --   limit, window, burst; given (the reply's grants that lie ahead, until it is
---   known to have come)
+--   known to have come); share and ready (permits that it may hold if it is cut off:
+--   in the end, and at once), the larger of what it knew and of what it is told; old
 -- at, owner, count: when permits come free, sorted; whose they were; how many
 -- last, slow: the schedule: when the last request was to leave, until when it is even
 -- learned (0: not lowered), learned_at, limited_at, era, paused, guess, penalty,
@@ -38,7 +39,9 @@ local me = report.id
 -- header_limit, header_until, released: what headers have said
 -- level, refilled: of a token bucket
 -- credit: turns that batch priority has earned
--- peers, born: replicas known before this state, and when it began
+-- strict: a window, no token bucket
+-- peers: replicas that there were before this state began, at born; known: how many of
+-- them have reported since (they are old ones), and the sum of their shares then
 -- blind, told: a replica waits and could not be told for how long; the last publication
 -- trust: nothing is granted before, since permits may be held that it knows not of
 
@@ -47,7 +50,8 @@ local function new_state(trust)
   -- it knows, must not be taken for news of this one.
   local era = math.max(report.era + 1, math.floor(now / SECOND))
   return {
-    version = VERSION, epoch = ARGV[2], now = now, born = now, trust = trust, replicas = {}, peers = 0,
+    version = VERSION, epoch = ARGV[2], now = now, born = now, trust = trust, replicas = {},
+    peers = 0, known = 0, known_share = 0, strict = report.burst == 0,
     at = {}, owner = {}, count = {}, last = now, slow = 0,
     learned = 0, learned_at = now, limited_at = 0, era = era, paused = 0, guess = 0, penalty = 0,
     probing = false, prober = '', answered_at = {}, answered = {},
@@ -71,17 +75,23 @@ local function answer(status, fields)
   return cjson.encode(fields)
 end
 
+-- begin_anew replaces the state by one that knows who there is, but not what they hold.
+local function begin_anew(paused)
+  local before = state
+  state = new_state(now + report.hold)
+  state.era, state.learned = math.max(state.era, before.era + 1), before.learned
+  state.paused, state.strict = paused, before.strict
+  for _ in pairs(before.replicas) do state.peers = state.peers + 1 end
+end
+
 -- Redis's clock is not where the replica expects it. The replica sees by the
 -- reply whether that is so, or this call came late, and says so in another.
 if state and report.expect > 0 and not report.jumped and math.abs(now - report.expect) > report.tolerance then
   return answer('jump', {})
 end
 if state and (report.jumped and report.epoch == state.epoch or state.now - now > report.tolerance) then
-  -- All times are wrong by an unknown span: begin anew.
-  local old = state
-  state = new_state(now + report.hold)
-  state.era, state.learned, state.paused = math.max(state.era, old.era + 1), old.learned, now + math.max(0, old.paused - old.now)
-  for _ in pairs(old.replicas) do state.peers = state.peers + 1 end
+  -- All times are wrong by an unknown span.
+  begin_anew(now + math.max(0, state.paused - state.now))
 end
 
 local fresh = not state
@@ -110,7 +120,12 @@ if report.epoch == state.epoch and
 elseif report.epoch ~= '' and report.epoch ~= state.epoch then
   state.trust = math.max(state.trust, state.born + report.hold)
 end
-if report.epoch ~= '' and report.epoch ~= state.epoch then state.peers = math.max(state.peers, report.peers) end
+local old = mine and mine.old
+if not old and report.epoch ~= '' and report.epoch ~= state.epoch then
+  old = true
+  state.peers = math.max(state.peers, report.peers)
+  state.known, state.known_share = state.known + 1, state.known_share + report.share
+end
 
 local sharing = not report.fallback and report.epoch == state.epoch
 
@@ -156,7 +171,7 @@ local returned = report.returned -- to a bucket
 local lost = mine and mine.given and mine.given_seq > report.acked and mine.given or {}
 if report.full then keep(function(i) return state.owner[i] ~= me end) end
 for _, t in ipairs(lost) do
-  if report.burst > 0 then
+  if not state.strict then
     returned = returned + 1
   elseif t > now then
     insert(t, me, 1)
@@ -165,28 +180,47 @@ end
 mine = {
   seen = now, seq = report.seq, out = report.out, fallback = not sharing, waits = { 0, 0 },
   limit = report.limit, window = report.window, burst = report.burst,
+  share = report.share, ready = report.ready, old = old,
 }
 state.replicas[me] = mine
-if report.bye then
-  state.replicas[me] = nil
-  state.peers = state.peers - 1 -- one less to wait for
-end
+if report.bye then state.replicas[me] = nil end
 
-local limit, window, burst = report.limit, report.window, report.burst
+local limit, window, burst, least_burst = report.limit, report.window, report.burst, math.huge
 local ids = {} -- sorted, so that every Redis counts alike
+local place = string.match(me, '^(.+)/')
 for id, r in pairs(state.replicas) do
   if now - r.seen > 10 * window then
     state.replicas[id] = nil
+  elseif place and id ~= me and now - r.seen > report.alive and string.match(id, '^(.+)/') == place then
+    -- This one has taken its place. What it had under way may still arrive.
+    state.replicas[id] = nil
+    if r.out > 0 then insert(now + report.lost_hold + (state.strict and report.hold or 0), id, r.out) end
   else
     ids[#ids + 1] = id
     limit, window, burst = math.min(limit, r.limit), math.max(window, r.window), math.min(burst, r.burst)
+    if r.burst > 0 then least_burst = math.min(least_burst, r.burst) end
   end
 end
 table.sort(ids)
 if now - state.born > 10 * window then state.peers = 0 end
-local replicas = math.max(1, #ids, state.peers)
-local ghosts = replicas - #ids -- known before, and not heard of since
-if #ids == 0 then ghosts = 0 end
+local ghosts = math.max(0, state.peers - state.known) -- not heard of in this state
+local replicas = math.max(1, #ids + ghosts)
+
+local function save()
+  redis.call('SET', KEYS[1], cmsgpack.pack(state), 'PX', math.ceil((20 * window + report.lost_hold) / 1000))
+end
+
+if fresh then
+  state.strict = burst == 0
+elseif state.strict ~= (burst == 0) and (burst == 0 or now >= state.trust and ghosts == 0) then
+  -- Of permits of the other kind it is not known when they come free.
+  if report.epoch == '' then state.replicas[me] = nil end -- it is none of those before
+  begin_anew(state.paused)
+  state.strict = burst == 0
+  save()
+  return answer('stale', {})
+end
+if state.strict then limit, burst = math.min(limit, least_burst), 0 end
 local hold = window * 1.005
 
 -- What 429s have taught -----------------------------------------------------
@@ -262,34 +296,39 @@ if fresh and report.first == 'slow' and burst == 0 then
   local n = limit - math.max(1, math.floor(limit / 10))
   for i = 1, n do insert(now + window * i / n, '', 1) end
 end
-for _, left in ipairs(report.releases) do insert(now + left, me, 1) end
+for _, after in ipairs(state.strict and report.releases or report.lost) do insert(now + after, me, 1) end
 if #state.at > 0 and state.at[1] <= now then
   state.released = state.released + keep(function(i) return state.at[i] > now end)
 end
-
-local share = math.max(1, math.floor(learned())) / replicas
-if share >= 1 then share = math.floor(share) end
 
 local queued, by_owner, out = 0, {}, 0
 for i = 1, #state.at do
   queued = queued + state.count[i]
   by_owner[state.owner[i]] = (by_owner[state.owner[i]] or 0) + state.count[i]
 end
-local spare = {} -- by owner who is away: releases that others may use, if not all
-local away, extra, active, others_interactive, batch_waits = ghosts, ghosts * share, 0, false, false
+local shared_out = math.max(1, math.floor(learned())) -- as shares
+local away = ghosts > 0 and math.max(0, shared_out - state.known_share) or 0 -- shares of those who are
+local others = away -- shares of all but me
+local spare = {} -- by owner: releases that others may use, if not all
+local seen = {} -- by owner who is not away: from when on
+local extra, reserve, active, others_interactive, batch_waits = away, 0, 0, false, false
 for _, id in ipairs(ids) do
   local r = state.replicas[id]
   local silent = now - r.seen > report.alive
   if silent and now - r.seen > hold + report.lost_hold then r.out = 0 end
   out = out + r.out
+  local has = r.out + (by_owner[id] or 0)
+  if id ~= me then others = others + r.share end
   if silent or r.fallback then
     -- It may be using its share, whatever it last said.
-    away = away + 1
-    local more = r.out + (by_owner[id] or 0) - share
-    extra = extra + math.max(0, -more)
-    spare[id] = math.max(0, math.floor(more))
+    away = away + r.share
+    extra = extra + math.max(0, r.share - has)
+    spare[id] = math.max(0, math.floor(has - r.share))
     r.waits = { 0, 0 }
   elseif id ~= me then
+    -- It may be cut off, and then uses again all that it has.
+    reserve = reserve + math.max(0, r.ready - has)
+    seen[id] = r.seen
     if r.waits[1] + r.waits[2] > 0 then active = active + 1 end
     others_interactive = others_interactive or r.waits[1] > 0
     batch_waits = batch_waits or r.waits[2] > 0
@@ -312,14 +351,14 @@ local function limit_now()
   return n
 end
 
-local rate = math.max(0, limit_now() - away * share) / hold
-local size = burst * (1 - away / replicas)
+local rate = math.max(0, limit_now() - away) / hold
+local size = burst * math.max(0, 1 - away / shared_out)
 if burst > 0 then
-  if fresh then state.level = report.first == 'full' and burst or report.first == 'slow' and burst / 10 or 0 end
+  if fresh and report.epoch == '' then state.level = report.first == 'full' and burst or report.first == 'slow' and burst / 10 or 0 end
   local level, passed = state.level + returned, now - state.refilled
   if level > size then
     -- Those who are away fill up what is theirs.
-    level = math.max(size, level - passed * away * share / hold)
+    level = math.max(size, level - passed * away / hold)
   else
     level = math.max(level, math.min(size - unanswered, level + passed * rate))
   end
@@ -327,9 +366,13 @@ if burst > 0 then
   state.refilled = now
 end
 
-local function free()
+-- left is what could be sent at once, and free what of it this replica may have.
+local function left()
   if burst > 0 then return math.floor(state.level + 1e-6) end
   return math.floor(limit_now() - held - extra)
+end
+local function free()
+  return burst > 0 and left() or left() - reserve
 end
 
 if state.blind and now - state.told > report.beat / 3 and now >= state.paused and (free() > 0 or queued > 0) and not (state.probing and state.prober ~= '') then
@@ -346,7 +389,7 @@ local function pace()
   local n = limit_now()
   if report.pace_always then return state.last + window / math.max(1, n - 3 - math.floor(n / 100)) end
   if now < state.slow then return state.last + even() end
-  if burst > 0 or 2 * free() > n then return now end
+  if burst > 0 or 2 * left() > n then return now end
   local f = math.max(0, free())
   -- What is out comes back within the hold, too: most of it is reserved for
   -- before state.last.
@@ -363,7 +406,8 @@ local function pace()
 end
 
 -- earliest is when a request might go, and the release that it would wait for,
--- nil if none; nil if that is not known.
+-- nil if none; nil if that is not known, or true and the time if it is, and a permit
+-- will be had by the next beat.
 local function earliest()
   if now < state.paused then return state.paused end
   if state.probing and state.prober ~= '' then return nil end
@@ -390,6 +434,12 @@ local function earliest()
     end
     if not release then return nil end
     t = state.at[release]
+    local reported = seen[state.owner[release]]
+    if reported and t > reported + report.alive then
+      -- Its owner uses it again by itself, should it be cut off now. If not it will
+      -- have reported again before the next beat of this one.
+      return nil, true, math.max(t, pace())
+    end
   end
   return math.max(t, pace()), release
 end
@@ -400,7 +450,7 @@ local again = -1
 local wants = report.wants[1] + report.wants[2]
 -- headers_bind says whether it is the headers that let nothing through.
 local function headers_bind()
-  return burst == 0 and now < state.header_until and math.floor(learned()) - held - extra >= 1
+  return burst == 0 and now < state.header_until and math.floor(learned()) - held - extra - reserve >= 1
 end
 local function refuse(t)
   if headers_bind() then t = math.min(t, state.header_until) end
@@ -424,7 +474,7 @@ if sharing and not report.bye and wants > 0 and now >= state.trust then
     end
     local t, release = earliest()
     if not t then
-      state.blind = true
+      state.blind = not release
       if headers_bind() then refuse(state.header_until) end
       break
     end
@@ -438,7 +488,9 @@ if sharing and not report.bye and wants > 0 and now >= state.trust then
     state.last = due < t - lag and t or due
     if release then
       local owner = state.owner[release]
+      by_owner[owner] = by_owner[owner] - 1
       if spare[owner] then spare[owner] = spare[owner] - 1 end
+      if seen[owner] and state.replicas[owner].out + by_owner[owner] < state.replicas[owner].ready then reserve = reserve + 1 end
       state.count[release] = state.count[release] - 1
       queued, held = queued - 1, held - 1
       if state.count[release] == 0 then
@@ -465,13 +517,29 @@ if sharing and not report.bye and wants > 0 and now >= state.trust then
   if #given > 0 then mine.given, mine.given_seq = given, report.seq end
 end
 
-redis.call('SET', KEYS[1], cmsgpack.pack(state), 'PX', math.ceil((20 * window + report.lost_hold) / 1000))
+-- What it may hold without this state: in the end its share, of what the others do
+-- not have for theirs. At once, what it has or, if that is more, an even part of half
+-- of what is left, but a twentieth of its share at least (of 10, 1); that is kept for it.
+local share, ready = report.share, report.ready
+if now >= state.trust then
+  share, ready = shared_out / replicas, 0
+  if share >= 1 then share = math.floor(share) end
+  share = math.max(0, math.min(share, shared_out - others))
+  if sharing and state.strict then
+    ready = math.max(share >= 10 and 1 or 0, math.floor(share / 20), math.floor(left() / 2 / replicas))
+    ready = math.floor(math.max(0, math.min(ready, share, mine.out + (by_owner[me] or 0) + free())))
+  end
+  mine.share, mine.ready = math.max(mine.share, share), math.max(mine.ready, ready)
+end
+
+save()
 -- Where that is not allowed, the replicas hear of it by their next reports.
 if news then redis.pcall('PUBLISH', KEYS[1], state.epoch) end
 
-local next = earliest()
+local next, _, expected = earliest()
+next = next or expected
 local available = 0
-if now >= state.paused and now >= state.trust then available = math.max(0, free()) end
+if now >= state.paused and now >= state.trust then available = math.max(0, left()) end
 return answer(now < state.trust and 'learning' or 'ok', {
   epoch = state.epoch,
   era = state.era,
@@ -491,4 +559,6 @@ return answer(now < state.trust and 'learning' or 'ok', {
   burst = burst,
   replicas = replicas,
   active = active,
+  share = share,
+  ready = ready,
 })

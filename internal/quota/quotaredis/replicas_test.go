@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -48,6 +49,7 @@ type replica struct {
 	world  *world
 	name   int
 	cut    bool // from Redis
+	deaf   bool // to Redis's replies
 	dead   bool
 	wants  [2]int
 	bye    bool // stops as soon as nothing is under way
@@ -93,10 +95,13 @@ func (w *world) run(until time.Time) {
 	w.now = until
 }
 
-func (w *world) add(wants [2]int) *replica {
+func (w *world) add(wants [2]int) *replica { return w.addAt("", wants) }
+
+// addAt adds a replica that runs at a place.
+func (w *world) addAt(place string, wants [2]int) *replica {
 	w.seq++
 	r := &replica{world: w, name: len(w.replicas), wants: wants}
-	r.Shared = quota.NewShared(w.cfg, fmt.Sprintf("replica-%d-%d", r.name, w.seq), w.now)
+	r.Shared = quota.NewShared(w.cfg, fmt.Sprintf("%s/replica-%d-%d", place, r.name, w.seq), w.now)
 	w.replicas = append(w.replicas, r)
 	w.after(0, r.exchange)
 	return r
@@ -127,7 +132,7 @@ func (r *replica) exchange() {
 			if err != nil {
 				w.t.Fatal(err)
 			}
-			if w.lose != nil && w.lose() {
+			if r.deaf || w.lose != nil && w.lose() {
 				err = errCut
 			}
 		}
@@ -267,26 +272,28 @@ func TestNothingThatHappensSpendsTheQuotaTwice(t *testing.T) {
 		w.run(w.now.Add(meeting + time.Duration(rapid.IntRange(1, 30000).Draw(t, "quiet ms"))*time.Millisecond))
 		for range rapid.IntRange(1, 4).Draw(t, "events") {
 			r := w.replicas[rapid.IntRange(0, len(w.replicas)-1).Draw(t, "who")]
-			switch what := rapid.SampledFrom([]string{"crash", "cut", "all cut", "heal", "loss", "skew", "join", "bye", "pause"}).Draw(t, "what"); what {
+			switch what := rapid.SampledFrom([]string{"crash", "cut", "deaf", "all cut", "heal", "loss", "skew", "join", "bye", "pause"}).Draw(t, "what"); what {
 			case "crash":
 				r.dead = true
 			case "cut":
 				r.cut = true
+			case "deaf":
+				r.deaf = true
 			case "all cut":
 				for _, r := range w.replicas {
 					r.cut = true
 				}
 			case "heal":
 				for _, r := range w.replicas {
-					r.cut = false
+					r.cut, r.deaf = false, false
 				}
 			case "loss":
 				w.store.empty(t)
 			case "skew":
 				w.skew += time.Duration(rapid.IntRange(-20000, 20000).Draw(t, "skew ms")) * time.Millisecond
 			case "join":
-				for _, r := range w.replicas {
-					r.cut = false // one that is cut off leaves no share to whom it has not heard of
+				if !slices.ContainsFunc(w.replicas, func(r *replica) bool { return !r.dead && !r.cut && !r.deaf }) {
+					r.cut, r.deaf = false, false // of whom nobody speaks, the new one can't know
 				}
 				w.run(w.now.Add(meeting))
 				w.add([2]int{50, 0})

@@ -1,0 +1,233 @@
+package quotaredis
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/clerkgate/clerkgate/internal/quota"
+)
+
+// TestAnIdleReplicaNeedsNoRedisToSend: some of the quota is kept ready for who has
+// nothing when Redis goes away, so that nobody waits for a window then.
+func TestAnIdleReplicaNeedsNoRedisToSend(t *testing.T) {
+	store := newStore(t)
+	for _, tt := range []struct {
+		name         string
+		limit, busy  int // of the first replica, how many requests before
+		replicas     int
+		least, share int // sent by an idle one within a second (then it paces itself), and in a window later
+	}{
+		{"all idle", 100, 0, 3, 8, 33},
+		{"one busy", 100, 10_000, 3, 1, 33},
+		{"a large quota, one busy", 1000, 10_000, 4, 6, 250},
+	} {
+		calm(t, store, quota.Config{Limit: tt.limit, FirstWindow: quota.WaitWindow}, func(w *world) {
+			for range tt.replicas {
+				w.add([2]int{})
+			}
+			w.run(epoch.Add(12 * time.Second))
+			w.replicas[0].wants[0] = min(tt.busy, 100)
+			w.replicas[0].send()
+			w.run(w.now.Add(30 * time.Second))
+			for _, r := range w.replicas {
+				r.cut = true
+			}
+			w.run(w.now.Add(2 * time.Second))
+			for _, r := range w.replicas {
+				r.wants[0] = 100
+				r.send()
+			}
+			w.run(w.now.Add(time.Second))
+			for i, r := range w.replicas[1:] {
+				if r.sent < tt.least {
+					t.Errorf("%s: replica %d sent %d at once, want %d", tt.name, i+1, r.sent, tt.least)
+				}
+			}
+			w.run(w.now.Add(20 * time.Second))
+			for i, r := range w.replicas {
+				if got := w.sentIn(r, 10*time.Second); got < tt.share*9/10 {
+					t.Errorf("%s: replica %d sent %d in a window, want its share, %d", tt.name, i, got, tt.share)
+				}
+			}
+			w.check()
+		})
+	}
+}
+
+// TestWindowsAndBucketsTogether: while one replica has a window, that counts for all.
+func TestWindowsAndBucketsTogether(t *testing.T) {
+	store := newStore(t)
+	for _, burst := range []int{20, 200} {
+		calm(t, store, quota.Config{}, func(w *world) {
+			bucket := w.cfg
+			bucket.Burst = burst
+			window := w.cfg
+
+			w.cfg = bucket
+			w.add([2]int{50, 0})
+			w.run(epoch.Add(30 * time.Second))
+			w.arrivals = nil
+			w.cfg = window
+			strict := w.add([2]int{50, 0})
+			w.run(w.now.Add(60 * time.Second))
+			w.check()
+			if s := strict.State(w.now); s.Capacity != min(100, burst) {
+				t.Errorf("burst %d beside a window: %d at once", burst, s.Capacity)
+			}
+			if n := len(w.arrivals); n < 4*min(100, burst) {
+				t.Errorf("burst %d beside a window: %d sent in 60 s", burst, n)
+			}
+			strict.bye, strict.wants = true, [2]int{}
+			w.run(w.now.Add(30 * time.Second))
+			if s := w.replicas[0].State(w.now); s.Capacity != burst {
+				t.Errorf("burst %d, and no window any more: %d at once", burst, s.Capacity)
+			}
+		})
+	}
+}
+
+// TestTheLargestWindowCounts, also where replies get lost, so that reports tell all.
+func TestTheLargestWindowCounts(t *testing.T) {
+	store := newStore(t)
+	calm(t, store, quota.Config{}, func(w *world) {
+		n := 0
+		w.lose = func() bool { n++; return n%20 == 0 }
+		w.add([2]int{50, 0})
+		long := w.cfg
+		w.cfg.Window = time.Second
+		w.add([2]int{50, 0})
+		w.cfg = long
+		w.run(epoch.Add(60 * time.Second))
+		w.check()
+	})
+}
+
+// TestSharesAreNeverMoreThanTheQuota: whoever is cut off goes on with the share that
+// it was told, however many come, and whether Redis remembers it or not.
+func TestSharesAreNeverMoreThanTheQuota(t *testing.T) {
+	store := newStore(t)
+	for _, loss := range []bool{false, true} {
+		for joins := 1; joins <= 3; joins++ {
+			calm(t, store, quota.Config{}, func(w *world) {
+				w.add([2]int{50, 0})
+				w.add([2]int{50, 0})
+				cut := w.add([2]int{50, 0})
+				w.run(epoch.Add(20 * time.Second))
+				cut.cut = true
+				if loss {
+					store.empty(t)
+				}
+				w.run(w.now.Add(2 * time.Second))
+				for range joins {
+					w.add([2]int{50, 0})
+				}
+				w.run(w.now.Add(60 * time.Second))
+				w.check()
+				sum := 0
+				for _, r := range w.replicas {
+					sum += r.ShareState(w.now).Allowance
+					r.cut = true
+				}
+				w.run(w.now.Add(30 * time.Second))
+				w.check()
+				if sum != 33 {
+					t.Errorf("the one that is cut off may hold %d, want 33", sum)
+				}
+				if n := len(w.arrivals); n < 700 {
+					t.Errorf("loss %v, %d joins: %d arrivals in 112 s", loss, joins, n)
+				}
+			})
+		}
+	}
+}
+
+// TestAShareCountsUntilASmallerOneIsKnown: a replica whose replies get lost tells that
+// it lives, and goes on with the share that it knows.
+func TestAShareCountsUntilASmallerOneIsKnown(t *testing.T) {
+	calm(t, newStore(t), quota.Config{}, func(w *world) {
+		w.add([2]int{50, 0})
+		deaf := w.add([2]int{50, 0})
+		w.run(epoch.Add(20 * time.Second))
+		deaf.deaf = true
+		w.add([2]int{50, 0})
+		w.run(w.now.Add(60 * time.Second))
+		w.check()
+	})
+}
+
+// TestNoReleaseIsUsedTwice: what comes free for a replica is not promised to another
+// for later than the first is known to be there.
+func TestNoReleaseIsUsedTwice(t *testing.T) {
+	store := newStore(t)
+	for i := range 60 {
+		calm(t, store, quota.Config{Limit: 20 << (i % 2)}, func(w *world) {
+			rnd := rand.New(rand.NewPCG(uint64(i), 0))
+			w.delay = func() time.Duration { return time.Duration(rnd.IntN(100)) * time.Millisecond }
+			for range 2 + i%7 {
+				w.add([2]int{50, 0})
+			}
+			w.run(epoch.Add(20*time.Second + time.Duration(i)*67*time.Millisecond))
+			w.replicas[i%2].cut = true
+			w.run(w.now.Add(25 * time.Second))
+			w.check()
+		})
+	}
+}
+
+// TestABucketIsNotFilledByALoss: who has known another state does not find the new
+// one's bucket full.
+func TestABucketIsNotFilledByALoss(t *testing.T) {
+	store := newStore(t)
+	for _, replicas := range []int{1, 3} {
+		calm(t, store, quota.Config{Limit: 100, Burst: 200}, func(w *world) {
+			for range replicas {
+				w.add([2]int{50, 0})
+			}
+			w.run(epoch.Add(60 * time.Second))
+			store.empty(t)
+			w.run(w.now.Add(60 * time.Second))
+			level, at := 200.0, epoch
+			for _, a := range w.arrivals {
+				level, at = min(200, level+a.Sub(at).Seconds()*10), a
+				if level--; level < -1e-6 {
+					t.Fatalf("%d replicas: Clerk's bucket is at %.2f after %v", replicas, level, a.Sub(epoch))
+				}
+			}
+		})
+	}
+}
+
+// TestWhoRestartsTakesItsPlace: of two replicas one crashes again and again. If it comes
+// back at the same place, that costs next to nothing; at others, the one that lives
+// keeps what is its own.
+func TestWhoRestartsTakesItsPlace(t *testing.T) {
+	store := newStore(t)
+	for _, tt := range []struct {
+		same  bool
+		least int // sent in a window, after six crashes
+	}{{true, 85}, {false, 12}} {
+		calm(t, store, quota.Config{}, func(w *world) {
+			w.addAt("a:9090", [2]int{50, 0})
+			w.addAt("b:9090", [2]int{50, 0})
+			w.run(epoch.Add(20 * time.Second))
+			for i := range 6 {
+				w.replicas[len(w.replicas)-1].dead = true
+				w.run(w.now.Add(3 * time.Second))
+				place := "b:9090"
+				if !tt.same {
+					place = fmt.Sprintf("b%d:9090", i)
+				}
+				w.addAt(place, [2]int{50, 0})
+				w.run(w.now.Add(10 * time.Second))
+			}
+			w.check()
+			before := len(w.arrivals)
+			w.run(w.now.Add(10 * time.Second))
+			if n := len(w.arrivals) - before; n < tt.least {
+				t.Errorf("at the same place %v: %d sent in a window, want %d", tt.same, n, tt.least)
+			}
+		})
+	}
+}

@@ -1,0 +1,30 @@
+package quota
+
+import "time"
+
+// releases are when permits come free by themselves.
+type releases struct {
+	known times
+	fresh []time.Time // not reported yet
+}
+
+func (r *releases) add(t time.Time) {
+	r.known.add(t)
+	r.fresh = append(r.fresh, t)
+}
+
+// report gives in how long those that are to be told come free.
+func (r *releases) report(now time.Time, all bool) []Microseconds {
+	r.known.dropUntil(now)
+	if all {
+		r.fresh = r.known.all()
+	}
+	left := []Microseconds{}
+	for _, t := range r.fresh {
+		if t.After(now) {
+			left = append(left, microsUp(t.Sub(now)))
+		}
+	}
+	r.fresh = nil
+	return left
+}
