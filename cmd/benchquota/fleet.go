@@ -108,19 +108,44 @@ type loader func(ctx context.Context, n int, t *times) (stop func() error)
 
 // saturate is a loader that keeps them at that very replica.
 func (f *fleet) saturate(ctx context.Context, n int, t *times) (stop func() error) {
-	ctx, end := context.WithCancel(ctx)
+	return f.each(func(r *server) func() error {
+		return keep(ctx, n, t.of(asOneOf(10, "caller", r.list)))
+	})
+}
+
+// each begins something at each replica, and gives what ends all of it.
+func (f *fleet) each(begin func(*server) (stop func() error)) (stop func() error) {
 	var stops []func() error
 	for _, r := range f.replicas {
-		stops = append(stops, keep(ctx, n, t.of(asOneOf(10, "caller", r.list))))
+		stops = append(stops, begin(r))
 	}
 	return func() error {
-		end()
-		var errs []error
-		for _, stop := range stops {
-			errs = append(errs, stop())
+		errs := make([]error, len(stops))
+		var wg sync.WaitGroup
+		for i, stop := range stops {
+			wg.Go(func() { errs[i] = stop() })
 		}
+		wg.Wait()
 		return errors.Join(errs...)
 	}
+}
+
+// seldom is a loader that asks each replica for a list every two seconds, which must be
+// there within three.
+func (f *fleet) seldom(ctx context.Context, _ int, t *times) (stop func() error) {
+	const every, within = 2 * time.Second, 3 * time.Second
+	return f.each(func(r *server) func() error {
+		list := t.of(func(ctx context.Context, i int) error {
+			ctx, cancel := context.WithTimeout(as(ctx, "caller"), within)
+			defer cancel()
+			return r.list(ctx, i)
+		})
+		return keep(ctx, 1, func(ctx context.Context, i int) error {
+			err := list(ctx, i)
+			_ = wait(ctx, every) // the loop asks ctx
+			return err
+		})
+	})
 }
 
 // saturateInTurn is a loader whose callers go from replica to replica.

@@ -12,7 +12,7 @@ import (
 )
 
 // Three replicas go through trouble again and again, with lists waiting all the
-// time.
+// time, or, where they are idle, hardly any.
 const (
 	troubled = 3                // replicas
 	passes   = 3                // how often most of it comes
@@ -22,7 +22,8 @@ const (
 
 func troubleScenarios() []scenario {
 	return []scenario{
-		{"redis-killed", false, redisKilled},
+		redisKilled("redis-killed", passes, 0.8, (*fleet).saturate),
+		redisKilled("redis-killed-idle", passes-1, 0, (*fleet).seldom),
 		{"redis-frozen", false, redisFrozen},
 		{"cut-off", false, cutOff},
 		replicaKilled(tenSeconds, 1),
@@ -32,19 +33,22 @@ func troubleScenarios() []scenario {
 }
 
 // redisKilled kills Redis, which comes back empty.
-func redisKilled(ctx context.Context, l *lab) ([]row, error) {
-	f, err := l.startFleet(ctx, tenSeconds, roundTrip, troubled)
-	if err != nil {
-		return nil, err
-	}
-	defer f.stop()
-	return f.endure(ctx, "redis-killed", passes, 0.8, f.saturate, func() error {
-		f.redis.kill()
-		if err := wait(ctx, outage); err != nil {
-			return err
+func redisKilled(name string, often int, least float64, load func(*fleet, context.Context, int, *times) func() error) scenario {
+	return scenario{name: name, run: func(ctx context.Context, l *lab) ([]row, error) {
+		f, err := l.startFleet(ctx, tenSeconds, roundTrip, troubled)
+		if err != nil {
+			return nil, err
 		}
-		return f.redis.start(ctx)
-	})
+		defer f.stop()
+		loader := func(ctx context.Context, n int, t *times) func() error { return load(f, ctx, n, t) }
+		return f.endure(ctx, name, often, least, loader, func() error {
+			f.redis.kill()
+			if err := wait(ctx, outage); err != nil {
+				return err
+			}
+			return f.redis.start(ctx)
+		})
+	}}
 }
 
 // redisFrozen stops Redis for a while: commands wait, and are carried out late.
