@@ -6,11 +6,13 @@ package quotaredis
 import (
 	"context"
 	"crypto/rand"
-	_ "embed"
+	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,10 +22,21 @@ import (
 	"github.com/clerkgate/clerkgate/internal/redislink"
 )
 
-//go:embed exchange.lua
-var exchangeText string
+//go:embed exchange/*.lua
+var exchangeParts embed.FS
 
-var exchangeScript = redislink.NewScript(exchangeText)
+var exchangeScript = redislink.NewScript(exchangeText())
+
+// exchangeText joins the parts of the script, whose variables are common to all.
+func exchangeText() string {
+	var text strings.Builder
+	names, _ := fs.Glob(exchangeParts, "exchange/*.lua") // its only error is one of the pattern
+	for _, name := range names {
+		part, _ := exchangeParts.ReadFile(name) // it is there
+		text.Write(part)
+	}
+	return text.String()
+}
 
 // maxFailures is how many exchanges may fail, one after the other, before the
 // connection is made anew.

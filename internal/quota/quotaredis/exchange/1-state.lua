@@ -1,0 +1,134 @@
+-- One exchange of a replica with the quota that it shares: the replica reports
+-- what it has done with its permits, and gets others. The rules are those of
+-- package quota's Limiter; what is said there is not said again here.
+--
+-- KEYS[1]: the state. It is one key, so that a cluster can hold it. On the channel
+-- of its name, replicas hear of what they can't wait for until their next report.
+-- ARGV: the report (quota.Report as JSON), a token for a new state, and the time
+-- in µs, empty for Redis's own.
+--
+-- Times are in µs by Redis's clock; in the report and the reply they count from now.
+--
+-- The script is all files of this folder, one after the other. This one reads the state
+-- and sees whether it is to be trusted.
+
+local report = cjson.decode(ARGV[1])
+local now
+if ARGV[3] ~= '' then
+  now = tonumber(ARGV[3])
+else
+  local t = redis.call('TIME')
+  now = t[1] * 1000000 + t[2]
+end
+
+local VERSION = 1 -- of what is stored
+local SECOND = 1000000
+local LEAST_PAUSE, LONGEST_PAUSE = SECOND, 300 * SECOND
+local me = report.id
+
+-- The state -----------------------------------------------------------------
+--
+-- replicas: by id, what each last said of itself:
+--   seen, seq, out (permits taken or reserved, not settled), fallback (it does
+--   without this state), waits (permits wanted and not given, by priority),
+--   limit, window, burst; given (the reply's grants that lie ahead, until it is
+--   known to have come); share and ready (permits that it may hold if it is cut off:
+--   in the end, and at once), the larger of what it knew and of what it is told; old
+-- at, owner, count: when permits come free, sorted; whose they were; how many
+-- last, slow: the schedule: when the last request was to leave, until when it is even
+-- learned (0: not lowered), learned_at, limited_at, era, paused, guess, penalty,
+-- probing, prober: what 429s have taught
+-- answered_at, answered: answers other than 429 in the last window
+-- header_limit, header_until, released: what headers have said
+-- level, refilled: of a token bucket
+-- credit: turns that batch priority has earned
+-- strict: a window, no token bucket
+-- peers: replicas that there were before this state began, at born; known: how many of
+-- them have reported since (they are old ones), and the sum of their shares then
+-- blind, told: a replica waits and could not be told for how long; the last publication
+-- trust: nothing is granted before, since permits may be held that it knows not of
+
+local function new_state(trust)
+  -- No era of a state that was lost comes again: what a replica says of one, whichever
+  -- it knows, must not be taken for news of this one.
+  local era = math.max(report.era + 1, math.floor(now / SECOND))
+  return {
+    version = VERSION, epoch = ARGV[2], now = now, born = now, trust = trust, replicas = {},
+    peers = 0, known = 0, known_share = 0, strict = report.burst == 0,
+    at = {}, owner = {}, count = {}, last = now, slow = 0,
+    learned = 0, learned_at = now, limited_at = 0, era = era, paused = 0, guess = 0, penalty = 0,
+    probing = false, prober = '', answered_at = {}, answered = {},
+    header_limit = 0, header_until = 0, released = 0, blind = false, told = 0,
+    level = 0, refilled = now, credit = 0,
+  }
+end
+
+-- What is no state of this version, or a key of another type, is as good as lost.
+local raw = redis.pcall('GET', KEYS[1])
+if type(raw) == 'table' then
+  if not string.find(raw.err, 'WRONGTYPE', 1, true) then return raw end
+  raw = false
+end
+local readable, state = pcall(cmsgpack.unpack, raw or '')
+if not readable or type(state) ~= 'table' or state.version ~= VERSION then state = nil end
+
+local function answer(status, fields)
+  fields.status = status
+  fields.now = string.format('%.0f', now)
+  return cjson.encode(fields)
+end
+
+-- begin_anew replaces the state by one that knows who there is, but not what they hold.
+local function begin_anew(paused)
+  local before = state
+  state = new_state(now + report.hold)
+  state.era, state.learned = math.max(state.era, before.era + 1), before.learned
+  state.paused, state.strict = paused, before.strict
+  for _ in pairs(before.replicas) do state.peers = state.peers + 1 end
+end
+
+-- Redis's clock is not where the replica expects it. The replica sees by the
+-- reply whether that is so, or this call came late, and says so in another.
+if state and report.expect > 0 and not report.jumped and math.abs(now - report.expect) > report.tolerance then
+  return answer('jump', {})
+end
+if state and (report.jumped and report.epoch == state.epoch or state.now - now > report.tolerance) then
+  -- All times are wrong by an unknown span.
+  begin_anew(now + math.max(0, state.paused - state.now))
+end
+
+local fresh = not state
+if fresh then
+  -- A replica that has known another state tells that it was lost; what was
+  -- held under it must have ended before this one is trusted.
+  local trust = now
+  if report.epoch ~= '' or report.first == 'wait' then trust = now + report.hold end
+  state = new_state(trust)
+end
+now = math.max(now, state.now)
+state.now = now
+
+local mine = state.replicas[me]
+if mine and mine.seq >= report.seq then
+  return answer('stale', {}) -- a call that was given up, and comes after a later one
+end
+if report.epoch == state.epoch and
+    (mine and mine.seq < report.acked or not mine and not report.fallback) then
+  -- Redis answers with data older than what it has answered before.
+  local peers = 1
+  for _ in pairs(state.replicas) do peers = peers + 1 end
+  state = new_state(now + report.hold)
+  state.peers = peers
+  mine = nil
+elseif report.epoch ~= '' and report.epoch ~= state.epoch then
+  state.trust = math.max(state.trust, state.born + report.hold)
+end
+local old = mine and mine.old
+if not old and report.epoch ~= '' and report.epoch ~= state.epoch then
+  old = true
+  state.peers = math.max(state.peers, report.peers)
+  state.known, state.known_share = state.known + 1, state.known_share + report.share
+end
+
+local sharing = not report.fallback and report.epoch == state.epoch
+

@@ -1,0 +1,67 @@
+-- What 429s have taught -----------------------------------------------------
+
+local cut = 1
+while cut <= #state.answered_at and state.answered_at[cut] <= now - window do cut = cut + 1 end
+local accepted = 0
+do
+  local at, n = {}, {}
+  for i = cut, #state.answered_at do
+    at[#at + 1], n[#n + 1] = state.answered_at[i], state.answered[i]
+    accepted = accepted + state.answered[i]
+  end
+  if report.accepted > 0 then
+    accepted = accepted + report.accepted
+    if #at > 0 and now - at[#at] < window / 50 then
+      n[#n] = n[#n] + report.accepted
+    else
+      at[#at + 1], n[#n + 1] = now, report.accepted
+    end
+  end
+  state.answered_at, state.answered = at, n
+end
+
+if state.learned > 0 then
+  while state.learned_at + 3 * window <= now do
+    state.learned_at = state.learned_at + 3 * window
+    state.learned = state.learned + limit / 100
+  end
+  if state.learned >= limit then state.learned = 0 end
+end
+local function learned() return state.learned > 0 and math.min(state.learned, limit) or limit end
+
+local news = false -- for the other replicas
+for _, e in ipairs(report.limited) do
+  local after = e.after
+  if after <= 0 then
+    state.guess = math.min(LONGEST_PAUSE, math.max(LEAST_PAUSE, 2 * state.guess))
+    after = state.guess
+  end
+  after = math.min(LONGEST_PAUSE, math.max(LEAST_PAUSE, after))
+  if e.era == state.era then -- else it left before the last 429 was known
+    if state.limited_at == 0 or now - state.limited_at > window then
+      local l = learned()
+      state.learned = math.max(1, l / 2, math.min(l, 0.95 * accepted))
+      state.penalty = 0
+    else
+      state.penalty = math.min(LONGEST_PAUSE, math.max(window / 20, 2 * state.penalty))
+    end
+    state.era = state.era + 1
+    state.prober = ''
+    news = true
+  end
+  state.limited_at = now
+  state.learned_at = now + 3 * window
+  state.level = math.min(state.level, 0)
+  state.paused = math.max(state.paused, now + after + state.penalty)
+  state.probing = true
+end
+if state.probing and report.answered_era == state.era then
+  state.probing, state.prober, state.guess = false, '', 0
+  state.slow, state.last = now + window, now
+end
+local prober = state.replicas[state.prober]
+if state.probing and (not prober or now - prober.seen > report.alive or
+    state.prober == me and not (report.era == state.era and report.era_out > 0)) then
+  state.prober = '' -- the probe has told nothing
+end
+

@@ -1,0 +1,90 @@
+-- What is held ----------------------------------------------------------------
+
+if fresh and report.first == 'slow' and burst == 0 then
+  local n = limit - math.max(1, math.floor(limit / 10))
+  for i = 1, n do insert(now + window * i / n, '', 1) end
+end
+for _, after in ipairs(state.strict and report.releases or report.lost) do insert(now + after, me, 1) end
+if #state.at > 0 and state.at[1] <= now then
+  state.released = state.released + keep(function(i) return state.at[i] > now end)
+end
+
+local queued, by_owner, out = 0, {}, 0
+for i = 1, #state.at do
+  queued = queued + state.count[i]
+  by_owner[state.owner[i]] = (by_owner[state.owner[i]] or 0) + state.count[i]
+end
+local shared_out = math.max(1, math.floor(learned())) -- as shares
+local away = ghosts > 0 and math.max(0, shared_out - state.known_share) or 0 -- shares of those who are
+local others = away -- shares of all but me
+local spare = {} -- by owner: releases that others may use, if not all
+local seen = {} -- by owner who is not away: from when on
+local extra, reserve, active, others_interactive, batch_waits = away, 0, 0, false, false
+for _, id in ipairs(ids) do
+  local r = state.replicas[id]
+  local silent = now - r.seen > report.alive
+  if silent and now - r.seen > hold + report.lost_hold then r.out = 0 end
+  out = out + r.out
+  local has = r.out + (by_owner[id] or 0)
+  if id ~= me then others = others + r.share end
+  if silent or r.fallback then
+    -- It may be using its share, whatever it last said.
+    away = away + r.share
+    extra = extra + math.max(0, r.share - has)
+    spare[id] = math.max(0, math.floor(has - r.share))
+    r.waits = { 0, 0 }
+  elseif id ~= me then
+    -- It may be cut off, and then uses again all that it has.
+    reserve = reserve + math.max(0, r.ready - has)
+    seen[id] = r.seen
+    if r.waits[1] + r.waits[2] > 0 then active = active + 1 end
+    others_interactive = others_interactive or r.waits[1] > 0
+    batch_waits = batch_waits or r.waits[2] > 0
+  end
+end
+local held = out + queued
+
+if report.headers.reset > 0 then
+  local h = report.headers
+  if burst > 0 then
+    state.level = math.min(state.level, h.remaining)
+  else
+    state.header_limit = h.remaining + held + math.max(0, state.released - h.released)
+    state.header_until = now + math.min(LONGEST_PAUSE, h.reset)
+  end
+end
+local function limit_now()
+  local n = math.max(1, math.floor(learned()))
+  if now < state.header_until then n = math.max(0, math.min(n, state.header_limit)) end
+  return n
+end
+
+local rate = math.max(0, limit_now() - away) / hold
+local size = burst * math.max(0, 1 - away / shared_out)
+if burst > 0 then
+  if fresh and report.epoch == '' then state.level = report.first == 'full' and burst or report.first == 'slow' and burst / 10 or 0 end
+  local level, passed = state.level + returned, now - state.refilled
+  if level > size then
+    -- Those who are away fill up what is theirs.
+    level = math.max(size, level - passed * away / hold)
+  else
+    level = math.max(level, math.min(size - unanswered, level + passed * rate))
+  end
+  state.level = math.min(level, burst)
+  state.refilled = now
+end
+
+-- left is what could be sent at once, and free what of it this replica may have.
+local function left()
+  if burst > 0 then return math.floor(state.level + 1e-6) end
+  return math.floor(limit_now() - held - extra)
+end
+local function free()
+  return burst > 0 and left() or left() - reserve
+end
+
+if state.blind and now - state.told > report.beat / 3 and now >= state.paused and (free() > 0 or queued > 0) and not (state.probing and state.prober ~= '') then
+  state.blind, news = false, true
+end
+if news then state.told = now end
+

@@ -1,0 +1,182 @@
+-- What may be sent ------------------------------------------------------------
+
+local function even() return window / math.max(1, limit_now()) end
+
+-- pace is when the schedule lets the next request go.
+local function pace()
+  local n = limit_now()
+  if report.pace_always then return state.last + window / math.max(1, n - 3 - math.floor(n / 100)) end
+  if now < state.slow then return state.last + even() end
+  if burst > 0 or 2 * left() > n then return now end
+  local f = math.max(0, free())
+  -- What is out comes back within the hold, too: most of it is reserved for
+  -- before state.last.
+  local longest, passed = hold / math.max(1, f + queued + out + 1), 0
+  local step = math.max(1, math.floor(#state.at / 64))
+  for i = 1, #state.at do
+    if state.at[i] - state.last > hold then break end -- those of requests without an answer
+    if (i - 1) % step == 0 then
+      longest = math.max(longest, (state.at[i] - state.last) / math.max(1, f + passed + 1))
+    end
+    passed = passed + state.count[i]
+  end
+  return state.last + longest
+end
+
+-- earliest is when a request might go, and the release that it would wait for,
+-- nil if none; nil if that is not known, or true and the time if it is, and a permit
+-- will be had by the next beat.
+local function earliest()
+  if now < state.paused then return state.paused end
+  if state.probing and state.prober ~= '' then return nil end
+  local t, release = now, nil
+  if burst > 0 then
+    if state.level < 1 - 1e-6 then
+      if rate <= 0 or burst - held < 1 then return nil end
+      t = now + (1 - state.level) / rate
+    end
+  elseif free() < 1 then
+    local swallowed = 1 - free() -- a limit below what is held swallows the first releases
+    local left = {}
+    for i = 1, #state.at do
+      local n, owner = state.count[i], state.owner[i]
+      if spare[owner] then -- the others come free for itself
+        n = math.min(n, left[owner] or spare[owner])
+        left[owner] = (left[owner] or spare[owner]) - n
+      end
+      swallowed = swallowed - n
+      if n > 0 and swallowed <= 0 then
+        release = i
+        break
+      end
+    end
+    if not release then return nil end
+    t = state.at[release]
+    local reported = seen[state.owner[release]]
+    if reported and t > reported + report.alive then
+      -- Its owner uses it again by itself, should it be cut off now. If not it will
+      -- have reported again before the next beat of this one.
+      return nil, true, math.max(t, pace())
+    end
+  end
+  return math.max(t, pace()), release
+end
+
+local grants, lag = {}, report.pace_always and even() or window / 20
+local given = {}
+local again = -1
+local wants = report.wants[1] + report.wants[2]
+-- headers_bind says whether it is the headers that let nothing through.
+local function headers_bind()
+  return burst == 0 and now < state.header_until and math.floor(learned()) - held - extra - reserve >= 1
+end
+local function refuse(t)
+  if headers_bind() then t = math.min(t, state.header_until) end
+  again = math.max(t, now + 1000) - now
+end
+
+if sharing and not report.bye and wants > 0 and now >= state.trust then
+  active = active + 1
+  -- One that has nothing may reserve its next permit as far ahead as all who
+  -- wait need to have one each; further ones only so close that they are not
+  -- taken from those who ask a moment later.
+  local first = now + math.max(report.horizon, 2 * active * even())
+  -- With the window that headers told of, the schedule is another.
+  if headers_bind() then first = math.min(first, state.header_until) end
+  local further = now + report.horizon / active
+  for i = 1, wants do
+    local interactive = i <= report.wants[1]
+    if not interactive and others_interactive and state.credit < 1 then
+      refuse(now + report.beat)
+      break
+    end
+    local t, release = earliest()
+    if not t then
+      state.blind = not release
+      if headers_bind() then refuse(state.header_until) end
+      break
+    end
+    local until_ = (report.unused + #grants == 0) and first or further
+    if t > until_ or now < state.paused then
+      -- One that has something asks when it has used it.
+      refuse(math.max(now < state.paused and t or t - (until_ - now), given[1] or report.unused > 0 and now + report.beat or 0))
+      break
+    end
+    local due = pace()
+    state.last = due < t - lag and t or due
+    if release then
+      local owner = state.owner[release]
+      by_owner[owner] = by_owner[owner] - 1
+      if spare[owner] then spare[owner] = spare[owner] - 1 end
+      if seen[owner] and state.replicas[owner].out + by_owner[owner] < state.replicas[owner].ready then reserve = reserve + 1 end
+      state.count[release] = state.count[release] - 1
+      queued, held = queued - 1, held - 1
+      if state.count[release] == 0 then
+        table.remove(state.at, release)
+        table.remove(state.owner, release)
+        table.remove(state.count, release)
+      end
+    end
+    if burst > 0 then state.level = state.level - 1 end
+    mine.out, out, held = mine.out + 1, out + 1, held + 1
+    grants[#grants + 1] = math.ceil(t - now)
+    given[#given + 1] = t
+    if interactive then
+      if batch_waits or report.wants[2] > 0 then state.credit = math.min(10, state.credit + 1 / 9) end
+    elseif others_interactive then
+      state.credit = state.credit - 1
+    end
+    if state.probing then
+      state.prober = me
+      break
+    end
+  end
+  mine.waits = { math.max(0, report.wants[1] - #grants), math.max(0, wants - math.max(#grants, report.wants[1])) }
+  if #given > 0 then mine.given, mine.given_seq = given, report.seq end
+end
+
+-- What it may hold without this state: in the end its share, of what the others do
+-- not have for theirs. At once, what it has or, if that is more, an even part of half
+-- of what is left, but a twentieth of its share at least (of 10, 1); that is kept for it.
+local share, ready = report.share, report.ready
+if now >= state.trust then
+  share, ready = shared_out / replicas, 0
+  if share >= 1 then share = math.floor(share) end
+  share = math.max(0, math.min(share, shared_out - others))
+  if sharing and state.strict then
+    ready = math.max(share >= 10 and 1 or 0, math.floor(share / 20), math.floor(left() / 2 / replicas))
+    ready = math.floor(math.max(0, math.min(ready, share, mine.out + (by_owner[me] or 0) + free())))
+  end
+  mine.share, mine.ready = math.max(mine.share, share), math.max(mine.ready, ready)
+end
+
+save()
+-- Where that is not allowed, the replicas hear of it by their next reports.
+if news then redis.pcall('PUBLISH', KEYS[1], state.epoch) end
+
+local next, _, expected = earliest()
+next = next or expected
+local available = 0
+if now >= state.paused and now >= state.trust then available = math.max(0, left()) end
+return answer(now < state.trust and 'learning' or 'ok', {
+  epoch = state.epoch,
+  era = state.era,
+  released = state.released,
+  grants = table.concat(grants, ' '),
+  again = math.ceil(again),
+  next = next and math.ceil(math.max(0, next - now)) or -1,
+  paused = math.max(0, math.ceil(state.paused - now)),
+  learning = math.max(0, math.ceil(state.trust - now)),
+  probing = state.probing,
+  limit = limit_now(),
+  capacity = burst > 0 and burst or limit_now(),
+  available = available,
+  held = math.ceil(burst > 0 and out or held + extra),
+  quota = limit,
+  window = window,
+  burst = burst,
+  replicas = replicas,
+  active = active,
+  share = share,
+  ready = ready,
+})
