@@ -98,6 +98,7 @@ type Status struct {
 	Queue          [2]QueueLevel // by Priority
 	EstimatedWait  time.Duration // of an interactive list call that came now
 	Breaker        BreakerStatus
+	KeyRefused     bool // as in Health
 	Totals         Totals
 	Figures        Figures
 

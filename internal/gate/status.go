@@ -28,6 +28,7 @@ func (g *Gate) Status() Status {
 		Queue:          g.waiting(now),
 		EstimatedWait:  g.estimate(g.callers.stranger(), 0, callCost, now),
 		Breaker:        BreakerStatus{State: g.shut.state, Since: g.shut.since, TimesOpened: g.shut.opened},
+		KeyRefused:     g.shut.health(now).KeyRefused,
 		Totals:         g.figures.totals(),
 		Figures:        g.figures.clone(),
 	}

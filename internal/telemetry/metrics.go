@@ -149,6 +149,9 @@ var metrics = []metric{
 		"How long an interactive list call that came now would wait.",
 		func(f *figures, e emit) { e.value(f.gate.EstimatedWait.Seconds()) }},
 
+	{"clerkgate_key_refused", gauge, nil,
+		"1 while Clerk refuses the secret key, by its last word on it, else 0.",
+		func(f *figures, e emit) { e.value(oneIf(f.gate.KeyRefused)) }},
 	{"clerkgate_breaker_state", gauge, []string{"state"},
 		"1 for the state of the circuit breaker before Clerk, 0 for the others.",
 		func(f *figures, e emit) {

@@ -51,6 +51,7 @@ func knownSources() Sources {
 			Queue:         [2]gate.QueueLevel{{Depth: 7, Oldest: 8 * time.Second}, {Depth: 9, Oldest: 10 * time.Second}},
 			EstimatedWait: 1100 * time.Millisecond,
 			Breaker:       gate.BreakerStatus{State: gate.HalfOpen, TimesOpened: 12},
+			KeyRefused:    true,
 			Totals:        gate.Totals{Lookups: 13, RateLimited: 15, Low: 17},
 			Figures: gate.Figures{
 				Requests:   map[gate.Request]int64{{Endpoint: "list", Outcome: "ok"}: 14, {Endpoint: "probe", Outcome: "no_answer"}: 0},
@@ -122,6 +123,7 @@ clerkgate_caller_refused_total{caller="a/b"} 50
 clerkgate_caller_upstream_requests_total{caller="(others)"} 55
 clerkgate_caller_upstream_requests_total{caller="(unnamed)"} 52
 clerkgate_caller_upstream_requests_total{caller="a/b"} 49.5
+clerkgate_key_refused 1
 clerkgate_lookups_stale_total 18
 clerkgate_lookups_total{source="clerk"} 19
 clerkgate_lookups_total{source="memory"} 21
