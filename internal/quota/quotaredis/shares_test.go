@@ -158,22 +158,42 @@ func TestAShareCountsUntilASmallerOneIsKnown(t *testing.T) {
 }
 
 // TestNoReleaseIsUsedTwice: what comes free for a replica is not promised to another
-// for later than the first is known to be there.
+// for later than the first is known to be there. It takes chance to see it.
 func TestNoReleaseIsUsedTwice(t *testing.T) {
 	store := newStore(t)
-	for i := range 60 {
-		calm(t, store, quota.Config{Limit: 20 << (i % 2)}, func(w *world) {
-			rnd := rand.New(rand.NewPCG(uint64(i), 0))
+	for i := range 40 {
+		rnd := rand.New(rand.NewPCG(uint64(i), 0))
+		calm(t, store, quota.Config{Limit: 40, FirstWindow: quota.WaitWindow}, func(w *world) {
 			w.delay = func() time.Duration { return time.Duration(rnd.IntN(100)) * time.Millisecond }
-			for range 2 + i%7 {
+			w.way = func() time.Duration { return time.Duration(50+rnd.IntN(1950)) * time.Microsecond }
+			for range 4 {
 				w.add([2]int{50, 0})
 			}
-			w.run(epoch.Add(20*time.Second + time.Duration(i)*67*time.Millisecond))
-			w.replicas[i%2].cut = true
+			w.run(epoch.Add(30*time.Second + time.Duration(i)*167*time.Millisecond))
+			w.replicas[i%4].cut = true
 			w.run(w.now.Add(25 * time.Second))
 			w.check()
 		})
 	}
+}
+
+// TestNothingIsReadyThatOthersHold: a newcomer beside one that has all of the quota has
+// nothing to send when it is cut off a moment later.
+func TestNothingIsReadyThatOthersHold(t *testing.T) {
+	calm(t, newStore(t), quota.Config{Window: 100 * time.Second}, func(w *world) {
+		w.add([2]int{50, 0})
+		w.run(epoch.Add(200 * time.Second))
+		newcomer := w.add([2]int{})
+		w.run(w.now.Add(350 * time.Millisecond))
+		newcomer.cut = true
+		newcomer.wants[0] = 50
+		newcomer.send()
+		w.run(w.now.Add(300 * time.Second))
+		w.check()
+		if newcomer.sent == 0 {
+			t.Error("it has sent nothing in three windows")
+		}
+	})
 }
 
 // TestABucketIsNotFilledByALoss: who has known another state does not find the new
