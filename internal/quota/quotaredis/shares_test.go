@@ -184,7 +184,7 @@ func TestNothingIsReadyThatOthersHold(t *testing.T) {
 		w.add([2]int{50, 0})
 		w.run(epoch.Add(200 * time.Second))
 		newcomer := w.add([2]int{})
-		w.run(w.now.Add(350 * time.Millisecond))
+		w.run(w.now.Add(time.Second))
 		newcomer.cut = true
 		newcomer.wants[0] = 50
 		newcomer.send()
