@@ -18,7 +18,8 @@ import "time"
 // The state, where others reach it, counts a replica that is silent for
 // 600 ms as holding the share that it was told, for ten windows. No new share is told
 // before the others have heard of theirs, so that all shares are never more than
-// the quota.
+// the quota. Where those who are silent were told most of it, half of an even part is left
+// to those who are not, since replicas crash more often than they are cut off.
 //
 // A replica that never reached a state may hold a tenth of the quota, and one that
 // was told no share yet, one permit.
@@ -63,9 +64,9 @@ func (s *Shared) allowance(now time.Time) (permits int, hold time.Duration) {
 		return 0, hold
 	}
 	share := s.share()
-	permits = int(share)
-	if share < 1 {
-		permits, hold = 1, stretch(time.Duration(float64(s.window())/share))
+	permits = max(1, int(share))
+	if share > 0 && share < 1 {
+		hold = stretch(time.Duration(float64(s.window()) / share))
 	}
 	if s.mode == fallback && s.local.strict != nil && now.Before(s.growsAt()) {
 		permits = min(permits, s.atOnce)
@@ -74,13 +75,10 @@ func (s *Shared) allowance(now time.Time) (permits int, hold time.Duration) {
 }
 
 // share is what may be held without the state, in the end: what the last reply has
-// told, but a permit at least; before there was one, a tenth of the quota.
+// told; before there was one, a tenth of the quota.
 func (s *Shared) share() float64 {
-	switch {
-	case s.acked == 0:
+	if s.acked == 0 {
 		return float64(max(1, s.cfg.share(s.cfg.Limit)/10))
-	case s.view.Share == 0:
-		return 1
 	}
 	return s.view.Share
 }

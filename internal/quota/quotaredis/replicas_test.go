@@ -293,7 +293,9 @@ func TestNothingThatHappensSpendsTheQuotaTwice(t *testing.T) {
 				w.skew += time.Duration(rapid.IntRange(-20000, 20000).Draw(t, "skew ms")) * time.Millisecond
 			case "join":
 				if !slices.ContainsFunc(w.replicas, func(r *replica) bool { return !r.dead && !r.cut && !r.deaf }) {
-					r.cut, r.deaf = false, false // of whom nobody speaks, the new one can't know
+					for _, r := range w.replicas {
+						r.cut, r.deaf = false, false // to newcomers alone some is left, whatever the others have
+					}
 				}
 				w.run(w.now.Add(meeting))
 				w.add([2]int{50, 0})

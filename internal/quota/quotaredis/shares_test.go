@@ -251,3 +251,109 @@ func TestWhoRestartsTakesItsPlace(t *testing.T) {
 		})
 	}
 }
+
+// TestTwoAtOnePlace: hosts that have the same name do not push each other out while
+// they live.
+func TestTwoAtOnePlace(t *testing.T) {
+	calm(t, newStore(t), quota.Config{}, func(w *world) {
+		w.addAt("a:9090", [2]int{50, 0})
+		w.addAt("a:9090", [2]int{50, 0})
+		w.run(epoch.Add(30 * time.Second))
+		before := len(w.arrivals)
+		w.run(w.now.Add(20 * time.Second))
+		w.check()
+		if n := len(w.arrivals) - before; n < 190 {
+			t.Errorf("%d sent in two windows", n)
+		}
+	})
+}
+
+// TestWhatACrashedReplicaHadUnderWayCounts, also when another has taken its place.
+func TestWhatACrashedReplicaHadUnderWayCounts(t *testing.T) {
+	calm(t, newStore(t), quota.Config{}, func(w *world) {
+		usual := w.delay
+		w.addAt("a:9090", [2]int{50, 0})
+		crashes := w.addAt("b:9090", [2]int{50, 0})
+		w.run(epoch.Add(60 * time.Second))
+		w.delay = func() time.Duration { return 9 * time.Second }
+		w.run(w.now.Add(2 * time.Second))
+		w.delay, crashes.dead = usual, true
+		w.run(w.now.Add(time.Second))
+		w.addAt("b:9090", [2]int{50, 0})
+		w.run(w.now.Add(60 * time.Second))
+		w.check()
+	})
+}
+
+// TestWhoTakesOverFromAllIsNotLeftWithNothing: all replicas crash, having been told all
+// of the quota, and others come, at other places.
+func TestWhoTakesOverFromAllIsNotLeftWithNothing(t *testing.T) {
+	store := newStore(t)
+	for _, burst := range []int{0, 200} {
+		for n := 1; n <= 3; n++ {
+			calm(t, store, quota.Config{Burst: burst}, func(w *world) {
+				for range n {
+					w.add([2]int{50, 0})
+				}
+				w.run(epoch.Add(20 * time.Second))
+				for _, r := range w.replicas {
+					r.dead = true
+				}
+				w.run(w.now.Add(2 * time.Second))
+				for range n {
+					w.add([2]int{50, 0})
+				}
+				w.run(w.now.Add(11 * time.Second))
+				before := len(w.arrivals)
+				w.run(w.now.Add(60 * time.Second))
+				if got := len(w.arrivals) - before; got < 6*22 {
+					t.Errorf("burst %d, %d crashed: %d sent in six windows, want a quarter", burst, n, got)
+				}
+				if burst == 0 {
+					w.check()
+				}
+			})
+		}
+	}
+}
+
+// TestAfterTenWindowsASilentReplicaIsForgotten, whether it is gone or not.
+func TestAfterTenWindowsASilentReplicaIsForgotten(t *testing.T) {
+	calm(t, newStore(t), quota.Config{}, func(w *world) {
+		a, cut := w.add([2]int{50, 0}), w.add([2]int{50, 0})
+		w.run(epoch.Add(20 * time.Second))
+		cut.cut = true
+		w.run(w.now.Add(95 * time.Second))
+		w.check()
+		if n := a.ShareState(w.now).Replicas; n != 2 {
+			t.Errorf("%d replicas, within ten windows", n)
+		}
+		w.run(w.now.Add(20 * time.Second))
+		if n := a.ShareState(w.now).Replicas; n != 1 {
+			t.Errorf("%d replicas, after ten windows", n)
+		}
+		if n := w.sentIn(a, 10*time.Second); n < 95 {
+			t.Errorf("%d sent in a window, want all of the quota", n)
+		}
+	})
+}
+
+// TestMoreReplicasThanPermits: without Redis they keep the rate, if not each window.
+func TestMoreReplicasThanPermits(t *testing.T) {
+	calm(t, newStore(t), quota.Config{Limit: 5}, func(w *world) {
+		for range 8 {
+			w.add([2]int{50, 0})
+		}
+		w.run(epoch.Add(30 * time.Second))
+		w.check()
+		for _, r := range w.replicas {
+			r.cut = true
+		}
+		w.run(w.now.Add(20 * time.Second))
+		before := len(w.arrivals)
+		w.run(w.now.Add(160 * time.Second))
+		if n := len(w.arrivals) - before; n > 16*5 || n < 16*5*9/10 {
+			t.Errorf("%d sent in 16 windows of 5", n)
+		}
+	})
+}

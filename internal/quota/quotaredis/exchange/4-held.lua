@@ -19,7 +19,7 @@ local away = ghosts > 0 and math.max(0, shared_out - state.known_share) or 0 -- 
 local others = away -- shares of all but me
 local spare = {} -- by owner: releases that others may use, if not all
 local seen = {} -- by owner who is not away: from when on
-local extra, reserve, active, others_interactive, batch_waits = away, 0, 0, false, false
+local extra, reserve, live, active, others_interactive, batch_waits = away, 0, #ids, 0, false, false
 for _, id in ipairs(ids) do
   local r = state.replicas[id]
   local silent = now - r.seen > report.alive
@@ -29,6 +29,7 @@ for _, id in ipairs(ids) do
   if id ~= me then others = others + r.share end
   if silent or r.fallback then
     -- It may be using its share, whatever it last said.
+    live = live - 1
     away = away + r.share
     extra = extra + math.max(0, r.share - has)
     spare[id] = math.max(0, math.floor(has - r.share))
@@ -42,6 +43,10 @@ for _, id in ipairs(ids) do
     batch_waits = batch_waits or r.waits[2] > 0
   end
 end
+-- Most of those who are silent have crashed: half of an even part is left to the others,
+-- even if those who are silent were told all of the quota.
+local most = shared_out * (1 - live / 2 / replicas)
+away, extra = math.min(away, most), math.min(extra, most)
 local held = out + queued
 
 if report.headers.reset > 0 then
