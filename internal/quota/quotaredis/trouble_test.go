@@ -129,6 +129,32 @@ func TestA429OfAnOutage(t *testing.T) {
 	}
 }
 
+// TestASetClockForgetsNo429: the state begins anew, but for what 429s have taught.
+func TestASetClockForgetsNo429(t *testing.T) {
+	store := newStore(t)
+	for _, skew := range []time.Duration{time.Hour, -time.Hour} {
+		calm(t, store, quota.Config{}, func(w *world) {
+			a, b := w.add([2]int{50, 0}), w.add([2]int{50, 0})
+			w.run(epoch.Add(15 * time.Second))
+			w.refuse = func(*replica) time.Duration {
+				w.refuse = nil
+				return 40 * time.Second
+			}
+			w.run(w.now.Add(2 * time.Second))
+			lowered := a.State(w.now).Limit
+			w.skew = skew
+			sent := a.sent + b.sent
+			w.run(w.now.Add(30 * time.Second))
+			if n := a.sent + b.sent - sent; n != 0 {
+				t.Errorf("clock set by %v: %d sent in the pause", skew, n)
+			}
+			if s := a.State(w.now); s.Limit != lowered || lowered > 95 {
+				t.Errorf("clock set by %v: the limit is %d, before %d", skew, s.Limit, lowered)
+			}
+		})
+	}
+}
+
 func TestTheSmallestQuotaCounts(t *testing.T) {
 	store := newStore(t)
 	calm(t, store, quota.Config{Limit: 100}, func(w *world) {
