@@ -24,6 +24,19 @@ func testKey(t *testing.T, suffix string) clerkapi.Key {
 	return key
 }
 
+// refusedKey gives a Clerk that refuses the key of the configuration, and what replaces
+// the key by one that Clerk answers so.
+func refusedKey(t *testing.T) (clerk *fakeClerk, cfg Config, replace func(answer error)) {
+	key, answer := testKey(t, "old"), error(badKey)
+	clerk = &fakeClerk{reply: func(int, []string) error { return answer }}
+	cfg = Config{BreakerFailures: 100, Key: func() clerkapi.Key {
+		clerk.mu.Lock()
+		defer clerk.mu.Unlock()
+		return key
+	}}
+	return clerk, cfg, func(a error) { clerk.change(func() { key, answer = testKey(t, "new"), a }) }
+}
+
 func TestHealth(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -151,18 +164,12 @@ func TestAnUntriedKeyIsNotTaken(t *testing.T) {
 		{"down", down, Health{KeyRefused: true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			key, answer := testKey(t, "old"), error(badKey)
-			clerk := &fakeClerk{latency: 100 * time.Millisecond}
-			clerk.reply = func(int, []string) error { return answer }
-			cfg := Config{BreakerFailures: 100, Key: func() clerkapi.Key {
-				clerk.mu.Lock()
-				defer clerk.mu.Unlock()
-				return key
-			}}
+			clerk, cfg, replace := refusedKey(t)
+			clerk.latency = 100 * time.Millisecond
 			inBubble(t, clerk, cfg, func(t *testing.T, g *Gate) {
 				_ = one(t.Context(), g, "user_1", Options{})
 				synctest.Wait() // the gate has looked at the key
-				clerk.change(func() { key, answer = testKey(t, "new"), tt.answer })
+				replace(tt.answer)
 				ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
 				defer cancel()
 				answered := make(chan struct{})
@@ -221,21 +228,14 @@ func TestAnotherKeyIsProbedAtOnce(t *testing.T) {
 		{"down", down, Health{KeyRefused: true}, 8},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			key, answer := testKey(t, "old"), error(badKey)
-			clerk := &fakeClerk{}
-			clerk.reply = func(int, []string) error { return answer }
-			cfg := Config{BreakerFailures: 100, Key: func() clerkapi.Key {
-				clerk.mu.Lock()
-				defer clerk.mu.Unlock()
-				return key
-			}}
+			clerk, cfg, replace := refusedKey(t)
 			inBubble(t, clerk, cfg, func(t *testing.T, g *Gate) {
 				_ = one(t.Context(), g, "user_1", Options{})
 				time.Sleep(4500 * time.Millisecond)
 				if n := clerk.count(); n != 1 {
 					t.Errorf("%d requests while the key is the same, want 1", n)
 				}
-				clerk.change(func() { key, answer = testKey(t, "new"), tt.answer })
+				replace(tt.answer)
 				time.Sleep(time.Second)
 				if n := clerk.count(); n != 2 {
 					t.Errorf("%d requests a second after the key has changed, want 2", n)
