@@ -452,7 +452,9 @@ func TestFiguresAgreeWithClerk(t *testing.T) {
 		{Kind: clerksim.FaultStatus, Status: 429, RetryAfter: "1", Probability: 0.05, Count: 2},
 		{Kind: clerksim.FaultStatus, Status: 500, Probability: 0.2},
 		{Kind: clerksim.FaultReset, Probability: 0.05},
-		{Kind: clerksim.FaultTruncated, Probability: 0.05},
+		// Not of Get: half of a 404 is no 404 to the server, but one to the simulator.
+		{Kind: clerksim.FaultTruncated, Endpoint: clerksim.Lookup, Probability: 0.1},
+		{Kind: clerksim.FaultTruncated, Endpoint: clerksim.List, Probability: 0.1},
 	} {
 		w.fault(f)
 	}
