@@ -41,13 +41,13 @@ func TestLookupsThatArriveTogether(t *testing.T) {
 			})
 		}
 		calls.Wait()
-		if took := time.Since(start); took != 2*latency {
-			t.Errorf("took %v", took)
+		// One, if by chance all have arrived before the first request leaves.
+		if took := time.Since(start); took != latency && took != 2*latency {
+			t.Errorf("took %v, want two round trips at most", took)
 		}
 		if got := sim.Stats(); got.Requests > 12 || got.RateLimited > 0 || got.IDs != callers {
 			t.Errorf("%d requests for %d ids, %d answered 429", got.Requests, got.IDs, got.RateLimited)
 		}
-
 	})
 }
 
