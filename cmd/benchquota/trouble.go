@@ -22,8 +22,8 @@ const (
 
 func troubleScenarios() []scenario {
 	return []scenario{
-		redisKilled("redis-killed", passes, 0.8, (*fleet).saturate),
-		redisKilled("redis-killed-idle", passes-1, 0, (*fleet).seldom),
+		redisKilled("redis-killed", passes, 0.8, func(f *fleet) loader { return f.saturate }),
+		redisKilled("redis-killed-idle", passes-1, 0, func(f *fleet) loader { return f.seldom }),
 		{"redis-frozen", false, redisFrozen},
 		{"cut-off", false, cutOff},
 		replicaKilled(tenSeconds, 1),
@@ -33,15 +33,14 @@ func troubleScenarios() []scenario {
 }
 
 // redisKilled kills Redis, which comes back empty.
-func redisKilled(name string, often int, least float64, load func(*fleet, context.Context, int, *times) func() error) scenario {
+func redisKilled(name string, often int, least float64, load func(*fleet) loader) scenario {
 	return scenario{name: name, run: func(ctx context.Context, l *lab) ([]row, error) {
 		f, err := l.startFleet(ctx, tenSeconds, roundTrip, troubled)
 		if err != nil {
 			return nil, err
 		}
 		defer f.stop()
-		loader := func(ctx context.Context, n int, t *times) func() error { return load(f, ctx, n, t) }
-		return f.endure(ctx, name, often, least, loader, func() error {
+		return f.endure(ctx, name, often, least, load(f), func() error {
 			f.redis.kill()
 			if err := wait(ctx, outage); err != nil {
 				return err

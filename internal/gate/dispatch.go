@@ -76,7 +76,7 @@ func (g *Gate) take(now time.Time) (p quota.Permit, ok bool, again time.Time) {
 		g.limiter.GiveBack(p, now)
 		return quota.Permit{}, false, time.Time{}
 	}
-	if now.Before(g.lowFrom) || g.shared != nil && g.shared.ShareState(now).Decider != quota.DecidesState {
+	if now.Before(g.lowFrom) || g.decider != quota.DecidesState {
 		return p, true, time.Time{}
 	}
 	s := g.limiter.State(now)

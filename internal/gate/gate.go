@@ -107,7 +107,7 @@ type Gate struct {
 	closed   bool
 	limiter  limiter
 	shared   *quota.Shared // the limiter, if it is shared
-	decider  quota.Decider // last told to the log
+	decider  quota.Decider // as last told to the log, if the limiter is shared
 	sharing  SharedStatus  // sums of exchanges
 	pause    time.Time     // the end of it that what waits was last compared with
 	starved  bool          // something may go but for a permit
@@ -231,7 +231,7 @@ func (g *Gate) failAll(err error) {
 }
 
 // apart gives the wants that wait for their next try, or for their part of a
-// refused batch to be sent. Nobody may wait for them any more.
+// refused batch to be sent. All who waited for one may have left.
 func (g *Gate) apart() []*want {
 	var all []*want
 	for _, d := range g.delayed.heap {

@@ -40,8 +40,8 @@ func (l *Limiter) restart(now time.Time, tokens int, paused time.Time) {
 	}
 }
 
-// conform makes the limiter of the replica one of the kind that the state is: of a
-// bucket only if all replicas have one.
+// conform makes the limiter of the replica, while the state decides, one of the state's
+// kind, a bucket only if all replicas have one, and of its window.
 func (s *Shared) conform(now time.Time) {
 	if l := s.local; (l.strict == nil) != (s.view.Burst > 0) {
 		l.cfg.Burst = s.view.Burst

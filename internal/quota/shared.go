@@ -340,9 +340,6 @@ func (s *Shared) Reply(r Report, sent, now time.Time, reply Reply, err error) {
 	s.limited = s.limited[len(r.Limited):]
 	s.handed = s.handed[s.told:]
 	s.view, s.viewAt = reply, now
-	if s.mode == sharing {
-		s.local.capAt(-1, s.held())
-	}
 	if reply.Era != s.era {
 		s.era, s.eraOut = reply.Era, 0
 	}
@@ -356,8 +353,10 @@ func (s *Shared) Reply(r Report, sent, now time.Time, reply Reply, err error) {
 		// From here on nothing is sent without the state. Once it has been told
 		// so, with all that is held, it will grant.
 		s.mode = sharing
-		s.conform(now)
 		s.full, s.urgent = true, true
+	}
+	if s.mode == sharing {
+		s.conform(now)
 	}
 	for text := range strings.FieldsSeq(reply.Grants) {
 		if delay, err := strconv.ParseInt(text, 10, 64); err == nil {

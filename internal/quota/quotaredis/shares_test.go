@@ -56,6 +56,23 @@ func TestAnIdleReplicaNeedsNoRedisToSend(t *testing.T) {
 	}
 }
 
+// TestOneBusyReplicaHasNearlyAll: what is kept ready for idle ones is little.
+func TestOneBusyReplicaHasNearlyAll(t *testing.T) {
+	store := newStore(t)
+	for _, tt := range []struct{ replicas, least int }{{2, 96}, {8, 91}} {
+		calm(t, store, quota.Config{}, func(w *world) {
+			busy := w.add([2]int{50, 0})
+			for range tt.replicas - 1 {
+				w.add([2]int{})
+			}
+			w.run(epoch.Add(30 * time.Second))
+			if n := w.sentIn(busy, 10*time.Second); n < tt.least {
+				t.Errorf("one of %d sent %d in a window, want %d", tt.replicas, n, tt.least)
+			}
+		})
+	}
+}
+
 // TestWindowsAndBucketsTogether: while one replica has a window, that counts for all.
 func TestWindowsAndBucketsTogether(t *testing.T) {
 	store := newStore(t)

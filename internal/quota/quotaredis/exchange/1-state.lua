@@ -115,10 +115,8 @@ end
 if report.epoch == state.epoch and
     (mine and mine.seq < report.acked or not mine and not report.fallback) then
   -- Redis answers with data older than what it has answered before.
-  local peers = 1
-  for _ in pairs(state.replicas) do peers = peers + 1 end
-  state = new_state(now + report.hold)
-  state.peers = peers
+  begin_anew(state.paused)
+  state.peers = state.peers + 1 -- it may know of one more
   mine = nil
 elseif report.epoch ~= '' and report.epoch ~= state.epoch then
   state.trust = math.max(state.trust, state.born + report.hold)

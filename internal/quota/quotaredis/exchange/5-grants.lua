@@ -23,9 +23,9 @@ local function pace()
   return state.last + longest
 end
 
--- earliest is when a request might go, and the release that it would wait for,
--- nil if none; nil if that is not known, or true and the time if it is, and a permit
--- will be had by the next beat.
+-- earliest is when a request might go, the release that it would wait for, nil if
+-- none, and when the schedule has it. It is nil if that is not known; nil, true and the
+-- time if it is, and a permit will be had by the next beat.
 local function earliest()
   if now < state.paused then return state.paused end
   if state.probing and state.prober ~= '' then return nil end
@@ -37,12 +37,12 @@ local function earliest()
     end
   elseif free() < 1 then
     local swallowed = 1 - free() -- a limit below what is held swallows the first releases
-    local left = {}
+    local remain = {}
     for i = 1, #state.at do
       local n, owner = state.count[i], state.owner[i]
       if spare[owner] then -- the others come free for itself
-        n = math.min(n, left[owner] or spare[owner])
-        left[owner] = (left[owner] or spare[owner]) - n
+        n = math.min(n, remain[owner] or spare[owner])
+        remain[owner] = (remain[owner] or spare[owner]) - n
       end
       swallowed = swallowed - n
       if n > 0 and swallowed <= 0 then
@@ -59,7 +59,8 @@ local function earliest()
       return nil, true, math.max(t, pace())
     end
   end
-  return math.max(t, pace()), release
+  local due = pace()
+  return math.max(t, due), release, due
 end
 
 local grants, lag = {}, report.pace_always and even() or window / 20
@@ -90,7 +91,7 @@ if sharing and not report.bye and wants > 0 and now >= state.trust then
       refuse(now + report.beat)
       break
     end
-    local t, release = earliest()
+    local t, release, due = earliest()
     if not t then
       state.blind = not release
       if headers_bind() then refuse(state.header_until) end
@@ -102,7 +103,6 @@ if sharing and not report.bye and wants > 0 and now >= state.trust then
       refuse(math.max(now < state.paused and t or t - (until_ - now), given[1] or report.unused > 0 and now + report.beat or 0))
       break
     end
-    local due = pace()
     state.last = due < t - lag and t or due
     if release then
       local owner = state.owner[release]
