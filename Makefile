@@ -76,11 +76,13 @@ fuzz: ## run each fuzzer FUZZTIME times (30000x)
 
 .PHONY: build
 build: ## build bin/clerkgate
-	go build -o bin/ ./cmd/clerkgate
+	@test -e bin/clerkgate || echo 'The first build takes some minutes; each package is named as it is compiled.'
+	go build -v -o bin/ ./cmd/clerkgate
 
 .PHONY: grpcurl
 grpcurl: ## build bin/grpcurl and bin/grpc-health-probe
-	go build -modfile=tools/peers/go.mod -o bin/ tool
+	@test -e bin/grpcurl || echo 'The first build takes some minutes; each package is named as it is compiled.'
+	go build -v -modfile=tools/peers/go.mod -o bin/ tool
 
 .PHONY: readme
 readme: build grpcurl ## write the output of its examples into README.md
