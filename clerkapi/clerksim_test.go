@@ -137,8 +137,8 @@ func TestSimulatorFaults(t *testing.T) {
 		{clerksim.Fault{Kind: clerksim.FaultTruncated}, clerkapi.ErrBadAnswer, clerkapi.ErrBadAnswer},
 		{clerksim.Fault{Kind: clerksim.FaultGarbage}, clerkapi.ErrBadAnswer, clerkapi.ErrBadAnswer},
 		{clerksim.Fault{Kind: clerksim.FaultHTML}, clerkapi.ErrUnavailable, clerkapi.ErrUnavailable},
-		{clerksim.Fault{Kind: clerksim.FaultHTML, Status: 404}, clerkapi.ErrBadAnswer, clerkapi.ErrBadAnswer},
-		{clerksim.Fault{Kind: clerksim.FaultHuge}, clerkapi.ErrBadAnswer, clerkapi.ErrBadAnswer},
+		{clerksim.Fault{Kind: clerksim.FaultHTML, Status: 404}, clerkapi.ErrRefused, clerkapi.ErrRefused},
+		{clerksim.Fault{Kind: clerksim.FaultHuge}, clerkapi.ErrTooLarge, clerkapi.ErrTooLarge},
 		{clerksim.Fault{Kind: clerksim.FaultWrongUser}, clerkapi.ErrBadAnswer, nil},
 		{clerksim.Fault{Kind: clerksim.FaultTooManyIDs, MaxIDs: 1}, clerkapi.ErrRejected, nil},
 	}

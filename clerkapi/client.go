@@ -1,7 +1,6 @@
 package clerkapi
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -30,9 +29,14 @@ type Config struct {
 	RootCAs      *x509.CertPool // whom to trust; default: the system's
 	Timeout      time.Duration  // of one request with its whole answer; default 10 s
 	MaxBodyBytes int64          // largest body of an answer, decompressed; default 32 MiB
+	MaxReadBytes int64          // of all answers that are being read at once; default 128 MiB, at least 4 times MaxBodyBytes
 	Version      string         // of this program, for User-Agent; default "dev"
 	Tracer       trace.Tracer   // makes a span of each request; default: there are none
 
+	// Proxy returns the proxy for a request to Clerk, nil for none; default: as
+	// the environment variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY (or their
+	// lower-case forms) say when New is called.
+	Proxy func(*url.URL) (*url.URL, error)
 	// DialContext makes the connections below TLS and HTTP; default: TCP that
 	// notices a dead peer within 5 s (on Linux; elsewhere while idle).
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
@@ -47,6 +51,7 @@ type Client struct {
 	key       func() string
 	timeout   time.Duration
 	maxBody   int64
+	intake    *intake
 	userAgent string
 	transport *http.Transport
 	tracer    trace.Tracer         // nil: there are no spans
@@ -65,14 +70,21 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Timeout < 0 || cfg.MaxBodyBytes < 0 {
-		return nil, errors.New("clerkapi: Config.Timeout and Config.MaxBodyBytes must not be negative")
+	if cfg.Timeout < 0 || cfg.MaxBodyBytes < 0 || cfg.MaxReadBytes < 0 {
+		return nil, errors.New("clerkapi: Config.Timeout, Config.MaxBodyBytes and Config.MaxReadBytes must not be negative")
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 10 * time.Second
 	}
 	if cfg.MaxBodyBytes == 0 {
 		cfg.MaxBodyBytes = 32 << 20
+	}
+	if cfg.MaxReadBytes == 0 {
+		cfg.MaxReadBytes = 128 << 20
+	}
+	proxy, err := proxyFor(base, cfg.Proxy)
+	if err != nil {
+		return nil, err
 	}
 	if cfg.Version == "" {
 		cfg.Version = "dev"
@@ -82,8 +94,9 @@ func New(cfg Config) (*Client, error) {
 		key:       cfg.Key,
 		timeout:   cfg.Timeout,
 		maxBody:   cfg.MaxBodyBytes,
+		intake:    newIntake(max(cfg.MaxReadBytes, 4*cfg.MaxBodyBytes)),
 		userAgent: "clerkgate/" + cfg.Version,
-		transport: newTransport(cfg.RootCAs, cfg.DialContext),
+		transport: newTransport(cfg.RootCAs, proxy, cfg.DialContext),
 		tracer:    cfg.Tracer,
 		spanAttrs: spanAttrs(base),
 	}, nil
@@ -117,15 +130,16 @@ func (c *Client) ListUsers(ctx context.Context, p ListParams) (*Page, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
-	body, meta, err := c.get(ctx, "/users", p.query())
+	a, err := c.get(ctx, "/users", p.query())
 	if err != nil {
 		return nil, err
 	}
-	users, err := decodePage(body, p.Limit)
+	defer a.done()
+	users, err := decodePage(a.body, p.Limit)
 	if err != nil {
-		return nil, badAnswer(meta, err)
+		return nil, badAnswer(a.meta, err)
 	}
-	return &Page{Users: users, Meta: meta}, nil
+	return &Page{Users: users, Meta: a.meta}, nil
 }
 
 // CountUsers counts the users that match a filter; nil counts everybody.
@@ -133,22 +147,30 @@ func (c *Client) CountUsers(ctx context.Context, f *clerkgatev1.UserFilter) (*Co
 	if err := ValidateFilter(f); err != nil {
 		return nil, err
 	}
-	body, meta, err := c.get(ctx, "/users/count", filterQuery(f))
+	a, err := c.get(ctx, "/users/count", filterQuery(f))
 	if err != nil {
 		return nil, err
 	}
-	total, err := decodeCount(body)
+	defer a.done()
+	total, err := decodeCount(a.body)
 	if err != nil {
-		return nil, badAnswer(meta, err)
+		return nil, badAnswer(a.meta, err)
 	}
-	return &Count{Total: total, Meta: meta}, nil
+	return &Count{Total: total, Meta: a.meta}, nil
 }
 
-// send sends one request and gives the body of an answer of status 200.
-func (c *Client) send(caller context.Context, path string, query url.Values) ([]byte, Meta, error) {
+// whole is an answer of status 200 that was read to its end.
+type whole struct {
+	body []byte
+	meta Meta
+	done func() // is to be called once body is not used any more
+}
+
+// send sends one request and returns an answer of status 200.
+func (c *Client) send(caller context.Context, path string, query url.Values) (whole, error) {
 	key := c.key()
 	if key == "" {
-		return nil, Meta{}, &Error{Kind: ErrKeyRejected, NotSent: true, Err: errors.New("there is no key")}
+		return whole{}, &Error{Kind: ErrKeyRejected, NotSent: true, Err: errors.New("there is no key")}
 	}
 	ctx, cancel := context.WithTimeout(caller, c.timeout)
 	defer cancel()
@@ -159,7 +181,10 @@ func (c *Client) send(caller context.Context, path string, query url.Values) ([]
 	}
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, a.trace()), http.MethodGet, target, nil)
 	if err != nil {
-		return nil, Meta{}, fmt.Errorf("clerkapi: %w", err)
+		return whole{}, fmt.Errorf("clerkapi: %w", err)
+	}
+	if n := len(req.URL.RequestURI()) + requestLineRest; n > MaxRequestLine {
+		return whole{}, &Error{Kind: ErrRejected, NotSent: true, Err: fmt.Errorf("the request line has %d bytes, more than %d", n, MaxRequestLine)}
 	}
 	req.Header = http.Header{
 		"Authorization":     {"Bearer " + key},
@@ -171,7 +196,7 @@ func (c *Client) send(caller context.Context, path string, query url.Values) ([]
 	// send the key along.
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
-		return nil, Meta{}, c.sendError(caller, ctx, a, err)
+		return whole{}, c.sendError(caller, ctx, a, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -179,15 +204,15 @@ func (c *Client) send(caller context.Context, path string, query url.Values) ([]
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 		e := answerError(resp.StatusCode, resp.Header, body, time.Now())
 		e.Meta.Answered = a.answered()
-		return nil, Meta{}, e
+		return whole{}, e
 	}
 	meta := readMeta(resp.Header)
 	meta.Answered = a.answered()
-	body, err := readBody(resp.Body, c.maxBody)
+	body, done, err := c.intake.read(ctx, resp.Body, c.maxBody, cancel)
 	if err != nil {
-		return nil, Meta{}, c.bodyError(caller, ctx, meta, err)
+		return whole{}, c.bodyError(caller, ctx, meta, err)
 	}
-	return body, meta, nil
+	return whole{body, meta, done}, nil
 }
 
 // sendError makes an *Error of a request that got no answer.
@@ -198,11 +223,19 @@ func (c *Client) sendError(caller, ctx context.Context, a *attempt, err error) *
 		e.Kind, e.Err = ErrAbandoned, caller.Err()
 	case a.again.Load():
 		e.Err = errors.New("the connection was closed or refused the request, which is not sent twice")
+		e.Stale = a.stale()
 	case ctx.Err() != nil:
 		e.Err = fmt.Errorf("no answer within %v", c.timeout)
+	case strings.Contains(err.Error(), headersTooLong):
+		e.Kind, e.NotSent, e.Err = ErrRejected, true, errors.New(headersTooLong)
 	default:
+		e.Stale = a.stale()
 		// Only the text: a timeout of net's passes for a context's under errors.Is.
 		e.Err = errors.New(clean(err.Error(), maxMessage))
+	}
+	if e.Stale {
+		// The others that are kept have probably died with it.
+		c.transport.CloseIdleConnections()
 	}
 	return e
 }
@@ -212,7 +245,9 @@ func (c *Client) bodyError(caller, ctx context.Context, meta Meta, err error) *E
 	e := &Error{Kind: ErrBadAnswer, Status: http.StatusOK, Meta: meta}
 	switch {
 	case errors.Is(err, errTooLarge):
-		e.Err = fmt.Errorf("%w than %d bytes", errTooLarge, c.maxBody)
+		e.Kind, e.Err = ErrTooLarge, fmt.Errorf("%w than %d bytes", errTooLarge, c.maxBody)
+	case errors.Is(err, errGaveWay):
+		e.Kind, e.Err = ErrTooLarge, errGaveWay
 	case caller.Err() != nil:
 		e.Kind, e.Err = ErrAbandoned, caller.Err()
 	case ctx.Err() != nil:
@@ -225,16 +260,4 @@ func (c *Client) bodyError(caller, ctx context.Context, meta Meta, err error) *E
 
 func badAnswer(meta Meta, err error) *Error {
 	return &Error{Kind: ErrBadAnswer, Status: http.StatusOK, Meta: meta, Err: err}
-}
-
-var errTooLarge = errors.New("the answer is larger")
-
-// readBody reads all of body, or fails with errTooLarge beyond limit bytes.
-func readBody(body io.Reader, limit int64) ([]byte, error) {
-	var buf bytes.Buffer
-	n, err := buf.ReadFrom(io.LimitReader(body, limit+1))
-	if err == nil && n > limit {
-		err = errTooLarge
-	}
-	return buf.Bytes(), err
 }

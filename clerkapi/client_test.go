@@ -54,7 +54,7 @@ func wantError(t *testing.T, err, kind error, notSent bool) *Error {
 	if !ok {
 		t.Fatalf("got %v, want an *Error", err)
 	}
-	for _, k := range []error{ErrNotFound, ErrRejected, ErrRateLimited, ErrKeyRejected, ErrPlanLimit, ErrUnavailable, ErrBadAnswer, ErrAbandoned} {
+	for _, k := range []error{ErrNotFound, ErrRejected, ErrRateLimited, ErrKeyRejected, ErrPlanLimit, ErrUnavailable, ErrBadAnswer, ErrAbandoned, ErrRefused, ErrTooLarge} {
 		if errors.Is(err, k) != (k == kind) {
 			t.Errorf("got %v, want %v alone", err, kind)
 		}

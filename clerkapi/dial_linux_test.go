@@ -10,7 +10,7 @@ import (
 // TestSocketOptions reads back what makes the kernel notice a dead peer.
 func TestSocketOptions(t *testing.T) {
 	address := serveConns(t, func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1)) })
-	conn, err := newTransport(nil, nil).DialContext(t.Context(), "tcp", address)
+	conn, err := newTransport(nil, nil, nil).DialContext(t.Context(), "tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 const (
 	maxErrorBody = 64 << 10 // bytes
 	maxMessage   = 200      // runes
+	maxStart     = 1 << 10  // bytes of a body that is not Clerk's, before it is cleaned
 	maxCodes     = 10
 )
 
@@ -36,6 +37,9 @@ func answerError(status int, h http.Header, body []byte, now time.Time) *Error {
 	if json.Unmarshal(body, &b, lenient) == nil {
 		e.describe(b)
 	}
+	if e.Message == "" && len(e.Codes) == 0 {
+		e.Message = clean(string(body[:min(len(body), maxStart)]), maxMessage)
+	}
 	e.Kind = kindOf(status, e.Codes)
 	return e
 }
@@ -58,24 +62,41 @@ func (e *Error) describe(b errorBody) {
 	}
 }
 
-// kindOf says which sentinel a status other than 200 is. A 404 without Clerk's
-// code may come from a wrong base URL, so it is no word about any user.
+// keyCodes are Clerk's codes that say that the secret key is at fault.
+var keyCodes = []string{
+	"authentication_invalid",
+	"authorization_header_format_invalid",
+	"authorization_invalid",
+	"clerk_key_invalid",
+	"invalid_authentication",
+	"secret_key_invalid",
+}
+
+// kindOf returns the sentinel of a status other than 200. A 404 without Clerk's
+// code may come from a wrong base URL, so it says nothing about any user.
 func kindOf(status int, codes []string) error {
+	has := func(code string) bool { return slices.Contains(codes, code) }
 	switch {
-	case status == http.StatusBadRequest, status == http.StatusRequestEntityTooLarge,
-		status == http.StatusRequestURITooLong, status == http.StatusUnprocessableEntity:
-		return ErrRejected
-	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		return ErrKeyRejected
-	case status == http.StatusPaymentRequired:
-		return ErrPlanLimit
-	case status == http.StatusNotFound && slices.Contains(codes, "resource_not_found"):
-		return ErrNotFound
+	case status < http.StatusBadRequest:
+		return ErrBadAnswer
+	case status >= http.StatusInternalServerError, status == http.StatusRequestTimeout, status == http.StatusMisdirectedRequest:
+		return ErrUnavailable
 	case status == http.StatusTooManyRequests:
 		return ErrRateLimited
-	case status == http.StatusRequestTimeout, status >= 500:
-		return ErrUnavailable
-	default:
-		return ErrBadAnswer
+	case slices.ContainsFunc(keyCodes, has), status == http.StatusUnauthorized && len(codes) == 0:
+		return ErrKeyRejected
+	case status == http.StatusNotFound && has("resource_not_found"):
+		return ErrNotFound
+	case status == http.StatusPaymentRequired:
+		return ErrPlanLimit
+	case status == http.StatusBadRequest, status == http.StatusUnprocessableEntity, tooLong(status):
+		return ErrRejected
 	}
+	return ErrRefused
+}
+
+// tooLong reports whether a status says that the request is too long.
+func tooLong(status int) bool {
+	return status == http.StatusRequestEntityTooLarge || status == http.StatusRequestURITooLong ||
+		status == http.StatusRequestHeaderFieldsTooLarge
 }

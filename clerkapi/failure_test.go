@@ -34,25 +34,39 @@ func TestStatuses(t *testing.T) {
 		callsAll bool // LookupUsers of one gives the same
 	}{
 		{"400", 400, `{"errors":[{"message":"bad","code":"form_param_format_invalid"}]}`, ErrRejected, []string{"form_param_format_invalid"}, "bad", "", true},
-		{"413", 413, html, ErrRejected, nil, "", "", true},
+		{"413", 413, html, ErrRejected, nil, html, "", true},
 		{"414", 414, ``, ErrRejected, nil, "", "", true},
 		{"422", 422, `{"errors":[{"code":"a"},{"code":"b","long_message":"two"}]}`, ErrRejected, []string{"a", "b"}, "two", "", true},
 		{"401", 401, `{"errors":[{"message":"The key sk_test_abcdefgh is wrong","code":"clerk_key_invalid"}]}`, ErrKeyRejected, []string{"clerk_key_invalid"}, "The key [redacted] is wrong", "", true},
-		{"403", 403, html, ErrKeyRejected, nil, "", "", true},
-		{"402", 402, `{}`, ErrPlanLimit, nil, "", "", true},
+		{"401 of Clerk's", 401, `{"errors":[{"code":"authentication_invalid"}]}`, ErrKeyRejected, []string{"authentication_invalid"}, "", "", true},
+		{"401 of somebody's", 401, html, ErrKeyRejected, nil, html, "", true},
+		{"401 with another code", 401, `{"errors":[{"code":"resource_forbidden"}]}`, ErrRefused, []string{"resource_forbidden"}, "", "", true},
+		{"403 about the key", 403, `{"errors":[{"code":"authorization_invalid"}]}`, ErrKeyRejected, []string{"authorization_invalid"}, "", "", true},
+		{"400 about the key", 400, `{"errors":[{"code":"clerk_key_invalid"}]}`, ErrKeyRejected, []string{"clerk_key_invalid"}, "", "", true},
+		{"403 of Clerk's", 403, `{"errors":[{"code":"organization_not_enabled_in_instance"}]}`, ErrRefused, []string{"organization_not_enabled_in_instance"}, "", "", true},
+		{"403 of a CDN", 403, html, ErrRefused, nil, html, "", true},
+		{"402", 402, `{}`, ErrPlanLimit, nil, "{}", "", true},
 		{"404 of Clerk's", 404, notFound, ErrNotFound, []string{"resource_not_found"}, "No user was found", "trace2", false},
-		{"404 of somebody's", 404, html, ErrBadAnswer, nil, "", "", true},
-		{"404 with another code", 404, `{"errors":[{"code":"route_not_found"}]}`, ErrBadAnswer, []string{"route_not_found"}, "", "", true},
+		{"404 of somebody's", 404, html, ErrRefused, nil, html, "", true},
+		{"404 with another code", 404, `{"errors":[{"code":"route_not_found"}]}`, ErrRefused, []string{"route_not_found"}, "", "", true},
 		{"408", 408, ``, ErrUnavailable, nil, "", "", true},
-		{"429", 429, html, ErrRateLimited, nil, "", "", true},
-		{"500", 500, `{"errors":"down"}`, ErrUnavailable, nil, "", "", true},
+		{"421", 421, ``, ErrUnavailable, nil, "", "", true},
+		{"429", 429, html, ErrRateLimited, nil, html, "", true},
+		{"500", 500, `{"errors":"down"}`, ErrUnavailable, nil, `{"errors":"down"}`, "", true},
+		{"502 with a key in it", 502, "<p>\nsk_live_abcdefgh</p>\x1b", ErrUnavailable, nil, "<p> [redacted]", "", true},
 		{"503", 503, `{"errors":[null,{"code":"service_unavailable"}]}`, ErrUnavailable, []string{"service_unavailable"}, "", "", true},
 		{"599", 599, ``, ErrUnavailable, nil, "", "", true},
-		{"201", 201, `[]`, ErrBadAnswer, nil, "", "", true},
+		{"201", 201, `[]`, ErrBadAnswer, nil, "[]", "", true},
 		{"204", 204, ``, ErrBadAnswer, nil, "", "", true},
 		{"301", 301, ``, ErrBadAnswer, nil, "", "", true},
 		{"304", 304, ``, ErrBadAnswer, nil, "", "", true},
-		{"418", 418, ``, ErrBadAnswer, nil, "", "", true},
+		{"405", 405, html, ErrRefused, nil, html, "", true},
+		{"409", 409, ``, ErrRefused, nil, "", "", true},
+		{"418", 418, ``, ErrRefused, nil, "", "", true},
+		{"425", 425, ``, ErrRefused, nil, "", "", true},
+		{"431", 431, ``, ErrRejected, nil, "", "", true},
+		{"451", 451, ``, ErrRefused, nil, "", "", true},
+		{"499", 499, ``, ErrRefused, nil, "", "", true},
 		{"codes that are none", 422, `{"errors":[{"code":"a b"},{"code":"sk_live_x"},{"code":"ok","message":"a\nb\u001b"}]}`, ErrRejected, []string{"ok"}, "a b", "", true},
 	}
 	for _, test := range tests {
@@ -130,7 +144,7 @@ func TestBodiesAreBounded(t *testing.T) {
 				}
 				continue
 			}
-			wantError(t, err, ErrBadAnswer, false)
+			wantError(t, err, ErrTooLarge, false)
 			if !strings.Contains(err.Error(), "larger than 99 bytes") {
 				t.Errorf("zipped %v: %v", zipped, err)
 			}

@@ -45,21 +45,24 @@ func rateLimit(h http.Header) RateLimit {
 	return RateLimit{Present: true, Limit: int(limit), Remaining: int(remaining), Reset: reset}
 }
 
-// retryAfter reads Retry-After: seconds, or an HTTP date, which counts from the
-// answer's own Date, or from now if it has none, so that Clerk's clock and ours
-// may differ. It gives 0 if the header is missing, unreadable or in the past,
-// and at most 24 hours.
+// retryAfter reads Retry-After: seconds, an HTTP date, or Unix seconds. The last
+// two are instants, which count from the answer's own Date, or from now if it has
+// none, so that Clerk's clock and ours may differ. A number is Unix seconds if that
+// instant lies between an hour ago and a day ahead. It returns 0 if the header is
+// missing, unreadable or in the past, and at most 24 hours.
 func retryAfter(h http.Header, now time.Time) time.Duration {
-	value := strings.TrimSpace(h.Get("Retry-After"))
-	if wait, ok := parseSeconds(value); ok {
-		return min(wait, maxWait)
-	}
-	until, err := http.ParseTime(value)
-	if err != nil {
-		return 0
-	}
 	if date, err := http.ParseTime(h.Get("Date")); err == nil {
 		now = date
+	}
+	value := strings.TrimSpace(h.Get("Retry-After"))
+	until, err := http.ParseTime(value)
+	if wait, ok := parseSeconds(value); ok {
+		until = time.Unix(0, 0).Add(wait)
+		if until.Before(now.Add(-time.Hour)) || until.After(now.Add(maxWait)) {
+			return min(wait, maxWait)
+		}
+	} else if err != nil {
+		return 0
 	}
 	return min(max(until.Sub(now), 0), maxWait)
 }

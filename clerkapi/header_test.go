@@ -2,6 +2,7 @@ package clerkapi
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)
 	date := func(d time.Duration) string { return now.Add(d).Format(http.TimeFormat) }
+	unix := func(d time.Duration) string { return strconv.FormatInt(now.Add(d).Unix(), 10) }
 	tests := []struct {
 		name, value, date string
 		want              time.Duration
@@ -24,6 +26,14 @@ func TestRetryAfter(t *testing.T) {
 		{"a day and more", "86401", "", 24 * time.Hour},
 		{"longer than a number may be", strings.Repeat("9", 100), "", 0},
 		{"rubbish", "soon", "", 0},
+		{"Unix seconds", unix(2 * time.Second), "", 2 * time.Second},
+		{"Unix seconds with a fraction", unix(2*time.Second) + ".5", "", 2500 * time.Millisecond},
+		{"Unix seconds, past", unix(-9 * time.Second), "", 0},
+		{"Unix seconds, an hour ago", unix(-time.Hour), "", 0},
+		{"Unix seconds, a day ahead", unix(24 * time.Hour), "", 24 * time.Hour},
+		{"Unix seconds, long past", unix(-time.Hour - time.Second), "", 24 * time.Hour},
+		{"Unix seconds, far ahead", unix(24*time.Hour + time.Second), "", 24 * time.Hour},
+		{"Unix seconds by a clock that is ahead", unix(time.Hour + 9*time.Second), date(time.Hour), 9 * time.Second},
 		{"hexadecimal", "0x10", "", 0},
 		{"exponent", "1e3", "", 0},
 		{"infinite", "Inf", "", 0},

@@ -60,35 +60,40 @@ func positionsOf(ids []string) (map[string]int, error) {
 		}
 		positions[id] = i
 	}
+	if n := LookupLine(ids...); len(ids) > 1 && n > MaxRequestLine {
+		return nil, invalid("ids", "must make a request line of at most %d bytes, not %d", MaxRequestLine, n)
+	}
 	return positions, nil
 }
 
 func (c *Client) lookupOne(ctx context.Context, id string) ([]decoded, Meta, error) {
-	body, meta, err := c.get(ctx, "/users/"+id, nil)
+	a, err := c.get(ctx, "/users/"+id, nil)
 	if e, ok := errors.AsType[*Error](err); ok && errors.Is(err, ErrNotFound) {
 		return nil, e.Meta, nil
 	}
 	if err != nil {
 		return nil, Meta{}, err
 	}
-	user := decode(body)
+	defer a.done()
+	user := decode(a.body)
 	if user.id == "" {
-		return nil, Meta{}, badAnswer(meta, user.err)
+		return nil, Meta{}, badAnswer(a.meta, user.err)
 	}
-	return []decoded{user}, meta, nil
+	return []decoded{user}, a.meta, nil
 }
 
 func (c *Client) lookupMany(ctx context.Context, ids []string) ([]decoded, Meta, error) {
 	query := url.Values{"user_id": ids, "limit": {strconv.Itoa(maxLookup)}}
-	body, meta, err := c.get(ctx, "/users", query)
+	a, err := c.get(ctx, "/users", query)
 	if err != nil {
 		return nil, Meta{}, err
 	}
-	users, err := decodeList(body)
+	defer a.done()
+	users, err := decodeList(a.body)
 	if err != nil {
-		return nil, Meta{}, badAnswer(meta, err)
+		return nil, Meta{}, badAnswer(a.meta, err)
 	}
-	return users, meta, nil
+	return users, a.meta, nil
 }
 
 // assign gives each position the user who belongs there.

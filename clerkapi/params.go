@@ -3,6 +3,7 @@ package clerkapi
 import (
 	"fmt"
 	"math"
+	"net/url"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -19,6 +20,34 @@ const (
 	maxValue    = 1000
 	maxUserTail = 128
 )
+
+// MaxRequestLine is the longest request line that is sent, in bytes: "GET", the
+// path with its query, and "HTTP/1.1". Many servers and proxies take no more.
+const MaxRequestLine = 8000
+
+// requestLineRest is what a request line has beside path and query.
+const requestLineRest = len("GET  HTTP/1.1")
+
+// lookupRest is what the request line of a batch has beside its ids.
+const lookupRest = requestLineRest + len("/v1/users?limit=100")
+
+// LookupLine returns the length of the request line of a batch of ids, in bytes.
+// The ids must be valid.
+func LookupLine(ids ...string) int {
+	n := lookupRest
+	for _, id := range ids {
+		n += len("&user_id=") + len(id)
+	}
+	return n
+}
+
+// checkLine returns a *ParamError if a query is too long to be sent.
+func checkLine(path string, query url.Values) error {
+	if n := requestLineRest + len(path) + len("?") + len(query.Encode()); n > MaxRequestLine {
+		return invalid("filter", "is too long: it makes a request line of %d bytes, and at most %d are sent; ask for less at once", n, MaxRequestLine)
+	}
+	return nil
+}
 
 // ListParams says which users ListUsers is to give.
 type ListParams struct {
@@ -83,7 +112,6 @@ func (p ListParams) Validate() error {
 	case p.Offset < 0 || p.Offset > math.MaxInt32:
 		return invalid("offset", "must be 0 to %d", math.MaxInt32)
 	case p.StartingAfter == "":
-		return nil
 	case !ValidUserID(p.StartingAfter):
 		return invalid("starting_after", "must be a user id, such as user_2abcDEF")
 	case p.Offset > 0:
@@ -91,7 +119,7 @@ func (p ListParams) Validate() error {
 	case p.OrderBy != "" && order != "created_at":
 		return invalid("starting_after", "needs an order by created_at")
 	}
-	return nil
+	return checkLine("/v1/users", p.query())
 }
 
 // ValidateFilter returns nil or a *ParamError about the first field at fault,
@@ -124,7 +152,7 @@ func ValidateFilter(f *clerkgatev1.UserFilter) error {
 			return invalid("filter."+t.field, "must be a time from 1970 to 9999")
 		}
 	}
-	return nil
+	return checkLine("/v1/users/count", filterQuery(f))
 }
 
 // idList is a list of values of a filter, as it is and as Clerk is to see it.

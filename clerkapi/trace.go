@@ -31,7 +31,7 @@ func spanAttrs(base string) []attribute.KeyValue {
 
 // get does what send does, in a span if requests are traced. The span holds
 // nothing of a user's, nor what the request says: only what kind it is.
-func (c *Client) get(ctx context.Context, path string, query url.Values) ([]byte, Meta, error) {
+func (c *Client) get(ctx context.Context, path string, query url.Values) (whole, error) {
 	if c.tracer == nil {
 		return c.send(ctx, path, query)
 	}
@@ -39,8 +39,8 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) ([]byte
 	ctx, span := c.tracer.Start(ctx, "GET "+template, trace.WithSpanKind(trace.SpanKindClient),
 		trace.WithAttributes(c.spanAttrs...), trace.WithAttributes(semconv.URLTemplate(template)))
 	defer span.End()
-	body, meta, err := c.send(ctx, path, query)
-	status, told := http.StatusOK, meta
+	a, err := c.send(ctx, path, query)
+	status, told := http.StatusOK, a.meta
 	if err != nil {
 		status = 0
 		if e, ok := errors.AsType[*Error](err); ok {
@@ -54,7 +54,7 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) ([]byte
 	if told.TraceID != "" {
 		span.SetAttributes(attribute.String("clerk.trace_id", told.TraceID))
 	}
-	return body, meta, err
+	return a, err
 }
 
 // urlTemplate gives a path with a placeholder where it names a user.

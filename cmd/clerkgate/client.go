@@ -28,6 +28,7 @@ type clientFlags struct {
 // connect gives a connection to the server, which is to be closed.
 func (f clientFlags) connect() (*grpc.ClientConn, error) {
 	conn, err := grpc.NewClient(f.Address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithNoProxy(), // HTTPS_PROXY is for the way to Clerk
 		grpc.WithUserAgent("clerkgate/"+buildVersion()))
 	if err != nil {
 		return nil, usagef("--address: want host:port, such as 127.0.0.1:9090: %v", err)

@@ -55,6 +55,8 @@ var outcomes = []struct {
 	{rateLimited, clerkapi.ErrRateLimited},
 	{"key_rejected", clerkapi.ErrKeyRejected},
 	{"plan_limit", clerkapi.ErrPlanLimit},
+	{"refused", clerkapi.ErrRefused},
+	{"too_large", clerkapi.ErrTooLarge},
 	{badAnswer, clerkapi.ErrBadAnswer},
 	{"cancelled", context.Canceled}, // the server stopped first
 	{serverError, nil},

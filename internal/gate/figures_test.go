@@ -111,7 +111,7 @@ func TestRequestsAreCounted(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("requests (-want +got):\n%s", diff)
 		}
-		if n := len(s.Figures.Requests); n != 4*10 {
+		if n := len(s.Figures.Requests); n != 4*12 {
 			t.Errorf("%d pairs from the start", n)
 		}
 		if diff := cmp.Diff(map[string]int64{"not_sent": 1, "server_error": 1, "no_answer": 0, "bad_answer": 0}, s.Figures.Retries); diff != "" {

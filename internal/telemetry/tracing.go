@@ -12,6 +12,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc" //nolint:depguard // only to turn its proxy off, which the exporter has no option for
 )
 
 // flushTime is how long the last spans may take to be sent once tracing stops.
@@ -41,6 +42,7 @@ func NewTracing(cfg TracingConfig) (*Tracing, error) {
 	if err != nil {
 		return nil, err
 	}
+	options = append(options, otlptracegrpc.WithDialOption(grpc.WithNoProxy())) // HTTPS_PROXY is for the way to Clerk
 	// What comes later wins: OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES.
 	about, err := resource.New(context.Background(),
 		resource.WithTelemetrySDK(),

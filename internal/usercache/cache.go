@@ -208,6 +208,7 @@ func (c *Cache) answer(id string, r gate.Result, old *Entry) Result {
 func clerkIsAway(err error) bool {
 	for _, is := range []error{
 		clerkapi.ErrUnavailable, clerkapi.ErrBadAnswer, clerkapi.ErrKeyRejected, clerkapi.ErrPlanLimit, clerkapi.ErrRateLimited,
+		clerkapi.ErrRefused, clerkapi.ErrTooLarge,
 		gate.ErrBreakerOpen, gate.ErrRateLimited, context.DeadlineExceeded,
 	} {
 		if errors.Is(err, is) {

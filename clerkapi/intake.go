@@ -1,0 +1,153 @@
+package clerkapi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+)
+
+// Steps in which the body of an answer is read.
+const (
+	firstRead  = 64 << 10 // bytes reserved before the first byte
+	largeShare = 8        // a reader of at least this fraction of all may have to give way
+)
+
+var (
+	errTooLarge = errors.New("the answer is larger")
+	errGaveWay  = errors.New("the answer is too large beside others that are being read")
+)
+
+// intake bounds the bytes of all answers that are being read at once. A reader
+// reserves memory before it reads into it, in steps that double. Where there is
+// none left it waits for another reader to end; but a few huge answers must not
+// keep others waiting, so the largest reader gives way: it ends with errGaveWay.
+// It is safe for concurrent use.
+type intake struct {
+	limit int64
+
+	mu      sync.Mutex
+	used    int64
+	readers map[*reading]struct{}
+	changed chan struct{} // closed when memory has come free
+}
+
+// reading is the reading of one answer.
+type reading struct {
+	in      *intake
+	held    int64
+	waiting bool
+	stop    context.CancelCauseFunc // makes its Read end
+}
+
+func newIntake(limit int64) *intake {
+	return &intake{limit: limit, readers: make(map[*reading]struct{}), changed: make(chan struct{})}
+}
+
+// read reads all of body, or fails with errTooLarge beyond limit bytes, with
+// errGaveWay, or with the cause of ctx's end. The memory that it reserves is
+// freed by done, which is to be called once the bytes are not used any more.
+// abort makes a read of body that blocks end.
+func (in *intake) read(ctx context.Context, body io.Reader, limit int64, abort func()) (text []byte, done func(), err error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	defer context.AfterFunc(ctx, abort)()
+	r := &reading{in: in, stop: stop}
+	in.mu.Lock()
+	in.readers[r] = struct{}{}
+	in.mu.Unlock()
+	text, err = r.readAll(ctx, body, limit)
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, errGaveWay) {
+		err = cause
+	}
+	if err != nil {
+		r.end()
+		return text, func() {}, err
+	}
+	return text, r.end, nil
+}
+
+func (r *reading) readAll(ctx context.Context, body io.Reader, limit int64) ([]byte, error) {
+	var text []byte
+	for size := min(firstRead, limit+1); ; size = min(2*size, limit+1) {
+		if err := r.reserve(ctx, size); err != nil {
+			return text, err
+		}
+		grown := make([]byte, len(text), size)
+		copy(grown, text)
+		text = grown
+		for len(text) < cap(text) {
+			n, err := body.Read(text[len(text):cap(text)])
+			text = text[:len(text)+n]
+			if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+				if int64(len(text)) > limit {
+					return text, errTooLarge
+				}
+				return text, nil
+			}
+			if err != nil {
+				return text, err
+			}
+		}
+		if int64(len(text)) > limit {
+			return text, errTooLarge
+		}
+	}
+}
+
+// reserve makes r hold size bytes, once that many are free.
+func (r *reading) reserve(ctx context.Context, size int64) error {
+	in := r.in
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		if more := size - r.held; in.used+more <= in.limit {
+			in.used += more
+			r.held = size
+			return nil
+		}
+		r.waiting = true
+		in.makeWay()
+		changed := in.changed
+		in.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+		in.mu.Lock()
+		r.waiting = false
+	}
+}
+
+// makeWay ends the largest reader, if it is large, or if all are waiting.
+// in.mu is held.
+func (in *intake) makeWay() {
+	var largest *reading
+	all := true
+	for r := range in.readers {
+		all = all && (r.waiting || r.held == 0)
+		if largest == nil || r.held > largest.held {
+			largest = r
+		}
+	}
+	if largest != nil && largest.held > 0 && (all || largest.held >= in.limit/largeShare) {
+		largest.stop(errGaveWay)
+	}
+}
+
+// end frees what r holds.
+func (r *reading) end() {
+	in := r.in
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if _, ok := in.readers[r]; !ok {
+		return
+	}
+	delete(in.readers, r)
+	in.used -= r.held
+	close(in.changed)
+	in.changed = make(chan struct{})
+}
