@@ -5,17 +5,20 @@ import (
 	"time"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/fairqueue"
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
 // Priority orders wants: interactive ones go first.
-type Priority int
+type Priority = fairqueue.Priority
 
 // The priorities.
 const (
-	Interactive Priority = iota
-	Batch
+	Interactive = fairqueue.Interactive
+	Batch       = fairqueue.Batch
 )
+
+var priorities = [...]Priority{Interactive, Batch}
 
 // Options say on whose behalf and how urgently something is asked.
 type Options struct {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/clerkgate/clerkgate/internal/fairqueue"
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
@@ -24,7 +25,8 @@ func fill(n, callers int) (*Gate, []*pending) {
 func (g *Gate) wish(id, caller string) *pending {
 	p := &pending{results: make([]Result, 1), left: 1, done: make(chan struct{}), waiters: make([]waiter, 1)}
 	o := Options{Caller: caller}
-	g.lookup(p, 0, id, g.callers.line(o), o, time.Now())
+	g.callers.name(p, o)
+	g.lookup(p, 0, id, o, time.Now())
 	return p
 }
 
@@ -52,7 +54,7 @@ func BenchmarkQueue(b *testing.B) {
 			for b.Loop() { // one want in, and one out as a hundredth of a request
 				g.wish(fmt.Sprintf("user_new%d", n), fmt.Sprintf("caller%d", n%size.callers))
 				if n++; n%maxBatch == 0 {
-					f := &flight{kind: ids}
+					f := &flight{kind: fairqueue.Shared}
 					g.load(f, time.Now())
 					if len(f.wants) != maxBatch {
 						b.Fatalf("%d wants in a request", len(f.wants))

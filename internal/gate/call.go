@@ -6,6 +6,7 @@ import (
 
 	"github.com/clerkgate/clerkgate/clerkapi"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/fairqueue"
 )
 
 // Lookup reads users. The ids must be valid (clerkapi.ValidUserID) and
@@ -18,9 +19,9 @@ func (g *Gate) Lookup(ctx context.Context, ids []string, o Options) []Result {
 	}
 	g.mu.Lock()
 	now := time.Now()
-	l := g.callers.line(o)
+	g.callers.name(p, o)
 	for i, id := range ids {
-		g.lookup(p, i, id, l, o, now)
+		g.lookup(p, i, id, o, now)
 	}
 	g.mu.Unlock()
 	g.poke()
@@ -29,29 +30,29 @@ func (g *Gate) Lookup(ctx context.Context, ids []string, o Options) []Result {
 }
 
 // lookup makes place i of p wait for a user, or refuses it.
-func (g *Gate) lookup(p *pending, i int, id string, l *line, o Options, now time.Time) {
+func (g *Gate) lookup(p *pending, i int, id string, o Options, now time.Time) {
 	if w := g.flying[id]; w != nil && !o.Fresh && !g.closed {
-		w.join(p, i, l)
+		w.join(p, i)
 		w.batch.join(p, i, w, now)
 		return
 	}
 	w := g.queued[id]
-	eta, err := g.admit(p, w, l, idCost, now)
+	eta, err := g.admit(p, w, fairqueue.Shared, 1, now)
 	if err != nil {
-		g.refused(l.caller, 1, err)
+		g.refused(p.caller, 1, err)
 		p.fill(i, Result{Err: err})
 		return
 	}
 	if w == nil {
-		w = &want{id: id, eta: eta}
+		w = newWant(&want{id: id, eta: eta})
 		g.queued[id] = w
-		w.join(p, i, l)
-		g.queue.add(w, l, now, false)
+		w.join(p, i)
+		g.queue.Add(&w.item, p.line, now)
 		return
 	}
-	w.join(p, i, l)
-	if len(w.places) > 0 { // not one that is put off until a retry
-		g.queue.add(w, l, now, false)
+	w.join(p, i)
+	if w.item.Waiting() { // not one that is put off until a retry
+		g.queue.Add(&w.item, p.line, now)
 	}
 }
 
@@ -89,14 +90,14 @@ func (g *Gate) call(ctx context.Context, asks string, o Options, do func(context
 	p := g.newPending(ctx, 1)
 	g.mu.Lock()
 	now := time.Now()
-	l := g.callers.line(o)
-	if eta, err := g.admit(p, nil, l, callCost, now); err != nil {
-		g.refused(l.caller, 1, err)
+	g.callers.name(p, o)
+	if eta, err := g.admit(p, nil, fairqueue.Whole, 1, now); err != nil {
+		g.refused(p.caller, 1, err)
 		p.fill(0, Result{Err: err})
 	} else {
-		w := &want{call: do, asks: asks, eta: eta}
-		w.join(p, 0, l)
-		g.queue.add(w, l, now, false)
+		w := newWant(&want{call: do, asks: asks, eta: eta})
+		w.join(p, 0)
+		g.queue.Add(&w.item, p.line, now)
 	}
 	g.mu.Unlock()
 	g.poke()
@@ -124,8 +125,8 @@ func (g *Gate) wait(ctx context.Context, p *pending) {
 
 // admit says when a newcomer may expect to be sent, or why it is refused: at
 // once, rather than at its deadline. w is the want that it would join, nil if
-// it would be a new one.
-func (g *Gate) admit(p *pending, w *want, l *line, cost int64, now time.Time) (eta time.Time, err error) {
+// there would be n new ones, of a kind.
+func (g *Gate) admit(p *pending, w *want, k fairqueue.Kind, n int, now time.Time) (eta time.Time, err error) {
 	if g.closed {
 		return eta, &Error{Kind: ErrShuttingDown}
 	}
@@ -135,16 +136,16 @@ func (g *Gate) admit(p *pending, w *want, l *line, cost int64, now time.Time) (e
 	if g.shut.refusing() {
 		return eta, g.shut.refusal(now)
 	}
-	wait := g.estimate(l, l.units+cost-min(cost, callCost), cost, now)
+	wait := g.estimate(g.queue.Ahead(p.line, k, n), now)
 	eta = now.Add(wait)
 	if w != nil && w.eta.Before(eta) {
 		eta = w.eta
 	}
 	back := max(wait, g.limiter.RoundTrip(), time.Millisecond)
 	switch {
-	case w == nil && g.queue.depth >= g.cfg.QueueLimit:
+	case w == nil && g.queue.Len() >= g.cfg.QueueLimit:
 		return eta, &Error{Kind: ErrQueueFull, RetryAfter: back}
-	case len(l.places) >= g.cfg.CallerQueueLimit && (w == nil || l.places[w] == nil):
+	case p.line.Len() >= g.cfg.CallerQueueLimit && (w == nil || !w.item.In(p.line)):
 		return eta, &Error{Kind: ErrCallerQueueFull, RetryAfter: back}
 	}
 	if d := p.deadline; !d.IsZero() {
@@ -160,19 +161,10 @@ func (g *Gate) admit(p *pending, w *want, l *line, cost int64, now time.Time) (e
 	return eta, nil
 }
 
-// estimate is how long what has own units ahead of it in l waits to be sent: until
-// as many permits have come free as all that goes before it needs.
-func (g *Gate) estimate(l *line, own, cost int64, now time.Time) time.Duration {
-	ahead := l.level.backlog.ahead(own, l.weight)
-	// What l itself has not got there yet (of a lease, say) is no backlog's.
-	ahead += max(0, own-l.units)
-	interactive, batch := &g.queue.levels[Interactive], &g.queue.levels[Batch]
-	if l.level == interactive {
-		ahead += min(ahead/(batchTurn-1), batch.backlog.total)
-	} else {
-		ahead = min(ahead+interactive.backlog.total, batchTurn*(ahead+cost))
-	}
-	permits := int(ahead/callCost) + 1
+// estimate is how long what has so many requests ahead of it waits to be sent: until
+// as many permits have come free as these and its own need.
+func (g *Gate) estimate(ahead int, now time.Time) time.Duration {
+	permits := ahead + 1
 	wait := g.limiter.Estimate(now, permits)
 	// So many in flight that their answers are what is waited for.
 	if rounds := (len(g.flights) + permits - 1) / g.cfg.MaxInFlight; rounds > 0 {

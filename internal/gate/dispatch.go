@@ -3,6 +3,7 @@ package gate
 import (
 	"time"
 
+	"github.com/clerkgate/clerkgate/internal/fairqueue"
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
@@ -84,7 +85,7 @@ func (g *Gate) take(now time.Time) (p quota.Permit, ok bool, again time.Time) {
 	case !g.low && 10*s.Available < s.Capacity:
 		g.low = true
 		g.totals.low++
-		g.cfg.Logger.Warn("less than a tenth of the quota is left", "available", s.Available, "of", s.Capacity, "waiting", g.queue.depth)
+		g.cfg.Logger.Warn("less than a tenth of the quota is left", "available", s.Available, "of", s.Capacity, "waiting", g.queue.Len())
 	case g.low && 5*s.Available >= s.Capacity: // so that it is said once, not at every permit
 		g.low = false
 	}
@@ -111,35 +112,26 @@ func (g *Gate) choose(now time.Time) (f *flight, again time.Time) {
 	if !t.IsZero() && (again.IsZero() || t.Before(again)) {
 		again = t
 	}
-	order := [2]Priority{Interactive, Batch}
-	if g.batchAge >= batchTurn-1 {
-		order = [2]Priority{Batch, Interactive}
+	p, k, ok := g.queue.Next(lookups)
+	switch {
+	case !ok:
+		return nil, again
+	case k == fairqueue.Whole && g.limiter.Probing() && wantOf(g.queue.Head(p, k)).lease != nil:
+		// A lease can't be the probe after a pause: nobody would hear its answer.
+		return &flight{isProbe: true}, again
 	}
-	for _, p := range order {
-		v := &g.queue.levels[p]
-		if k, ok := v.next(lookups); ok {
-			if k == calls && g.limiter.Probing() && v.turns[calls].top().heads[calls].first.want.lease != nil {
-				// A lease can't be the probe after a pause: nobody would hear its answer.
-				return &flight{isProbe: true}, again
-			}
-			return &flight{priority: p, kind: k}, again
-		}
-	}
-	return nil, again
+	return &flight{priority: p, kind: k}, again
 }
-
-// batchTurn: every tenth permit is batch's while it waits.
-const batchTurn = 10
 
 // mayLookup says whether a lookup request may go now: if it would be full, or
 // if few enough are in flight. Nobody lingers for company, yet lookups gather
 // while others are under way. One that takes unusually long does not count, and
 // when that may come to be the case is told too.
 func (g *Gate) mayLookup(now time.Time) (ok bool, again time.Time) {
-	if g.queue.ids == 0 {
+	if g.queue.Shared() == 0 {
 		return false, time.Time{}
 	}
-	if g.queue.ids >= g.batch.size(now) {
+	if g.queue.Shared() >= g.batch.size(now) {
 		return true, time.Time{}
 	}
 	allowed := 1
@@ -170,32 +162,27 @@ func (g *Gate) load(f *flight, now time.Time) {
 		g.loadSplit(f, now)
 		return
 	}
-	if g.queue.levels[Batch].all.first != nil && f.priority != Batch {
-		g.batchAge++
-	} else {
-		g.batchAge = 0
-	}
-	most := 1
-	if f.kind == ids {
-		most = g.batch.size(now)
-	}
-	// Room left is filled with anybody's ids, since it costs nothing.
-	for _, p := range [2]Priority{f.priority, 1 - f.priority} {
-		for len(f.wants) < most {
-			w, l := g.queue.take(&g.queue.levels[p], f.kind)
-			if w == nil {
-				break
-			}
-			f.wants = append(f.wants, w)
-			f.lines = append(f.lines, l)
-			f.payers = append(f.payers, l.caller)
-			g.figures.Waits[p].observe(now.Sub(w.since).Seconds())
-			if f.kind == ids {
-				delete(g.queued, w.id)
-				g.flying[w.id] = w
-			}
+	f.taken = g.queue.Take(f.priority, f.kind, g.batch.size(now))
+	for _, t := range f.taken {
+		w := wantOf(t.Item)
+		f.wants = append(f.wants, w)
+		f.payers = append(f.payers, w.payer(t.Line))
+		g.figures.Waits[t.Line.Priority()].observe(now.Sub(t.Item.Since()).Seconds())
+		if f.lookup() {
+			delete(g.queued, w.id)
+			g.flying[w.id] = w
 		}
 	}
+}
+
+// payer is who pays for w, which l has given: of those who wait in l, the first.
+func (w *want) payer(l *fairqueue.Line) *caller {
+	for _, x := range w.waiters {
+		if x.pending.line == l {
+			return x.pending.caller
+		}
+	}
+	return w.waiters[0].pending.caller
 }
 
 // enqueue puts w back to the front of the lines of all who wait for it, and merges
@@ -212,9 +199,9 @@ func (g *Gate) enqueue(w *want, now time.Time) {
 		if twin := g.queued[w.id]; twin != nil && twin != w {
 			twin.tries = max(twin.tries, w.tries)
 			for _, x := range w.waiters {
-				twin.join(x.pending, x.index, x.line)
-				if len(twin.places) > 0 {
-					g.queue.comeBack(twin, x, now)
+				twin.join(x.pending, x.index)
+				if twin.item.Waiting() {
+					g.comeBack(twin, x, now)
 				}
 			}
 			w.waiters = nil
@@ -223,6 +210,11 @@ func (g *Gate) enqueue(w *want, now time.Time) {
 		g.queued[w.id] = w
 	}
 	for _, x := range w.waiters {
-		g.queue.comeBack(w, x, now)
+		g.comeBack(w, x, now)
 	}
+}
+
+// comeBack gives w, which has been under way, the place of one of its waiters again.
+func (g *Gate) comeBack(w *want, x *waiter, now time.Time) {
+	g.queue.Return(&w.item, x.pending.line, x.pending.since, now)
 }

@@ -14,8 +14,8 @@
 // Interactive wants go before batch ones, but every tenth permit is batch's
 // while it waits. Inside a priority callers take turns by weight, whatever number
 // each has queued; a turn is counted in requests, a list 1 and an id 1/100. Room
-// left in a request is filled with anybody's ids. See queue and backlog for the
-// structures and their costs.
+// left in a request is filled with anybody's ids. Package fairqueue has the
+// order; the gate tells it what waits for whom, and when something may go.
 //
 // # Whose a want is
 //
@@ -38,4 +38,15 @@
 // # Goroutines
 //
 // Run is one, and every request in flight is one. Callers wait in their own.
+//
+// # Files
+//
+//   - gate.go: Config, Gate, Run, and how a want ends
+//   - api.go: what callers pass and get; status.go, figures.go, histogram.go: what is told of it
+//   - want.go: wants and who waits for them; call.go: from a call to its wants, admission
+//   - dispatch.go: what goes next, and when; flight.go: a request and what its answer leads to
+//   - retry.go, split.go, shut.go: further tries, refused batches, the breaker and a refused key
+//   - callers.go: what is counted of each caller
+//   - lease.go: permits lent; ledger.go: the quota's file; share.go: the quota shared with replicas
+//   - trace.go: spans
 package gate

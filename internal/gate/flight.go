@@ -8,16 +8,17 @@ import (
 	"time"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
+	"github.com/clerkgate/clerkgate/internal/fairqueue"
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
 // flight is one request to Clerk.
 type flight struct {
 	priority Priority
-	kind     kind
+	kind     fairqueue.Kind // Shared: lookups
 	wants    []*want
-	lines    []*line   // which gave the wants, in the same order; none for splits
-	payers   []*caller // who pay for it, one for each want
+	taken    []fairqueue.Taken // the wants, in the same order; none for splits
+	payers   []*caller         // who pay for it, one for each want
 	permit   quota.Permit
 	sent     time.Time
 	stamp    uint64
@@ -29,14 +30,14 @@ type flight struct {
 }
 
 // lookup says whether f asks for users by their ids.
-func (f *flight) lookup() bool { return !f.isProbe && f.kind == ids }
+func (f *flight) lookup() bool { return !f.isProbe && f.kind == fairqueue.Shared }
 
 // endpoint names what f asks Clerk, for the log.
 func (f *flight) endpoint() string {
 	switch {
 	case f.isProbe:
 		return "probe"
-	case f.kind == calls:
+	case f.kind == fairqueue.Whole:
 		return f.wants[0].asks
 	case len(f.wants) == 1:
 		return "get"
@@ -74,7 +75,7 @@ func (g *Gate) ask(ctx context.Context, f *flight) (a answer) {
 		if page, a.err = g.cfg.Upstream.ListUsers(ctx, clerkapi.ListParams{Limit: 1}); a.err == nil {
 			a.meta = page.Meta
 		}
-	case f.kind == calls:
+	case f.kind == fairqueue.Whole:
 		a.value, a.meta, a.err = f.wants[0].call(ctx)
 	default:
 		asked := make([]string, len(f.wants))
@@ -223,7 +224,7 @@ func (g *Gate) failFlight(f *flight, err error) {
 
 // deliver answers f's wants with what Clerk said.
 func (g *Gate) deliver(f *flight, a answer) {
-	if f.kind == calls {
+	if f.kind == fairqueue.Whole {
 		g.finish(f.wants[0], Result{FetchTime: f.sent, Stamp: f.stamp}, a.value)
 		return
 	}
@@ -236,10 +237,8 @@ func (g *Gate) deliver(f *flight, a answer) {
 // takeBack puts what a 429 answered to the front of the queue, and refuses all
 // that can't wait until the key is free again.
 func (g *Gate) takeBack(f *flight, now time.Time, cause error) {
-	for i, w := range f.wants {
-		if i < len(f.lines) {
-			g.queue.charge(f.lines[i], -w.kind().cost())
-		}
+	for _, t := range f.taken {
+		g.queue.Charge(t.Line, -t.Cost)
 	}
 	for i := len(f.wants) - 1; i >= 0; i-- {
 		g.enqueue(f.wants[i], now)
@@ -251,24 +250,20 @@ func (g *Gate) takeBack(f *flight, now time.Time, cause error) {
 // meet, now that a 429 has made the wait longer.
 func (g *Gate) recheck(now time.Time, cause error) {
 	etas := make(map[*want]time.Time) // by the line of each that is the quickest
-	expect := func(w *want, l *line, own int64) {
-		eta := now.Add(g.estimate(l, own, w.kind().cost(), now))
+	expect := func(w *want, ahead int) {
+		eta := now.Add(g.estimate(ahead, now))
 		if other, ok := etas[w]; !ok || eta.Before(other) {
 			etas[w] = eta
 		}
 	}
 	for _, c := range g.callers.byName {
 		for _, l := range c.lines {
-			own := int64(0)
-			l.each(func(e *entry) {
-				expect(e.want, l, own)
-				own += e.want.kind().cost()
-			})
+			g.queue.EachAhead(l, func(it *fairqueue.Item, ahead int) { expect(wantOf(it), ahead) })
 		}
 	}
 	for _, w := range g.apart() {
 		for _, x := range w.waiters {
-			expect(w, x.line, 0)
+			expect(w, g.queue.AheadAtFront(x.pending.line, w.item.Kind))
 		}
 	}
 	kind := ErrDeadlineTooShort
@@ -287,7 +282,7 @@ func (g *Gate) refuseBefore(w *want, t time.Time, err error) {
 		x := w.waiters[i]
 		if d := x.pending.deadline; !d.IsZero() && d.Before(t) {
 			g.leave(x)
-			g.refused(x.line.caller, 1, err)
+			g.refused(x.pending.caller, 1, err)
 			x.pending.fill(x.index, Result{Err: err})
 		}
 	}
@@ -297,9 +292,7 @@ func (g *Gate) refuseBefore(w *want, t time.Time, err error) {
 func (g *Gate) leave(x *waiter) {
 	w := x.want
 	x.part()
-	if x.line != nil && x.line.places[w] != nil {
-		g.queue.leave(w, x.line)
-	}
+	g.queue.Leave(&w.item, x.pending.line)
 	if len(w.waiters) == 0 && (w.id == "" || g.flying[w.id] != w) {
 		g.drop(w)
 	}

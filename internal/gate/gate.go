@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
+	"github.com/clerkgate/clerkgate/internal/fairqueue"
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
@@ -103,32 +104,31 @@ type Gate struct {
 	cfg  Config
 	wake chan struct{} // has room for one: something may be sent
 
-	mu       sync.Mutex
-	closed   bool
-	limiter  limiter
-	shared   *quota.Shared // the limiter, if it is shared
-	decider  quota.Decider // as last told to the log, if the limiter is shared
-	sharing  SharedStatus  // sums of exchanges
-	pause    time.Time     // the end of it that what waits was last compared with
-	starved  bool          // something may go but for a permit
-	share    chan struct{} // has room for one: an exchange may be due
-	queue    queue
-	queued   map[string]*want // users in lines or delayed
-	flying   map[string]*want // users in flight, by the latest
-	delayed  delayed
-	splits   splits
-	flights  map[*flight]struct{}
-	batchAge int // permits since batch priority had one, while it waits
-	retries  retryBudget
-	batch    batchSize
-	shut     shut
-	leases   leases
-	ledger   *Ledger   // nil: none
-	low      bool      // less than a tenth of the quota was left lately
-	lowFrom  time.Time // from when that is judged, if all of it is known: first, some is held back for what may have been spent before
-	callers  callers
-	totals   totals
-	figures  Figures
+	mu      sync.Mutex
+	closed  bool
+	limiter limiter
+	shared  *quota.Shared // the limiter, if it is shared
+	decider quota.Decider // as last told to the log, if the limiter is shared
+	sharing SharedStatus  // sums of exchanges
+	pause   time.Time     // the end of it that what waits was last compared with
+	starved bool          // something may go but for a permit
+	share   chan struct{} // has room for one: an exchange may be due
+	queue   *fairqueue.Queue
+	queued  map[string]*want // users in lines or delayed
+	flying  map[string]*want // users in flight, by the latest
+	delayed delayed
+	splits  splits
+	flights map[*flight]struct{}
+	retries retryBudget
+	batch   batchSize
+	shut    shut
+	leases  leases
+	ledger  *Ledger   // nil: none
+	low     bool      // less than a tenth of the quota was left lately
+	lowFrom time.Time // from when that is judged, if all of it is known: first, some is held back for what may have been spent before
+	callers callers
+	totals  totals
+	figures Figures
 }
 
 // New makes a Gate. It sends nothing before Run.
@@ -140,6 +140,7 @@ func New(cfg Config) *Gate {
 		share:   make(chan struct{}, 1),
 		ledger:  cfg.Ledger,
 		leases:  leases{byID: make(map[string]*lease)},
+		queue:   fairqueue.New(),
 		queued:  make(map[string]*want),
 		flying:  make(map[string]*want),
 		flights: make(map[*flight]struct{}),
@@ -156,8 +157,7 @@ func New(cfg Config) *Gate {
 	if cfg.Quota.FirstWindow != quota.FullWindow {
 		g.lowFrom = now.Add(g.limiter.Config().Window)
 	}
-	g.queue.init()
-	g.callers.init(&g.queue, cfg.Weight)
+	g.callers.init(g.queue, cfg.Weight)
 	g.shut.init(cfg)
 	return g
 }
@@ -218,10 +218,9 @@ func (g *Gate) close() {
 
 // failAll answers all that is not in flight with err.
 func (g *Gate) failAll(err error) {
-	for i := range g.queue.levels {
-		all := &g.queue.levels[i].all
-		for all.first != nil {
-			g.fail(all.first.want, err)
+	for _, p := range priorities {
+		for it := g.queue.First(p); it != nil; it = g.queue.First(p) {
+			g.fail(wantOf(it), err)
 		}
 	}
 	for _, w := range g.apart() {
@@ -246,7 +245,7 @@ func (g *Gate) apart() []*want {
 // fail answers w with err and forgets it.
 func (g *Gate) fail(w *want, err error) {
 	for _, x := range w.waiters {
-		g.refused(x.line.caller, 1, err)
+		g.refused(x.pending.caller, 1, err)
 	}
 	g.finish(w, Result{Err: err}, nil)
 }
@@ -259,7 +258,7 @@ func (g *Gate) finish(w *want, r Result, value any) {
 
 // drop forgets w, wherever it is.
 func (g *Gate) drop(w *want) {
-	g.queue.remove(w)
+	g.queue.Remove(&w.item)
 	if w.id == "" {
 		return
 	}

@@ -132,14 +132,11 @@ func inBubble(t *testing.T, clerk *fakeClerk, cfg Config, f func(*testing.T, *Ga
 		checkFigures(t, g, clerk)
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if len(g.queued)+len(g.flying)+len(g.flights)+g.queue.depth+g.queue.ids != 0 {
-			t.Errorf("left behind: %d queued, %d flying, %d flights, depth %d, ids %d",
-				len(g.queued), len(g.flying), len(g.flights), g.queue.depth, g.queue.ids)
+		if len(g.queued)+len(g.flying)+len(g.flights) != 0 {
+			t.Errorf("left behind: %d queued, %d flying, %d flights", len(g.queued), len(g.flying), len(g.flights))
 		}
-		for i := range g.queue.levels {
-			if b := g.queue.levels[i].backlog; b != (backlog{}) {
-				t.Errorf("backlog of level %d left behind: %+v", i, b)
-			}
+		if err := g.queue.CheckEmpty(); err != nil {
+			t.Error(err)
 		}
 		for _, f := range clerk.faults {
 			t.Error(f)

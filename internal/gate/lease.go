@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/clerkgate/clerkgate/internal/fairqueue"
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
@@ -47,9 +48,9 @@ type leases struct {
 }
 
 // Acquire lends count permits, at least 1 and at most what could ever be held at
-// once, else it fails with a *LeaseSizeError. Each of them is a want of its own in the queue, as a list call is, so
-// fairness and deadlines hold as for reads; those gathered are held until the
-// last has come, and go back if ctx ends before. The turns that these took are
+// once, else it fails with a *LeaseSizeError. Each of them is a want of its own in
+// the queue, as a list call is, so fairness and deadlines hold as for reads; those
+// gathered are held until the last has come, and go back if ctx ends before. The turns that these took are
 // spent, since nobody else could have the permits meanwhile. Who asks pays, once
 // the lease has ended, for those that were used. Its errors are those of Result.
 func (g *Gate) Acquire(ctx context.Context, count int, o Options) (Lease, error) {
@@ -60,18 +61,18 @@ func (g *Gate) Acquire(ctx context.Context, count int, o Options) (Lease, error)
 		return Lease{}, &LeaseSizeError{Max: most}
 	}
 	p := g.newPending(ctx, count)
-	l := g.callers.line(o)
-	eta, err := g.admit(p, nil, l, int64(count)*callCost, now)
+	g.callers.name(p, o)
+	eta, err := g.admit(p, nil, fairqueue.Whole, count, now)
 	if err != nil {
-		g.refused(l.caller, count, err)
+		g.refused(p.caller, count, err)
 		g.mu.Unlock()
 		return Lease{}, err
 	}
-	le := &lease{caller: l.caller}
+	le := &lease{caller: p.caller}
 	for i := range count {
-		w := &want{lease: le, eta: eta}
-		w.join(p, i, l)
-		g.queue.add(w, l, now, false)
+		w := newWant(&want{lease: le, eta: eta})
+		w.join(p, i)
+		g.queue.Add(&w.item, p.line, now)
 	}
 	g.mu.Unlock()
 	g.poke()

@@ -3,7 +3,6 @@ package gate
 import (
 	"context"
 	"errors"
-	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
+	"github.com/clerkgate/clerkgate/internal/fairqueue"
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
@@ -115,33 +115,6 @@ func unsentAmong(script []error, from, to int) bool {
 	return false
 }
 
-// TestBacklogKnowsWhatGoesBefore compares the estimate with asking every line.
-func TestBacklogKnowsWhatGoesBefore(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var b backlog
-		type ln struct{ units, weight int64 }
-		lines := make([]ln, rapid.IntRange(1, 50).Draw(t, "lines"))
-		for i := range lines {
-			lines[i].weight = rapid.Int64Range(1, 5).Draw(t, "weight")
-		}
-		for range rapid.IntRange(0, 200).Draw(t, "moves") {
-			l := &lines[rapid.IntRange(0, len(lines)-1).Draw(t, "line")]
-			to := rapid.Int64Range(0, 100_000).Draw(t, "units")
-			b.move(l.units, to, l.weight)
-			l.units = to
-		}
-		me := lines[0]
-		var want float64
-		for _, l := range lines {
-			want += math.Min(float64(l.units), float64(me.units)/float64(me.weight)*float64(l.weight))
-		}
-		got := float64(b.ahead(me.units, me.weight))
-		if math.Abs(got-want) > want/5+1 {
-			t.Fatalf("%v units go before, want %v", got, want)
-		}
-	})
-}
-
 // TestEstimatesHold: what a newcomer is told is what then happens, within a
 // fifth, for a steady load.
 func TestEstimatesHold(t *testing.T) {
@@ -162,8 +135,8 @@ func TestEstimatesHold(t *testing.T) {
 		for _, who := range []string{"new", "c", "a", "b"} {
 			for _, p := range []Priority{Interactive, Batch} {
 				g.mu.Lock()
-				l := g.callers.line(Options{Caller: who, Priority: p})
-				want := g.estimate(l, l.units, callCost, time.Now())
+				l := g.callers.get(who).lines[p]
+				want := g.estimate(g.queue.Ahead(l, fairqueue.Whole, 1), time.Now())
 				g.mu.Unlock()
 				start := time.Now()
 				if _, err := g.List(ctx, clerkapi.ListParams{}, Options{Caller: who, Priority: p}); err != nil {

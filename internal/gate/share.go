@@ -111,8 +111,8 @@ func (g *Gate) permitsWanted() [2]int {
 		return [2]int{}
 	}
 	var wants [2]int
-	for p := range wants {
-		wants[p] = int((g.queue.levels[p].backlog.total + callCost - 1) / callCost)
+	for _, p := range priorities {
+		wants[p] = g.queue.Requests(p)
 	}
 	if wants == [2]int{} {
 		wants[Interactive] = 1 // a probe, or ids that were refused together

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
+	"github.com/clerkgate/clerkgate/internal/fairqueue"
 )
 
 // maxSplit is how many requests may be spent on finding out which ids of a
@@ -70,14 +71,14 @@ func (s *splits) next(window time.Duration) time.Time {
 func (g *Gate) loadSplit(f *flight, now time.Time) {
 	gr := g.splits.groups[0]
 	g.splits.groups = g.splits.groups[1:]
-	f.kind, f.group = ids, gr
+	f.kind, f.group = fairqueue.Shared, gr
 	for _, w := range gr.wants {
 		if len(w.waiters) == 0 {
 			g.drop(w)
 			continue
 		}
 		f.wants = append(f.wants, w)
-		f.payers = append(f.payers, w.waiters[0].line.caller)
+		f.payers = append(f.payers, w.waiters[0].pending.caller)
 	}
 	if len(f.wants) > 0 {
 		g.splits.sent = append(g.splits.sent, now)
@@ -107,6 +108,6 @@ func (g *Gate) split(f *flight, now time.Time, err error) {
 // finding it.
 func (g *Gate) chargeCulprit(f *flight) {
 	if w := f.wants[0]; len(w.waiters) > 0 {
-		g.queue.charge(w.waiters[0].line, int64(f.group.job.requests)*callCost)
+		g.queue.Charge(w.waiters[0].pending.line, float64(f.group.job.requests))
 	}
 }

@@ -26,7 +26,7 @@ func (g *Gate) Status() Status {
 		Upstream:       g.totals.upstream,
 		PausedUntil:    q.PausedUntil,
 		Queue:          g.waiting(now),
-		EstimatedWait:  g.estimate(g.callers.stranger(), 0, callCost, now),
+		EstimatedWait:  g.estimate(g.queue.AheadOfNewcomer(), now),
 		Breaker:        BreakerStatus{State: g.shut.state, Since: g.shut.since, TimesOpened: g.shut.opened},
 		KeyRefused:     g.shut.health(now).KeyRefused,
 		Totals:         g.figures.totals(),
@@ -44,10 +44,8 @@ func (g *Gate) Status() Status {
 
 // waiting tells what waits, in the lines or apart from them.
 func (g *Gate) waiting(now time.Time) (waits [2]QueueLevel) {
-	waits[Interactive].Depth = g.queue.urgent
-	waits[Batch].Depth = g.queue.depth - g.queue.urgent
-	for p := range waits {
-		waits[p].Oldest = g.queue.levels[p].oldest(now)
+	for _, p := range priorities {
+		waits[p] = QueueLevel{Depth: g.queue.Depth(p), Oldest: g.queue.Oldest(p, now)}
 	}
 	for _, w := range g.apart() {
 		if len(w.waiters) == 0 { // all have left
@@ -55,7 +53,7 @@ func (g *Gate) waiting(now time.Time) (waits [2]QueueLevel) {
 		}
 		of := Batch
 		for _, x := range w.waiters {
-			p := x.line.priority
+			p := x.pending.line.Priority()
 			waits[p].Oldest = max(waits[p].Oldest, now.Sub(x.pending.since))
 			of = min(of, p)
 		}
@@ -70,9 +68,4 @@ func (g *Gate) Health() Health {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.shut.health(time.Now())
-}
-
-// stranger is the line of an interactive caller never seen before, for estimates.
-func (c *callers) stranger() *line {
-	return &line{level: &c.queue.levels[Interactive], weight: 1}
 }

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
+	"github.com/clerkgate/clerkgate/internal/fairqueue"
 )
 
 // maxLinks is how many calls a request's span links to.
@@ -129,7 +130,7 @@ func (f *flight) traceKind() string {
 		return "probe"
 	case f.split:
 		return "split"
-	case f.kind == ids:
+	case f.kind == fairqueue.Shared:
 		return "lookup"
 	}
 	return "call"

@@ -321,7 +321,7 @@ func TestNoTracerCostsNothing(t *testing.T) {
 	ctx := t.Context()
 	w := &want{id: "user_1"}
 	p := g.newPending(ctx, 1)
-	w.join(p, 0, nil)
+	w.join(p, 0)
 	f := &flight{wants: []*want{w}}
 	n := testing.AllocsPerRun(100, func() {
 		p.trace = g.trace(ctx, 1)

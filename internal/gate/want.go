@@ -6,6 +6,7 @@ import (
 
 	"github.com/clerkgate/clerkgate/clerkapi"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/fairqueue"
 )
 
 // upstream is Clerk, as the gate asks it. A *clerkapi.Client is one.
@@ -16,8 +17,8 @@ type upstream interface {
 }
 
 // want is what the gate is asked for: a user, the answer to one call, or one
-// permit of a lease. It belongs to nobody: it ends with an answer, or when the last of its waiters
-// leaves before it was sent.
+// permit of a lease. It belongs to nobody: it ends with an answer, or when the last
+// of its waiters leaves before it was sent.
 //
 // A want is in one of three places: in lines of the queue, delayed until a
 // retry, or in a flight.
@@ -26,35 +27,38 @@ type want struct {
 	call    func(context.Context) (any, clerkapi.Meta, error) // of a list or count
 	asks    string                                            // of a call: list or count
 	lease   *lease                                            // that gathers a permit
+	item    fairqueue.Item                                    // its places in the queue; Shared if it is a user's id
 	waiters []*waiter
-	places  []*entry
-	urgent  int // places in lines of interactive callers
 	tries   int
 	batch   *batch    // of its latest flight; nil if nothing is traced
 	eta     time.Time // when it is expected to be sent, as first estimated
-	since   time.Time // when it came into the queue, the last time
 }
 
-func (w *want) kind() kind {
+// newWant completes w, which must have an id, a call or a lease.
+func newWant(w *want) *want {
+	w.item.Value = w
 	if w.id == "" {
-		return calls
+		w.item.Kind = fairqueue.Whole
 	}
-	return ids
+	return w
 }
+
+func wantOf(it *fairqueue.Item) *want { return it.Value.(*want) }
 
 // waiter is one place of a pending call that a want will fill.
 type waiter struct {
 	want    *want
 	pending *pending
-	line    *line // in which it waits, or would if the want came back to the queue
-	index   int   // in pending.results
-	at      int   // in want.waiters, -1 once answered or gone
+	index   int // in pending.results
+	at      int // in want.waiters, -1 once answered or gone
 }
 
-// pending is a caller that waits for one or more wants.
+// pending is a call that waits for one or more wants.
 type pending struct {
-	since    time.Time // when it came
-	deadline time.Time // zero: none
+	caller   *caller
+	line     *fairqueue.Line // in which its wants wait, or would if they came back to the queue
+	since    time.Time       // when it came
+	deadline time.Time       // zero: none
 	results  []Result
 	value    any // the answer to a call
 	left     int
@@ -85,9 +89,9 @@ func (p *pending) fill(i int, r Result) {
 }
 
 // join makes place i of p wait for w.
-func (w *want) join(p *pending, i int, l *line) *waiter {
+func (w *want) join(p *pending, i int) *waiter {
 	x := &p.waiters[i]
-	*x = waiter{want: w, pending: p, line: l, index: i, at: len(w.waiters)}
+	*x = waiter{want: w, pending: p, index: i, at: len(w.waiters)}
 	w.waiters = append(w.waiters, x)
 	return x
 }

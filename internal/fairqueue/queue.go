@@ -1,0 +1,239 @@
+package fairqueue
+
+import (
+	"container/heap"
+	"fmt"
+	"time"
+)
+
+// Priority orders lines: interactive ones go first.
+type Priority int
+
+// The priorities.
+const (
+	Interactive Priority = iota
+	Batch
+	priorities = 2
+)
+
+// batchTurn: every tenth request is Batch's while it waits.
+const batchTurn = 10
+
+// Queue holds what waits, in the order in which it will leave. It is not safe for
+// concurrent use.
+type Queue struct {
+	levels   [priorities]level
+	seq      uint64
+	depth    int // items in lines, each counted once
+	shared   int // ... of those, shared ones
+	urgent   int // ... of those in lines, the ones in an interactive line
+	batchAge int // requests since Batch had one, while it waits
+}
+
+// level is one priority's part of the queue.
+type level struct {
+	vtime   float64         // the tag of the line last served
+	turns   [kinds]lineHeap // lines in which such items wait
+	backlog backlog         // of all lines, for estimates
+	all     placeList       // every place, for the oldest wait: what returned, then the others in order of arrival
+}
+
+// New returns an empty queue.
+func New() *Queue {
+	q := &Queue{}
+	for i := range q.levels {
+		v := &q.levels[i]
+		v.turns[Shared].kind = Shared
+		v.turns[Whole].kind = Whole
+		v.all.of = linksInLevel
+	}
+	return q
+}
+
+// NewLine returns an empty line. Lines of one priority get turns in proportion to
+// their weights; one below 1 counts as 1.
+func (q *Queue) NewLine(p Priority, weight int) *Line {
+	l := &Line{
+		level:    &q.levels[p],
+		priority: p,
+		weight:   int64(max(1, weight)),
+		places:   make(map[*Item]*place),
+		slots:    [kinds]int{-1, -1},
+	}
+	l.heads[Shared].of = linksInLine
+	l.heads[Whole].of = linksInLine
+	return l
+}
+
+// Add adds one waiter for it to the back of l. If the item is in l already, it
+// keeps its place.
+func (q *Queue) Add(it *Item, l *Line, now time.Time) { q.add(it, l, now, false) }
+
+// Return adds one waiter, who came at since, for an item that has been taken: to
+// the front of l, unless the item is in l already.
+func (q *Queue) Return(it *Item, l *Line, since, now time.Time) {
+	q.add(it, l, now, true)
+	p := l.places[it]
+	if since.Before(p.since) {
+		p.since = since
+	}
+	p.back = true
+	l.level.all.remove(p)
+	l.level.all.pushFront(p)
+}
+
+func (q *Queue) add(it *Item, l *Line, now time.Time, front bool) {
+	if p := l.places[it]; p != nil {
+		p.waiters++
+		return
+	}
+	if l.Len() == 0 {
+		l.tag = max(l.tag, l.level.vtime)
+		q.seq++
+		l.joined = q.seq
+	}
+	q.seq++
+	p := &place{item: it, line: l, seq: q.seq, waiters: 1, since: now}
+	k := it.Kind
+	if front {
+		if first := l.heads[k].first; first != nil {
+			p.seq = first.seq
+		}
+		l.heads[k].pushFront(p)
+	} else {
+		l.heads[k].pushBack(p)
+	}
+	if !it.Waiting() {
+		it.since = now
+		q.depth++
+		if k == Shared {
+			q.shared++
+		}
+	}
+	it.places = append(it.places, p)
+	if l.priority == Interactive {
+		if it.urgent++; it.urgent == 1 {
+			q.urgent++
+		}
+	}
+	l.places[it] = p
+	l.level.all.pushBack(p)
+	q.move(l, k.cost())
+	if l.slots[k] < 0 {
+		heap.Push(&l.level.turns[k], l)
+	}
+}
+
+// move counts units more, or less, in l.
+func (q *Queue) move(l *Line, units int64) {
+	l.level.backlog.move(l.units, l.units+units, l.weight)
+	l.units += units
+}
+
+// Leave takes one waiter from the item's place in l, and the place itself with the
+// last one. It does nothing if the item is not in l.
+func (q *Queue) Leave(it *Item, l *Line) {
+	p := l.places[it]
+	if p == nil {
+		return
+	}
+	if p.waiters--; p.waiters > 0 {
+		return
+	}
+	q.drop(p)
+	for i, other := range it.places {
+		if other == p {
+			it.places[i] = it.places[len(it.places)-1]
+			it.places = it.places[:len(it.places)-1]
+			break
+		}
+	}
+	if !it.Waiting() {
+		q.forget(it)
+	}
+}
+
+// Remove takes the item out of all its lines.
+func (q *Queue) Remove(it *Item) {
+	if !it.Waiting() {
+		return
+	}
+	for _, p := range it.places {
+		q.drop(p)
+	}
+	it.places = nil
+	q.forget(it)
+}
+
+func (q *Queue) forget(it *Item) {
+	q.depth--
+	if it.Kind == Shared {
+		q.shared--
+	}
+}
+
+func (q *Queue) drop(p *place) {
+	l, k := p.line, p.item.Kind
+	l.heads[k].remove(p)
+	l.level.all.remove(p)
+	if l.priority == Interactive {
+		if p.item.urgent--; p.item.urgent == 0 {
+			q.urgent--
+		}
+	}
+	delete(l.places, p.item)
+	q.move(l, -k.cost())
+	if l.heads[k].first == nil {
+		heap.Remove(&l.level.turns[k], l.slots[k])
+	}
+}
+
+// Len returns how many items wait, each counted once.
+func (q *Queue) Len() int { return q.depth }
+
+// Shared returns how many shared items wait, each counted once.
+func (q *Queue) Shared() int { return q.shared }
+
+// Depth returns how many items wait at a priority. One that waits at both is
+// Interactive's.
+func (q *Queue) Depth(p Priority) int {
+	if p == Interactive {
+		return q.urgent
+	}
+	return q.depth - q.urgent
+}
+
+// First returns an item that waits at a priority, nil if there is none.
+func (q *Queue) First(p Priority) *Item {
+	if first := q.levels[p].all.first; first != nil {
+		return first.item
+	}
+	return nil
+}
+
+// Oldest returns how long the longest wait at a priority has lasted, 0 if nothing
+// waits there.
+func (q *Queue) Oldest(p Priority, now time.Time) (d time.Duration) {
+	for e := q.levels[p].all.first; e != nil; e = e.inLevel.next {
+		d = max(d, now.Sub(e.since))
+		if !e.back { // no later one is older
+			break
+		}
+	}
+	return d
+}
+
+// CheckEmpty returns an error if anything is left of what has waited. It is for
+// tests of what uses the queue.
+func (q *Queue) CheckEmpty() error {
+	if q.depth != 0 || q.shared != 0 || q.urgent != 0 {
+		return fmt.Errorf("%d items are in the queue, %d of them shared, %d interactive", q.depth, q.shared, q.urgent)
+	}
+	for p := range q.levels {
+		v := &q.levels[p]
+		if v.backlog != (backlog{}) || v.all.first != nil || v.all.last != nil || v.turns[Shared].Len()+v.turns[Whole].Len() != 0 {
+			return fmt.Errorf("priority %d is not empty: %+v", p, v)
+		}
+	}
+	return nil
+}

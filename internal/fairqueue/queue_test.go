@@ -1,0 +1,314 @@
+package fairqueue
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// epoch is when tests begin.
+var epoch = time.Unix(1_800_000_000, 0)
+
+// model is a queue that does all the slow way, but for the turns of lines.
+type model struct {
+	q     *Queue
+	now   time.Time
+	lines []*Line
+	items []*modelItem
+}
+
+type modelItem struct {
+	Item
+	places []*modelPlace // in no order
+}
+
+type modelPlace struct {
+	line    *Line
+	waiters int
+	since   time.Time // of the first
+	order   int       // among the places of its line: lower ones go first
+}
+
+func (m *modelItem) in(l *Line) *modelPlace {
+	for _, p := range m.places {
+		if p.line == l {
+			return p
+		}
+	}
+	return nil
+}
+
+func (m *model) check(t *rapid.T) {
+	var depth, shared int
+	var byPriority [priorities]int
+	var oldest [priorities]time.Duration
+	var needs [priorities]int64
+	inLine := make(map[*Line]int)
+	for _, it := range m.items {
+		if it.Waiting() != (len(it.places) > 0) {
+			t.Fatalf("Waiting() is %v with %d places", it.Waiting(), len(it.places))
+		}
+		if len(it.places) == 0 {
+			continue
+		}
+		depth++
+		if it.Kind == Shared {
+			shared++
+		}
+		of := Batch
+		for _, p := range it.places {
+			of = min(of, p.line.priority)
+			oldest[p.line.priority] = max(oldest[p.line.priority], m.now.Sub(p.since))
+			needs[p.line.priority] += it.Kind.cost()
+			inLine[p.line]++
+			if !it.In(p.line) {
+				t.Fatal("an item is not in a line in which it waits")
+			}
+		}
+		byPriority[of]++
+	}
+	if m.q.Len() != depth || m.q.Shared() != shared {
+		t.Fatalf("%d items wait, %d shared; want %d and %d", m.q.Len(), m.q.Shared(), depth, shared)
+	}
+	for p := range Priority(priorities) {
+		if got := m.q.Depth(p); got != byPriority[p] {
+			t.Fatalf("%d items wait at priority %d, want %d", got, p, byPriority[p])
+		}
+		if got := m.q.Oldest(p, m.now); got != oldest[p] {
+			t.Fatalf("the oldest at priority %d waits for %v, want %v", p, got, oldest[p])
+		}
+		if got, want := m.q.Requests(p), int((needs[p]+wholeCost-1)/wholeCost); got != want {
+			t.Fatalf("priority %d needs %d requests, want %d", p, got, want)
+		}
+	}
+	for i, l := range m.lines {
+		if l.Len() != inLine[l] {
+			t.Fatalf("%d items wait in line %d, want %d", l.Len(), i, inLine[l])
+		}
+	}
+}
+
+// checkTaken checks that nothing of the same kind went before its turn in its line.
+func (m *model) checkTaken(t *rapid.T, tk Taken) {
+	it := tk.Item.Value.(*modelItem)
+	mine := it.in(tk.Line)
+	if mine == nil {
+		t.Fatal("a line gave what did not wait in it")
+	}
+	for _, other := range m.items {
+		if p := other.in(tk.Line); p != nil && other.Kind == it.Kind && p.order < mine.order {
+			t.Fatal("an item left before one that was ahead of it")
+		}
+	}
+	it.places = nil
+}
+
+// TestQueueDoesWhatAModelDoes has items come, be joined, leave, be taken and
+// return, in any order. Nothing is lost or told wrongly, and at the end nothing is
+// left behind.
+func TestQueueDoesWhatAModelDoes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := &model{q: New(), now: epoch}
+		for range rapid.IntRange(1, 6).Draw(t, "lines") {
+			p := Priority(rapid.IntRange(0, 1).Draw(t, "priority"))
+			m.lines = append(m.lines, m.q.NewLine(p, rapid.IntRange(0, 3).Draw(t, "weight")))
+		}
+		for range rapid.IntRange(1, 30).Draw(t, "items") {
+			it := &modelItem{}
+			it.Value, it.Kind = it, Kind(rapid.IntRange(0, 1).Draw(t, "kind"))
+			m.items = append(m.items, it)
+		}
+		back, front := 0, 0
+		steps := map[string]func(){
+			"add or return": func() {
+				it, l := rapid.SampledFrom(m.items).Draw(t, "item"), rapid.SampledFrom(m.lines).Draw(t, "line")
+				p := it.in(l)
+				if p == nil {
+					back++
+					p = &modelPlace{line: l, since: m.now, order: back}
+					it.places = append(it.places, p)
+				}
+				p.waiters++
+				if rapid.Bool().Draw(t, "return") {
+					since := m.now.Add(-time.Duration(rapid.IntRange(0, 100).Draw(t, "since")) * time.Second)
+					if p.waiters == 1 {
+						front--
+						p.order = front
+					}
+					if since.Before(p.since) {
+						p.since = since
+					}
+					m.q.Return(&it.Item, l, since, m.now)
+				} else {
+					m.q.Add(&it.Item, l, m.now)
+				}
+			},
+			"leave": func() {
+				it, l := rapid.SampledFrom(m.items).Draw(t, "item"), rapid.SampledFrom(m.lines).Draw(t, "line")
+				m.q.Leave(&it.Item, l)
+				if p := it.in(l); p != nil {
+					if p.waiters--; p.waiters == 0 {
+						it.places = slices.DeleteFunc(it.places, func(o *modelPlace) bool { return o == p })
+					}
+				}
+			},
+			"remove": func() {
+				it := rapid.SampledFrom(m.items).Draw(t, "item")
+				m.q.Remove(&it.Item)
+				it.places = nil
+			},
+			"take": func() {
+				p, k, ok := m.q.Next(rapid.Bool().Draw(t, "shared"))
+				if !ok {
+					return
+				}
+				head := m.q.Head(p, k)
+				most := rapid.IntRange(1, 5).Draw(t, "most")
+				want := 1
+				if k == Shared {
+					want = min(most, m.q.Shared())
+				}
+				taken := m.q.Take(p, k, most)
+				if len(taken) != want || taken[0].Item != head || taken[0].Line.Priority() != p {
+					t.Fatalf("took %d items, want %d, the first being the head of the priority", len(taken), want)
+				}
+				for _, tk := range taken {
+					m.checkTaken(t, tk)
+				}
+			},
+			"charge": func() {
+				m.q.Charge(rapid.SampledFrom(m.lines).Draw(t, "line"), rapid.Float64Range(-1, 20).Draw(t, "requests"))
+			},
+			"wait": func() { m.now = m.now.Add(time.Second) },
+		}
+		names := slices.Sorted(func(yield func(string) bool) {
+			for name := range steps {
+				if !yield(name) {
+					return
+				}
+			}
+		})
+		names = append(names, "add or return", "add or return")
+		for range rapid.IntRange(0, 200).Draw(t, "steps") {
+			steps[rapid.SampledFrom(names).Draw(t, "step")]()
+			m.check(t)
+		}
+		for _, it := range m.items {
+			m.q.Remove(&it.Item)
+		}
+		if err := m.q.CheckEmpty(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestLinesTakeTurnsByWeight: of lines that never run empty each gets whole
+// requests in proportion to its weight, within one per weight.
+func TestLinesTakeTurnsByWeight(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		q := New()
+		weights := rapid.SliceOfN(rapid.IntRange(1, 5), 1, 10).Draw(t, "weights")
+		sum := 0
+		got := make(map[*Line]int)
+		lines := make([]*Line, len(weights))
+		add := func(l *Line) { q.Add(&Item{Kind: Whole}, l, epoch) }
+		for i, w := range weights {
+			sum += w
+			lines[i] = q.NewLine(Interactive, w)
+			for range rapid.IntRange(1, 3).Draw(t, "backlog") {
+				add(lines[i])
+			}
+		}
+		rounds := rapid.IntRange(1, 20).Draw(t, "rounds")
+		for range rounds * sum {
+			p, k, _ := q.Next(true)
+			for _, tk := range q.Take(p, k, 100) {
+				got[tk.Line]++
+				add(tk.Line)
+			}
+		}
+		for i, l := range lines {
+			if diff := got[l] - rounds*weights[i]; diff < -weights[i]-1 || diff > weights[i]+1 {
+				t.Fatalf("the lines of weights %v had %d and so on of %d turns each", weights, got[l], rounds)
+			}
+		}
+	})
+}
+
+// TestEveryTenthRequestIsBatchs, and all others are Interactive's, while both wait.
+func TestEveryTenthRequestIsBatchs(t *testing.T) {
+	q := New()
+	for p := range Priority(priorities) {
+		l := q.NewLine(p, 1)
+		for range 100 {
+			q.Add(&Item{Kind: Whole}, l, epoch)
+		}
+	}
+	for i := 1; i <= 50; i++ {
+		want := Interactive
+		if i%batchTurn == 0 {
+			want = Batch
+		}
+		p, k, _ := q.Next(true)
+		if p != want {
+			t.Fatalf("request %d is of priority %d, want %d", i, p, want)
+		}
+		q.Take(p, k, 1)
+	}
+}
+
+// TestEachAheadIsInOrder: what waits longer in a line has no more ahead of it.
+func TestEachAheadIsInOrder(t *testing.T) {
+	q := New()
+	a, b := q.NewLine(Interactive, 1), q.NewLine(Interactive, 1)
+	for i := range 300 {
+		q.Add(&Item{Kind: Kind(i % kinds)}, a, epoch)
+		q.Add(&Item{Kind: Whole}, b, epoch)
+	}
+	var ahead []int
+	q.EachAhead(a, func(_ *Item, n int) { ahead = append(ahead, n) })
+	if len(ahead) != 300 || !slices.IsSortedFunc(ahead, cmp.Compare[int]) || ahead[0] != 0 {
+		t.Errorf("%d items have %v requests ahead of them", len(ahead), ahead)
+	}
+	// In a's own line 150 whole and 150 shared items, and as much in b's.
+	if got := q.Ahead(a, Whole, 1); got < 240 || got > 360 {
+		t.Errorf("%d requests are ahead of the next one, want about 303", got)
+	}
+}
+
+// BenchmarkQueue shows what an item costs while others wait: to come and leave
+// again, and to come and be taken as a hundredth of a request.
+func BenchmarkQueue(b *testing.B) {
+	for _, size := range []struct{ items, lines int }{{100, 1}, {100, 100}, {10_000, 1}, {10_000, 10_000}, {100_000, 1}, {100_000, 10_000}} {
+		q := New()
+		lines := make([]*Line, size.lines)
+		for i := range lines {
+			lines[i] = q.NewLine(Interactive, 1)
+		}
+		for i := range size.items {
+			q.Add(&Item{}, lines[i%len(lines)], epoch)
+		}
+		name := fmt.Sprintf("items=%d/lines=%d", size.items, size.lines)
+		b.Run("cancel/"+name, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				it, l := &Item{}, lines[i%len(lines)]
+				q.Add(it, l, epoch)
+				q.Leave(it, l)
+			}
+		})
+		b.Run("take/"+name, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				q.Add(&Item{}, lines[i%len(lines)], epoch)
+				if i%100 == 99 {
+					q.Take(Interactive, Shared, 100)
+				}
+			}
+		})
+	}
+}
