@@ -103,9 +103,9 @@ func checkDuration(field string, d *durationpb.Duration) error {
 
 // lookupArgs checks what all lookups have in common, and gives the options that
 // are meant.
-func lookupArgs(ctx context.Context, view clerkgatev1.UserView, maxAge *durationpb.Duration) (o usercache.Options, err error) {
+func (s *userService) lookupArgs(ctx context.Context, view clerkgatev1.UserView, maxAge *durationpb.Duration) (o usercache.Options, err error) {
 	o.Options = optionsOf(ctx)
-	if o.View, err = checkView(ctx, view); err != nil || maxAge == nil {
+	if o.View, err = s.checkView(ctx, view); err != nil || maxAge == nil {
 		return o, err
 	}
 	if err := checkDuration("max_age", maxAge); err != nil {

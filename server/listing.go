@@ -32,7 +32,7 @@ type listing struct {
 // newListing checks the arguments of a list. method tells the tokens of one
 // method from those of another; order is "" for defaultOrder.
 func (s *userService) newListing(ctx context.Context, method string, filter *clerkgatev1.UserFilter, order, defaultOrder string, view clerkgatev1.UserView) (*listing, error) {
-	view, err := checkView(ctx, view)
+	view, err := s.checkView(ctx, view)
 	if err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ const (
 	connectionAge    = 30 * time.Minute
 	pingAfter        = time.Minute      // of silence
 	pingTimeout      = 20 * time.Second // until a connection without an answer is closed
-	leastPingPeriod  = 10 * time.Second // of a client
+	leastPingPeriod  = 4 * time.Second  // of a client; pings every 5 s pass
 	httpHeaderExpiry = 5 * time.Second
 	httpIdle         = time.Minute
 	// The time that calls have to end by themselves once they are told to,
@@ -52,11 +52,11 @@ type Config struct {
 		counter
 	}
 	Quota keeper
-	// GRPCListen is the TCP address for gRPC. Default "127.0.0.1:9090".
+	// GRPCListen is the address for gRPC, as CheckAddress wants it. Default "127.0.0.1:9090".
 	GRPCListen string
-	// HTTPListen is the TCP address for /healthz, /readyz and /metrics. Default "127.0.0.1:9091".
+	// HTTPListen is the address for /healthz, /readyz and /metrics. Default "127.0.0.1:9091".
 	HTTPListen string
-	// WebhookListen is the TCP address for Webhooks, which may face the internet.
+	// WebhookListen is the address for Webhooks, which may face the internet.
 	// Default: no such listener.
 	WebhookListen string
 	Webhooks      http.Handler
@@ -66,6 +66,8 @@ type Config struct {
 	Metrics *prometheus.Registry
 	// Traces makes the spans of calls. Default: calls are not traced.
 	Traces trace.TracerProvider
+	// FullView is who may have USER_VIEW_FULL. Default: nobody.
+	FullView FullView
 	// DefaultTimeout bounds a call that comes without a deadline, and each
 	// page of a stream without one. Default 30 s.
 	DefaultTimeout time.Duration
@@ -144,10 +146,10 @@ func New(cfg Config) *Server {
 			Timeout:           pingTimeout,
 		}),
 	)...)
-	clerkgatev1.RegisterUserServiceServer(s.grpc, &userService{users: cfg.Users, pageTimeout: cfg.DefaultTimeout})
+	clerkgatev1.RegisterUserServiceServer(s.grpc, &userService{users: cfg.Users, fullView: cfg.FullView, pageTimeout: cfg.DefaultTimeout})
 	clerkgatev1.RegisterQuotaServiceServer(s.grpc, quotas)
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.ready.service)
-	reflection.RegisterV1(s.grpc)
+	reflection.Register(s.grpc) // v1alpha, too, since older clients know no other
 	return s
 }
 
@@ -160,7 +162,7 @@ func (s *Server) Panics() int64 { return s.edge.panics.Load() }
 func (s *Server) Run(ctx context.Context) error {
 	defer s.drain()
 	defer s.stop()
-	grpcListener, err := net.Listen("tcp", s.cfg.GRPCListen)
+	grpcListener, err := listen(s.cfg.GRPCListen)
 	if err != nil {
 		return fmt.Errorf("gRPC listener: %w", err)
 	}
@@ -233,7 +235,7 @@ type site struct {
 }
 
 func (s *site) listen() (err error) {
-	if s.listener, err = net.Listen("tcp", s.address); err != nil {
+	if s.listener, err = listen(s.address); err != nil {
 		return fmt.Errorf("%s listener: %w", s.name, err)
 	}
 	*s.bound = s.listener.Addr()

@@ -41,13 +41,14 @@ type users interface {
 // userService is clerkgate.v1.UserService.
 type userService struct {
 	clerkgatev1.UnimplementedUserServiceServer
-	users users
+	users    users
+	fullView FullView
 	// pageTimeout bounds the fetch of one page of a stream that has no deadline.
 	pageTimeout time.Duration
 }
 
 func (s *userService) GetUser(ctx context.Context, req *clerkgatev1.GetUserRequest) (*clerkgatev1.GetUserResponse, error) {
-	o, err := lookupArgs(ctx, req.GetView(), req.GetMaxAge())
+	o, err := s.lookupArgs(ctx, req.GetView(), req.GetMaxAge())
 	if err != nil {
 		return nil, err
 	}

@@ -99,7 +99,7 @@ func TestGetUser(t *testing.T) {
 	secret := userAt(1, 0)
 	secret.PrivateMetadataJson = `{"a":1}`
 	up := &fakeUpstream{users: []*clerkgatev1.User{secret}, failures: map[string]error{"user_9": clerkapi.ErrKeyRejected}}
-	s := &userService{users: up}
+	s := &userService{users: up, fullView: FullViewAny}
 
 	resp, err := s.GetUser(t.Context(), &clerkgatev1.GetUserRequest{UserId: secret.Id, MaxAge: durationpb.New(time.Minute)})
 	if err != nil {
@@ -112,7 +112,7 @@ func TestGetUser(t *testing.T) {
 	if f := resp.Freshness; f.Source != clerkgatev1.Source_SOURCE_CLERK || !f.FetchTime.AsTime().Equal(fetchedAt) || f.Stale {
 		t.Errorf("freshness %v", f)
 	}
-	resp, err = s.GetUser(fromPeer(t.Context(), "127.0.0.1"),
+	resp, err = s.GetUser(t.Context(),
 		&clerkgatev1.GetUserRequest{UserId: secret.Id, View: clerkgatev1.UserView_USER_VIEW_FULL, MaxAge: durationpb.New(0)})
 	if err != nil || received(t, resp).User.PrivateMetadataJson != `{"a":1}` {
 		t.Errorf("FULL: %v, %v", resp, err)

@@ -10,29 +10,48 @@ import (
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
-// checkView gives the view that is meant: BASIC where none is asked for. FULL
-// is for peers on this machine.
-func checkView(ctx context.Context, v clerkgatev1.UserView) (clerkgatev1.UserView, error) {
+// FullView is who may have USER_VIEW_FULL.
+type FullView int
+
+const (
+	// FullViewNone is nobody. It is the default.
+	FullViewNone FullView = iota
+	// FullViewLoopback is whoever connects from a loopback address or by a Unix
+	// socket. Behind a proxy or sidecar on this machine that is everybody whom it
+	// lets through, wherever they are.
+	FullViewLoopback
+	// FullViewAny is everybody.
+	FullViewAny
+)
+
+// checkView returns the view that is meant: BASIC where none is asked for.
+func (s *userService) checkView(ctx context.Context, v clerkgatev1.UserView) (clerkgatev1.UserView, error) {
 	switch v {
 	case clerkgatev1.UserView_USER_VIEW_UNSPECIFIED, clerkgatev1.UserView_USER_VIEW_BASIC:
 		return clerkgatev1.UserView_USER_VIEW_BASIC, nil
 	case clerkgatev1.UserView_USER_VIEW_FULL:
-		if !onLoopback(ctx) {
-			return v, errNotAllowed
+		if s.fullView == FullViewAny || s.fullView == FullViewLoopback && onLoopback(ctx) {
+			return v, nil
 		}
-		return v, nil
+		return v, errNotAllowed
 	}
 	return v, invalid("view", "must be USER_VIEW_BASIC or USER_VIEW_FULL")
 }
 
-// onLoopback reports whether the call comes from this machine.
+// onLoopback reports whether the call's connection comes from this machine. The
+// caller itself may be elsewhere, behind a proxy here.
 func onLoopback(ctx context.Context) bool {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
 		return false
 	}
-	tcp, ok := p.Addr.(*net.TCPAddr)
-	return ok && tcp.IP.IsLoopback()
+	switch address := p.Addr.(type) {
+	case *net.TCPAddr:
+		return address.IP.IsLoopback()
+	case *net.UnixAddr:
+		return true
+	}
+	return false
 }
 
 // applyView gives the user as the view shows it. It never changes u, which is shared.

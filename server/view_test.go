@@ -2,9 +2,11 @@ package server
 
 import (
 	"errors"
+	"net"
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -107,27 +109,47 @@ func TestApplyView(t *testing.T) {
 }
 
 func TestCheckView(t *testing.T) {
+	const (
+		basic, full = clerkgatev1.UserView_USER_VIEW_BASIC, clerkgatev1.UserView_USER_VIEW_FULL
+		istio       = "127.0.0.6" // from where its sidecar connects, whoever calls
+	)
 	for _, tt := range []struct {
-		peer string
-		view clerkgatev1.UserView
-		want clerkgatev1.UserView
-		err  error
+		allowed FullView
+		peer    string
+		view    clerkgatev1.UserView
+		want    clerkgatev1.UserView
+		err     error
 	}{
-		{"192.0.2.1", clerkgatev1.UserView_USER_VIEW_UNSPECIFIED, clerkgatev1.UserView_USER_VIEW_BASIC, nil},
-		{"192.0.2.1", clerkgatev1.UserView_USER_VIEW_BASIC, clerkgatev1.UserView_USER_VIEW_BASIC, nil},
-		{"127.0.0.1", clerkgatev1.UserView_USER_VIEW_FULL, clerkgatev1.UserView_USER_VIEW_FULL, nil},
-		{"::1", clerkgatev1.UserView_USER_VIEW_FULL, clerkgatev1.UserView_USER_VIEW_FULL, nil},
-		{"192.0.2.1", clerkgatev1.UserView_USER_VIEW_FULL, 0, errNotAllowed},
+		{FullViewNone, "192.0.2.1", clerkgatev1.UserView_USER_VIEW_UNSPECIFIED, basic, nil},
+		{FullViewNone, "192.0.2.1", basic, basic, nil},
+		{FullViewNone, "192.0.2.1", full, 0, errNotAllowed},
+		{FullViewNone, "127.0.0.1", full, 0, errNotAllowed},
+		{FullViewNone, istio, full, 0, errNotAllowed},
+		{FullViewNone, "unix", full, 0, errNotAllowed},
+		{FullViewLoopback, "192.0.2.1", full, 0, errNotAllowed},
+		{FullViewLoopback, "127.0.0.1", full, full, nil},
+		{FullViewLoopback, "::1", full, full, nil},
+		{FullViewLoopback, istio, full, full, nil},
+		{FullViewLoopback, "unix", full, full, nil},
+		{FullViewLoopback, "", full, 0, errNotAllowed},
+		{FullViewAny, "192.0.2.1", full, full, nil},
+		{FullViewAny, "127.0.0.1", basic, basic, nil},
+		{FullViewAny, "", full, full, nil},
 	} {
-		got, err := checkView(fromPeer(t.Context(), tt.peer), tt.view)
+		ctx := t.Context()
+		switch tt.peer {
+		case "":
+		case "unix":
+			ctx = peer.NewContext(ctx, &peer.Peer{Addr: &net.UnixAddr{Net: "unix"}})
+		default:
+			ctx = fromPeer(ctx, tt.peer)
+		}
+		got, err := (&userService{fullView: tt.allowed}).checkView(ctx, tt.view)
 		if !errors.Is(err, tt.err) || err == nil && got != tt.want {
-			t.Errorf("%v from %s: %v, %v", tt.view, tt.peer, got, err)
+			t.Errorf("%v from %q where %v may have FULL: %v, %v", tt.view, tt.peer, tt.allowed, got, err)
 		}
 	}
-	if _, err := checkView(t.Context(), clerkgatev1.UserView_USER_VIEW_FULL); !errors.Is(err, errNotAllowed) {
-		t.Errorf("FULL for a peer that is not known: %v", err)
-	}
-	if _, err := checkView(t.Context(), 9); err == nil || classify(err).field != "view" {
+	if _, err := (&userService{fullView: FullViewAny}).checkView(t.Context(), 9); err == nil || classify(err).field != "view" {
 		t.Errorf("a view that there is not: %v", err)
 	}
 }

@@ -85,7 +85,7 @@ func startTracedLine(t testing.TB, simulated clerksim.Config, q quota.Config, tr
 	addrs := make(chan server.Addresses, 1)
 	s := server.New(server.Config{
 		Users: cache, Quota: g, GRPCListen: "127.0.0.1:0", HTTPListen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler),
-		Metrics: metrics, Traces: traces, DefaultTimeout: patience,
+		Metrics: metrics, Traces: traces, DefaultTimeout: patience, FullView: server.FullViewAny,
 		OnListen: func(a server.Addresses) { addrs <- a },
 	})
 	err = telemetry.Register(metrics, telemetry.Sources{

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,11 +30,15 @@ type settings struct {
 	clerk  clerkapi.Config
 	ledger *gate.Ledger
 	secret func() string // of webhooks; nil: none are taken
+	view   server.FullView
 }
 
 // settings checks the flags and reads the files that they name.
 func (c *serveCmd) settings(logger *slog.Logger) (s settings, err error) {
 	if err := c.check(); err != nil {
+		return s, err
+	}
+	if s.view, err = c.fullView(); err != nil {
 		return s, err
 	}
 	if s.key, err = c.key(logger); err != nil {
@@ -66,10 +71,13 @@ func (c *serveCmd) settings(logger *slog.Logger) (s settings, err error) {
 	return s, nil
 }
 
-// place names where this server runs, by its host and port; empty if these may change
+// place names where this server runs, by its host and port or socket; empty if these may change
 // with every start.
 func (c *serveCmd) place() string {
 	host, err := os.Hostname()
+	if err == nil && strings.HasPrefix(c.GRPCListen, "unix:") {
+		return host + ":" + c.GRPCListen
+	}
 	_, port, splitErr := net.SplitHostPort(c.GRPCListen)
 	if err != nil || splitErr != nil || host == "localhost" || port == "0" {
 		return ""
@@ -147,7 +155,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 	srv := server.New(server.Config{
 		Users: cache, Quota: g, GRPCListen: c.GRPCListen, HTTPListen: c.HTTPListen,
 		WebhookListen: c.WebhookListen, Webhooks: hooks, Metrics: metrics, Traces: spans.provider,
-		DefaultTimeout: c.DefaultTimeout, DrainDelay: c.DrainDelay, DrainTimeout: c.DrainTimeout, Logger: logger,
+		FullView: s.view, DefaultTimeout: c.DefaultTimeout, DrainDelay: c.DrainDelay, DrainTimeout: c.DrainTimeout, Logger: logger,
 		OnListen: func(at server.Addresses) {
 			attrs := []any{"version", buildVersion(), "grpc", at.GRPC.String(), "http", at.HTTP.String(),
 				"quota", fmt.Sprintf("%d/%s", s.quota.Limit, s.quota.Window), "burst", s.quota.Burst}
@@ -157,7 +165,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 			logger.Info("serving", attrs...)
 			run("gate", g.Run) // only now, since it asks about the key at once, and may have to complain of it
 			if c.Sim {
-				fmt.Fprintf(std.out, "grpcurl -plaintext -d '{\"user_id\":\"%s\"}' %s clerkgate.v1.UserService/GetUser\n", exampleID, at.GRPC)
+				fmt.Fprintf(std.out, "grpcurl -plaintext -d '{\"user_id\":\"%s\"}' %s clerkgate.v1.UserService/GetUser\n", exampleID, dialable(at.GRPC))
 			}
 		},
 	})
@@ -175,6 +183,14 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		logger.Info("stopped")
 	}
 	return err
+}
+
+// dialable returns an address as gRPC clients take it.
+func dialable(a net.Addr) string {
+	if a.Network() == "unix" {
+		return "unix:" + a.String()
+	}
+	return a.String()
 }
 
 // simulate makes the simulated Clerk and its listener.

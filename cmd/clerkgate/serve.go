@@ -4,7 +4,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"regexp"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
+	"github.com/clerkgate/clerkgate/server"
 )
 
 // secretKeyEnv holds the secret key. No flag does.
@@ -30,8 +30,9 @@ const simulatedKey = "sk_test_simulated"
 type serveCmd struct {
 	Config string `placeholder:"FILE" help:"A YAML file of settings, named as the flags are. A flag beats the environment, which beats the file."`
 
-	GRPCListen string `name:"grpc-listen" default:"127.0.0.1:9090" help:"Where to serve gRPC, host:port."`
-	HTTPListen string `name:"http-listen" default:"127.0.0.1:9091" help:"Where to serve /healthz, /readyz and /metrics, host:port."`
+	GRPCListen string `name:"grpc-listen" default:"127.0.0.1:9090" help:"Where to serve gRPC: host:port, or unix:/path for a Unix socket, of mode 0660. Clients may ping every 5 s; who pings more often than every 4 s is cut off."`
+	HTTPListen string `name:"http-listen" default:"127.0.0.1:9091" help:"Where to serve /healthz, /readyz and /metrics: host:port, or unix:/path."`
+	FullView   string `placeholder:"WHO" help:"Who may have USER_VIEW_FULL, which has private metadata: none, nobody; loopback, whoever connects from a loopback address or by a Unix socket, which behind a proxy or sidecar on this machine is everybody; any, everybody. Default: none, and any under --sim."`
 
 	ClerkAPIURL        string `name:"clerk-api-url" env:"CLERKGATE_CLERK_API_URL,CLERK_API_URL" default:"https://api.clerk.com" help:"Clerk's base URL, without /v1."`
 	ClerkCAFile        string `name:"clerk-ca-file" placeholder:"FILE" help:"PEM certificates to trust at Clerk's URL instead of the system's."`
@@ -52,7 +53,7 @@ type serveCmd struct {
 	RedisURL      string        `name:"redis-url" placeholder:"URL" help:"A Redis through which replicas share the quota, and a second cache level: redis://host:port, or rediss:// for TLS."`
 	RedisURLFile  string        `name:"redis-url-file" placeholder:"FILE" help:"The file that holds that URL, where it has a password in it."`
 
-	WebhookListen     string `placeholder:"ADDRESS" help:"Where to take Clerk's webhooks, POST /webhooks/clerk, host:port. This listener faces the internet; it serves nothing else."`
+	WebhookListen     string `placeholder:"ADDRESS" help:"Where to take Clerk's webhooks, POST /webhooks/clerk: host:port, or unix:/path. This listener faces the internet; it serves nothing else."`
 	WebhookSecretFile string `placeholder:"FILE" help:"The file that holds the webhooks' signing secret (whsec_…). Without it, the secret is taken from the environment variable CLERK_WEBHOOK_SIGNING_SECRET."`
 
 	UpstreamTimeout  time.Duration `default:"10s" help:"How long one request to Clerk may take."`
@@ -128,11 +129,30 @@ func (c *serveCmd) check() error {
 		if a.value == "" && a.flag == "webhook-listen" {
 			continue
 		}
-		if _, _, err := net.SplitHostPort(a.value); err != nil {
-			return usagef("--%s: want host:port, such as 127.0.0.1:9090", a.flag)
+		if err := server.CheckAddress(a.value); err != nil {
+			return usagef("--%s: %v", a.flag, err)
 		}
 	}
-	return nil
+	_, err := c.fullView()
+	return err
+}
+
+// fullView returns who may have USER_VIEW_FULL.
+func (c *serveCmd) fullView() (server.FullView, error) {
+	switch c.FullView {
+	case "":
+		if c.Sim { // all that is private is made up
+			return server.FullViewAny, nil
+		}
+		return server.FullViewNone, nil
+	case "none":
+		return server.FullViewNone, nil
+	case "loopback":
+		return server.FullViewLoopback, nil
+	case "any":
+		return server.FullViewAny, nil
+	}
+	return 0, usagef("--full-view: want none, loopback or any")
 }
 
 // key gives the source of the secret key.
