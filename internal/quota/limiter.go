@@ -43,7 +43,9 @@ type Limiter struct {
 	// What 429s have taught.
 	learned     float64 // permits per window, at most the configured share
 	learnedAt   time.Time
-	accepted    times // answers other than 429 in the last window
+	good        float64   // regained soon: the limit before 429s that came while little was sent
+	goodAt      time.Time // from when the next step towards it counts
+	accepted    times     // answers other than 429 in the last window
 	pausedUntil time.Time
 	pausedSeq   uint64        // permits up to this one left before the last 429 was known
 	guess       time.Duration // the next pause where Retry-After is missing
@@ -154,10 +156,15 @@ func (l *Limiter) advance(now time.Time) {
 	l.bucket.advance(now, l.burst())
 }
 
-// grow raises a limit that 429s have lowered, once six windows have passed
-// without one: by a hundredth of the quota every three windows.
+// grow raises a limit that 429s have lowered: by half of what is missing of good in
+// each window without one, and beyond, once six windows have passed without one,
+// by a hundredth of the quota every three windows.
 func (l *Limiter) grow(now time.Time) {
 	full := float64(l.cfg.share(l.cfg.Limit))
+	for l.learned < l.good && now.Sub(l.goodAt) >= l.cfg.Window {
+		l.goodAt = l.goodAt.Add(l.cfg.Window)
+		l.learned = min(l.good, l.learned+max(full/100, (l.good-l.learned)/2))
+	}
 	for l.learned < full && now.Sub(l.learnedAt) >= 3*l.cfg.Window {
 		l.learnedAt = l.learnedAt.Add(3 * l.cfg.Window)
 		l.learned = min(full, l.learned+full/100)
@@ -309,13 +316,13 @@ func (l *Limiter) Limited(p Permit, now time.Time, retryAfter time.Duration, h *
 	l.settle(now)
 	l.observe(p, now, h)
 
-	if retryAfter <= 0 {
-		l.guess = min(maxPause, max(minPause, 2*l.guess))
-		retryAfter = l.guess
-	}
-	pause := min(maxPause, max(minPause, retryAfter))
-	// Requests that left before the first 429 was known are of the same event.
+	// Requests that left before the first 429 was known are of the same event, which
+	// makes one step, however many of them are refused.
 	if p.seq > l.pausedSeq {
+		if retryAfter <= 0 {
+			l.guess = min(maxPause, max(minPause, 2*l.guess))
+			retryAfter = l.guess
+		}
 		if l.limitedAt.IsZero() || now.Sub(l.limitedAt) > l.cfg.Window {
 			l.lower()
 			l.penalty = 0
@@ -327,19 +334,40 @@ func (l *Limiter) Limited(p Permit, now time.Time, retryAfter time.Duration, h *
 	}
 	l.limitedAt = now
 	l.learnedAt = now.Add(3 * l.cfg.Window) // with grow's three: six windows of patience
+	l.goodAt = now
 	if l.bucket != nil {
 		l.bucket.level = min(l.bucket.level, 0)
 	}
-	if until := now.Add(pause + l.penalty); until.After(l.pausedUntil) {
+	l.probing = true
+	if retryAfter <= 0 {
+		return // the event's pause will do
+	}
+	if until := now.Add(min(maxPause, max(minPause, retryAfter)) + l.penalty); until.After(l.pausedUntil) {
 		l.pausedUntil = until
 	}
-	l.probing = true
 }
 
 // lower sets the limit to 95 % of what was accepted in the last window, but to
-// no less than half of what it was: a quiet server that is caught by somebody
-// else's burst has accepted next to nothing, and would take hours to regrow.
+// no less than half of what it was.
+//
+// A 429 that came while next to nothing was being sent says little about the limit:
+// somebody else's burst has met a quiet server. Then the limit is lowered by what
+// was sent in the last window, and what it was is regained soon.
 func (l *Limiter) lower() {
+	waiting := 1 // the request itself
+	if l.strict != nil {
+		waiting += l.strict.inFlight
+	} else {
+		waiting += l.bucket.unanswered
+	}
+	sent := float64(l.accepted.len() + waiting)
+	lately := float64(l.accepted.len() - l.accepted.search(l.at.Add(-l.cfg.Window/20)) + waiting)
+	if sent < l.learned/4 && lately <= max(1, l.learned/100) {
+		l.good = max(l.good, l.learned)
+		l.learned = max(1, l.learned-max(sent, float64(l.cfg.share(l.cfg.Limit))/100))
+		return
+	}
+	l.good = 0
 	l.learned = max(1, l.learned/2, min(l.learned, 0.95*float64(l.accepted.len())))
 }
 

@@ -43,7 +43,9 @@ func Contract(t *testing.T, limiter Make) {
 		{"NobodyWaitsLongForTheNextPermit", nobodyWaitsLongForTheNextPermit},
 		{"A429HoldsTheKeyAndOneProbeGoesFirst", a429HoldsTheKeyAndOneProbeGoesFirst},
 		{"PausesWithoutRetryAfterGrow", pausesWithoutRetryAfterGrow},
+		{"OneEventIsOneStep", oneEventIsOneStep},
 		{"TheLimitFallsAndRegrows", theLimitFallsAndRegrows},
+		{"IsolatedRefusalsCostLittle", isolatedRefusalsCostLittle},
 		{"HeadersOnlyTighten", headersOnlyTighten},
 		{"EstimateIsWhatHappens", estimateIsWhatHappens},
 	} {

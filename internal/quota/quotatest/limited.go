@@ -55,6 +55,58 @@ func pausesWithoutRetryAfterGrow(t *testing.T, limiter Make) {
 	}
 }
 
+// oneEventIsOneStep: all 429s to requests that left before the pause began are one
+// event, and the guess of a pause takes one step for it.
+func oneEventIsOneStep(t *testing.T, limiter Make) {
+	l := limiter(t, quota.Config{}, epoch)
+	now := epoch
+	var sent []quota.Permit
+	for range 43 {
+		var p quota.Permit
+		p, now = takeNext(t, l, now)
+		sent = append(sent, p)
+	}
+	for _, p := range sent {
+		now = now.Add(time.Millisecond)
+		l.Limited(p, now, 0, nil)
+	}
+	until := l.State(now).PausedUntil
+	if got := until.Sub(now); got > 1100*time.Millisecond || got < 500*time.Millisecond {
+		t.Errorf("43 refusals of one event pause for %v, want the 1s of one", got)
+	}
+	now = until
+	p := take(t, l, now)
+	l.Limited(p, now, 0, nil)
+	if got := refused(t, l, now); got < 2*time.Second || got > 3*time.Second {
+		t.Errorf("the next event pauses for %v, want the 2s of the next step, and W/20", got)
+	}
+}
+
+// isolatedRefusalsCostLittle: a 429 now and then, while next to nothing is sent, says
+// little about the limit.
+func isolatedRefusalsCostLittle(t *testing.T, limiter Make) {
+	l := limiter(t, quota.Config{Limit: 1000}, epoch)
+	now := epoch
+	for range 6 {
+		for i := range 12 {
+			var p quota.Permit
+			if p, now = takeNext(t, l, now); i == 11 {
+				l.Limited(p, now, time.Second, nil)
+				refused(t, l, now)
+			} else {
+				l.Answered(p, now, now, now, nil)
+			}
+			now = now.Add(time.Second + 50*time.Millisecond)
+		}
+		if got := l.State(now).Limit; got < 950 {
+			t.Errorf("limit is %d after an isolated 429, want nearly all of 1000", got)
+		}
+	}
+	if got := l.State(now.Add(time.Minute)).Limit; got != 1000 {
+		t.Errorf("limit is %d a minute later, want 1000", got)
+	}
+}
+
 func theLimitFallsAndRegrows(t *testing.T, limiter Make) {
 	l := limiter(t, quota.Config{}, epoch)
 	now := epoch

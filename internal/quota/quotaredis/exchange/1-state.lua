@@ -36,7 +36,7 @@ local me = report.id
 --   in the end, and at once), the larger of what it knew and of what it is told; old
 -- at, owner, count: when permits come free, sorted; whose they were; how many
 -- last, slow: the schedule: when the last request was to leave, until when it is even
--- learned (0: not lowered), learned_at, limited_at, era, paused, guess, penalty,
+-- learned (0: not lowered), learned_at, good, good_at, limited_at, era, paused, guess, penalty,
 -- probing, prober: what 429s have taught
 -- answered_at, answered: answers other than 429 in the last window
 -- header_limit, header_until, released: what headers have said
@@ -56,7 +56,7 @@ local function new_state(trust)
     version = VERSION, epoch = ARGV[2], now = now, born = now, trust = trust, replicas = {},
     peers = 0, known = 0, known_share = 0, strict = report.burst == 0,
     at = {}, owner = {}, count = {}, last = now, slow = 0,
-    learned = 0, learned_at = now, limited_at = 0, era = era, paused = 0, guess = 0, penalty = 0,
+    learned = 0, learned_at = now, good = 0, good_at = now, limited_at = 0, era = era, paused = 0, guess = 0, penalty = 0,
     probing = false, prober = '', answered_at = {}, answered = {},
     header_limit = 0, header_until = 0, released = 0, blind = false, told = 0,
     level = 0, refilled = now, credit = 0,
@@ -82,7 +82,7 @@ end
 local function begin_anew(paused)
   local before = state
   state = new_state(now + report.hold)
-  state.era, state.learned = math.max(state.era, before.era + 1), before.learned
+  state.era, state.learned, state.good = math.max(state.era, before.era + 1), before.learned, before.good
   state.paused, state.strict = paused, before.strict
   for _ in pairs(before.replicas) do state.peers = state.peers + 1 end
 end

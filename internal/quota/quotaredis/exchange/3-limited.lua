@@ -21,6 +21,10 @@ do
 end
 
 if state.learned > 0 then
+  while state.learned < state.good and state.good_at + window <= now do
+    state.good_at = state.good_at + window
+    state.learned = math.min(state.good, state.learned + math.max(limit / 100, (state.good - state.learned) / 2))
+  end
   while state.learned_at + 3 * window <= now do
     state.learned_at = state.learned_at + 3 * window
     state.learned = state.learned + limit / 100
@@ -29,18 +33,35 @@ if state.learned > 0 then
 end
 local function learned() return state.learned > 0 and math.min(state.learned, limit) or limit end
 
+-- lower lowers the limit after a 429. One that came while next to nothing was
+-- being sent says little about it: it costs what was sent, and is regained soon.
+local function lower()
+  local waiting = #report.limited - report.unused
+  for _, r in pairs(state.replicas) do waiting = waiting + r.out end
+  local sent, lately = accepted + waiting, waiting
+  for i = 1, #state.answered_at do
+    if state.answered_at[i] > now - window / 20 then lately = lately + state.answered[i] end
+  end
+  local l = learned()
+  if sent < l / 4 and lately <= math.max(1, l / 100) then
+    state.good = math.max(state.good, l)
+    state.learned = math.max(1, l - math.max(sent, limit / 100))
+  else
+    state.good = 0
+    state.learned = math.max(1, l / 2, math.min(l, 0.95 * accepted))
+  end
+end
+
 local news = false -- for the other replicas
 for _, e in ipairs(report.limited) do
   local after = e.after
-  if after <= 0 then
-    state.guess = math.min(LONGEST_PAUSE, math.max(LEAST_PAUSE, 2 * state.guess))
-    after = state.guess
-  end
-  after = math.min(LONGEST_PAUSE, math.max(LEAST_PAUSE, after))
-  if e.era == state.era then -- else it left before the last 429 was known
+  if e.era == state.era then -- else it left before the last 429 was known, and is of its event
+    if after <= 0 then
+      state.guess = math.min(LONGEST_PAUSE, math.max(LEAST_PAUSE, 2 * state.guess))
+      after = state.guess
+    end
     if state.limited_at == 0 or now - state.limited_at > window then
-      local l = learned()
-      state.learned = math.max(1, l / 2, math.min(l, 0.95 * accepted))
+      lower()
       state.penalty = 0
     else
       state.penalty = math.min(LONGEST_PAUSE, math.max(window / 20, 2 * state.penalty))
@@ -51,8 +72,12 @@ for _, e in ipairs(report.limited) do
   end
   state.limited_at = now
   state.learned_at = now + 3 * window
+  state.good_at = now
   state.level = math.min(state.level, 0)
-  state.paused = math.max(state.paused, now + after + state.penalty)
+  if after > 0 then
+    after = math.min(LONGEST_PAUSE, math.max(LEAST_PAUSE, after))
+    state.paused = math.max(state.paused, now + after + state.penalty)
+  end
   state.probing = true
 end
 if state.probing and report.answered_era == state.era then
