@@ -35,8 +35,7 @@ const (
 	pingAfter        = time.Minute      // of silence
 	pingTimeout      = 20 * time.Second // until a connection without an answer is closed
 	leastPingPeriod  = 4 * time.Second  // of a client; pings every 5 s pass
-	httpHeaderExpiry = 5 * time.Second
-	httpIdle         = time.Minute
+	handshakeTimeout = 10 * time.Second // until a connection speaks HTTP/2
 	// The time that calls have to end by themselves once they are told to,
 	// before their connections are cut.
 	lastWord = time.Second
@@ -71,6 +70,11 @@ type Config struct {
 	// DefaultTimeout bounds a call that comes without a deadline, and each
 	// page of a stream without one. Default 30 s.
 	DefaultTimeout time.Duration
+	// MaxConnections is how many connections each listener has open at once; one
+	// address may have a quarter of them. Others are closed as they come. Default 4096.
+	MaxConnections int
+	// SendTimeout is how long a peer may leave what is sent to it untaken. Default 20 s.
+	SendTimeout time.Duration
 	// DrainDelay is how long a stopping server goes on as before, but for its health,
 	// which says NOT_SERVING: until load balancers have seen that. Default 0.
 	DrainDelay time.Duration
@@ -113,6 +117,12 @@ func New(cfg Config) *Server {
 	if cfg.DefaultTimeout == 0 {
 		cfg.DefaultTimeout = 30 * time.Second
 	}
+	if cfg.MaxConnections == 0 {
+		cfg.MaxConnections = 4096
+	}
+	if cfg.SendTimeout == 0 {
+		cfg.SendTimeout = 20 * time.Second
+	}
 	if cfg.DrainTimeout == 0 {
 		cfg.DrainTimeout = 10 * time.Second
 	}
@@ -138,6 +148,7 @@ func New(cfg Config) *Server {
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPingPeriod, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionIdle: connectionIdle,
@@ -162,10 +173,11 @@ func (s *Server) Panics() int64 { return s.edge.panics.Load() }
 func (s *Server) Run(ctx context.Context) error {
 	defer s.drain()
 	defer s.stop()
-	grpcListener, err := listen(s.cfg.GRPCListen)
+	l, err := listen(s.cfg.GRPCListen)
 	if err != nil {
 		return fmt.Errorf("gRPC listener: %w", err)
 	}
+	grpcListener := newBoundedListener(l, "gRPC", s.cfg.MaxConnections, s.cfg.SendTimeout, s.cfg.Logger)
 	listeners := []net.Listener{grpcListener}
 	addresses := Addresses{GRPC: grpcListener.Addr()}
 	sites := []*site{{name: "HTTP", address: s.cfg.HTTPListen, handler: s.probes(), bound: &addresses.HTTP}}
@@ -173,7 +185,7 @@ func (s *Server) Run(ctx context.Context) error {
 		sites = append(sites, &site{name: "webhook", address: s.cfg.WebhookListen, handler: s.cfg.Webhooks, bound: &addresses.Webhooks})
 	}
 	for _, site := range sites {
-		if err := site.listen(); err != nil {
+		if err := site.listen(s.cfg.MaxConnections, s.cfg.Logger); err != nil {
 			for _, l := range listeners {
 				err = errors.Join(err, l.Close())
 			}
@@ -222,30 +234,6 @@ func (s *Server) Run(ctx context.Context) error {
 	stopFollowing()
 	wg.Wait()
 	return err
-}
-
-// site is an HTTP listener with its server.
-type site struct {
-	name     string
-	address  string
-	handler  http.Handler
-	bound    *net.Addr // gets the address
-	listener net.Listener
-	server   *http.Server
-}
-
-func (s *site) listen() (err error) {
-	if s.listener, err = listen(s.address); err != nil {
-		return fmt.Errorf("%s listener: %w", s.name, err)
-	}
-	*s.bound = s.listener.Addr()
-	s.server = &http.Server{
-		Handler:           s.handler,
-		ReadHeaderTimeout: httpHeaderExpiry,
-		IdleTimeout:       httpIdle,
-		MaxHeaderBytes:    maxHeaders,
-	}
-	return nil
 }
 
 // shutDown refuses new calls, ends the streams, waits for the other calls, and

@@ -156,6 +156,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		Users: cache, Quota: g, GRPCListen: c.GRPCListen, HTTPListen: c.HTTPListen,
 		WebhookListen: c.WebhookListen, Webhooks: hooks, Metrics: metrics, Traces: spans.provider,
 		FullView: s.view, DefaultTimeout: c.DefaultTimeout, DrainDelay: c.DrainDelay, DrainTimeout: c.DrainTimeout, Logger: logger,
+		MaxConnections: c.MaxConnections, SendTimeout: c.SendTimeout,
 		OnListen: func(at server.Addresses) {
 			attrs := []any{"version", buildVersion(), "grpc", at.GRPC.String(), "http", at.HTTP.String(),
 				"quota", fmt.Sprintf("%d/%s", s.quota.Limit, s.quota.Window), "burst", s.quota.Burst}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	"golang.org/x/time/rate"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
 	"github.com/clerkgate/clerkgate/internal/quota"
@@ -65,6 +66,8 @@ type serveCmd struct {
 	QueueLimit       int           `default:"100000" help:"How many wants (ids, lists and counts) may wait, in all."`
 	CallerQueueLimit int           `default:"20000" help:"How many wants of one caller may wait."`
 	MaxInFlight      int           `default:"64" help:"How many requests may be at Clerk at once."`
+	MaxConnections   int           `default:"4096" help:"How many connections each listener has open at once; one address may have a quarter of them. Others are closed as they come."`
+	SendTimeout      time.Duration `default:"20s" help:"How long a caller may leave what is sent to it untaken, before its stream or its connection ends."`
 
 	Tracing     string  `enum:"off,otlp" default:"off" help:"Where spans go: off, nowhere; otlp, to an OpenTelemetry collector by OTLP over gRPC. Which one, and how, say the variables OTEL_EXPORTER_OTLP_ENDPOINT (http://localhost:4317 by default), OTEL_EXPORTER_OTLP_HEADERS and so on."`
 	TraceSample float64 `default:"1" placeholder:"SHARE" help:"The share of the traces begun here that is sampled, 0 to 1. What belongs to a caller's trace is sampled if the caller samples it."`
@@ -99,7 +102,7 @@ func (c *serveCmd) check() error {
 	}{
 		{"upstream-timeout", c.UpstreamTimeout}, {"default-timeout", c.DefaultTimeout},
 		{"drain-timeout", c.DrainTimeout}, {"breaker-open", c.BreakerOpen},
-		{"cache-ttl", c.CacheTTL}, {"stale-if-error", c.StaleIfError},
+		{"cache-ttl", c.CacheTTL}, {"stale-if-error", c.StaleIfError}, {"send-timeout", c.SendTimeout},
 	} {
 		if d.value <= 0 {
 			return usagef("--%s: want a duration above 0, such as 10s", d.flag)
@@ -114,6 +117,7 @@ func (c *serveCmd) check() error {
 	}{
 		{"breaker-failures", c.BreakerFailures}, {"queue-limit", c.QueueLimit},
 		{"caller-queue-limit", c.CallerQueueLimit}, {"max-in-flight", c.MaxInFlight},
+		{"max-connections", c.MaxConnections},
 	} {
 		if n.value < 1 {
 			return usagef("--%s: want 1 or more", n.flag)
@@ -280,10 +284,12 @@ func (c *serveCmd) webhookSecret(logger *slog.Logger) (func() string, error) {
 	switch {
 	case c.WebhookSecretFile != "":
 		name = "--webhook-secret-file"
+		// Whoever can reach the listener can have the file read.
+		lines := rate.Sometimes{Interval: 10 * time.Second}
 		source = func() string {
 			text, err := os.ReadFile(c.WebhookSecretFile)
 			if err != nil {
-				logger.Error("the webhook secret's file can't be read", "error", err)
+				lines.Do(func() { logger.Error("the webhook secret's file can't be read", "error", err) })
 			}
 			return string(text)
 		}

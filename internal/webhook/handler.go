@@ -25,8 +25,11 @@ import (
 const Path = "/webhooks/clerk"
 
 const (
-	maxBody       = 1 << 20          // bytes
+	maxBody       = 256 << 10        // bytes; Clerk's are below 100 KB
+	maxBodies     = 64               // bodies that are read at once
 	bodyTimeout   = 5 * time.Second  // for the whole body to come
+	placeTimeout  = 4 * time.Second  // for one of those places to become free
+	slowAfter     = time.Second      // until a body gives its place to another
 	handleTimeout = 10 * time.Second // for all; Clerk waits 15 s
 	logInterval   = 10 * time.Second // between two lines about the same trouble
 )
@@ -65,13 +68,14 @@ type Config struct {
 // An event that is refused or fails is answered by a status that makes Clerk
 // send it again: 400 if it is malformed, or signed more than five minutes ago
 // or ahead; 401 if its signature is wrong; 408 or 413 if its body is slow or
-// larger than 1 MiB; 500 without a secret; 503 if the sink failed. All others
-// are answered 204: those that were applied, that came before, and that say
-// nothing about a user.
+// larger than 256 KiB; 500 without a secret; 503 if the sink failed, or if too many
+// came at once. All others are answered 204: those that were applied, that came
+// before, and that say nothing about a user.
 type Handler struct {
 	secret func() string
 	sink   sink
 	logger *slog.Logger
+	bodies *bodies
 
 	// Whoever can reach the listener can cause these lines.
 	refusals, failures rate.Sometimes
@@ -91,6 +95,7 @@ func New(cfg Config) *Handler {
 		secret:   cfg.Secret,
 		sink:     cfg.Sink,
 		logger:   cfg.Logger,
+		bodies:   newBodies(maxBodies),
 		refusals: rate.Sometimes{Interval: logInterval},
 		failures: rate.Sometimes{Interval: logInterval},
 	}
@@ -101,6 +106,10 @@ func (h *Handler) Stats() map[Count]int64 { return h.stats.copy() }
 
 // ServeHTTP receives one event.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// Bounds also what net/http reads of a body that nobody wants. It ends with
+	// the body. A connection without deadlines is the caller's choice.
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
 	switch {
 	case r.URL.Path != Path:
 		http.NotFound(w, r)
@@ -113,7 +122,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), handleTimeout)
 	defer cancel()
 	kind := otherKind
-	d, a := h.receive(w, r)
+	d, a := h.receive(ctx, w, r)
 	if a == nil {
 		e, ok := parse(d.body)
 		if ok {
@@ -145,11 +154,7 @@ type answer struct {
 
 // receive reads a delivery and checks that it is Clerk's and new. A non-nil
 // answer refuses it.
-func (h *Handler) receive(w http.ResponseWriter, r *http.Request) (delivery, *answer) {
-	// Bounds also what net/http reads of a body that nobody wants. It ends with
-	// the body. A connection without deadlines is the caller's choice.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
-
+func (h *Handler) receive(ctx context.Context, w http.ResponseWriter, r *http.Request) (delivery, *answer) {
 	verifiers, err := parseSecret(h.secret())
 	if err != nil {
 		h.failures.Do(func() { h.logger.Error("the webhook signing secret can't be used: webhooks are refused", "error", err) })
@@ -159,15 +164,9 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request) (delivery, *an
 	if !ok {
 		return delivery{}, &answer{Malformed, http.StatusBadRequest, "want one each of svix-id, svix-timestamp and svix-signature"}
 	}
-	d.body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return d, &answer{Malformed, http.StatusRequestEntityTooLarge, "the body is larger than 1 MiB"}
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return d, &answer{Malformed, http.StatusRequestTimeout, "the body is slow"}
-	case err != nil:
-		return d, &answer{Malformed, http.StatusBadRequest, "the body is cut off"}
+	var a *answer
+	if d.body, a = h.readBody(ctx, w, r); a != nil {
+		return d, a
 	}
 	switch {
 	case !verify(verifiers, d.body, r.Header):
@@ -176,6 +175,30 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request) (delivery, *an
 		return d, &answer{Stale, http.StatusBadRequest, "signed more than five minutes ago or ahead"}
 	}
 	return d, nil
+}
+
+// readBody reads a delivery's body when there is a place for it.
+func (h *Handler) readBody(ctx context.Context, w http.ResponseWriter, r *http.Request) ([]byte, *answer) {
+	ctx, cancel := context.WithTimeout(ctx, placeTimeout)
+	defer cancel()
+	control := http.NewResponseController(w)
+	leave, ok := h.bodies.enter(ctx, func() { _ = control.SetReadDeadline(time.Unix(1, 0)) })
+	if !ok {
+		h.failures.Do(func() { h.logger.Warn("too many webhooks came at once: some are refused", "limit", maxBodies) })
+		return nil, &answer{Failed, http.StatusServiceUnavailable, "too many at once: send it again"}
+	}
+	defer leave()
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, &answer{Malformed, http.StatusRequestEntityTooLarge, "the body is larger than 256 KiB"}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, &answer{Malformed, http.StatusRequestTimeout, "the body is slow"}
+	case err != nil:
+		return nil, &answer{Malformed, http.StatusBadRequest, "the body is cut off"}
+	}
+	return body, nil
 }
 
 // apply brings an event to the sink, unless it came before or says nothing

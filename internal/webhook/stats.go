@@ -17,7 +17,7 @@ const (
 	Forged      Outcome = "forged"      // the signature is wrong
 	Stale       Outcome = "stale"       // the signature is right, but too old or ahead of time
 	Malformed   Outcome = "malformed"   // no event, or it did not come whole
-	Failed      Outcome = "failed"      // the sink failed, or there was no secret
+	Failed      Outcome = "failed"      // the sink failed, there was no secret, or too many came at once
 )
 
 // Count is what events are counted by.

@@ -1,0 +1,143 @@
+package server
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// addressShare is the part of a listener's connections that one address may hold: a
+// quarter. The rest stays free for others.
+const addressShare = 4
+
+// boundedListener limits the connections that are open at once, in all and from one
+// address. It closes what is beyond a limit at once, so that a client learns of it
+// and tries another replica, where golang.org/x/net/netutil.LimitListener would let
+// it wait without an answer.
+type boundedListener struct {
+	net.Listener
+	name         string
+	max          int           // at least 1
+	writeTimeout time.Duration // of each write to a connection; 0: left to whoever uses it
+	logger       *slog.Logger
+
+	lines sampler // of connections that were closed
+	began time.Time
+
+	mu   sync.Mutex
+	open map[*boundedConn]struct{} // guarded by mu
+	from map[netip.Prefix]int      // open ones by address; guarded by mu
+}
+
+func newBoundedListener(l net.Listener, name string, limit int, writeTimeout time.Duration, logger *slog.Logger) *boundedListener {
+	return &boundedListener{
+		Listener: l, name: name, max: limit, writeTimeout: writeTimeout, logger: logger, began: time.Now(),
+		open: make(map[*boundedConn]struct{}), from: make(map[netip.Prefix]int),
+	}
+}
+
+// Accept returns the next connection that is within the limits.
+func (l *boundedListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if c := l.admit(conn); c != nil {
+			return c, nil
+		}
+		_ = conn.Close()
+		if l.lines.allow(time.Since(l.began), tellGap, 1) {
+			l.logger.Warn("connections are refused: too many are open", "listener", l.name, "limit", l.max,
+				"limit_per_address", l.perAddress(), "peer", conn.RemoteAddr().String(), "left_out", l.lines.leftOut.Swap(0))
+		}
+	}
+}
+
+// perAddress returns how many connections one address may have.
+func (l *boundedListener) perAddress() int { return max(l.max/addressShare, 1) }
+
+// admit returns conn as one of the listener's, or nil if it is one too many.
+func (l *boundedListener) admit(conn net.Conn) *boundedConn {
+	c := &boundedConn{Conn: conn, listener: l, address: addressOf(conn.RemoteAddr())}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.open) >= l.max || c.address.IsValid() && l.from[c.address] >= l.perAddress() {
+		return nil
+	}
+	l.open[c] = struct{}{}
+	l.from[c.address]++
+	return c
+}
+
+// connections returns how many connections are open.
+func (l *boundedListener) connections() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.open)
+}
+
+// addressOf returns the address that limits are counted by: an IPv4 address, or the
+// /64 of an IPv6 address, since whoever has one address of a /64 has them all. What is
+// no TCP address, such as a Unix socket's, is the zero prefix, and has no limit of its own.
+func addressOf(a net.Addr) netip.Prefix {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.Prefix{}
+	}
+	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
+	bits := 32
+	if ip.Is6() {
+		bits = 64
+	}
+	prefix, err := ip.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return prefix
+}
+
+// boundedConn is a connection of a boundedListener.
+type boundedConn struct {
+	net.Conn
+	listener *boundedListener
+	address  netip.Prefix
+}
+
+// Write writes p. It fails if the peer does not take it within the write timeout;
+// the connection is of no use then.
+func (c *boundedConn) Write(p []byte) (int, error) {
+	if c.listener.writeTimeout > 0 {
+		if err := c.SetWriteDeadline(time.Now().Add(c.listener.writeTimeout)); err != nil {
+			return 0, err
+		}
+	}
+	return c.Conn.Write(p)
+}
+
+// Close closes the connection and gives its place to another.
+func (c *boundedConn) Close() error {
+	l := c.listener
+	l.mu.Lock()
+	if _, ok := l.open[c]; ok {
+		delete(l.open, c)
+		if l.from[c.address]--; l.from[c.address] == 0 {
+			delete(l.from, c.address)
+		}
+	}
+	l.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// SyscallConn gives gRPC the raw connection, from which it reads without keeping a
+// buffer for each idle one.
+func (c *boundedConn) SyscallConn() (syscall.RawConn, error) {
+	if raw, ok := c.Conn.(syscall.Conn); ok {
+		return raw.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}

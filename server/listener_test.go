@@ -1,0 +1,135 @@
+package server
+
+import (
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestAddressOf(t *testing.T) {
+	for text, want := range map[string]string{
+		"192.0.2.1":           "192.0.2.1/32",
+		"::ffff:192.0.2.1":    "192.0.2.1/32",
+		"2001:db8:1:2:3:4::5": "2001:db8:1:2::/64",
+		"::1":                 "::/64",
+	} {
+		if got := addressOf(&net.TCPAddr{IP: net.ParseIP(text), Port: 7}).String(); got != want {
+			t.Errorf("%s counts as %s, want %s", text, got, want)
+		}
+	}
+	if got := addressOf(&net.UnixAddr{}); got.IsValid() {
+		t.Errorf("a socket's address counts as %s", got)
+	}
+}
+
+// open reports whether the other side keeps a connection open.
+func open(conn net.Conn) bool {
+	_ = conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	_, err := conn.Read(make([]byte, 1))
+	return err != io.EOF && !strings.Contains(err.Error(), "reset")
+}
+
+// TestConnectionsAreLimited: those beyond the limit of an address are closed as they
+// come, and told of boundedly; a closed one makes place, however often it is closed.
+func TestConnectionsAreLimited(t *testing.T) {
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &logBuffer{}
+	l := newBoundedListener(tcp, "test", 12, time.Second, slog.New(slog.NewTextHandler(log, nil)))
+	accepted := make(chan net.Conn, 100)
+	go func() {
+		defer close(accepted)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- conn
+		}
+	}()
+	dial := func() net.Conn {
+		conn, err := net.Dial("tcp", tcp.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		return conn
+	}
+	for i := range 3 {
+		if !open(dial()) {
+			t.Errorf("connection %d is refused", i)
+		}
+	}
+	for range 20 {
+		if open(dial()) {
+			t.Error("one too many is open")
+		}
+	}
+	if n := strings.Count(log.String(), "connections are refused"); n < 1 || n > 3 {
+		t.Errorf("%d lines of the log", n)
+	}
+	first := <-accepted
+	for range 3 {
+		_ = first.Close()
+	}
+	if l.connections() != 2 || !open(dial()) || open(dial()) {
+		t.Errorf("after one is closed, %d are open", l.connections())
+	}
+	_ = l.Close()
+	for conn := range accepted {
+		_ = conn.Close()
+	}
+	if l.connections() != 0 || len(l.from) != 0 {
+		t.Errorf("%d connections of %d addresses are left", l.connections(), len(l.from))
+	}
+}
+
+// TestConnectionsOfAllAddresses: the limit of all holds for any mix of addresses, and
+// one address can't keep the others out.
+func TestConnectionsOfAllAddresses(t *testing.T) {
+	l := newBoundedListener(nil, "test", 12, 0, slog.New(slog.DiscardHandler))
+	from := func(ip string) bool {
+		near, far := net.Pipe()
+		t.Cleanup(func() { near.Close() })
+		return l.admit(addressedConn{far, &net.TCPAddr{IP: net.ParseIP(ip)}}) != nil
+	}
+	for i, tt := range []struct {
+		ip   string
+		want bool
+	}{
+		{"192.0.2.1", true}, {"192.0.2.1", true}, {"192.0.2.1", true}, {"192.0.2.1", false},
+		{"192.0.2.2", true}, {"192.0.2.2", true}, {"192.0.2.2", true}, {"192.0.2.2", false},
+		{"2001:db8::1", true}, {"2001:db8::2", true}, {"2001:db8::3", true}, {"2001:db8::4", false},
+		{"192.0.2.3", true}, {"192.0.2.3", true}, {"192.0.2.4", true}, {"192.0.2.5", false},
+	} {
+		if got := from(tt.ip); got != tt.want {
+			t.Errorf("%d: from %s: admitted %v", i, tt.ip, got)
+		}
+	}
+}
+
+// addressedConn comes from an address.
+type addressedConn struct {
+	net.Conn
+	from net.Addr
+}
+
+func (c addressedConn) RemoteAddr() net.Addr { return c.from }
+
+// TestWriteTimeout: a peer that takes nothing can't hold a write for ever.
+func TestWriteTimeout(t *testing.T) {
+	near, far := net.Pipe()
+	defer near.Close()
+	l := newBoundedListener(nil, "test", 1, 50*time.Millisecond, slog.New(slog.DiscardHandler))
+	conn := l.admit(addressedConn{far, &net.TCPAddr{}})
+	defer conn.Close()
+	began := time.Now()
+	if _, err := conn.Write([]byte("x")); err == nil || time.Since(began) > 5*time.Second {
+		t.Errorf("%v after %v", err, time.Since(began))
+	}
+}

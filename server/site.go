@@ -1,0 +1,52 @@
+package server
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Bounds of HTTP requests. A handler that needs others sets them by
+// http.ResponseController, as one that streams its answer must.
+const (
+	httpHeaderTimeout = 5 * time.Second  // from the first byte to the end of the header
+	httpReadTimeout   = 10 * time.Second // to the end of the body
+	httpWriteTimeout  = 15 * time.Second // from the end of the header to the end of the answer
+	httpIdleTimeout   = time.Minute      // between two requests
+)
+
+// site is an HTTP listener with its server.
+type site struct {
+	name     string
+	address  string
+	handler  http.Handler
+	bound    *net.Addr // gets the address
+	listener *boundedListener
+	server   *http.Server
+}
+
+// listen begins to listen, for so many connections at once.
+func (s *site) listen(connections int, logger *slog.Logger) error {
+	l, err := listen(s.address)
+	if err != nil {
+		return fmt.Errorf("%s listener: %w", s.name, err)
+	}
+	*s.bound = l.Addr()
+	s.listener = newBoundedListener(l, s.name, connections, 0, logger)
+	s.server = newHTTPServer(s.handler)
+	return nil
+}
+
+// newHTTPServer returns a server on which no request takes longer than the bounds above.
+func newHTTPServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: httpHeaderTimeout,
+		ReadTimeout:       httpReadTimeout,
+		WriteTimeout:      httpWriteTimeout,
+		IdleTimeout:       httpIdleTimeout,
+		MaxHeaderBytes:    maxHeaders,
+	}
+}
