@@ -29,7 +29,7 @@ const (
 	maxBodies     = 64               // bodies that are read at once
 	bodyTimeout   = 5 * time.Second  // for the whole body to come
 	placeTimeout  = 4 * time.Second  // for one of those places to become free
-	slowAfter     = time.Second      // until a body gives its place to another
+	slowAfter     = time.Second / 2  // until a body gives its place to another
 	handleTimeout = 10 * time.Second // for all; Clerk waits 15 s
 	logInterval   = 10 * time.Second // between two lines about the same trouble
 )
@@ -95,7 +95,7 @@ func New(cfg Config) *Handler {
 		secret:   cfg.Secret,
 		sink:     cfg.Sink,
 		logger:   cfg.Logger,
-		bodies:   newBodies(maxBodies),
+		bodies:   &bodies{limit: maxBodies},
 		refusals: rate.Sometimes{Interval: logInterval},
 		failures: rate.Sometimes{Interval: logInterval},
 	}
