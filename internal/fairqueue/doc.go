@@ -17,6 +17,16 @@
 // line with the least tag is next. A line that was empty joins at the virtual
 // time of its priority, so nobody saves up turns or pays for a lull.
 //
+// What leaves together shares the cost of its request: of k items each costs 1/k.
+// Between a whole item and shared ones that one goes first whose cost would be paid
+// first.
+//
+// Shared items fill requests, so they may leave before their turns: their lines' tags
+// run ahead. A line that joins with a shared item joins level with those that filled
+// the last request, at most two turns ahead of who waits with whole items. Deviations
+// from the paper end there. TestEachGetsItsShareOfRequests holds what comes of it:
+// over 1,000 requests each caller has its share, within a fifth.
+//
 // # Costs
 //
 // Adding, removing and taking an item cost O(log lines), however much waits. An

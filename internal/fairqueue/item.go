@@ -12,7 +12,8 @@ const (
 	kinds = 2
 )
 
-// The cost of what waits, in units: a full request has a hundred shared items.
+// The cost of what waits, in units, as long as it is not known what it will leave
+// with: a full request has a hundred shared items.
 const (
 	sharedCost = 1
 	wholeCost  = 100

@@ -32,7 +32,8 @@ type Queue struct {
 
 // level is one priority's part of the queue.
 type level struct {
-	vtime   float64         // the tag of the line last served
+	vtime   float64         // the tag of the line that had the last turn
+	filled  float64         // the tag of the line that gave the last shared item
 	turns   [kinds]lineHeap // lines in which such items wait
 	backlog backlog         // of all lines, for estimates
 	all     placeList       // every place, for the oldest wait: what returned, then the others in order of arrival
@@ -88,7 +89,7 @@ func (q *Queue) add(it *Item, l *Line, now time.Time, front bool) {
 		return
 	}
 	if l.Len() == 0 {
-		l.tag = max(l.tag, l.level.vtime)
+		l.tag = max(l.tag, l.level.joinAt(it.Kind))
 		q.seq++
 		l.joined = q.seq
 	}
@@ -122,6 +123,17 @@ func (q *Queue) add(it *Item, l *Line, now time.Time, front bool) {
 	if l.slots[k] < 0 {
 		heap.Push(&l.level.turns[k], l)
 	}
+}
+
+// joinAt is the least tag of a line that was empty and now has an item of a kind.
+// Items that fill another line's request leave before their turn. Who shares
+// requests joins level with them, or it would draw them along by each turn that it
+// has, and so keep those behind that take requests for themselves.
+func (v *level) joinAt(k Kind) float64 {
+	if k == Shared {
+		return max(v.vtime, v.filled)
+	}
+	return v.vtime
 }
 
 // move counts units more, or less, in l.

@@ -3,6 +3,7 @@ package fairqueue
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -162,12 +163,12 @@ func TestQueueDoesWhatAModelDoes(t *testing.T) {
 				it.places = nil
 			},
 			"take": func() {
-				p, k, ok := m.q.Next(rapid.Bool().Draw(t, "shared"))
+				most := rapid.IntRange(0, 5).Draw(t, "most")
+				p, k, ok := m.q.Next(most)
 				if !ok {
 					return
 				}
 				head := m.q.Head(p, k)
-				most := rapid.IntRange(1, 5).Draw(t, "most")
 				want := 1
 				if k == Shared {
 					want = min(most, m.q.Shared())
@@ -176,8 +177,13 @@ func TestQueueDoesWhatAModelDoes(t *testing.T) {
 				if len(taken) != want || taken[0].Item != head || taken[0].Line.Priority() != p {
 					t.Fatalf("took %d items, want %d, the first being the head of the priority", len(taken), want)
 				}
+				cost := 0.0
 				for _, tk := range taken {
 					m.checkTaken(t, tk)
+					cost += tk.Cost
+				}
+				if math.Abs(cost-1) > 1e-9 {
+					t.Fatalf("one request cost %v", cost)
 				}
 			},
 			"charge": func() {
@@ -225,7 +231,7 @@ func TestLinesTakeTurnsByWeight(t *testing.T) {
 		}
 		rounds := rapid.IntRange(1, 20).Draw(t, "rounds")
 		for range rounds * sum {
-			p, k, _ := q.Next(true)
+			p, k, _ := q.Next(100)
 			for _, tk := range q.Take(p, k, 100) {
 				got[tk.Line]++
 				add(tk.Line)
@@ -253,7 +259,7 @@ func TestEveryTenthRequestIsBatchs(t *testing.T) {
 		if i%batchTurn == 0 {
 			want = Batch
 		}
-		p, k, _ := q.Next(true)
+		p, k, _ := q.Next(100)
 		if p != want {
 			t.Fatalf("request %d is of priority %d, want %d", i, p, want)
 		}

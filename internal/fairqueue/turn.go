@@ -9,26 +9,29 @@ type Taken struct {
 	Cost float64 // what the line was charged for it, in requests
 }
 
-// Next returns what the next request is for, and whether there is anything.
-// Without shared, only a whole item may go.
-func (q *Queue) Next(shared bool) (Priority, Kind, bool) {
+// Next returns what the next request is for, and whether there is anything. A
+// request takes up to most shared items; with 0, only a whole item may go.
+func (q *Queue) Next(most int) (Priority, Kind, bool) {
 	order := [priorities]Priority{Interactive, Batch}
 	if q.batchAge >= batchTurn-1 {
 		order = [priorities]Priority{Batch, Interactive}
 	}
 	for _, p := range order {
-		if k, ok := q.levels[p].next(shared); ok {
+		if k, ok := q.levels[p].next(q.together(most)); ok {
 			return p, k, true
 		}
 	}
 	return 0, 0, false
 }
 
-// next is the kind of item whose turn it is in the level, of those allowed, and
-// whether there is one.
-func (v *level) next(shared bool) (Kind, bool) {
+// together is how many shared items would go with the next request.
+func (q *Queue) together(most int) int { return min(most, q.shared) }
+
+// next is the kind of item whose turn it is in the level, and whether there is one.
+// So many shared items would go together; if it is 0, none may.
+func (v *level) next(together int) (Kind, bool) {
 	w, s := v.turns[Whole].top(), v.turns[Shared].top()
-	if !shared {
+	if together == 0 {
 		s = nil
 	}
 	switch {
@@ -43,9 +46,9 @@ func (v *level) next(shared bool) (Kind, bool) {
 			return Whole, true
 		}
 		return Shared, true
-	// Between the kinds the one that would end first, so that an id, which is
-	// nearly free, does not wait for the lists of all who began at the same time.
-	case w.tag+float64(wholeCost)/float64(w.weight) < s.tag+float64(sharedCost)/float64(s.weight):
+	// Between the kinds the one that would end first, so that an item which is
+	// nearly free does not wait for the whole ones of all who began at the same time.
+	case w.tag+wholeCost/float64(w.weight) < s.tag+wholeCost/float64(together)/float64(s.weight):
 		return Whole, true
 	}
 	return Shared, true
@@ -60,42 +63,63 @@ func (q *Queue) Head(p Priority, k Kind) *Item {
 	return l.heads[k].first.item
 }
 
-// Take takes what goes with the next request, as Next has returned it, and charges
-// the lines for it: one whole item, or up to most shared ones. Room that the
-// priority leaves in a request is filled with the other's items, since it costs
-// nothing.
+// Take takes what goes with the next request, as Next has returned it: one whole
+// item, or up to most shared ones. It charges the lines for the request: of k
+// items that leave together, each costs 1/k. Room that the priority leaves in a
+// request is filled with the other's items, so that it costs each of them less.
 func (q *Queue) Take(p Priority, k Kind, most int) []Taken {
 	if q.levels[Batch].all.first != nil && p != Batch {
 		q.batchAge++
 	} else {
 		q.batchAge = 0
 	}
-	if k == Whole {
-		most = 1
+	n := 1
+	if k == Shared {
+		n = q.together(most)
 	}
-	var all []Taken
+	all := make([]Taken, 0, n)
 	for _, p := range [priorities]Priority{p, 1 - p} {
-		for len(all) < most {
-			it, l := q.take(&q.levels[p], k)
+		v := &q.levels[p]
+		v.begin(k)
+		for len(all) < n {
+			it, l := q.take(v, k, wholeCost/float64(n))
 			if it == nil {
 				break
 			}
-			all = append(all, Taken{Item: it, Line: l, Cost: float64(k.cost()) / wholeCost})
+			all = append(all, Taken{Item: it, Line: l, Cost: 1 / float64(n)})
 		}
 	}
 	return all
 }
 
-// take removes the next item of a kind from the level and charges its line.
-func (q *Queue) take(v *level, k Kind) (*Item, *Line) {
+// begin moves the level's time on to the turn of the line that is next. If another
+// priority's request takes its items along, they leave before what waits for a turn
+// of its own, which must not lose it.
+func (v *level) begin(k Kind) {
+	l := v.turns[k].top()
+	if l == nil {
+		return
+	}
+	at := l.tag
+	if w := v.turns[Whole].top(); w != nil {
+		at = min(at, w.tag)
+	}
+	v.vtime = max(v.vtime, at)
+}
+
+// take removes the next item of a kind from the level and charges its line so many
+// units.
+func (q *Queue) take(v *level, k Kind, units float64) (*Item, *Line) {
 	l := v.turns[k].top()
 	if l == nil {
 		return nil, nil
 	}
 	it := l.heads[k].first.item
-	v.vtime = max(v.vtime, l.tag)
+	if k == Shared {
+		v.filled = max(v.filled, l.tag)
+	}
 	q.Remove(it)
-	q.charge(l, float64(k.cost()))
+	q.charge(l, units)
 	return it, l
 }
 

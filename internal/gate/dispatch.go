@@ -108,11 +108,11 @@ func (g *Gate) choose(now time.Time) (f *flight, again time.Time) {
 		return &flight{split: true}, time.Time{}
 	}
 	again = g.splits.next(g.limiter.Config().Window)
-	lookups, t := g.mayLookup(now)
+	most, t := g.mayLookUp(now)
 	if !t.IsZero() && (again.IsZero() || t.Before(again)) {
 		again = t
 	}
-	p, k, ok := g.queue.Next(lookups)
+	p, k, ok := g.queue.Next(most)
 	switch {
 	case !ok:
 		return nil, again
@@ -123,16 +123,17 @@ func (g *Gate) choose(now time.Time) (f *flight, again time.Time) {
 	return &flight{priority: p, kind: k}, again
 }
 
-// mayLookup says whether a lookup request may go now: if it would be full, or
-// if few enough are in flight. Nobody lingers for company, yet lookups gather
-// while others are under way. One that takes unusually long does not count, and
-// when that may come to be the case is told too.
-func (g *Gate) mayLookup(now time.Time) (ok bool, again time.Time) {
+// mayLookUp returns how many ids a lookup request may take now, 0 if none may go.
+// One may if it would be full, or if few enough are in flight. Nobody lingers for
+// company, yet lookups gather while others are under way. One that takes unusually
+// long does not count; again is when the next one comes to be such.
+func (g *Gate) mayLookUp(now time.Time) (most int, again time.Time) {
 	if g.queue.Shared() == 0 {
-		return false, time.Time{}
+		return 0, time.Time{}
 	}
-	if g.queue.Shared() >= g.batch.size(now) {
-		return true, time.Time{}
+	most = g.batch.size(now)
+	if g.queue.Shared() >= most {
+		return most, time.Time{}
 	}
 	allowed := 1
 	if g.limiter.MostlyFree(now) {
@@ -150,7 +151,10 @@ func (g *Gate) mayLookup(now time.Time) (ok bool, again time.Time) {
 			again = late
 		}
 	}
-	return counted < allowed, again
+	if counted >= allowed {
+		return 0, again
+	}
+	return most, again
 }
 
 // load fills f with what it was chosen for.

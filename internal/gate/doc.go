@@ -13,7 +13,7 @@
 //
 // Interactive wants go before batch ones, but every tenth permit is batch's
 // while it waits. Inside a priority callers take turns by weight, whatever number
-// each has queued; a turn is counted in requests, a list 1 and an id 1/100. Room
+// each has queued; a turn is counted in requests, a list 1 and of k ids together 1/k each. Room
 // left in a request is filled with anybody's ids. Package fairqueue has the
 // order; the gate tells it what waits for whom, and when something may go.
 //
