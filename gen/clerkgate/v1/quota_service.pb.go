@@ -27,14 +27,14 @@ const (
 type SharedQuota_Decider int32
 
 const (
-	// Never answered.
+	// Default value; the server never sends it.
 	SharedQuota_DECIDER_UNSPECIFIED SharedQuota_Decider = 0
-	// The state in Redis, for all replicas.
+	// The state in Redis decides, for all replicas.
 	SharedQuota_DECIDER_REDIS SharedQuota_Decider = 1
-	// Each replica for itself, within its share, until the state in Redis has
-	// learned what all hold: it is new, or its clock has been set.
+	// Each replica decides within its share, until the state in Redis knows what
+	// all replicas hold: it is new, or its clock was set.
 	SharedQuota_DECIDER_LEARNING SharedQuota_Decider = 2
-	// This replica, within its share: Redis does not answer in time.
+	// This replica decides within its share, since Redis does not answer in time.
 	SharedQuota_DECIDER_FALLBACK SharedQuota_Decider = 3
 )
 
@@ -81,17 +81,17 @@ func (SharedQuota_Decider) EnumDescriptor() ([]byte, []int) {
 	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{1, 0}
 }
 
-// What a circuit breaker does.
+// The state of a circuit breaker.
 type Breaker_State int32
 
 const (
-	// Never answered.
+	// Default value; the server never sends it.
 	Breaker_STATE_UNSPECIFIED Breaker_State = 0
-	// Requests go to Clerk.
+	// Requests are sent to Clerk.
 	Breaker_STATE_CLOSED Breaker_State = 1
 	// Requests fail at once.
 	Breaker_STATE_OPEN Breaker_State = 2
-	// One request goes to Clerk to see whether it is back.
+	// One request is sent to Clerk to find out whether it has recovered.
 	Breaker_STATE_HALF_OPEN Breaker_State = 3
 )
 
@@ -138,42 +138,101 @@ func (Breaker_State) EnumDescriptor() ([]byte, []int) {
 	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{5, 0}
 }
 
-// How the quota, the queue and the breaker stand.
+// What is known of the key.
+type Key_State int32
+
+const (
+	// Default value; the server never sends it.
+	Key_STATE_UNSPECIFIED Key_State = 0
+	// Clerk has not answered with this key yet.
+	Key_STATE_UNPROVEN Key_State = 1
+	// Clerk accepts the key.
+	Key_STATE_ACCEPTED Key_State = 2
+	// Clerk refuses the key. Calls fail with CLERK_KEY_REJECTED until it accepts
+	// the key or another one is configured.
+	Key_STATE_REFUSED Key_State = 3
+)
+
+// Enum value maps for Key_State.
+var (
+	Key_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_UNPROVEN",
+		2: "STATE_ACCEPTED",
+		3: "STATE_REFUSED",
+	}
+	Key_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_UNPROVEN":    1,
+		"STATE_ACCEPTED":    2,
+		"STATE_REFUSED":     3,
+	}
+)
+
+func (x Key_State) Enum() *Key_State {
+	p := new(Key_State)
+	*p = x
+	return p
+}
+
+func (x Key_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Key_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_clerkgate_v1_quota_service_proto_enumTypes[2].Descriptor()
+}
+
+func (Key_State) Type() protoreflect.EnumType {
+	return &file_clerkgate_v1_quota_service_proto_enumTypes[2]
+}
+
+func (x Key_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Key_State.Descriptor instead.
+func (Key_State) EnumDescriptor() ([]byte, []int) {
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{6, 0}
+}
+
+// The state of the quota, the queue, the breaker and the key.
 type Quota struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Requests that the quota allows per window.
 	Limit int32 `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"`
 	// The length of the window.
 	Window *durationpb.Duration `protobuf:"bytes,2,opt,name=window,proto3" json:"window,omitempty"`
-	// The size of the token bucket. 0: a strict window.
+	// The size of the token bucket. 0 for a strict window.
 	Burst int32 `protobuf:"varint,3,opt,name=burst,proto3" json:"burst,omitempty"`
-	// Permits that may be held at once for the moment: `limit` less what is
-	// reserved for other users of the key and what 429s have taught.
+	// Permits that may be held at once at the moment: `limit` less the reserve for
+	// other users of the key, lowered after answers of 429.
 	EffectiveLimit int32 `protobuf:"varint,4,opt,name=effective_limit,json=effectiveLimit,proto3" json:"effective_limit,omitempty"`
 	// Requests that could be sent at once.
 	Available int32 `protobuf:"varint,5,opt,name=available,proto3" json:"available,omitempty"`
-	// Permits that are held: by requests under way, and by those answered less
-	// than a window ago. 0 with a token bucket.
+	// Permits held: by requests in flight, by those answered less than a window
+	// ago, and by leases. 0 with a token bucket.
 	Held int32 `protobuf:"varint,6,opt,name=held,proto3" json:"held,omitempty"`
-	// Requests under way.
+	// Requests in flight to Clerk.
 	InFlight int32 `protobuf:"varint,7,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
-	// What Clerk's own headers last said. Unset if Clerk sends none.
-	Upstream *UpstreamQuota `protobuf:"bytes,8,opt,name=upstream,proto3" json:"upstream,omitempty"`
-	// Until when nothing is sent, because of a 429. Unset if sending is allowed.
-	PausedUntil *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=paused_until,json=pausedUntil,proto3" json:"paused_until,omitempty"`
-	// What waits.
-	Queue *Queue `protobuf:"bytes,10,opt,name=queue,proto3" json:"queue,omitempty"`
+	// The most requests that may be in flight at the moment. It adapts to what
+	// Clerk bears, up to `--max-in-flight`.
+	InFlightLimit int32 `protobuf:"varint,8,opt,name=in_flight_limit,json=inFlightLimit,proto3" json:"in_flight_limit,omitempty"`
+	// Permits held by leases.
+	Leased int32 `protobuf:"varint,9,opt,name=leased,proto3" json:"leased,omitempty"`
+	// The last values of Clerk's X-RateLimit headers. Unset if Clerk sends none.
+	Upstream *UpstreamQuota `protobuf:"bytes,10,opt,name=upstream,proto3" json:"upstream,omitempty"`
+	// When sending resumes after a 429. Unset if sending is not paused.
+	PausedUntil *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=paused_until,json=pausedUntil,proto3" json:"paused_until,omitempty"`
+	// What waits to be sent.
+	Queue *Queue `protobuf:"bytes,12,opt,name=queue,proto3" json:"queue,omitempty"`
 	// The circuit breaker.
-	Breaker *Breaker `protobuf:"bytes,11,opt,name=breaker,proto3" json:"breaker,omitempty"`
-	// Sums since the server started.
-	Totals *Totals `protobuf:"bytes,12,opt,name=totals,proto3" json:"totals,omitempty"`
-	// The busiest 100 callers, the busiest first.
-	Callers []*Caller `protobuf:"bytes,13,rep,name=callers,proto3" json:"callers,omitempty"`
-	// All other callers, summed, under an empty name. Unset if there are none.
-	OtherCallers *Caller `protobuf:"bytes,14,opt,name=other_callers,json=otherCallers,proto3" json:"other_callers,omitempty"`
-	// How the quota is shared with other replicas. While Redis decides, `limit` to
-	// `held` and `paused_until` are of all replicas together, as this one last heard;
-	// else they are its own. Unset if the quota is not shared.
+	Breaker *Breaker `protobuf:"bytes,13,opt,name=breaker,proto3" json:"breaker,omitempty"`
+	// The secret key.
+	Key *Key `protobuf:"bytes,14,opt,name=key,proto3" json:"key,omitempty"`
+	// How replicas share the quota. If `decider` is DECIDER_REDIS, the fields from
+	// `limit` to `held` and `paused_until` are of all replicas together, as this one
+	// last heard; otherwise they are this replica's. Unset if the quota is not shared.
 	Shared        *SharedQuota `protobuf:"bytes,15,opt,name=shared,proto3" json:"shared,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -258,6 +317,20 @@ func (x *Quota) GetInFlight() int32 {
 	return 0
 }
 
+func (x *Quota) GetInFlightLimit() int32 {
+	if x != nil {
+		return x.InFlightLimit
+	}
+	return 0
+}
+
+func (x *Quota) GetLeased() int32 {
+	if x != nil {
+		return x.Leased
+	}
+	return 0
+}
+
 func (x *Quota) GetUpstream() *UpstreamQuota {
 	if x != nil {
 		return x.Upstream
@@ -286,23 +359,9 @@ func (x *Quota) GetBreaker() *Breaker {
 	return nil
 }
 
-func (x *Quota) GetTotals() *Totals {
+func (x *Quota) GetKey() *Key {
 	if x != nil {
-		return x.Totals
-	}
-	return nil
-}
-
-func (x *Quota) GetCallers() []*Caller {
-	if x != nil {
-		return x.Callers
-	}
-	return nil
-}
-
-func (x *Quota) GetOtherCallers() *Caller {
-	if x != nil {
-		return x.OtherCallers
+		return x.Key
 	}
 	return nil
 }
@@ -317,14 +376,14 @@ func (x *Quota) GetShared() *SharedQuota {
 // How replicas share the quota through Redis.
 type SharedQuota struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Who decides now.
+	// Who decides at the moment.
 	Decider SharedQuota_Decider `protobuf:"varint,1,opt,name=decider,proto3,enum=clerkgate.v1.SharedQuota_Decider" json:"decider,omitempty"`
-	// The replicas that share the quota, this one included, as it last heard: those
-	// that fell silent count for ten windows. 0 before it heard anything.
+	// The replicas that share the quota, this one included, as it last heard. A
+	// silent replica counts for ten windows. 0 before the first answer of Redis.
 	Replicas int32 `protobuf:"varint,2,opt,name=replicas,proto3" json:"replicas,omitempty"`
 	// Permits that this replica may hold while Redis does not decide. 0 while it does.
 	Allowance int32 `protobuf:"varint,3,opt,name=allowance,proto3" json:"allowance,omitempty"`
-	// When Redis last answered. Unset before the first time.
+	// When Redis last answered. Unset before its first answer.
 	LastReplyTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=last_reply_time,json=lastReplyTime,proto3" json:"last_reply_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -388,16 +447,16 @@ func (x *SharedQuota) GetLastReplyTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// What the X-RateLimit headers of Clerk's last answer said.
+// The values of the X-RateLimit headers of Clerk's last answer.
 type UpstreamQuota struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// X-RateLimit-Limit: requests per window.
 	Limit int32 `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"`
-	// X-RateLimit-Remaining: requests left.
+	// X-RateLimit-Remaining: requests left in the window.
 	Remaining int32 `protobuf:"varint,2,opt,name=remaining,proto3" json:"remaining,omitempty"`
 	// X-RateLimit-Reset: when the window resets.
 	ResetTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=reset_time,json=resetTime,proto3" json:"reset_time,omitempty"`
-	// When the answer came.
+	// When the answer arrived.
 	ObserveTime   *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=observe_time,json=observeTime,proto3" json:"observe_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -464,11 +523,11 @@ func (x *UpstreamQuota) GetObserveTime() *timestamppb.Timestamp {
 // What waits to be sent to Clerk.
 type Queue struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Wants (an id, a list, a count, or a permit to lend) of interactive priority.
+	// What waits at interactive priority.
 	Interactive *QueueLevel `protobuf:"bytes,1,opt,name=interactive,proto3" json:"interactive,omitempty"`
-	// Wants of batch priority.
+	// What waits at batch priority.
 	Batch *QueueLevel `protobuf:"bytes,2,opt,name=batch,proto3" json:"batch,omitempty"`
-	// How long an interactive list call that comes now would wait to be sent, as estimated.
+	// The estimated wait of an interactive list call that arrives now.
 	EstimatedWait *durationpb.Duration `protobuf:"bytes,3,opt,name=estimated_wait,json=estimatedWait,proto3" json:"estimated_wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -528,11 +587,12 @@ func (x *Queue) GetEstimatedWait() *durationpb.Duration {
 // What waits at one priority.
 type QueueLevel struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many wants wait, for a permit or for their next try. An id for which
-	// several callers wait is one want, and an interactive one if one of them is.
+	// Queued items: ids, lists, counts and leases that wait for a permit or for
+	// their next attempt. An id that several callers wait for is one item, and is
+	// interactive if one of them is.
 	Depth int32 `protobuf:"varint,1,opt,name=depth,proto3" json:"depth,omitempty"`
-	// How long who has waited longest at this priority has, whatever Clerk
-	// answered meanwhile. Unset if no want waits.
+	// Age of the oldest queued item at this priority, including failed attempts.
+	// Unset if nothing waits.
 	OldestWait    *durationpb.Duration `protobuf:"bytes,2,opt,name=oldest_wait,json=oldestWait,proto3" json:"oldest_wait,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -585,11 +645,11 @@ func (x *QueueLevel) GetOldestWait() *durationpb.Duration {
 // The circuit breaker between the queue and Clerk.
 type Breaker struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What the breaker does now.
+	// The state of the breaker.
 	State Breaker_State `protobuf:"varint,1,opt,name=state,proto3,enum=clerkgate.v1.Breaker_State" json:"state,omitempty"`
-	// Since when.
+	// When it entered that state.
 	Since *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
-	// How often it has opened since the server started.
+	// How many times it has opened since the server started.
 	TimesOpened   int64 `protobuf:"varint,3,opt,name=times_opened,json=timesOpened,proto3" json:"times_opened,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -646,16 +706,62 @@ func (x *Breaker) GetTimesOpened() int64 {
 	return 0
 }
 
+// The server's secret key.
+type Key struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is known of the key at the moment.
+	State         Key_State `protobuf:"varint,1,opt,name=state,proto3,enum=clerkgate.v1.Key_State" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Key) Reset() {
+	*x = Key{}
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Key) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Key) ProtoMessage() {}
+
+func (x *Key) ProtoReflect() protoreflect.Message {
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Key.ProtoReflect.Descriptor instead.
+func (*Key) Descriptor() ([]byte, []int) {
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Key) GetState() Key_State {
+	if x != nil {
+		return x.State
+	}
+	return Key_STATE_UNSPECIFIED
+}
+
 // Sums since the server started.
 type Totals struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Lookups (ids asked for) that were answered, by where the answer came from.
-	Lookups []*SourceCount `protobuf:"bytes,1,rep,name=lookups,proto3" json:"lookups,omitempty"`
-	// Requests sent to Clerk that have ended.
+	Lookups []*LookupCount `protobuf:"bytes,1,rep,name=lookups,proto3" json:"lookups,omitempty"`
+	// Requests to Clerk that have ended.
 	UpstreamRequests int64 `protobuf:"varint,2,opt,name=upstream_requests,json=upstreamRequests,proto3" json:"upstream_requests,omitempty"`
 	// Answers of 429.
 	UpstreamRateLimited int64 `protobuf:"varint,3,opt,name=upstream_rate_limited,json=upstreamRateLimited,proto3" json:"upstream_rate_limited,omitempty"`
-	// Requests that failed and were to be tried again.
+	// Requests that failed and were scheduled for a retry.
 	Retries int64 `protobuf:"varint,4,opt,name=retries,proto3" json:"retries,omitempty"`
 	// The mean number of ids in a lookup request. 0 before the first.
 	UsersPerRequest float64 `protobuf:"fixed64,5,opt,name=users_per_request,json=usersPerRequest,proto3" json:"users_per_request,omitempty"`
@@ -665,7 +771,7 @@ type Totals struct {
 
 func (x *Totals) Reset() {
 	*x = Totals{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[6]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -677,7 +783,7 @@ func (x *Totals) String() string {
 func (*Totals) ProtoMessage() {}
 
 func (x *Totals) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[6]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -690,10 +796,10 @@ func (x *Totals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Totals.ProtoReflect.Descriptor instead.
 func (*Totals) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{6}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{7}
 }
 
-func (x *Totals) GetLookups() []*SourceCount {
+func (x *Totals) GetLookups() []*LookupCount {
 	if x != nil {
 		return x.Lookups
 	}
@@ -728,32 +834,32 @@ func (x *Totals) GetUsersPerRequest() float64 {
 	return 0
 }
 
-// How many lookups one source answered.
-type SourceCount struct {
+// How many lookups were answered from one place.
+type LookupCount struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The source.
-	Source Source `protobuf:"varint,1,opt,name=source,proto3,enum=clerkgate.v1.Source" json:"source,omitempty"`
-	// How many lookups it answered.
+	// The place.
+	ServedFrom ServedFrom `protobuf:"varint,1,opt,name=served_from,json=servedFrom,proto3,enum=clerkgate.v1.ServedFrom" json:"served_from,omitempty"`
+	// The number of lookups.
 	Count         int64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *SourceCount) Reset() {
-	*x = SourceCount{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[7]
+func (x *LookupCount) Reset() {
+	*x = LookupCount{}
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *SourceCount) String() string {
+func (x *LookupCount) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*SourceCount) ProtoMessage() {}
+func (*LookupCount) ProtoMessage() {}
 
-func (x *SourceCount) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[7]
+func (x *LookupCount) ProtoReflect() protoreflect.Message {
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -764,42 +870,42 @@ func (x *SourceCount) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use SourceCount.ProtoReflect.Descriptor instead.
-func (*SourceCount) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{7}
+// Deprecated: Use LookupCount.ProtoReflect.Descriptor instead.
+func (*LookupCount) Descriptor() ([]byte, []int) {
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{8}
 }
 
-func (x *SourceCount) GetSource() Source {
+func (x *LookupCount) GetServedFrom() ServedFrom {
 	if x != nil {
-		return x.Source
+		return x.ServedFrom
 	}
-	return Source_SOURCE_UNSPECIFIED
+	return ServedFrom_SERVED_FROM_UNSPECIFIED
 }
 
-func (x *SourceCount) GetCount() int64 {
+func (x *LookupCount) GetCount() int64 {
 	if x != nil {
 		return x.Count
 	}
 	return 0
 }
 
-// What one caller has done since the server started. One that has been idle may
-// be forgotten where there are more than 1,000; what it did is then
-// among that of `other_callers`, and it starts anew.
+// What one caller has done since the server started. The server knows at most
+// 1,000 callers: it may forget one that has been idle, whose sums then move to
+// `other_callers` and start again from 0.
 type Caller struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The caller's name. Empty for callers that gave none.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Ids that it asked for, wherever they were answered from. An id counts once
-	// per call.
+	// Ids that the caller asked for, wherever the answers came from. An id counts
+	// once per call.
 	Lookups int64 `protobuf:"varint,2,opt,name=lookups,proto3" json:"lookups,omitempty"`
-	// Its share of the requests sent to Clerk: a list or a count is 1, an id its
-	// part of the request that carried it. A permit of a lease is 1 once the lease has
-	// ended, if it was used or the lease was not released, and else nothing.
+	// The caller's share of the requests sent to Clerk. A list or a count is 1; an
+	// id is its part of the request that carried it. A permit of a lease is 1 once
+	// the lease has ended, if it was used or the lease was not released.
 	UpstreamShare float64 `protobuf:"fixed64,3,opt,name=upstream_share,json=upstreamShare,proto3" json:"upstream_share,omitempty"`
-	// Its wants that wait for a permit now.
+	// The caller's items that wait for a permit now.
 	Queued int32 `protobuf:"varint,4,opt,name=queued,proto3" json:"queued,omitempty"`
-	// Its wants (ids, lists, counts and permits) that were refused.
+	// The caller's items (ids, lists, counts and permits) that were refused.
 	Refused       int64 `protobuf:"varint,5,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -807,7 +913,7 @@ type Caller struct {
 
 func (x *Caller) Reset() {
 	*x = Caller{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[8]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -819,7 +925,7 @@ func (x *Caller) String() string {
 func (*Caller) ProtoMessage() {}
 
 func (x *Caller) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[8]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -832,7 +938,7 @@ func (x *Caller) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Caller.ProtoReflect.Descriptor instead.
 func (*Caller) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{8}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Caller) GetName() string {
@@ -879,7 +985,7 @@ type GetQuotaRequest struct {
 
 func (x *GetQuotaRequest) Reset() {
 	*x = GetQuotaRequest{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[9]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -891,7 +997,7 @@ func (x *GetQuotaRequest) String() string {
 func (*GetQuotaRequest) ProtoMessage() {}
 
 func (x *GetQuotaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[9]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -904,13 +1010,13 @@ func (x *GetQuotaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuotaRequest.ProtoReflect.Descriptor instead.
 func (*GetQuotaRequest) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{9}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{10}
 }
 
 // The answer of GetQuota.
 type GetQuotaResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How things stand.
+	// The current state.
 	Quota         *Quota `protobuf:"bytes,1,opt,name=quota,proto3" json:"quota,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -918,7 +1024,7 @@ type GetQuotaResponse struct {
 
 func (x *GetQuotaResponse) Reset() {
 	*x = GetQuotaResponse{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[10]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -930,7 +1036,7 @@ func (x *GetQuotaResponse) String() string {
 func (*GetQuotaResponse) ProtoMessage() {}
 
 func (x *GetQuotaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[10]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -943,7 +1049,7 @@ func (x *GetQuotaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuotaResponse.ProtoReflect.Descriptor instead.
 func (*GetQuotaResponse) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{10}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetQuotaResponse) GetQuota() *Quota {
@@ -965,7 +1071,7 @@ type WatchQuotaRequest struct {
 
 func (x *WatchQuotaRequest) Reset() {
 	*x = WatchQuotaRequest{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[11]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -977,7 +1083,7 @@ func (x *WatchQuotaRequest) String() string {
 func (*WatchQuotaRequest) ProtoMessage() {}
 
 func (x *WatchQuotaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[11]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -990,7 +1096,7 @@ func (x *WatchQuotaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchQuotaRequest.ProtoReflect.Descriptor instead.
 func (*WatchQuotaRequest) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{11}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WatchQuotaRequest) GetMinInterval() *durationpb.Duration {
@@ -1003,7 +1109,7 @@ func (x *WatchQuotaRequest) GetMinInterval() *durationpb.Duration {
 // A message of WatchQuota.
 type WatchQuotaResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How things stand.
+	// The current state.
 	Quota         *Quota `protobuf:"bytes,1,opt,name=quota,proto3" json:"quota,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1011,7 +1117,7 @@ type WatchQuotaResponse struct {
 
 func (x *WatchQuotaResponse) Reset() {
 	*x = WatchQuotaResponse{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[12]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1023,7 +1129,7 @@ func (x *WatchQuotaResponse) String() string {
 func (*WatchQuotaResponse) ProtoMessage() {}
 
 func (x *WatchQuotaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[12]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1036,7 +1142,7 @@ func (x *WatchQuotaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchQuotaResponse.ProtoReflect.Descriptor instead.
 func (*WatchQuotaResponse) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{12}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WatchQuotaResponse) GetQuota() *Quota {
@@ -1046,20 +1152,127 @@ func (x *WatchQuotaResponse) GetQuota() *Quota {
 	return nil
 }
 
+// The request of GetUsage.
+type GetUsageRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetUsageRequest) Reset() {
+	*x = GetUsageRequest{}
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetUsageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetUsageRequest) ProtoMessage() {}
+
+func (x *GetUsageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetUsageRequest.ProtoReflect.Descriptor instead.
+func (*GetUsageRequest) Descriptor() ([]byte, []int) {
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{14}
+}
+
+// The answer of GetUsage.
+type GetUsageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Sums of the whole server.
+	Totals *Totals `protobuf:"bytes,1,opt,name=totals,proto3" json:"totals,omitempty"`
+	// The 100 callers that used most, in descending order.
+	Callers []*Caller `protobuf:"bytes,2,rep,name=callers,proto3" json:"callers,omitempty"`
+	// The sum of all other callers, with an empty name. Unset if there are none.
+	OtherCallers  *Caller `protobuf:"bytes,3,opt,name=other_callers,json=otherCallers,proto3" json:"other_callers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetUsageResponse) Reset() {
+	*x = GetUsageResponse{}
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetUsageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetUsageResponse) ProtoMessage() {}
+
+func (x *GetUsageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetUsageResponse.ProtoReflect.Descriptor instead.
+func (*GetUsageResponse) Descriptor() ([]byte, []int) {
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *GetUsageResponse) GetTotals() *Totals {
+	if x != nil {
+		return x.Totals
+	}
+	return nil
+}
+
+func (x *GetUsageResponse) GetCallers() []*Caller {
+	if x != nil {
+		return x.Callers
+	}
+	return nil
+}
+
+func (x *GetUsageResponse) GetOtherCallers() *Caller {
+	if x != nil {
+		return x.OtherCallers
+	}
+	return nil
+}
+
 // The request of AcquirePermits.
 type AcquirePermitsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many permits, from 1 to what the quota allows per window. Required.
+	// How many permits, from 1 to the most that may be lent at once. Required.
 	Count int32 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
 	// The longest wait. Unset: the call's deadline. Negative: INVALID_ARGUMENT.
-	MaxWait       *durationpb.Duration `protobuf:"bytes,2,opt,name=max_wait,json=maxWait,proto3" json:"max_wait,omitempty"`
+	MaxWait *durationpb.Duration `protobuf:"bytes,2,opt,name=max_wait,json=maxWait,proto3" json:"max_wait,omitempty"`
+	// Names this request, so that a retry returns the lease that it was already
+	// granted. A UUID, or 1 to 64 letters, digits, `.`, `_`, `-`, `/` and `:`. Empty:
+	// every call is granted a lease of its own.
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// How long the lease lasts once it is granted, 1 s to 5 min. Unset means 30 s.
+	Ttl           *durationpb.Duration `protobuf:"bytes,4,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AcquirePermitsRequest) Reset() {
 	*x = AcquirePermitsRequest{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[13]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1071,7 +1284,7 @@ func (x *AcquirePermitsRequest) String() string {
 func (*AcquirePermitsRequest) ProtoMessage() {}
 
 func (x *AcquirePermitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[13]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1084,7 +1297,7 @@ func (x *AcquirePermitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquirePermitsRequest.ProtoReflect.Descriptor instead.
 func (*AcquirePermitsRequest) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{13}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AcquirePermitsRequest) GetCount() int32 {
@@ -1101,22 +1314,40 @@ func (x *AcquirePermitsRequest) GetMaxWait() *durationpb.Duration {
 	return nil
 }
 
+func (x *AcquirePermitsRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *AcquirePermitsRequest) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
 // The answer of AcquirePermits.
 type AcquirePermitsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Names the lease to ReleasePermits.
+	// Names the lease for ReleasePermits. It says which replica granted it; its
+	// form may change.
 	LeaseId string `protobuf:"bytes,1,opt,name=lease_id,json=leaseId,proto3" json:"lease_id,omitempty"`
-	// When the lease ends by itself, 30 s after it was given. Requests must have
-	// been answered by then; the quota counts those of a lease that was not
-	// released as sent at the last moment.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// When the lease ends by itself, by the server's clock. Requests must have been
+	// answered by then. The quota counts all permits of a lease that is not
+	// released as used at the last moment.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// The time left until `expire_time` when the answer was sent. It does not
+	// depend on the caller's clock.
+	Ttl           *durationpb.Duration `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AcquirePermitsResponse) Reset() {
 	*x = AcquirePermitsResponse{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[14]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1128,7 +1359,7 @@ func (x *AcquirePermitsResponse) String() string {
 func (*AcquirePermitsResponse) ProtoMessage() {}
 
 func (x *AcquirePermitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[14]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1141,7 +1372,7 @@ func (x *AcquirePermitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquirePermitsResponse.ProtoReflect.Descriptor instead.
 func (*AcquirePermitsResponse) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{14}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AcquirePermitsResponse) GetLeaseId() string {
@@ -1158,20 +1389,36 @@ func (x *AcquirePermitsResponse) GetExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *AcquirePermitsResponse) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
 // The request of ReleasePermits.
 type ReleasePermitsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The lease, as AcquirePermits named it. Required.
+	// The lease, as AcquirePermits returned it. Required.
 	LeaseId string `protobuf:"bytes,1,opt,name=lease_id,json=leaseId,proto3" json:"lease_id,omitempty"`
-	// How many requests were sent, from 0 to the lease's count.
-	Used          int32 `protobuf:"varint,2,opt,name=used,proto3" json:"used,omitempty"`
+	// How many requests were sent, from 0 to the lease's count. Unset: all.
+	UsedCount *int32 `protobuf:"varint,2,opt,name=used_count,json=usedCount,proto3,oneof" json:"used_count,omitempty"`
+	// How many of the requests sent got no answer, from 0 to `used_count`. The
+	// quota holds their permits longer, since they may still reach Clerk.
+	UnansweredCount int32 `protobuf:"varint,3,opt,name=unanswered_count,json=unansweredCount,proto3" json:"unanswered_count,omitempty"`
+	// Clerk's ids of the users that the requests changed, at most 100. They are
+	// dropped from every cache, as by InvalidateUsers.
+	ChangedUserIds []string `protobuf:"bytes,4,rep,name=changed_user_ids,json=changedUserIds,proto3" json:"changed_user_ids,omitempty"`
+	// Whether Clerk answered one of the requests with 429. The server may then ask
+	// Clerk itself; it does not pause, since Clerk's limits for writes are per user.
+	RateLimited   bool `protobuf:"varint,5,opt,name=rate_limited,json=rateLimited,proto3" json:"rate_limited,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReleasePermitsRequest) Reset() {
 	*x = ReleasePermitsRequest{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[15]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1183,7 +1430,7 @@ func (x *ReleasePermitsRequest) String() string {
 func (*ReleasePermitsRequest) ProtoMessage() {}
 
 func (x *ReleasePermitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[15]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1196,7 +1443,7 @@ func (x *ReleasePermitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleasePermitsRequest.ProtoReflect.Descriptor instead.
 func (*ReleasePermitsRequest) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{15}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReleasePermitsRequest) GetLeaseId() string {
@@ -1206,11 +1453,32 @@ func (x *ReleasePermitsRequest) GetLeaseId() string {
 	return ""
 }
 
-func (x *ReleasePermitsRequest) GetUsed() int32 {
-	if x != nil {
-		return x.Used
+func (x *ReleasePermitsRequest) GetUsedCount() int32 {
+	if x != nil && x.UsedCount != nil {
+		return *x.UsedCount
 	}
 	return 0
+}
+
+func (x *ReleasePermitsRequest) GetUnansweredCount() int32 {
+	if x != nil {
+		return x.UnansweredCount
+	}
+	return 0
+}
+
+func (x *ReleasePermitsRequest) GetChangedUserIds() []string {
+	if x != nil {
+		return x.ChangedUserIds
+	}
+	return nil
+}
+
+func (x *ReleasePermitsRequest) GetRateLimited() bool {
+	if x != nil {
+		return x.RateLimited
+	}
+	return false
 }
 
 // The answer of ReleasePermits.
@@ -1222,7 +1490,7 @@ type ReleasePermitsResponse struct {
 
 func (x *ReleasePermitsResponse) Reset() {
 	*x = ReleasePermitsResponse{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[16]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1234,7 +1502,7 @@ func (x *ReleasePermitsResponse) String() string {
 func (*ReleasePermitsResponse) ProtoMessage() {}
 
 func (x *ReleasePermitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[16]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1247,14 +1515,14 @@ func (x *ReleasePermitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleasePermitsResponse.ProtoReflect.Descriptor instead.
 func (*ReleasePermitsResponse) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{16}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{19}
 }
 
 var File_clerkgate_v1_quota_service_proto protoreflect.FileDescriptor
 
 const file_clerkgate_v1_quota_service_proto_rawDesc = "" +
 	"\n" +
-	" clerkgate/v1/quota_service.proto\x12\fclerkgate.v1\x1a\x1fclerkgate/v1/user_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfe\x04\n" +
+	" clerkgate/v1/quota_service.proto\x12\fclerkgate.v1\x1a\x1fclerkgate/v1/user_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xca\x04\n" +
 	"\x05Quota\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\x05R\x05limit\x121\n" +
 	"\x06window\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06window\x12\x14\n" +
@@ -1262,15 +1530,15 @@ const file_clerkgate_v1_quota_service_proto_rawDesc = "" +
 	"\x0feffective_limit\x18\x04 \x01(\x05R\x0eeffectiveLimit\x12\x1c\n" +
 	"\tavailable\x18\x05 \x01(\x05R\tavailable\x12\x12\n" +
 	"\x04held\x18\x06 \x01(\x05R\x04held\x12\x1b\n" +
-	"\tin_flight\x18\a \x01(\x05R\binFlight\x127\n" +
-	"\bupstream\x18\b \x01(\v2\x1b.clerkgate.v1.UpstreamQuotaR\bupstream\x12=\n" +
-	"\fpaused_until\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\vpausedUntil\x12)\n" +
-	"\x05queue\x18\n" +
-	" \x01(\v2\x13.clerkgate.v1.QueueR\x05queue\x12/\n" +
-	"\abreaker\x18\v \x01(\v2\x15.clerkgate.v1.BreakerR\abreaker\x12,\n" +
-	"\x06totals\x18\f \x01(\v2\x14.clerkgate.v1.TotalsR\x06totals\x12.\n" +
-	"\acallers\x18\r \x03(\v2\x14.clerkgate.v1.CallerR\acallers\x129\n" +
-	"\rother_callers\x18\x0e \x01(\v2\x14.clerkgate.v1.CallerR\fotherCallers\x121\n" +
+	"\tin_flight\x18\a \x01(\x05R\binFlight\x12&\n" +
+	"\x0fin_flight_limit\x18\b \x01(\x05R\rinFlightLimit\x12\x16\n" +
+	"\x06leased\x18\t \x01(\x05R\x06leased\x127\n" +
+	"\bupstream\x18\n" +
+	" \x01(\v2\x1b.clerkgate.v1.UpstreamQuotaR\bupstream\x12=\n" +
+	"\fpaused_until\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\vpausedUntil\x12)\n" +
+	"\x05queue\x18\f \x01(\v2\x13.clerkgate.v1.QueueR\x05queue\x12/\n" +
+	"\abreaker\x18\r \x01(\v2\x15.clerkgate.v1.BreakerR\abreaker\x12#\n" +
+	"\x03key\x18\x0e \x01(\v2\x11.clerkgate.v1.KeyR\x03key\x121\n" +
 	"\x06shared\x18\x0f \x01(\v2\x19.clerkgate.v1.SharedQuotaR\x06shared\"\xab\x02\n" +
 	"\vSharedQuota\x12;\n" +
 	"\adecider\x18\x01 \x01(\x0e2!.clerkgate.v1.SharedQuota.DeciderR\adecider\x12\x1a\n" +
@@ -1306,15 +1574,23 @@ const file_clerkgate_v1_quota_service_proto_rawDesc = "" +
 	"\fSTATE_CLOSED\x10\x01\x12\x0e\n" +
 	"\n" +
 	"STATE_OPEN\x10\x02\x12\x13\n" +
-	"\x0fSTATE_HALF_OPEN\x10\x03\"\xe4\x01\n" +
+	"\x0fSTATE_HALF_OPEN\x10\x03\"\x8f\x01\n" +
+	"\x03Key\x12-\n" +
+	"\x05state\x18\x01 \x01(\x0e2\x17.clerkgate.v1.Key.StateR\x05state\"Y\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eSTATE_UNPROVEN\x10\x01\x12\x12\n" +
+	"\x0eSTATE_ACCEPTED\x10\x02\x12\x11\n" +
+	"\rSTATE_REFUSED\x10\x03\"\xe4\x01\n" +
 	"\x06Totals\x123\n" +
-	"\alookups\x18\x01 \x03(\v2\x19.clerkgate.v1.SourceCountR\alookups\x12+\n" +
+	"\alookups\x18\x01 \x03(\v2\x19.clerkgate.v1.LookupCountR\alookups\x12+\n" +
 	"\x11upstream_requests\x18\x02 \x01(\x03R\x10upstreamRequests\x122\n" +
 	"\x15upstream_rate_limited\x18\x03 \x01(\x03R\x13upstreamRateLimited\x12\x18\n" +
 	"\aretries\x18\x04 \x01(\x03R\aretries\x12*\n" +
-	"\x11users_per_request\x18\x05 \x01(\x01R\x0fusersPerRequest\"Q\n" +
-	"\vSourceCount\x12,\n" +
-	"\x06source\x18\x01 \x01(\x0e2\x14.clerkgate.v1.SourceR\x06source\x12\x14\n" +
+	"\x11users_per_request\x18\x05 \x01(\x01R\x0fusersPerRequest\"^\n" +
+	"\vLookupCount\x129\n" +
+	"\vserved_from\x18\x01 \x01(\x0e2\x18.clerkgate.v1.ServedFromR\n" +
+	"servedFrom\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x03R\x05count\"\x8f\x01\n" +
 	"\x06Caller\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
@@ -1328,24 +1604,40 @@ const file_clerkgate_v1_quota_service_proto_rawDesc = "" +
 	"\x11WatchQuotaRequest\x12<\n" +
 	"\fmin_interval\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\vminInterval\"?\n" +
 	"\x12WatchQuotaResponse\x12)\n" +
-	"\x05quota\x18\x01 \x01(\v2\x13.clerkgate.v1.QuotaR\x05quota\"c\n" +
+	"\x05quota\x18\x01 \x01(\v2\x13.clerkgate.v1.QuotaR\x05quota\"\x11\n" +
+	"\x0fGetUsageRequest\"\xab\x01\n" +
+	"\x10GetUsageResponse\x12,\n" +
+	"\x06totals\x18\x01 \x01(\v2\x14.clerkgate.v1.TotalsR\x06totals\x12.\n" +
+	"\acallers\x18\x02 \x03(\v2\x14.clerkgate.v1.CallerR\acallers\x129\n" +
+	"\rother_callers\x18\x03 \x01(\v2\x14.clerkgate.v1.CallerR\fotherCallers\"\xaf\x01\n" +
 	"\x15AcquirePermitsRequest\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\x05R\x05count\x124\n" +
-	"\bmax_wait\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\amaxWait\"p\n" +
+	"\bmax_wait\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\amaxWait\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\x12+\n" +
+	"\x03ttl\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"\x9d\x01\n" +
 	"\x16AcquirePermitsResponse\x12\x19\n" +
 	"\blease_id\x18\x01 \x01(\tR\aleaseId\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"F\n" +
+	"expireTime\x12+\n" +
+	"\x03ttl\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"\xdd\x01\n" +
 	"\x15ReleasePermitsRequest\x12\x19\n" +
-	"\blease_id\x18\x01 \x01(\tR\aleaseId\x12\x12\n" +
-	"\x04used\x18\x02 \x01(\x05R\x04used\"\x18\n" +
-	"\x16ReleasePermitsResponse2\xe6\x02\n" +
+	"\blease_id\x18\x01 \x01(\tR\aleaseId\x12\"\n" +
+	"\n" +
+	"used_count\x18\x02 \x01(\x05H\x00R\tusedCount\x88\x01\x01\x12)\n" +
+	"\x10unanswered_count\x18\x03 \x01(\x05R\x0funansweredCount\x12(\n" +
+	"\x10changed_user_ids\x18\x04 \x03(\tR\x0echangedUserIds\x12!\n" +
+	"\frate_limited\x18\x05 \x01(\bR\vrateLimitedB\r\n" +
+	"\v_used_count\"\x18\n" +
+	"\x16ReleasePermitsResponse2\xb1\x03\n" +
 	"\fQuotaService\x12I\n" +
 	"\bGetQuota\x12\x1d.clerkgate.v1.GetQuotaRequest\x1a\x1e.clerkgate.v1.GetQuotaResponse\x12Q\n" +
 	"\n" +
-	"WatchQuota\x12\x1f.clerkgate.v1.WatchQuotaRequest\x1a .clerkgate.v1.WatchQuotaResponse0\x01\x12[\n" +
+	"WatchQuota\x12\x1f.clerkgate.v1.WatchQuotaRequest\x1a .clerkgate.v1.WatchQuotaResponse0\x01\x12I\n" +
+	"\bGetUsage\x12\x1d.clerkgate.v1.GetUsageRequest\x1a\x1e.clerkgate.v1.GetUsageResponse\x12[\n" +
 	"\x0eAcquirePermits\x12#.clerkgate.v1.AcquirePermitsRequest\x1a$.clerkgate.v1.AcquirePermitsResponse\x12[\n" +
-	"\x0eReleasePermits\x12#.clerkgate.v1.ReleasePermitsRequest\x1a$.clerkgate.v1.ReleasePermitsResponseB=Z;github.com/clerkgate/clerkgate/gen/clerkgate/v1;clerkgatev1b\x06proto3"
+	"\x0eReleasePermits\x12#.clerkgate.v1.ReleasePermitsRequest\x1a$.clerkgate.v1.ReleasePermitsResponseB\xb9\x01\n" +
+	"\x16io.github.clerkgate.v1B\x11QuotaServiceProtoP\x01Z;github.com/clerkgate/clerkgate/gen/clerkgate/v1;clerkgatev1\xa2\x02\x03CLG\xaa\x02\fClerkgate.V1\xca\x02\fClerkgate\\V1\xe2\x02\x18Clerkgate\\V1\\GPBMetadata\xea\x02\rClerkgate::V1b\x06proto3"
 
 var (
 	file_clerkgate_v1_quota_service_proto_rawDescOnce sync.Once
@@ -1359,72 +1651,82 @@ func file_clerkgate_v1_quota_service_proto_rawDescGZIP() []byte {
 	return file_clerkgate_v1_quota_service_proto_rawDescData
 }
 
-var file_clerkgate_v1_quota_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_clerkgate_v1_quota_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_clerkgate_v1_quota_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_clerkgate_v1_quota_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_clerkgate_v1_quota_service_proto_goTypes = []any{
 	(SharedQuota_Decider)(0),       // 0: clerkgate.v1.SharedQuota.Decider
 	(Breaker_State)(0),             // 1: clerkgate.v1.Breaker.State
-	(*Quota)(nil),                  // 2: clerkgate.v1.Quota
-	(*SharedQuota)(nil),            // 3: clerkgate.v1.SharedQuota
-	(*UpstreamQuota)(nil),          // 4: clerkgate.v1.UpstreamQuota
-	(*Queue)(nil),                  // 5: clerkgate.v1.Queue
-	(*QueueLevel)(nil),             // 6: clerkgate.v1.QueueLevel
-	(*Breaker)(nil),                // 7: clerkgate.v1.Breaker
-	(*Totals)(nil),                 // 8: clerkgate.v1.Totals
-	(*SourceCount)(nil),            // 9: clerkgate.v1.SourceCount
-	(*Caller)(nil),                 // 10: clerkgate.v1.Caller
-	(*GetQuotaRequest)(nil),        // 11: clerkgate.v1.GetQuotaRequest
-	(*GetQuotaResponse)(nil),       // 12: clerkgate.v1.GetQuotaResponse
-	(*WatchQuotaRequest)(nil),      // 13: clerkgate.v1.WatchQuotaRequest
-	(*WatchQuotaResponse)(nil),     // 14: clerkgate.v1.WatchQuotaResponse
-	(*AcquirePermitsRequest)(nil),  // 15: clerkgate.v1.AcquirePermitsRequest
-	(*AcquirePermitsResponse)(nil), // 16: clerkgate.v1.AcquirePermitsResponse
-	(*ReleasePermitsRequest)(nil),  // 17: clerkgate.v1.ReleasePermitsRequest
-	(*ReleasePermitsResponse)(nil), // 18: clerkgate.v1.ReleasePermitsResponse
-	(*durationpb.Duration)(nil),    // 19: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),  // 20: google.protobuf.Timestamp
-	(Source)(0),                    // 21: clerkgate.v1.Source
+	(Key_State)(0),                 // 2: clerkgate.v1.Key.State
+	(*Quota)(nil),                  // 3: clerkgate.v1.Quota
+	(*SharedQuota)(nil),            // 4: clerkgate.v1.SharedQuota
+	(*UpstreamQuota)(nil),          // 5: clerkgate.v1.UpstreamQuota
+	(*Queue)(nil),                  // 6: clerkgate.v1.Queue
+	(*QueueLevel)(nil),             // 7: clerkgate.v1.QueueLevel
+	(*Breaker)(nil),                // 8: clerkgate.v1.Breaker
+	(*Key)(nil),                    // 9: clerkgate.v1.Key
+	(*Totals)(nil),                 // 10: clerkgate.v1.Totals
+	(*LookupCount)(nil),            // 11: clerkgate.v1.LookupCount
+	(*Caller)(nil),                 // 12: clerkgate.v1.Caller
+	(*GetQuotaRequest)(nil),        // 13: clerkgate.v1.GetQuotaRequest
+	(*GetQuotaResponse)(nil),       // 14: clerkgate.v1.GetQuotaResponse
+	(*WatchQuotaRequest)(nil),      // 15: clerkgate.v1.WatchQuotaRequest
+	(*WatchQuotaResponse)(nil),     // 16: clerkgate.v1.WatchQuotaResponse
+	(*GetUsageRequest)(nil),        // 17: clerkgate.v1.GetUsageRequest
+	(*GetUsageResponse)(nil),       // 18: clerkgate.v1.GetUsageResponse
+	(*AcquirePermitsRequest)(nil),  // 19: clerkgate.v1.AcquirePermitsRequest
+	(*AcquirePermitsResponse)(nil), // 20: clerkgate.v1.AcquirePermitsResponse
+	(*ReleasePermitsRequest)(nil),  // 21: clerkgate.v1.ReleasePermitsRequest
+	(*ReleasePermitsResponse)(nil), // 22: clerkgate.v1.ReleasePermitsResponse
+	(*durationpb.Duration)(nil),    // 23: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 24: google.protobuf.Timestamp
+	(ServedFrom)(0),                // 25: clerkgate.v1.ServedFrom
 }
 var file_clerkgate_v1_quota_service_proto_depIdxs = []int32{
-	19, // 0: clerkgate.v1.Quota.window:type_name -> google.protobuf.Duration
-	4,  // 1: clerkgate.v1.Quota.upstream:type_name -> clerkgate.v1.UpstreamQuota
-	20, // 2: clerkgate.v1.Quota.paused_until:type_name -> google.protobuf.Timestamp
-	5,  // 3: clerkgate.v1.Quota.queue:type_name -> clerkgate.v1.Queue
-	7,  // 4: clerkgate.v1.Quota.breaker:type_name -> clerkgate.v1.Breaker
-	8,  // 5: clerkgate.v1.Quota.totals:type_name -> clerkgate.v1.Totals
-	10, // 6: clerkgate.v1.Quota.callers:type_name -> clerkgate.v1.Caller
-	10, // 7: clerkgate.v1.Quota.other_callers:type_name -> clerkgate.v1.Caller
-	3,  // 8: clerkgate.v1.Quota.shared:type_name -> clerkgate.v1.SharedQuota
-	0,  // 9: clerkgate.v1.SharedQuota.decider:type_name -> clerkgate.v1.SharedQuota.Decider
-	20, // 10: clerkgate.v1.SharedQuota.last_reply_time:type_name -> google.protobuf.Timestamp
-	20, // 11: clerkgate.v1.UpstreamQuota.reset_time:type_name -> google.protobuf.Timestamp
-	20, // 12: clerkgate.v1.UpstreamQuota.observe_time:type_name -> google.protobuf.Timestamp
-	6,  // 13: clerkgate.v1.Queue.interactive:type_name -> clerkgate.v1.QueueLevel
-	6,  // 14: clerkgate.v1.Queue.batch:type_name -> clerkgate.v1.QueueLevel
-	19, // 15: clerkgate.v1.Queue.estimated_wait:type_name -> google.protobuf.Duration
-	19, // 16: clerkgate.v1.QueueLevel.oldest_wait:type_name -> google.protobuf.Duration
-	1,  // 17: clerkgate.v1.Breaker.state:type_name -> clerkgate.v1.Breaker.State
-	20, // 18: clerkgate.v1.Breaker.since:type_name -> google.protobuf.Timestamp
-	9,  // 19: clerkgate.v1.Totals.lookups:type_name -> clerkgate.v1.SourceCount
-	21, // 20: clerkgate.v1.SourceCount.source:type_name -> clerkgate.v1.Source
-	2,  // 21: clerkgate.v1.GetQuotaResponse.quota:type_name -> clerkgate.v1.Quota
-	19, // 22: clerkgate.v1.WatchQuotaRequest.min_interval:type_name -> google.protobuf.Duration
-	2,  // 23: clerkgate.v1.WatchQuotaResponse.quota:type_name -> clerkgate.v1.Quota
-	19, // 24: clerkgate.v1.AcquirePermitsRequest.max_wait:type_name -> google.protobuf.Duration
-	20, // 25: clerkgate.v1.AcquirePermitsResponse.expire_time:type_name -> google.protobuf.Timestamp
-	11, // 26: clerkgate.v1.QuotaService.GetQuota:input_type -> clerkgate.v1.GetQuotaRequest
-	13, // 27: clerkgate.v1.QuotaService.WatchQuota:input_type -> clerkgate.v1.WatchQuotaRequest
-	15, // 28: clerkgate.v1.QuotaService.AcquirePermits:input_type -> clerkgate.v1.AcquirePermitsRequest
-	17, // 29: clerkgate.v1.QuotaService.ReleasePermits:input_type -> clerkgate.v1.ReleasePermitsRequest
-	12, // 30: clerkgate.v1.QuotaService.GetQuota:output_type -> clerkgate.v1.GetQuotaResponse
-	14, // 31: clerkgate.v1.QuotaService.WatchQuota:output_type -> clerkgate.v1.WatchQuotaResponse
-	16, // 32: clerkgate.v1.QuotaService.AcquirePermits:output_type -> clerkgate.v1.AcquirePermitsResponse
-	18, // 33: clerkgate.v1.QuotaService.ReleasePermits:output_type -> clerkgate.v1.ReleasePermitsResponse
-	30, // [30:34] is the sub-list for method output_type
-	26, // [26:30] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	23, // 0: clerkgate.v1.Quota.window:type_name -> google.protobuf.Duration
+	5,  // 1: clerkgate.v1.Quota.upstream:type_name -> clerkgate.v1.UpstreamQuota
+	24, // 2: clerkgate.v1.Quota.paused_until:type_name -> google.protobuf.Timestamp
+	6,  // 3: clerkgate.v1.Quota.queue:type_name -> clerkgate.v1.Queue
+	8,  // 4: clerkgate.v1.Quota.breaker:type_name -> clerkgate.v1.Breaker
+	9,  // 5: clerkgate.v1.Quota.key:type_name -> clerkgate.v1.Key
+	4,  // 6: clerkgate.v1.Quota.shared:type_name -> clerkgate.v1.SharedQuota
+	0,  // 7: clerkgate.v1.SharedQuota.decider:type_name -> clerkgate.v1.SharedQuota.Decider
+	24, // 8: clerkgate.v1.SharedQuota.last_reply_time:type_name -> google.protobuf.Timestamp
+	24, // 9: clerkgate.v1.UpstreamQuota.reset_time:type_name -> google.protobuf.Timestamp
+	24, // 10: clerkgate.v1.UpstreamQuota.observe_time:type_name -> google.protobuf.Timestamp
+	7,  // 11: clerkgate.v1.Queue.interactive:type_name -> clerkgate.v1.QueueLevel
+	7,  // 12: clerkgate.v1.Queue.batch:type_name -> clerkgate.v1.QueueLevel
+	23, // 13: clerkgate.v1.Queue.estimated_wait:type_name -> google.protobuf.Duration
+	23, // 14: clerkgate.v1.QueueLevel.oldest_wait:type_name -> google.protobuf.Duration
+	1,  // 15: clerkgate.v1.Breaker.state:type_name -> clerkgate.v1.Breaker.State
+	24, // 16: clerkgate.v1.Breaker.since:type_name -> google.protobuf.Timestamp
+	2,  // 17: clerkgate.v1.Key.state:type_name -> clerkgate.v1.Key.State
+	11, // 18: clerkgate.v1.Totals.lookups:type_name -> clerkgate.v1.LookupCount
+	25, // 19: clerkgate.v1.LookupCount.served_from:type_name -> clerkgate.v1.ServedFrom
+	3,  // 20: clerkgate.v1.GetQuotaResponse.quota:type_name -> clerkgate.v1.Quota
+	23, // 21: clerkgate.v1.WatchQuotaRequest.min_interval:type_name -> google.protobuf.Duration
+	3,  // 22: clerkgate.v1.WatchQuotaResponse.quota:type_name -> clerkgate.v1.Quota
+	10, // 23: clerkgate.v1.GetUsageResponse.totals:type_name -> clerkgate.v1.Totals
+	12, // 24: clerkgate.v1.GetUsageResponse.callers:type_name -> clerkgate.v1.Caller
+	12, // 25: clerkgate.v1.GetUsageResponse.other_callers:type_name -> clerkgate.v1.Caller
+	23, // 26: clerkgate.v1.AcquirePermitsRequest.max_wait:type_name -> google.protobuf.Duration
+	23, // 27: clerkgate.v1.AcquirePermitsRequest.ttl:type_name -> google.protobuf.Duration
+	24, // 28: clerkgate.v1.AcquirePermitsResponse.expire_time:type_name -> google.protobuf.Timestamp
+	23, // 29: clerkgate.v1.AcquirePermitsResponse.ttl:type_name -> google.protobuf.Duration
+	13, // 30: clerkgate.v1.QuotaService.GetQuota:input_type -> clerkgate.v1.GetQuotaRequest
+	15, // 31: clerkgate.v1.QuotaService.WatchQuota:input_type -> clerkgate.v1.WatchQuotaRequest
+	17, // 32: clerkgate.v1.QuotaService.GetUsage:input_type -> clerkgate.v1.GetUsageRequest
+	19, // 33: clerkgate.v1.QuotaService.AcquirePermits:input_type -> clerkgate.v1.AcquirePermitsRequest
+	21, // 34: clerkgate.v1.QuotaService.ReleasePermits:input_type -> clerkgate.v1.ReleasePermitsRequest
+	14, // 35: clerkgate.v1.QuotaService.GetQuota:output_type -> clerkgate.v1.GetQuotaResponse
+	16, // 36: clerkgate.v1.QuotaService.WatchQuota:output_type -> clerkgate.v1.WatchQuotaResponse
+	18, // 37: clerkgate.v1.QuotaService.GetUsage:output_type -> clerkgate.v1.GetUsageResponse
+	20, // 38: clerkgate.v1.QuotaService.AcquirePermits:output_type -> clerkgate.v1.AcquirePermitsResponse
+	22, // 39: clerkgate.v1.QuotaService.ReleasePermits:output_type -> clerkgate.v1.ReleasePermitsResponse
+	35, // [35:40] is the sub-list for method output_type
+	30, // [30:35] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_clerkgate_v1_quota_service_proto_init() }
@@ -1433,13 +1735,14 @@ func file_clerkgate_v1_quota_service_proto_init() {
 		return
 	}
 	file_clerkgate_v1_user_service_proto_init()
+	file_clerkgate_v1_quota_service_proto_msgTypes[18].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_clerkgate_v1_quota_service_proto_rawDesc), len(file_clerkgate_v1_quota_service_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   17,
+			NumEnums:      3,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

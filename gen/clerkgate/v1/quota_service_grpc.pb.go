@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	QuotaService_GetQuota_FullMethodName       = "/clerkgate.v1.QuotaService/GetQuota"
 	QuotaService_WatchQuota_FullMethodName     = "/clerkgate.v1.QuotaService/WatchQuota"
+	QuotaService_GetUsage_FullMethodName       = "/clerkgate.v1.QuotaService/GetUsage"
 	QuotaService_AcquirePermits_FullMethodName = "/clerkgate.v1.QuotaService/AcquirePermits"
 	QuotaService_ReleasePermits_FullMethodName = "/clerkgate.v1.QuotaService/ReleasePermits"
 )
@@ -29,24 +30,32 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Shows and lends the quota of the Clerk key. Errors are as in UserService.
+// Shows and lends the quota of the Clerk key. Metadata and errors are as in
+// UserService; each method names the codes and reasons that it adds.
 type QuotaServiceClient interface {
-	// Says how the quota, the queue and the breaker stand. Costs Clerk nothing.
+	// Returns the state of the quota, the queue, the breaker and the key. Costs
+	// Clerk nothing.
 	GetQuota(ctx context.Context, in *GetQuotaRequest, opts ...grpc.CallOption) (*GetQuotaResponse, error)
-	// Says the same at once and then after each change, but not more often than
-	// `min_interval` allows; what changes meanwhile is told at its end. Figures that
-	// move as time passes, such as `available` and `oldest_wait`, are changes like
-	// others, so what was told last is never older than `min_interval` and 50 ms;
-	// while nothing moves, nothing is sent.
-	// Ends with UNAVAILABLE (`SHUTTING_DOWN`) when the server stops.
+	// Sends the state at once, then after each change, at most once per
+	// `min_interval`. Values that change as time passes, such as `available` and
+	// `oldest_wait`, count as changes. Nothing is sent while nothing changes. Ends
+	// with UNAVAILABLE (`SHUTTING_DOWN`) when the server stops, and with ABORTED
+	// (`STREAM_NOT_READ`) if the caller stops reading.
 	WatchQuota(ctx context.Context, in *WatchQuotaRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchQuotaResponse], error)
-	// Takes permits for requests that the caller will send to Clerk itself (to
-	// write, say), so that the key stays under one quota. They wait in the
-	// queue as reads do, each for a turn of its own. RESOURCE_EXHAUSTED if they
-	// can't be had in time.
+	// Returns what the quota was spent on: sums for the server and for each caller.
+	// Costs Clerk nothing.
+	GetUsage(ctx context.Context, in *GetUsageRequest, opts ...grpc.CallOption) (*GetUsageResponse, error)
+	// Takes permits for requests that the caller will send to Clerk itself, for
+	// example to write, so that the key stays under one quota. The call waits in the
+	// queue like a read. RESOURCE_EXHAUSTED (`DEADLINE_TOO_SHORT`, with RetryInfo) if
+	// the permits can't be had in time.
 	AcquirePermits(ctx context.Context, in *AcquirePermitsRequest, opts ...grpc.CallOption) (*AcquirePermitsResponse, error)
-	// Gives a lease back, once its requests have been answered.
-	// NOT_FOUND (`LEASE_NOT_FOUND`) if there is no such lease, or it has ended.
+	// Returns a lease whose requests have been answered. Any replica accepts it.
+	// NOT_FOUND (`LEASE_NOT_FOUND`) if there is no such lease, or it has ended;
+	// UNAVAILABLE (`LEASE_UNREACHABLE`) if the replica that granted it can't be
+	// reached: the lease then ends at its `expire_time`; UNAVAILABLE
+	// (`REDIS_UNAVAILABLE`) if the lease was returned but other replicas may still
+	// have copies of `changed_user_ids`: call InvalidateUsers.
 	ReleasePermits(ctx context.Context, in *ReleasePermitsRequest, opts ...grpc.CallOption) (*ReleasePermitsResponse, error)
 }
 
@@ -87,6 +96,16 @@ func (c *quotaServiceClient) WatchQuota(ctx context.Context, in *WatchQuotaReque
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type QuotaService_WatchQuotaClient = grpc.ServerStreamingClient[WatchQuotaResponse]
 
+func (c *quotaServiceClient) GetUsage(ctx context.Context, in *GetUsageRequest, opts ...grpc.CallOption) (*GetUsageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetUsageResponse)
+	err := c.cc.Invoke(ctx, QuotaService_GetUsage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *quotaServiceClient) AcquirePermits(ctx context.Context, in *AcquirePermitsRequest, opts ...grpc.CallOption) (*AcquirePermitsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(AcquirePermitsResponse)
@@ -111,24 +130,32 @@ func (c *quotaServiceClient) ReleasePermits(ctx context.Context, in *ReleasePerm
 // All implementations must embed UnimplementedQuotaServiceServer
 // for forward compatibility.
 //
-// Shows and lends the quota of the Clerk key. Errors are as in UserService.
+// Shows and lends the quota of the Clerk key. Metadata and errors are as in
+// UserService; each method names the codes and reasons that it adds.
 type QuotaServiceServer interface {
-	// Says how the quota, the queue and the breaker stand. Costs Clerk nothing.
+	// Returns the state of the quota, the queue, the breaker and the key. Costs
+	// Clerk nothing.
 	GetQuota(context.Context, *GetQuotaRequest) (*GetQuotaResponse, error)
-	// Says the same at once and then after each change, but not more often than
-	// `min_interval` allows; what changes meanwhile is told at its end. Figures that
-	// move as time passes, such as `available` and `oldest_wait`, are changes like
-	// others, so what was told last is never older than `min_interval` and 50 ms;
-	// while nothing moves, nothing is sent.
-	// Ends with UNAVAILABLE (`SHUTTING_DOWN`) when the server stops.
+	// Sends the state at once, then after each change, at most once per
+	// `min_interval`. Values that change as time passes, such as `available` and
+	// `oldest_wait`, count as changes. Nothing is sent while nothing changes. Ends
+	// with UNAVAILABLE (`SHUTTING_DOWN`) when the server stops, and with ABORTED
+	// (`STREAM_NOT_READ`) if the caller stops reading.
 	WatchQuota(*WatchQuotaRequest, grpc.ServerStreamingServer[WatchQuotaResponse]) error
-	// Takes permits for requests that the caller will send to Clerk itself (to
-	// write, say), so that the key stays under one quota. They wait in the
-	// queue as reads do, each for a turn of its own. RESOURCE_EXHAUSTED if they
-	// can't be had in time.
+	// Returns what the quota was spent on: sums for the server and for each caller.
+	// Costs Clerk nothing.
+	GetUsage(context.Context, *GetUsageRequest) (*GetUsageResponse, error)
+	// Takes permits for requests that the caller will send to Clerk itself, for
+	// example to write, so that the key stays under one quota. The call waits in the
+	// queue like a read. RESOURCE_EXHAUSTED (`DEADLINE_TOO_SHORT`, with RetryInfo) if
+	// the permits can't be had in time.
 	AcquirePermits(context.Context, *AcquirePermitsRequest) (*AcquirePermitsResponse, error)
-	// Gives a lease back, once its requests have been answered.
-	// NOT_FOUND (`LEASE_NOT_FOUND`) if there is no such lease, or it has ended.
+	// Returns a lease whose requests have been answered. Any replica accepts it.
+	// NOT_FOUND (`LEASE_NOT_FOUND`) if there is no such lease, or it has ended;
+	// UNAVAILABLE (`LEASE_UNREACHABLE`) if the replica that granted it can't be
+	// reached: the lease then ends at its `expire_time`; UNAVAILABLE
+	// (`REDIS_UNAVAILABLE`) if the lease was returned but other replicas may still
+	// have copies of `changed_user_ids`: call InvalidateUsers.
 	ReleasePermits(context.Context, *ReleasePermitsRequest) (*ReleasePermitsResponse, error)
 	mustEmbedUnimplementedQuotaServiceServer()
 }
@@ -145,6 +172,9 @@ func (UnimplementedQuotaServiceServer) GetQuota(context.Context, *GetQuotaReques
 }
 func (UnimplementedQuotaServiceServer) WatchQuota(*WatchQuotaRequest, grpc.ServerStreamingServer[WatchQuotaResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchQuota not implemented")
+}
+func (UnimplementedQuotaServiceServer) GetUsage(context.Context, *GetUsageRequest) (*GetUsageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetUsage not implemented")
 }
 func (UnimplementedQuotaServiceServer) AcquirePermits(context.Context, *AcquirePermitsRequest) (*AcquirePermitsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AcquirePermits not implemented")
@@ -202,6 +232,24 @@ func _QuotaService_WatchQuota_Handler(srv interface{}, stream grpc.ServerStream)
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type QuotaService_WatchQuotaServer = grpc.ServerStreamingServer[WatchQuotaResponse]
 
+func _QuotaService_GetUsage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetUsageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QuotaServiceServer).GetUsage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: QuotaService_GetUsage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QuotaServiceServer).GetUsage(ctx, req.(*GetUsageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _QuotaService_AcquirePermits_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(AcquirePermitsRequest)
 	if err := dec(in); err != nil {
@@ -248,6 +296,10 @@ var QuotaService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetQuota",
 			Handler:    _QuotaService_GetQuota_Handler,
+		},
+		{
+			MethodName: "GetUsage",
+			Handler:    _QuotaService_GetUsage_Handler,
 		},
 		{
 			MethodName: "AcquirePermits",

@@ -22,116 +22,130 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// A user as Clerk's Backend API gives it. Fields keep Clerk's own names, in the
-// order of Clerk's documentation: https://clerk.com/docs/reference/backend-api/model/user
+// A user, as Clerk's Backend API describes it (version 2026-05-12). Fields keep
+// Clerk's names: https://clerk.com/docs/reference/backend-api/model/user
 //
-// Conventions:
-//   - `optional` fields are those that Clerk may answer as null (or leave out);
-//     they are then unset.
-//   - Times come from Clerk as Unix milliseconds and are Timestamps here.
-//   - Metadata is JSON text: a compact, valid UTF-8 JSON object, with numbers
-//     kept exactly as Clerk wrote them. Clerk allows up to 8 KB of each kind.
-//     Empty where Clerk gave none.
-//   - Fields marked "FULL only" are empty unless the request's view is
-//     USER_VIEW_FULL.
+// Conventions, for this message and those below it:
+//   - A field is `optional` if Clerk may omit it or answer null. It is then unset.
+//   - Clerk's Unix milliseconds are Timestamps here. A time that Clerk does not
+//     give is unset.
+//   - Metadata is JSON text: a compact JSON object in valid UTF-8, with numbers
+//     exactly as Clerk wrote them. Clerk allows 8 KB of each kind.
+//   - A field marked "FULL only" is set if and only if the view is
+//     USER_VIEW_FULL: unset means "not shown", empty means "Clerk has none".
+//   - A field whose value can't be read, because Clerk answered with another type
+//     than it documents, is unset. If that field is `id`, `updated_at`, `banned`,
+//     `locked` or `deprovisioned`, the whole user is unreadable (USER_UNREADABLE).
 type User struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Clerk's id of the user, such as `user_2abcDEF`. Never empty.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The kind of object, always `user`.
-	Object string `protobuf:"bytes,2,opt,name=object,proto3" json:"object,omitempty"`
 	// The user's id in the company's own system. Unique in the Clerk instance.
-	ExternalId *string `protobuf:"bytes,3,opt,name=external_id,json=externalId,proto3,oneof" json:"external_id,omitempty"`
-	// The id of the entry of `email_addresses` that is the primary one.
-	PrimaryEmailAddressId *string `protobuf:"bytes,4,opt,name=primary_email_address_id,json=primaryEmailAddressId,proto3,oneof" json:"primary_email_address_id,omitempty"`
-	// The id of the entry of `phone_numbers` that is the primary one.
-	PrimaryPhoneNumberId *string `protobuf:"bytes,5,opt,name=primary_phone_number_id,json=primaryPhoneNumberId,proto3,oneof" json:"primary_phone_number_id,omitempty"`
-	// The id of the entry of `web3_wallets` that is the primary one.
-	PrimaryWeb3WalletId *string `protobuf:"bytes,6,opt,name=primary_web3_wallet_id,json=primaryWeb3WalletId,proto3,oneof" json:"primary_web3_wallet_id,omitempty"`
+	ExternalId *string `protobuf:"bytes,2,opt,name=external_id,json=externalId,proto3,oneof" json:"external_id,omitempty"`
+	// The id of the primary entry of `email_addresses`.
+	PrimaryEmailAddressId *string `protobuf:"bytes,3,opt,name=primary_email_address_id,json=primaryEmailAddressId,proto3,oneof" json:"primary_email_address_id,omitempty"`
+	// The id of the primary entry of `phone_numbers`.
+	PrimaryPhoneNumberId *string `protobuf:"bytes,4,opt,name=primary_phone_number_id,json=primaryPhoneNumberId,proto3,oneof" json:"primary_phone_number_id,omitempty"`
+	// The id of the primary entry of `web3_wallets`.
+	PrimaryWeb3WalletId *string `protobuf:"bytes,5,opt,name=primary_web3_wallet_id,json=primaryWeb3WalletId,proto3,oneof" json:"primary_web3_wallet_id,omitempty"`
 	// The user's username.
-	Username *string `protobuf:"bytes,7,opt,name=username,proto3,oneof" json:"username,omitempty"`
+	Username *string `protobuf:"bytes,6,opt,name=username,proto3,oneof" json:"username,omitempty"`
 	// The user's first name.
-	FirstName *string `protobuf:"bytes,8,opt,name=first_name,json=firstName,proto3,oneof" json:"first_name,omitempty"`
+	FirstName *string `protobuf:"bytes,7,opt,name=first_name,json=firstName,proto3,oneof" json:"first_name,omitempty"`
 	// The user's last name.
-	LastName *string `protobuf:"bytes,9,opt,name=last_name,json=lastName,proto3,oneof" json:"last_name,omitempty"`
+	LastName *string `protobuf:"bytes,8,opt,name=last_name,json=lastName,proto3,oneof" json:"last_name,omitempty"`
 	// The user's preferred language, as a BCP 47 tag.
-	Locale *string `protobuf:"bytes,10,opt,name=locale,proto3,oneof" json:"locale,omitempty"`
-	// The URL of the user's picture. Deprecated by Clerk in favour of `image_url`.
-	ProfileImageUrl string `protobuf:"bytes,11,opt,name=profile_image_url,json=profileImageUrl,proto3" json:"profile_image_url,omitempty"`
+	Locale *string `protobuf:"bytes,9,opt,name=locale,proto3,oneof" json:"locale,omitempty"`
+	// The user's time zone, such as `Europe/Berlin`. Clerk's description of the
+	// Backend API does not have it; webhooks and its SDKs may.
+	Timezone *string `protobuf:"bytes,10,opt,name=timezone,proto3,oneof" json:"timezone,omitempty"`
+	// The URL of the user's picture. Clerk has replaced it by `image_url`.
+	//
+	// Deprecated: Marked as deprecated in clerkgate/v1/user.proto.
+	ProfileImageUrl *string `protobuf:"bytes,11,opt,name=profile_image_url,json=profileImageUrl,proto3,oneof" json:"profile_image_url,omitempty"`
 	// The URL of the user's picture, or of a generated one.
-	ImageUrl string `protobuf:"bytes,12,opt,name=image_url,json=imageUrl,proto3" json:"image_url,omitempty"`
-	// Whether the user has uploaded a picture of their own.
+	ImageUrl *string `protobuf:"bytes,12,opt,name=image_url,json=imageUrl,proto3,oneof" json:"image_url,omitempty"`
+	// Whether the user has uploaded a picture.
 	HasImage bool `protobuf:"varint,13,opt,name=has_image,json=hasImage,proto3" json:"has_image,omitempty"`
 	// Metadata that the user's browser can read and only the backend can write. JSON text.
 	PublicMetadataJson string `protobuf:"bytes,14,opt,name=public_metadata_json,json=publicMetadataJson,proto3" json:"public_metadata_json,omitempty"`
 	// Metadata that only the backend can read and write. JSON text. FULL only.
-	PrivateMetadataJson string `protobuf:"bytes,15,opt,name=private_metadata_json,json=privateMetadataJson,proto3" json:"private_metadata_json,omitempty"`
-	// Metadata that the user's browser can read and write: never trust it. JSON text.
-	UnsafeMetadataJson string `protobuf:"bytes,16,opt,name=unsafe_metadata_json,json=unsafeMetadataJson,proto3" json:"unsafe_metadata_json,omitempty"`
+	PrivateMetadataJson *string `protobuf:"bytes,15,opt,name=private_metadata_json,json=privateMetadataJson,proto3,oneof" json:"private_metadata_json,omitempty"`
+	// Metadata that the user's browser can read and write: do not trust it. JSON text.
+	UnsafeMetadataJson *string `protobuf:"bytes,16,opt,name=unsafe_metadata_json,json=unsafeMetadataJson,proto3,oneof" json:"unsafe_metadata_json,omitempty"`
 	// The user's email addresses.
-	EmailAddresses []*EmailAddress `protobuf:"bytes,17,rep,name=email_addresses,json=emailAddresses,proto3" json:"email_addresses,omitempty"`
+	EmailAddresses []*UserEmailAddress `protobuf:"bytes,17,rep,name=email_addresses,json=emailAddresses,proto3" json:"email_addresses,omitempty"`
 	// The user's phone numbers.
-	PhoneNumbers []*PhoneNumber `protobuf:"bytes,18,rep,name=phone_numbers,json=phoneNumbers,proto3" json:"phone_numbers,omitempty"`
+	PhoneNumbers []*UserPhoneNumber `protobuf:"bytes,18,rep,name=phone_numbers,json=phoneNumbers,proto3" json:"phone_numbers,omitempty"`
 	// The user's web3 wallets.
-	Web3Wallets []*Web3Wallet `protobuf:"bytes,19,rep,name=web3_wallets,json=web3Wallets,proto3" json:"web3_wallets,omitempty"`
+	Web3Wallets []*UserWeb3Wallet `protobuf:"bytes,19,rep,name=web3_wallets,json=web3Wallets,proto3" json:"web3_wallets,omitempty"`
 	// The user's passkeys.
 	Passkeys []*Passkey `protobuf:"bytes,20,rep,name=passkeys,proto3" json:"passkeys,omitempty"`
 	// The user's accounts at social identity providers.
 	ExternalAccounts []*ExternalAccount `protobuf:"bytes,21,rep,name=external_accounts,json=externalAccounts,proto3" json:"external_accounts,omitempty"`
-	// The user's SAML accounts. Superseded at Clerk by `enterprise_accounts`.
+	// The user's SAML accounts. Clerk has replaced them by `enterprise_accounts`.
 	SamlAccounts []*SamlAccount `protobuf:"bytes,22,rep,name=saml_accounts,json=samlAccounts,proto3" json:"saml_accounts,omitempty"`
 	// The user's enterprise single sign-on accounts.
 	EnterpriseAccounts []*EnterpriseAccount `protobuf:"bytes,23,rep,name=enterprise_accounts,json=enterpriseAccounts,proto3" json:"enterprise_accounts,omitempty"`
-	// The user's organization memberships. Clerk's answers usually leave them out.
+	// The user's organization memberships. Clerk's answers usually omit them, so
+	// an empty list does not mean that the user is in no organization.
 	OrganizationMemberships []*OrganizationMembership `protobuf:"bytes,24,rep,name=organization_memberships,json=organizationMemberships,proto3" json:"organization_memberships,omitempty"`
-	// The user's entry in a SCIM directory.
+	// The user's entry in a SCIM directory. Only webhooks bring it, so it can be
+	// unset for a user who has one.
 	Scim *Scim `protobuf:"bytes,25,opt,name=scim,proto3" json:"scim,omitempty"`
 	// Whether the user has a password.
 	PasswordEnabled bool `protobuf:"varint,26,opt,name=password_enabled,json=passwordEnabled,proto3" json:"password_enabled,omitempty"`
-	// Whether a second factor is set up.
+	// Whether the user has set up a second factor.
 	TwoFactorEnabled bool `protobuf:"varint,27,opt,name=two_factor_enabled,json=twoFactorEnabled,proto3" json:"two_factor_enabled,omitempty"`
-	// Whether a time-based one-time password is set up.
+	// Whether the user has set up a time-based one-time password.
 	TotpEnabled bool `protobuf:"varint,28,opt,name=totp_enabled,json=totpEnabled,proto3" json:"totp_enabled,omitempty"`
-	// Whether backup codes are set up.
+	// Whether the user has backup codes.
 	BackupCodeEnabled bool `protobuf:"varint,29,opt,name=backup_code_enabled,json=backupCodeEnabled,proto3" json:"backup_code_enabled,omitempty"`
-	// Whether the user is banned.
-	Banned bool `protobuf:"varint,30,opt,name=banned,proto3" json:"banned,omitempty"`
-	// Whether the user is locked out after too many failed attempts.
-	Locked bool `protobuf:"varint,31,opt,name=locked,proto3" json:"locked,omitempty"`
-	// Whether a directory has deprovisioned the user.
-	Deprovisioned bool `protobuf:"varint,32,opt,name=deprovisioned,proto3" json:"deprovisioned,omitempty"`
+	// Whether the user is banned. Unset if Clerk did not say: do not take that for
+	// false.
+	Banned *bool `protobuf:"varint,30,opt,name=banned,proto3,oneof" json:"banned,omitempty"`
+	// Whether the user is locked out, after too many failed attempts or by an
+	// administrator. Unset if Clerk did not say: do not take that for false.
+	Locked *bool `protobuf:"varint,31,opt,name=locked,proto3,oneof" json:"locked,omitempty"`
+	// Whether a directory has deprovisioned the user, who can then not sign in.
+	// Unset if Clerk did not say: do not take that for false.
+	Deprovisioned *bool `protobuf:"varint,32,opt,name=deprovisioned,proto3,oneof" json:"deprovisioned,omitempty"`
 	// Whether the user may delete their own account.
 	DeleteSelfEnabled bool `protobuf:"varint,33,opt,name=delete_self_enabled,json=deleteSelfEnabled,proto3" json:"delete_self_enabled,omitempty"`
 	// Whether the user may create organizations.
 	CreateOrganizationEnabled bool `protobuf:"varint,34,opt,name=create_organization_enabled,json=createOrganizationEnabled,proto3" json:"create_organization_enabled,omitempty"`
-	// Whether the user bypasses Clerk's client trust check.
-	BypassClientTrust bool `protobuf:"varint,35,opt,name=bypass_client_trust,json=bypassClientTrust,proto3" json:"bypass_client_trust,omitempty"`
-	// How many organizations the user may create. 0 means without limit.
-	CreateOrganizationsLimit *int64 `protobuf:"varint,36,opt,name=create_organizations_limit,json=createOrganizationsLimit,proto3,oneof" json:"create_organizations_limit,omitempty"`
-	// Seconds until a lockout ends.
-	LockoutExpiresInSeconds *int64 `protobuf:"varint,37,opt,name=lockout_expires_in_seconds,json=lockoutExpiresInSeconds,proto3,oneof" json:"lockout_expires_in_seconds,omitempty"`
-	// Attempts left before the user is locked out.
-	VerificationAttemptsRemaining *int64 `protobuf:"varint,38,opt,name=verification_attempts_remaining,json=verificationAttemptsRemaining,proto3,oneof" json:"verification_attempts_remaining,omitempty"`
-	// When multi-factor authentication was last switched on.
+	// Whether the user bypasses Clerk's device trust check at sign-in.
+	BypassClientTrust *bool `protobuf:"varint,35,opt,name=bypass_client_trust,json=bypassClientTrust,proto3,oneof" json:"bypass_client_trust,omitempty"`
+	// How many organizations the user may create. 0 means no limit.
+	CreateOrganizationsLimit *int32 `protobuf:"varint,36,opt,name=create_organizations_limit,json=createOrganizationsLimit,proto3,oneof" json:"create_organizations_limit,omitempty"`
+	// Seconds until the lockout ends, counted from the answer's `fetch_time`. Unset
+	// while `locked` is true means that the lockout does not end by itself.
+	LockoutExpiresInSeconds *int32 `protobuf:"varint,37,opt,name=lockout_expires_in_seconds,json=lockoutExpiresInSeconds,proto3,oneof" json:"lockout_expires_in_seconds,omitempty"`
+	// Attempts left before the user is locked out. Unset if the Clerk instance
+	// does not lock users out.
+	VerificationAttemptsRemaining *int32 `protobuf:"varint,38,opt,name=verification_attempts_remaining,json=verificationAttemptsRemaining,proto3,oneof" json:"verification_attempts_remaining,omitempty"`
+	// When the user last enabled multi-factor authentication. Disabling it does
+	// not clear this time.
 	MfaEnabledAt *timestamppb.Timestamp `protobuf:"bytes,39,opt,name=mfa_enabled_at,json=mfaEnabledAt,proto3" json:"mfa_enabled_at,omitempty"`
-	// When multi-factor authentication was last switched off.
+	// When the user last disabled multi-factor authentication. Enabling it again
+	// does not clear this time.
 	MfaDisabledAt *timestamppb.Timestamp `protobuf:"bytes,40,opt,name=mfa_disabled_at,json=mfaDisabledAt,proto3" json:"mfa_disabled_at,omitempty"`
 	// When the password was last changed.
 	PasswordLastUpdatedAt *timestamppb.Timestamp `protobuf:"bytes,41,opt,name=password_last_updated_at,json=passwordLastUpdatedAt,proto3" json:"password_last_updated_at,omitempty"`
 	// When the user last signed in.
 	LastSignInAt *timestamppb.Timestamp `protobuf:"bytes,42,opt,name=last_sign_in_at,json=lastSignInAt,proto3" json:"last_sign_in_at,omitempty"`
-	// When the user was last active. Changes without a change of `updated_at`.
+	// When the user was last active, to the day. It changes without `updated_at`.
 	LastActiveAt *timestamppb.Timestamp `protobuf:"bytes,43,opt,name=last_active_at,json=lastActiveAt,proto3" json:"last_active_at,omitempty"`
 	// When the user accepted the legal documents.
 	LegalAcceptedAt *timestamppb.Timestamp `protobuf:"bytes,44,opt,name=legal_accepted_at,json=legalAcceptedAt,proto3" json:"legal_accepted_at,omitempty"`
 	// When the user was created.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,45,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	// When the user was last changed.
+	// When the user was last changed. Always set.
 	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,46,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
-	// The fields of Clerk's user object that this contract does not know, as one
-	// JSON object; empty where there are none. Unknown fields deeper inside are
-	// not kept. FULL only, since nobody can tell whether a new field is private.
-	ExtraJson     string `protobuf:"bytes,47,opt,name=extra_json,json=extraJson,proto3" json:"extra_json,omitempty"`
+	// The fields of Clerk's user that this contract does not know, as one JSON
+	// object, or empty. Unknown fields of nested objects are dropped. FULL only,
+	// since a new field may be private.
+	ExtraJson     *string `protobuf:"bytes,47,opt,name=extra_json,json=extraJson,proto3,oneof" json:"extra_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -169,13 +183,6 @@ func (*User) Descriptor() ([]byte, []int) {
 func (x *User) GetId() string {
 	if x != nil {
 		return x.Id
-	}
-	return ""
-}
-
-func (x *User) GetObject() string {
-	if x != nil {
-		return x.Object
 	}
 	return ""
 }
@@ -236,16 +243,24 @@ func (x *User) GetLocale() string {
 	return ""
 }
 
+func (x *User) GetTimezone() string {
+	if x != nil && x.Timezone != nil {
+		return *x.Timezone
+	}
+	return ""
+}
+
+// Deprecated: Marked as deprecated in clerkgate/v1/user.proto.
 func (x *User) GetProfileImageUrl() string {
-	if x != nil {
-		return x.ProfileImageUrl
+	if x != nil && x.ProfileImageUrl != nil {
+		return *x.ProfileImageUrl
 	}
 	return ""
 }
 
 func (x *User) GetImageUrl() string {
-	if x != nil {
-		return x.ImageUrl
+	if x != nil && x.ImageUrl != nil {
+		return *x.ImageUrl
 	}
 	return ""
 }
@@ -265,34 +280,34 @@ func (x *User) GetPublicMetadataJson() string {
 }
 
 func (x *User) GetPrivateMetadataJson() string {
-	if x != nil {
-		return x.PrivateMetadataJson
+	if x != nil && x.PrivateMetadataJson != nil {
+		return *x.PrivateMetadataJson
 	}
 	return ""
 }
 
 func (x *User) GetUnsafeMetadataJson() string {
-	if x != nil {
-		return x.UnsafeMetadataJson
+	if x != nil && x.UnsafeMetadataJson != nil {
+		return *x.UnsafeMetadataJson
 	}
 	return ""
 }
 
-func (x *User) GetEmailAddresses() []*EmailAddress {
+func (x *User) GetEmailAddresses() []*UserEmailAddress {
 	if x != nil {
 		return x.EmailAddresses
 	}
 	return nil
 }
 
-func (x *User) GetPhoneNumbers() []*PhoneNumber {
+func (x *User) GetPhoneNumbers() []*UserPhoneNumber {
 	if x != nil {
 		return x.PhoneNumbers
 	}
 	return nil
 }
 
-func (x *User) GetWeb3Wallets() []*Web3Wallet {
+func (x *User) GetWeb3Wallets() []*UserWeb3Wallet {
 	if x != nil {
 		return x.Web3Wallets
 	}
@@ -370,22 +385,22 @@ func (x *User) GetBackupCodeEnabled() bool {
 }
 
 func (x *User) GetBanned() bool {
-	if x != nil {
-		return x.Banned
+	if x != nil && x.Banned != nil {
+		return *x.Banned
 	}
 	return false
 }
 
 func (x *User) GetLocked() bool {
-	if x != nil {
-		return x.Locked
+	if x != nil && x.Locked != nil {
+		return *x.Locked
 	}
 	return false
 }
 
 func (x *User) GetDeprovisioned() bool {
-	if x != nil {
-		return x.Deprovisioned
+	if x != nil && x.Deprovisioned != nil {
+		return *x.Deprovisioned
 	}
 	return false
 }
@@ -405,27 +420,27 @@ func (x *User) GetCreateOrganizationEnabled() bool {
 }
 
 func (x *User) GetBypassClientTrust() bool {
-	if x != nil {
-		return x.BypassClientTrust
+	if x != nil && x.BypassClientTrust != nil {
+		return *x.BypassClientTrust
 	}
 	return false
 }
 
-func (x *User) GetCreateOrganizationsLimit() int64 {
+func (x *User) GetCreateOrganizationsLimit() int32 {
 	if x != nil && x.CreateOrganizationsLimit != nil {
 		return *x.CreateOrganizationsLimit
 	}
 	return 0
 }
 
-func (x *User) GetLockoutExpiresInSeconds() int64 {
+func (x *User) GetLockoutExpiresInSeconds() int32 {
 	if x != nil && x.LockoutExpiresInSeconds != nil {
 		return *x.LockoutExpiresInSeconds
 	}
 	return 0
 }
 
-func (x *User) GetVerificationAttemptsRemaining() int64 {
+func (x *User) GetVerificationAttemptsRemaining() int32 {
 	if x != nil && x.VerificationAttemptsRemaining != nil {
 		return *x.VerificationAttemptsRemaining
 	}
@@ -489,27 +504,28 @@ func (x *User) GetUpdatedAt() *timestamppb.Timestamp {
 }
 
 func (x *User) GetExtraJson() string {
-	if x != nil {
-		return x.ExtraJson
+	if x != nil && x.ExtraJson != nil {
+		return *x.ExtraJson
 	}
 	return ""
 }
 
 // An email address of a user.
-type EmailAddress struct {
+type UserEmailAddress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Clerk's id of the email address, such as `idn_…`.
-	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The address itself.
+	Id *string `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	// The address.
 	EmailAddress string `protobuf:"bytes,2,opt,name=email_address,json=emailAddress,proto3" json:"email_address,omitempty"`
-	// Whether the address is reserved by an unfinished sign-up.
+	// Whether the address is reserved: it is not verified, but the user can sign
+	// in with it and nobody else can claim it.
 	Reserved bool `protobuf:"varint,3,opt,name=reserved,proto3" json:"reserved,omitempty"`
 	// How the address was or is being verified.
 	Verification *Verification `protobuf:"bytes,4,opt,name=verification,proto3" json:"verification,omitempty"`
 	// Other identifications of the user that are linked to this one.
 	LinkedTo []*LinkedIdentification `protobuf:"bytes,5,rep,name=linked_to,json=linkedTo,proto3" json:"linked_to,omitempty"`
-	// Whether the address's domain belongs to an enterprise connection.
-	MatchesSsoConnection bool `protobuf:"varint,6,opt,name=matches_sso_connection,json=matchesSsoConnection,proto3" json:"matches_sso_connection,omitempty"`
+	// Whether the address's domain belongs to an active enterprise connection.
+	MatchesSsoConnection *bool `protobuf:"varint,6,opt,name=matches_sso_connection,json=matchesSsoConnection,proto3,oneof" json:"matches_sso_connection,omitempty"`
 	// When the address was added.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	// When the address was last changed.
@@ -518,20 +534,20 @@ type EmailAddress struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *EmailAddress) Reset() {
-	*x = EmailAddress{}
+func (x *UserEmailAddress) Reset() {
+	*x = UserEmailAddress{}
 	mi := &file_clerkgate_v1_user_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *EmailAddress) String() string {
+func (x *UserEmailAddress) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*EmailAddress) ProtoMessage() {}
+func (*UserEmailAddress) ProtoMessage() {}
 
-func (x *EmailAddress) ProtoReflect() protoreflect.Message {
+func (x *UserEmailAddress) ProtoReflect() protoreflect.Message {
 	mi := &file_clerkgate_v1_user_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -543,79 +559,80 @@ func (x *EmailAddress) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use EmailAddress.ProtoReflect.Descriptor instead.
-func (*EmailAddress) Descriptor() ([]byte, []int) {
+// Deprecated: Use UserEmailAddress.ProtoReflect.Descriptor instead.
+func (*UserEmailAddress) Descriptor() ([]byte, []int) {
 	return file_clerkgate_v1_user_proto_rawDescGZIP(), []int{1}
 }
 
-func (x *EmailAddress) GetId() string {
-	if x != nil {
-		return x.Id
+func (x *UserEmailAddress) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
 	}
 	return ""
 }
 
-func (x *EmailAddress) GetEmailAddress() string {
+func (x *UserEmailAddress) GetEmailAddress() string {
 	if x != nil {
 		return x.EmailAddress
 	}
 	return ""
 }
 
-func (x *EmailAddress) GetReserved() bool {
+func (x *UserEmailAddress) GetReserved() bool {
 	if x != nil {
 		return x.Reserved
 	}
 	return false
 }
 
-func (x *EmailAddress) GetVerification() *Verification {
+func (x *UserEmailAddress) GetVerification() *Verification {
 	if x != nil {
 		return x.Verification
 	}
 	return nil
 }
 
-func (x *EmailAddress) GetLinkedTo() []*LinkedIdentification {
+func (x *UserEmailAddress) GetLinkedTo() []*LinkedIdentification {
 	if x != nil {
 		return x.LinkedTo
 	}
 	return nil
 }
 
-func (x *EmailAddress) GetMatchesSsoConnection() bool {
-	if x != nil {
-		return x.MatchesSsoConnection
+func (x *UserEmailAddress) GetMatchesSsoConnection() bool {
+	if x != nil && x.MatchesSsoConnection != nil {
+		return *x.MatchesSsoConnection
 	}
 	return false
 }
 
-func (x *EmailAddress) GetCreatedAt() *timestamppb.Timestamp {
+func (x *UserEmailAddress) GetCreatedAt() *timestamppb.Timestamp {
 	if x != nil {
 		return x.CreatedAt
 	}
 	return nil
 }
 
-func (x *EmailAddress) GetUpdatedAt() *timestamppb.Timestamp {
+func (x *UserEmailAddress) GetUpdatedAt() *timestamppb.Timestamp {
 	if x != nil {
 		return x.UpdatedAt
 	}
 	return nil
 }
 
-// A phone number of a user. Clerk's `backup_codes` are secret and are never passed on.
-type PhoneNumber struct {
+// A phone number of a user. Clerk's `backup_codes` are secret and never passed on.
+type UserPhoneNumber struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Clerk's id of the phone number, such as `idn_…`.
-	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Id *string `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
 	// The number in E.164 form, such as `+12025550123`.
 	PhoneNumber string `protobuf:"bytes,2,opt,name=phone_number,json=phoneNumber,proto3" json:"phone_number,omitempty"`
 	// Whether the number may only serve as a second factor.
-	ReservedForSecondFactor bool `protobuf:"varint,3,opt,name=reserved_for_second_factor,json=reservedForSecondFactor,proto3" json:"reserved_for_second_factor,omitempty"`
+	ReservedForSecondFactor *bool `protobuf:"varint,3,opt,name=reserved_for_second_factor,json=reservedForSecondFactor,proto3,oneof" json:"reserved_for_second_factor,omitempty"`
 	// Whether the number is the default second factor.
-	DefaultSecondFactor bool `protobuf:"varint,4,opt,name=default_second_factor,json=defaultSecondFactor,proto3" json:"default_second_factor,omitempty"`
-	// Whether the number is reserved by an unfinished sign-up.
+	DefaultSecondFactor *bool `protobuf:"varint,4,opt,name=default_second_factor,json=defaultSecondFactor,proto3,oneof" json:"default_second_factor,omitempty"`
+	// Whether the number is reserved: it is not verified, but the user can sign in
+	// with it and nobody else can claim it.
 	Reserved bool `protobuf:"varint,5,opt,name=reserved,proto3" json:"reserved,omitempty"`
 	// How the number was or is being verified.
 	Verification *Verification `protobuf:"bytes,6,opt,name=verification,proto3" json:"verification,omitempty"`
@@ -629,20 +646,20 @@ type PhoneNumber struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *PhoneNumber) Reset() {
-	*x = PhoneNumber{}
+func (x *UserPhoneNumber) Reset() {
+	*x = UserPhoneNumber{}
 	mi := &file_clerkgate_v1_user_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *PhoneNumber) String() string {
+func (x *UserPhoneNumber) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*PhoneNumber) ProtoMessage() {}
+func (*UserPhoneNumber) ProtoMessage() {}
 
-func (x *PhoneNumber) ProtoReflect() protoreflect.Message {
+func (x *UserPhoneNumber) ProtoReflect() protoreflect.Message {
 	mi := &file_clerkgate_v1_user_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -654,68 +671,68 @@ func (x *PhoneNumber) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use PhoneNumber.ProtoReflect.Descriptor instead.
-func (*PhoneNumber) Descriptor() ([]byte, []int) {
+// Deprecated: Use UserPhoneNumber.ProtoReflect.Descriptor instead.
+func (*UserPhoneNumber) Descriptor() ([]byte, []int) {
 	return file_clerkgate_v1_user_proto_rawDescGZIP(), []int{2}
 }
 
-func (x *PhoneNumber) GetId() string {
-	if x != nil {
-		return x.Id
+func (x *UserPhoneNumber) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
 	}
 	return ""
 }
 
-func (x *PhoneNumber) GetPhoneNumber() string {
+func (x *UserPhoneNumber) GetPhoneNumber() string {
 	if x != nil {
 		return x.PhoneNumber
 	}
 	return ""
 }
 
-func (x *PhoneNumber) GetReservedForSecondFactor() bool {
-	if x != nil {
-		return x.ReservedForSecondFactor
+func (x *UserPhoneNumber) GetReservedForSecondFactor() bool {
+	if x != nil && x.ReservedForSecondFactor != nil {
+		return *x.ReservedForSecondFactor
 	}
 	return false
 }
 
-func (x *PhoneNumber) GetDefaultSecondFactor() bool {
-	if x != nil {
-		return x.DefaultSecondFactor
+func (x *UserPhoneNumber) GetDefaultSecondFactor() bool {
+	if x != nil && x.DefaultSecondFactor != nil {
+		return *x.DefaultSecondFactor
 	}
 	return false
 }
 
-func (x *PhoneNumber) GetReserved() bool {
+func (x *UserPhoneNumber) GetReserved() bool {
 	if x != nil {
 		return x.Reserved
 	}
 	return false
 }
 
-func (x *PhoneNumber) GetVerification() *Verification {
+func (x *UserPhoneNumber) GetVerification() *Verification {
 	if x != nil {
 		return x.Verification
 	}
 	return nil
 }
 
-func (x *PhoneNumber) GetLinkedTo() []*LinkedIdentification {
+func (x *UserPhoneNumber) GetLinkedTo() []*LinkedIdentification {
 	if x != nil {
 		return x.LinkedTo
 	}
 	return nil
 }
 
-func (x *PhoneNumber) GetCreatedAt() *timestamppb.Timestamp {
+func (x *UserPhoneNumber) GetCreatedAt() *timestamppb.Timestamp {
 	if x != nil {
 		return x.CreatedAt
 	}
 	return nil
 }
 
-func (x *PhoneNumber) GetUpdatedAt() *timestamppb.Timestamp {
+func (x *UserPhoneNumber) GetUpdatedAt() *timestamppb.Timestamp {
 	if x != nil {
 		return x.UpdatedAt
 	}
@@ -723,10 +740,10 @@ func (x *PhoneNumber) GetUpdatedAt() *timestamppb.Timestamp {
 }
 
 // A web3 wallet of a user.
-type Web3Wallet struct {
+type UserWeb3Wallet struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Clerk's id of the wallet, such as `idn_…`.
-	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Id *string `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
 	// The wallet's address.
 	Web3Wallet string `protobuf:"bytes,2,opt,name=web3_wallet,json=web3Wallet,proto3" json:"web3_wallet,omitempty"`
 	// How the wallet was or is being verified.
@@ -739,20 +756,20 @@ type Web3Wallet struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Web3Wallet) Reset() {
-	*x = Web3Wallet{}
+func (x *UserWeb3Wallet) Reset() {
+	*x = UserWeb3Wallet{}
 	mi := &file_clerkgate_v1_user_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Web3Wallet) String() string {
+func (x *UserWeb3Wallet) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Web3Wallet) ProtoMessage() {}
+func (*UserWeb3Wallet) ProtoMessage() {}
 
-func (x *Web3Wallet) ProtoReflect() protoreflect.Message {
+func (x *UserWeb3Wallet) ProtoReflect() protoreflect.Message {
 	mi := &file_clerkgate_v1_user_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -764,40 +781,40 @@ func (x *Web3Wallet) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Web3Wallet.ProtoReflect.Descriptor instead.
-func (*Web3Wallet) Descriptor() ([]byte, []int) {
+// Deprecated: Use UserWeb3Wallet.ProtoReflect.Descriptor instead.
+func (*UserWeb3Wallet) Descriptor() ([]byte, []int) {
 	return file_clerkgate_v1_user_proto_rawDescGZIP(), []int{3}
 }
 
-func (x *Web3Wallet) GetId() string {
-	if x != nil {
-		return x.Id
+func (x *UserWeb3Wallet) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
 	}
 	return ""
 }
 
-func (x *Web3Wallet) GetWeb3Wallet() string {
+func (x *UserWeb3Wallet) GetWeb3Wallet() string {
 	if x != nil {
 		return x.Web3Wallet
 	}
 	return ""
 }
 
-func (x *Web3Wallet) GetVerification() *Verification {
+func (x *UserWeb3Wallet) GetVerification() *Verification {
 	if x != nil {
 		return x.Verification
 	}
 	return nil
 }
 
-func (x *Web3Wallet) GetCreatedAt() *timestamppb.Timestamp {
+func (x *UserWeb3Wallet) GetCreatedAt() *timestamppb.Timestamp {
 	if x != nil {
 		return x.CreatedAt
 	}
 	return nil
 }
 
-func (x *Web3Wallet) GetUpdatedAt() *timestamppb.Timestamp {
+func (x *UserWeb3Wallet) GetUpdatedAt() *timestamppb.Timestamp {
 	if x != nil {
 		return x.UpdatedAt
 	}
@@ -808,13 +825,17 @@ func (x *Web3Wallet) GetUpdatedAt() *timestamppb.Timestamp {
 type Passkey struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Clerk's id of the passkey, such as `idn_…`.
-	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The name that the user gave it.
+	Id *string `protobuf:"bytes,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	// The name that the user gave the passkey.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// When the passkey was last used.
 	LastUsedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_used_at,json=lastUsedAt,proto3" json:"last_used_at,omitempty"`
 	// How the passkey was or is being verified.
-	Verification  *Verification `protobuf:"bytes,4,opt,name=verification,proto3" json:"verification,omitempty"`
+	Verification *Verification `protobuf:"bytes,4,opt,name=verification,proto3" json:"verification,omitempty"`
+	// When the passkey was added. Only webhooks may bring it.
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// When the passkey was last changed. Only webhooks may bring it.
+	UpdatedAt     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -850,8 +871,8 @@ func (*Passkey) Descriptor() ([]byte, []int) {
 }
 
 func (x *Passkey) GetId() string {
-	if x != nil {
-		return x.Id
+	if x != nil && x.Id != nil {
+		return *x.Id
 	}
 	return ""
 }
@@ -877,16 +898,31 @@ func (x *Passkey) GetVerification() *Verification {
 	return nil
 }
 
+func (x *Passkey) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *Passkey) GetUpdatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdatedAt
+	}
+	return nil
+}
+
 // An account of a user at a social identity provider.
 type ExternalAccount struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The kind of account: `external_account`, `facebook_account` or `google_account`.
 	Object string `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
-	// Clerk's id of the account, such as `eac_…`.
+	// Clerk's id of the account: `eac_…`, or `idn_…` for the kinds
+	// `facebook_account` and `google_account`.
 	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
 	// The provider, such as `oauth_google`.
 	Provider string `protobuf:"bytes,3,opt,name=provider,proto3" json:"provider,omitempty"`
-	// The id of the identification behind the account, such as `idn_…`.
+	// Clerk's id of the identification behind the account, such as `idn_…`.
 	IdentificationId string `protobuf:"bytes,4,opt,name=identification_id,json=identificationId,proto3" json:"identification_id,omitempty"`
 	// The user's id at the provider.
 	ProviderUserId string `protobuf:"bytes,5,opt,name=provider_user_id,json=providerUserId,proto3" json:"provider_user_id,omitempty"`
@@ -894,14 +930,17 @@ type ExternalAccount struct {
 	ApprovedScopes string `protobuf:"bytes,6,opt,name=approved_scopes,json=approvedScopes,proto3" json:"approved_scopes,omitempty"`
 	// The email address that the provider gave.
 	EmailAddress string `protobuf:"bytes,7,opt,name=email_address,json=emailAddress,proto3" json:"email_address,omitempty"`
-	// Whether the provider says that it has verified the email address.
+	// Whether the provider had verified the email address when the account was
+	// created. Unset if that is unknown.
 	EmailAddressVerified *bool `protobuf:"varint,8,opt,name=email_address_verified,json=emailAddressVerified,proto3,oneof" json:"email_address_verified,omitempty"`
 	// The first name that the provider gave.
 	FirstName string `protobuf:"bytes,9,opt,name=first_name,json=firstName,proto3" json:"first_name,omitempty"`
 	// The last name that the provider gave.
 	LastName string `protobuf:"bytes,10,opt,name=last_name,json=lastName,proto3" json:"last_name,omitempty"`
-	// The URL of the picture at the provider. Deprecated by Clerk in favour of `image_url`.
-	AvatarUrl string `protobuf:"bytes,11,opt,name=avatar_url,json=avatarUrl,proto3" json:"avatar_url,omitempty"`
+	// The URL of the picture at the provider. Clerk has replaced it by `image_url`.
+	//
+	// Deprecated: Marked as deprecated in clerkgate/v1/user.proto.
+	AvatarUrl *string `protobuf:"bytes,11,opt,name=avatar_url,json=avatarUrl,proto3,oneof" json:"avatar_url,omitempty"`
 	// The URL of the picture.
 	ImageUrl *string `protobuf:"bytes,12,opt,name=image_url,json=imageUrl,proto3,oneof" json:"image_url,omitempty"`
 	// The username at the provider.
@@ -911,15 +950,18 @@ type ExternalAccount struct {
 	// A label for the account.
 	Label *string `protobuf:"bytes,15,opt,name=label,proto3,oneof" json:"label,omitempty"`
 	// Public metadata of the account. JSON text.
-	PublicMetadataJson string `protobuf:"bytes,16,opt,name=public_metadata_json,json=publicMetadataJson,proto3" json:"public_metadata_json,omitempty"`
+	PublicMetadataJson *string `protobuf:"bytes,16,opt,name=public_metadata_json,json=publicMetadataJson,proto3,oneof" json:"public_metadata_json,omitempty"`
 	// When the account was linked.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	// When the account was last changed.
 	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
 	// How the account was or is being verified.
-	Verification  *Verification `protobuf:"bytes,19,opt,name=verification,proto3" json:"verification,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Verification *Verification `protobuf:"bytes,19,opt,name=verification,proto3" json:"verification,omitempty"`
+	// The `eac_…` id of an account whose `id` is that of its identification. Only
+	// webhooks bring it.
+	ExternalAccountId *string `protobuf:"bytes,20,opt,name=external_account_id,json=externalAccountId,proto3,oneof" json:"external_account_id,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *ExternalAccount) Reset() {
@@ -1022,9 +1064,10 @@ func (x *ExternalAccount) GetLastName() string {
 	return ""
 }
 
+// Deprecated: Marked as deprecated in clerkgate/v1/user.proto.
 func (x *ExternalAccount) GetAvatarUrl() string {
-	if x != nil {
-		return x.AvatarUrl
+	if x != nil && x.AvatarUrl != nil {
+		return *x.AvatarUrl
 	}
 	return ""
 }
@@ -1058,8 +1101,8 @@ func (x *ExternalAccount) GetLabel() string {
 }
 
 func (x *ExternalAccount) GetPublicMetadataJson() string {
-	if x != nil {
-		return x.PublicMetadataJson
+	if x != nil && x.PublicMetadataJson != nil {
+		return *x.PublicMetadataJson
 	}
 	return ""
 }
@@ -1085,6 +1128,13 @@ func (x *ExternalAccount) GetVerification() *Verification {
 	return nil
 }
 
+func (x *ExternalAccount) GetExternalAccountId() string {
+	if x != nil && x.ExternalAccountId != nil {
+		return *x.ExternalAccountId
+	}
+	return ""
+}
+
 // A SAML account of a user.
 type SamlAccount struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1092,7 +1142,7 @@ type SamlAccount struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The identity provider, such as `saml_okta`.
 	Provider string `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
-	// Whether the account can be used to sign in.
+	// Whether the user can sign in with the account.
 	Active bool `protobuf:"varint,3,opt,name=active,proto3" json:"active,omitempty"`
 	// The email address that the identity provider gave.
 	EmailAddress string `protobuf:"bytes,4,opt,name=email_address,json=emailAddress,proto3" json:"email_address,omitempty"`
@@ -1105,7 +1155,7 @@ type SamlAccount struct {
 	// When the user last signed in with the account.
 	LastAuthenticatedAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last_authenticated_at,json=lastAuthenticatedAt,proto3" json:"last_authenticated_at,omitempty"`
 	// Public metadata of the account. JSON text.
-	PublicMetadataJson string `protobuf:"bytes,9,opt,name=public_metadata_json,json=publicMetadataJson,proto3" json:"public_metadata_json,omitempty"`
+	PublicMetadataJson *string `protobuf:"bytes,9,opt,name=public_metadata_json,json=publicMetadataJson,proto3,oneof" json:"public_metadata_json,omitempty"`
 	// How the account was or is being verified.
 	Verification *Verification `protobuf:"bytes,10,opt,name=verification,proto3" json:"verification,omitempty"`
 	// The SAML connection that the account belongs to.
@@ -1201,8 +1251,8 @@ func (x *SamlAccount) GetLastAuthenticatedAt() *timestamppb.Timestamp {
 }
 
 func (x *SamlAccount) GetPublicMetadataJson() string {
-	if x != nil {
-		return x.PublicMetadataJson
+	if x != nil && x.PublicMetadataJson != nil {
+		return *x.PublicMetadataJson
 	}
 	return ""
 }
@@ -1228,22 +1278,24 @@ type SamlConnection struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The name of the connection.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// The domain of the connection. Older Clerk answers give one.
-	Domain string `protobuf:"bytes,3,opt,name=domain,proto3" json:"domain,omitempty"`
-	// The domains of the connection. Newer Clerk answers give several.
+	// The only or first domain of the connection. Clerk has replaced it by `domains`.
+	//
+	// Deprecated: Marked as deprecated in clerkgate/v1/user.proto.
+	Domain *string `protobuf:"bytes,3,opt,name=domain,proto3,oneof" json:"domain,omitempty"`
+	// The domains of the connection.
 	Domains []string `protobuf:"bytes,4,rep,name=domains,proto3" json:"domains,omitempty"`
 	// Whether the connection is in use.
 	Active bool `protobuf:"varint,5,opt,name=active,proto3" json:"active,omitempty"`
 	// The identity provider, such as `saml_okta`.
 	Provider string `protobuf:"bytes,6,opt,name=provider,proto3" json:"provider,omitempty"`
-	// Whether user attributes are taken over at each sign-in.
+	// Whether each sign-in updates the user's attributes.
 	SyncUserAttributes bool `protobuf:"varint,7,opt,name=sync_user_attributes,json=syncUserAttributes,proto3" json:"sync_user_attributes,omitempty"`
-	// Whether subdomains of the domain may use the connection.
-	AllowSubdomains bool `protobuf:"varint,8,opt,name=allow_subdomains,json=allowSubdomains,proto3" json:"allow_subdomains,omitempty"`
+	// Whether subdomains of the domains may use the connection.
+	AllowSubdomains *bool `protobuf:"varint,8,opt,name=allow_subdomains,json=allowSubdomains,proto3,oneof" json:"allow_subdomains,omitempty"`
 	// Whether sign-ins may start at the identity provider.
-	AllowIdpInitiated bool `protobuf:"varint,9,opt,name=allow_idp_initiated,json=allowIdpInitiated,proto3" json:"allow_idp_initiated,omitempty"`
-	// Whether users of the connection may add no other identification.
-	DisableAdditionalIdentifications bool `protobuf:"varint,10,opt,name=disable_additional_identifications,json=disableAdditionalIdentifications,proto3" json:"disable_additional_identifications,omitempty"`
+	AllowIdpInitiated *bool `protobuf:"varint,9,opt,name=allow_idp_initiated,json=allowIdpInitiated,proto3,oneof" json:"allow_idp_initiated,omitempty"`
+	// Whether users of the connection are kept from adding other identifications.
+	DisableAdditionalIdentifications *bool `protobuf:"varint,10,opt,name=disable_additional_identifications,json=disableAdditionalIdentifications,proto3,oneof" json:"disable_additional_identifications,omitempty"`
 	// When the connection was created.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	// When the connection was last changed.
@@ -1296,9 +1348,10 @@ func (x *SamlConnection) GetName() string {
 	return ""
 }
 
+// Deprecated: Marked as deprecated in clerkgate/v1/user.proto.
 func (x *SamlConnection) GetDomain() string {
-	if x != nil {
-		return x.Domain
+	if x != nil && x.Domain != nil {
+		return *x.Domain
 	}
 	return ""
 }
@@ -1332,22 +1385,22 @@ func (x *SamlConnection) GetSyncUserAttributes() bool {
 }
 
 func (x *SamlConnection) GetAllowSubdomains() bool {
-	if x != nil {
-		return x.AllowSubdomains
+	if x != nil && x.AllowSubdomains != nil {
+		return *x.AllowSubdomains
 	}
 	return false
 }
 
 func (x *SamlConnection) GetAllowIdpInitiated() bool {
-	if x != nil {
-		return x.AllowIdpInitiated
+	if x != nil && x.AllowIdpInitiated != nil {
+		return *x.AllowIdpInitiated
 	}
 	return false
 }
 
 func (x *SamlConnection) GetDisableAdditionalIdentifications() bool {
-	if x != nil {
-		return x.DisableAdditionalIdentifications
+	if x != nil && x.DisableAdditionalIdentifications != nil {
+		return *x.DisableAdditionalIdentifications
 	}
 	return false
 }
@@ -1372,10 +1425,10 @@ type EnterpriseAccount struct {
 	// Clerk's id of the account, such as `entacc_…`.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The protocol: `oauth` or `saml`.
-	Protocol string `protobuf:"bytes,2,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	Protocol *string `protobuf:"bytes,2,opt,name=protocol,proto3,oneof" json:"protocol,omitempty"`
 	// The identity provider, such as `saml_okta`.
 	Provider string `protobuf:"bytes,3,opt,name=provider,proto3" json:"provider,omitempty"`
-	// Whether the account can be used to sign in.
+	// Whether the user can sign in with the account.
 	Active bool `protobuf:"varint,4,opt,name=active,proto3" json:"active,omitempty"`
 	// The email address that the identity provider gave.
 	EmailAddress string `protobuf:"bytes,5,opt,name=email_address,json=emailAddress,proto3" json:"email_address,omitempty"`
@@ -1388,7 +1441,7 @@ type EnterpriseAccount struct {
 	// When the user last signed in with the account.
 	LastAuthenticatedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=last_authenticated_at,json=lastAuthenticatedAt,proto3" json:"last_authenticated_at,omitempty"`
 	// Public metadata of the account. JSON text.
-	PublicMetadataJson string `protobuf:"bytes,10,opt,name=public_metadata_json,json=publicMetadataJson,proto3" json:"public_metadata_json,omitempty"`
+	PublicMetadataJson *string `protobuf:"bytes,10,opt,name=public_metadata_json,json=publicMetadataJson,proto3,oneof" json:"public_metadata_json,omitempty"`
 	// How the account was or is being verified.
 	Verification *Verification `protobuf:"bytes,11,opt,name=verification,proto3" json:"verification,omitempty"`
 	// The id of the enterprise connection that the account belongs to.
@@ -1437,8 +1490,8 @@ func (x *EnterpriseAccount) GetId() string {
 }
 
 func (x *EnterpriseAccount) GetProtocol() string {
-	if x != nil {
-		return x.Protocol
+	if x != nil && x.Protocol != nil {
+		return *x.Protocol
 	}
 	return ""
 }
@@ -1493,8 +1546,8 @@ func (x *EnterpriseAccount) GetLastAuthenticatedAt() *timestamppb.Timestamp {
 }
 
 func (x *EnterpriseAccount) GetPublicMetadataJson() string {
-	if x != nil {
-		return x.PublicMetadataJson
+	if x != nil && x.PublicMetadataJson != nil {
+		return *x.PublicMetadataJson
 	}
 	return ""
 }
@@ -1525,7 +1578,8 @@ type EnterpriseConnection struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The id of the SAML connection or OAuth configuration behind the connection.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Clerk's id of the enterprise connection.
+	// Clerk's id of the enterprise connection. Clerk's description of the Backend
+	// API does not have it; its SDKs do.
 	EnterpriseConnectionId *string `protobuf:"bytes,2,opt,name=enterprise_connection_id,json=enterpriseConnectionId,proto3,oneof" json:"enterprise_connection_id,omitempty"`
 	// The protocol: `oauth` or `saml`.
 	Protocol string `protobuf:"bytes,3,opt,name=protocol,proto3" json:"protocol,omitempty"`
@@ -1535,17 +1589,19 @@ type EnterpriseConnection struct {
 	Name string `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
 	// The URL of the connection's logo.
 	LogoPublicUrl *string `protobuf:"bytes,6,opt,name=logo_public_url,json=logoPublicUrl,proto3,oneof" json:"logo_public_url,omitempty"`
-	// The domain of the connection. Older Clerk answers give one.
-	Domain string `protobuf:"bytes,7,opt,name=domain,proto3" json:"domain,omitempty"`
-	// The domains of the connection. Newer Clerk answers give several.
+	// The only or first domain of the connection. Clerk has replaced it by `domains`.
+	//
+	// Deprecated: Marked as deprecated in clerkgate/v1/user.proto.
+	Domain *string `protobuf:"bytes,7,opt,name=domain,proto3,oneof" json:"domain,omitempty"`
+	// The domains of the connection.
 	Domains []string `protobuf:"bytes,8,rep,name=domains,proto3" json:"domains,omitempty"`
 	// Whether the connection is in use.
 	Active bool `protobuf:"varint,9,opt,name=active,proto3" json:"active,omitempty"`
-	// Whether user attributes are taken over at each sign-in.
+	// Whether each sign-in updates the user's attributes.
 	SyncUserAttributes bool `protobuf:"varint,10,opt,name=sync_user_attributes,json=syncUserAttributes,proto3" json:"sync_user_attributes,omitempty"`
-	// Whether users of the connection may add no other identification.
+	// Whether users of the connection are kept from adding other identifications.
 	DisableAdditionalIdentifications bool `protobuf:"varint,11,opt,name=disable_additional_identifications,json=disableAdditionalIdentifications,proto3" json:"disable_additional_identifications,omitempty"`
-	// Whether subdomains of the domain may use the connection. SAML only.
+	// Whether subdomains of the domains may use the connection. SAML only.
 	AllowSubdomains bool `protobuf:"varint,12,opt,name=allow_subdomains,json=allowSubdomains,proto3" json:"allow_subdomains,omitempty"`
 	// Whether sign-ins may start at the identity provider. SAML only.
 	AllowIdpInitiated bool `protobuf:"varint,13,opt,name=allow_idp_initiated,json=allowIdpInitiated,proto3" json:"allow_idp_initiated,omitempty"`
@@ -1629,9 +1685,10 @@ func (x *EnterpriseConnection) GetLogoPublicUrl() string {
 	return ""
 }
 
+// Deprecated: Marked as deprecated in clerkgate/v1/user.proto.
 func (x *EnterpriseConnection) GetDomain() string {
-	if x != nil {
-		return x.Domain
+	if x != nil && x.Domain != nil {
+		return *x.Domain
 	}
 	return ""
 }
@@ -1700,13 +1757,13 @@ type OrganizationMembership struct {
 	// The key of the user's role, such as `org:admin`.
 	Role string `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
 	// The name of the user's role.
-	RoleName string `protobuf:"bytes,3,opt,name=role_name,json=roleName,proto3" json:"role_name,omitempty"`
+	RoleName *string `protobuf:"bytes,3,opt,name=role_name,json=roleName,proto3,oneof" json:"role_name,omitempty"`
 	// The keys of the permissions that the role grants.
 	Permissions []string `protobuf:"bytes,4,rep,name=permissions,proto3" json:"permissions,omitempty"`
 	// Metadata that the browser can read. JSON text.
 	PublicMetadataJson string `protobuf:"bytes,5,opt,name=public_metadata_json,json=publicMetadataJson,proto3" json:"public_metadata_json,omitempty"`
 	// Metadata that only the backend can read. JSON text. FULL only.
-	PrivateMetadataJson string `protobuf:"bytes,6,opt,name=private_metadata_json,json=privateMetadataJson,proto3" json:"private_metadata_json,omitempty"`
+	PrivateMetadataJson *string `protobuf:"bytes,6,opt,name=private_metadata_json,json=privateMetadataJson,proto3,oneof" json:"private_metadata_json,omitempty"`
 	// The organization.
 	Organization *Organization `protobuf:"bytes,7,opt,name=organization,proto3" json:"organization,omitempty"`
 	// What other members see of the user.
@@ -1764,8 +1821,8 @@ func (x *OrganizationMembership) GetRole() string {
 }
 
 func (x *OrganizationMembership) GetRoleName() string {
-	if x != nil {
-		return x.RoleName
+	if x != nil && x.RoleName != nil {
+		return *x.RoleName
 	}
 	return ""
 }
@@ -1785,8 +1842,8 @@ func (x *OrganizationMembership) GetPublicMetadataJson() string {
 }
 
 func (x *OrganizationMembership) GetPrivateMetadataJson() string {
-	if x != nil {
-		return x.PrivateMetadataJson
+	if x != nil && x.PrivateMetadataJson != nil {
+		return *x.PrivateMetadataJson
 	}
 	return ""
 }
@@ -1830,16 +1887,16 @@ type Organization struct {
 	Slug string `protobuf:"bytes,3,opt,name=slug,proto3" json:"slug,omitempty"`
 	// The URL of the organization's picture.
 	ImageUrl *string `protobuf:"bytes,4,opt,name=image_url,json=imageUrl,proto3,oneof" json:"image_url,omitempty"`
-	// Whether the organization has a picture of its own.
+	// Whether the organization has uploaded a picture.
 	HasImage bool `protobuf:"varint,5,opt,name=has_image,json=hasImage,proto3" json:"has_image,omitempty"`
 	// How many members the organization has.
-	MembersCount *int64 `protobuf:"varint,6,opt,name=members_count,json=membersCount,proto3,oneof" json:"members_count,omitempty"`
+	MembersCount *int32 `protobuf:"varint,6,opt,name=members_count,json=membersCount,proto3,oneof" json:"members_count,omitempty"`
 	// Whether no member is left who could administer the organization.
 	MissingMemberWithElevatedPermissions *bool `protobuf:"varint,7,opt,name=missing_member_with_elevated_permissions,json=missingMemberWithElevatedPermissions,proto3,oneof" json:"missing_member_with_elevated_permissions,omitempty"`
-	// How many invitations are open.
-	PendingInvitationsCount *int64 `protobuf:"varint,8,opt,name=pending_invitations_count,json=pendingInvitationsCount,proto3,oneof" json:"pending_invitations_count,omitempty"`
-	// How many members the organization may have. 0 means without limit.
-	MaxAllowedMemberships int64 `protobuf:"varint,9,opt,name=max_allowed_memberships,json=maxAllowedMemberships,proto3" json:"max_allowed_memberships,omitempty"`
+	// How many invitations are pending.
+	PendingInvitationsCount *int32 `protobuf:"varint,8,opt,name=pending_invitations_count,json=pendingInvitationsCount,proto3,oneof" json:"pending_invitations_count,omitempty"`
+	// How many members the organization may have. 0 means no limit.
+	MaxAllowedMemberships int32 `protobuf:"varint,9,opt,name=max_allowed_memberships,json=maxAllowedMemberships,proto3" json:"max_allowed_memberships,omitempty"`
 	// Whether administrators may delete the organization.
 	AdminDeleteEnabled bool `protobuf:"varint,10,opt,name=admin_delete_enabled,json=adminDeleteEnabled,proto3" json:"admin_delete_enabled,omitempty"`
 	// The key of the organization's role set.
@@ -1847,7 +1904,7 @@ type Organization struct {
 	// Metadata that the browser can read. JSON text.
 	PublicMetadataJson string `protobuf:"bytes,12,opt,name=public_metadata_json,json=publicMetadataJson,proto3" json:"public_metadata_json,omitempty"`
 	// Metadata that only the backend can read. JSON text. FULL only.
-	PrivateMetadataJson string `protobuf:"bytes,13,opt,name=private_metadata_json,json=privateMetadataJson,proto3" json:"private_metadata_json,omitempty"`
+	PrivateMetadataJson *string `protobuf:"bytes,13,opt,name=private_metadata_json,json=privateMetadataJson,proto3,oneof" json:"private_metadata_json,omitempty"`
 	// The id of the user who created the organization.
 	CreatedBy *string `protobuf:"bytes,14,opt,name=created_by,json=createdBy,proto3,oneof" json:"created_by,omitempty"`
 	// When the organization was created.
@@ -1925,7 +1982,7 @@ func (x *Organization) GetHasImage() bool {
 	return false
 }
 
-func (x *Organization) GetMembersCount() int64 {
+func (x *Organization) GetMembersCount() int32 {
 	if x != nil && x.MembersCount != nil {
 		return *x.MembersCount
 	}
@@ -1939,14 +1996,14 @@ func (x *Organization) GetMissingMemberWithElevatedPermissions() bool {
 	return false
 }
 
-func (x *Organization) GetPendingInvitationsCount() int64 {
+func (x *Organization) GetPendingInvitationsCount() int32 {
 	if x != nil && x.PendingInvitationsCount != nil {
 		return *x.PendingInvitationsCount
 	}
 	return 0
 }
 
-func (x *Organization) GetMaxAllowedMemberships() int64 {
+func (x *Organization) GetMaxAllowedMemberships() int32 {
 	if x != nil {
 		return x.MaxAllowedMemberships
 	}
@@ -1975,8 +2032,8 @@ func (x *Organization) GetPublicMetadataJson() string {
 }
 
 func (x *Organization) GetPrivateMetadataJson() string {
-	if x != nil {
-		return x.PrivateMetadataJson
+	if x != nil && x.PrivateMetadataJson != nil {
+		return *x.PrivateMetadataJson
 	}
 	return ""
 }
@@ -2018,14 +2075,24 @@ type PublicUserData struct {
 	FirstName *string `protobuf:"bytes,2,opt,name=first_name,json=firstName,proto3,oneof" json:"first_name,omitempty"`
 	// The user's last name.
 	LastName *string `protobuf:"bytes,3,opt,name=last_name,json=lastName,proto3,oneof" json:"last_name,omitempty"`
+	// The URL of the user's picture. Clerk has replaced it by `image_url`.
+	//
+	// Deprecated: Marked as deprecated in clerkgate/v1/user.proto.
+	ProfileImageUrl *string `protobuf:"bytes,4,opt,name=profile_image_url,json=profileImageUrl,proto3,oneof" json:"profile_image_url,omitempty"`
 	// The URL of the user's picture.
-	ImageUrl *string `protobuf:"bytes,4,opt,name=image_url,json=imageUrl,proto3,oneof" json:"image_url,omitempty"`
-	// Whether the user has uploaded a picture of their own.
-	HasImage bool `protobuf:"varint,5,opt,name=has_image,json=hasImage,proto3" json:"has_image,omitempty"`
+	ImageUrl *string `protobuf:"bytes,5,opt,name=image_url,json=imageUrl,proto3,oneof" json:"image_url,omitempty"`
+	// Whether the user has uploaded a picture.
+	HasImage *bool `protobuf:"varint,6,opt,name=has_image,json=hasImage,proto3,oneof" json:"has_image,omitempty"`
 	// The identifier that the user is known by, such as an email address.
-	Identifier string `protobuf:"bytes,6,opt,name=identifier,proto3" json:"identifier,omitempty"`
+	Identifier *string `protobuf:"bytes,7,opt,name=identifier,proto3,oneof" json:"identifier,omitempty"`
 	// The user's username.
-	Username      *string `protobuf:"bytes,7,opt,name=username,proto3,oneof" json:"username,omitempty"`
+	Username *string `protobuf:"bytes,8,opt,name=username,proto3,oneof" json:"username,omitempty"`
+	// Whether the user is banned. Unset if Clerk did not say: do not take that for
+	// false.
+	Banned *bool `protobuf:"varint,9,opt,name=banned,proto3,oneof" json:"banned,omitempty"`
+	// Whether a directory has deprovisioned the user. Unset if Clerk did not say:
+	// do not take that for false.
+	Deprovisioned *bool `protobuf:"varint,10,opt,name=deprovisioned,proto3,oneof" json:"deprovisioned,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2081,6 +2148,14 @@ func (x *PublicUserData) GetLastName() string {
 	return ""
 }
 
+// Deprecated: Marked as deprecated in clerkgate/v1/user.proto.
+func (x *PublicUserData) GetProfileImageUrl() string {
+	if x != nil && x.ProfileImageUrl != nil {
+		return *x.ProfileImageUrl
+	}
+	return ""
+}
+
 func (x *PublicUserData) GetImageUrl() string {
 	if x != nil && x.ImageUrl != nil {
 		return *x.ImageUrl
@@ -2089,15 +2164,15 @@ func (x *PublicUserData) GetImageUrl() string {
 }
 
 func (x *PublicUserData) GetHasImage() bool {
-	if x != nil {
-		return x.HasImage
+	if x != nil && x.HasImage != nil {
+		return *x.HasImage
 	}
 	return false
 }
 
 func (x *PublicUserData) GetIdentifier() string {
-	if x != nil {
-		return x.Identifier
+	if x != nil && x.Identifier != nil {
+		return *x.Identifier
 	}
 	return ""
 }
@@ -2109,29 +2184,49 @@ func (x *PublicUserData) GetUsername() string {
 	return ""
 }
 
+func (x *PublicUserData) GetBanned() bool {
+	if x != nil && x.Banned != nil {
+		return *x.Banned
+	}
+	return false
+}
+
+func (x *PublicUserData) GetDeprovisioned() bool {
+	if x != nil && x.Deprovisioned != nil {
+		return *x.Deprovisioned
+	}
+	return false
+}
+
 // How an identification was or is being verified.
 type Verification struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where the verification stands: `unverified`, `verified`, `transferable`, `failed` or `expired`.
-	Status string `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
-	// How it is done, such as `email_code`, `phone_code`, `oauth_google`, `ticket` or `admin`.
-	Strategy string `protobuf:"bytes,2,opt,name=strategy,proto3" json:"strategy,omitempty"`
-	// How often it was tried.
-	Attempts *int64 `protobuf:"varint,3,opt,name=attempts,proto3,oneof" json:"attempts,omitempty"`
+	// The kind of verification, such as `verification_otp`, `verification_oauth`,
+	// `verification_saml` or `verification_web3`. It tells which other fields Clerk
+	// may set.
+	Object *string `protobuf:"bytes,1,opt,name=object,proto3,oneof" json:"object,omitempty"`
+	// The state of the verification: `unverified`, `verified`, `transferable`,
+	// `failed` or `expired`.
+	Status string `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
+	// The method, such as `email_code`, `phone_code`, `oauth_google`, `ticket` or `admin`.
+	Strategy string `protobuf:"bytes,3,opt,name=strategy,proto3" json:"strategy,omitempty"`
+	// How many attempts were made.
+	Attempts *int32 `protobuf:"varint,4,opt,name=attempts,proto3,oneof" json:"attempts,omitempty"`
 	// When the verification expires.
-	ExpireAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_at,json=expireAt,proto3" json:"expire_at,omitempty"`
-	// By which way a code was sent, such as `sms`.
-	Channel *string `protobuf:"bytes,5,opt,name=channel,proto3,oneof" json:"channel,omitempty"`
-	// A value to be signed or echoed by the user. FULL only.
-	Nonce *string `protobuf:"bytes,6,opt,name=nonce,proto3,oneof" json:"nonce,omitempty"`
-	// The message to be signed by a web3 wallet.
-	Message *string `protobuf:"bytes,7,opt,name=message,proto3,oneof" json:"message,omitempty"`
+	ExpireAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_at,json=expireAt,proto3" json:"expire_at,omitempty"`
+	// How a code was delivered, such as `sms`.
+	Channel *string `protobuf:"bytes,6,opt,name=channel,proto3,oneof" json:"channel,omitempty"`
+	// A value for the user to sign or to send back. FULL only.
+	Nonce *string `protobuf:"bytes,7,opt,name=nonce,proto3,oneof" json:"nonce,omitempty"`
+	// The message for a web3 wallet to sign; it contains the nonce. FULL only.
+	Message *string `protobuf:"bytes,8,opt,name=message,proto3,oneof" json:"message,omitempty"`
 	// Why the verification failed.
-	Error *VerificationError `protobuf:"bytes,8,opt,name=error,proto3" json:"error,omitempty"`
-	// Where to send the user's browser to be verified elsewhere.
-	ExternalVerificationRedirectUrl *string `protobuf:"bytes,9,opt,name=external_verification_redirect_url,json=externalVerificationRedirectUrl,proto3,oneof" json:"external_verification_redirect_url,omitempty"`
-	// The id of the client on which the user was verified.
-	VerifiedAtClient *string `protobuf:"bytes,10,opt,name=verified_at_client,json=verifiedAtClient,proto3,oneof" json:"verified_at_client,omitempty"`
+	Error *VerificationError `protobuf:"bytes,9,opt,name=error,proto3" json:"error,omitempty"`
+	// Where to send the user's browser to be verified elsewhere. Whoever has the
+	// URL can use it. FULL only.
+	ExternalVerificationRedirectUrl *string `protobuf:"bytes,10,opt,name=external_verification_redirect_url,json=externalVerificationRedirectUrl,proto3,oneof" json:"external_verification_redirect_url,omitempty"`
+	// Clerk's id of the client on which the user was verified.
+	VerifiedAtClient *string `protobuf:"bytes,11,opt,name=verified_at_client,json=verifiedAtClient,proto3,oneof" json:"verified_at_client,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -2166,6 +2261,13 @@ func (*Verification) Descriptor() ([]byte, []int) {
 	return file_clerkgate_v1_user_proto_rawDescGZIP(), []int{13}
 }
 
+func (x *Verification) GetObject() string {
+	if x != nil && x.Object != nil {
+		return *x.Object
+	}
+	return ""
+}
+
 func (x *Verification) GetStatus() string {
 	if x != nil {
 		return x.Status
@@ -2180,7 +2282,7 @@ func (x *Verification) GetStrategy() string {
 	return ""
 }
 
-func (x *Verification) GetAttempts() int64 {
+func (x *Verification) GetAttempts() int32 {
 	if x != nil && x.Attempts != nil {
 		return *x.Attempts
 	}
@@ -2244,7 +2346,9 @@ type VerificationError struct {
 	// A short description.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	// A longer description.
-	LongMessage   string `protobuf:"bytes,3,opt,name=long_message,json=longMessage,proto3" json:"long_message,omitempty"`
+	LongMessage *string `protobuf:"bytes,3,opt,name=long_message,json=longMessage,proto3,oneof" json:"long_message,omitempty"`
+	// Further facts about the error. JSON text: an object.
+	MetaJson      *string `protobuf:"bytes,4,opt,name=meta_json,json=metaJson,proto3,oneof" json:"meta_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2294,8 +2398,15 @@ func (x *VerificationError) GetMessage() string {
 }
 
 func (x *VerificationError) GetLongMessage() string {
-	if x != nil {
-		return x.LongMessage
+	if x != nil && x.LongMessage != nil {
+		return *x.LongMessage
+	}
+	return ""
+}
+
+func (x *VerificationError) GetMetaJson() string {
+	if x != nil && x.MetaJson != nil {
+		return *x.MetaJson
 	}
 	return ""
 }
@@ -2305,7 +2416,7 @@ type LinkedIdentification struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The kind of identification, such as `oauth_google` or `saml`.
 	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
-	// The id of the identification, such as `idn_…`.
+	// Clerk's id of the identification, such as `idn_…`.
 	Id            string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2358,10 +2469,10 @@ func (x *LinkedIdentification) GetId() string {
 // A user's entry in a SCIM directory.
 type Scim struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Clerk's id of the directory.
-	DirectoryId *string `protobuf:"bytes,1,opt,name=directory_id,json=directoryId,proto3,oneof" json:"directory_id,omitempty"`
-	// Whether the directory is in use.
-	DirectoryEnabled bool `protobuf:"varint,2,opt,name=directory_enabled,json=directoryEnabled,proto3" json:"directory_enabled,omitempty"`
+	// Clerk's id of the directory that the user is provisioned from.
+	DirectoryId string `protobuf:"bytes,1,opt,name=directory_id,json=directoryId,proto3" json:"directory_id,omitempty"`
+	// Whether the directory is enabled. Clerk omits it when it is not.
+	DirectoryEnabled *bool `protobuf:"varint,2,opt,name=directory_enabled,json=directoryEnabled,proto3,oneof" json:"directory_enabled,omitempty"`
 	// The user's id in the directory.
 	ExternalId    *string `protobuf:"bytes,3,opt,name=external_id,json=externalId,proto3,oneof" json:"external_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2399,15 +2510,15 @@ func (*Scim) Descriptor() ([]byte, []int) {
 }
 
 func (x *Scim) GetDirectoryId() string {
-	if x != nil && x.DirectoryId != nil {
-		return *x.DirectoryId
+	if x != nil {
+		return x.DirectoryId
 	}
 	return ""
 }
 
 func (x *Scim) GetDirectoryEnabled() bool {
-	if x != nil {
-		return x.DirectoryEnabled
+	if x != nil && x.DirectoryEnabled != nil {
+		return *x.DirectoryEnabled
 	}
 	return false
 }
@@ -2423,30 +2534,31 @@ var File_clerkgate_v1_user_proto protoreflect.FileDescriptor
 
 const file_clerkgate_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"\x17clerkgate/v1/user.proto\x12\fclerkgate.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x92\x15\n" +
+	"\x17clerkgate/v1/user.proto\x12\fclerkgate.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\x17\n" +
 	"\x04User\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
-	"\x06object\x18\x02 \x01(\tR\x06object\x12$\n" +
-	"\vexternal_id\x18\x03 \x01(\tH\x00R\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12$\n" +
+	"\vexternal_id\x18\x02 \x01(\tH\x00R\n" +
 	"externalId\x88\x01\x01\x12<\n" +
-	"\x18primary_email_address_id\x18\x04 \x01(\tH\x01R\x15primaryEmailAddressId\x88\x01\x01\x12:\n" +
-	"\x17primary_phone_number_id\x18\x05 \x01(\tH\x02R\x14primaryPhoneNumberId\x88\x01\x01\x128\n" +
-	"\x16primary_web3_wallet_id\x18\x06 \x01(\tH\x03R\x13primaryWeb3WalletId\x88\x01\x01\x12\x1f\n" +
-	"\busername\x18\a \x01(\tH\x04R\busername\x88\x01\x01\x12\"\n" +
+	"\x18primary_email_address_id\x18\x03 \x01(\tH\x01R\x15primaryEmailAddressId\x88\x01\x01\x12:\n" +
+	"\x17primary_phone_number_id\x18\x04 \x01(\tH\x02R\x14primaryPhoneNumberId\x88\x01\x01\x128\n" +
+	"\x16primary_web3_wallet_id\x18\x05 \x01(\tH\x03R\x13primaryWeb3WalletId\x88\x01\x01\x12\x1f\n" +
+	"\busername\x18\x06 \x01(\tH\x04R\busername\x88\x01\x01\x12\"\n" +
 	"\n" +
-	"first_name\x18\b \x01(\tH\x05R\tfirstName\x88\x01\x01\x12 \n" +
-	"\tlast_name\x18\t \x01(\tH\x06R\blastName\x88\x01\x01\x12\x1b\n" +
-	"\x06locale\x18\n" +
-	" \x01(\tH\aR\x06locale\x88\x01\x01\x12*\n" +
-	"\x11profile_image_url\x18\v \x01(\tR\x0fprofileImageUrl\x12\x1b\n" +
-	"\timage_url\x18\f \x01(\tR\bimageUrl\x12\x1b\n" +
+	"first_name\x18\a \x01(\tH\x05R\tfirstName\x88\x01\x01\x12 \n" +
+	"\tlast_name\x18\b \x01(\tH\x06R\blastName\x88\x01\x01\x12\x1b\n" +
+	"\x06locale\x18\t \x01(\tH\aR\x06locale\x88\x01\x01\x12\x1f\n" +
+	"\btimezone\x18\n" +
+	" \x01(\tH\bR\btimezone\x88\x01\x01\x123\n" +
+	"\x11profile_image_url\x18\v \x01(\tB\x02\x18\x01H\tR\x0fprofileImageUrl\x88\x01\x01\x12 \n" +
+	"\timage_url\x18\f \x01(\tH\n" +
+	"R\bimageUrl\x88\x01\x01\x12\x1b\n" +
 	"\thas_image\x18\r \x01(\bR\bhasImage\x120\n" +
-	"\x14public_metadata_json\x18\x0e \x01(\tR\x12publicMetadataJson\x122\n" +
-	"\x15private_metadata_json\x18\x0f \x01(\tR\x13privateMetadataJson\x120\n" +
-	"\x14unsafe_metadata_json\x18\x10 \x01(\tR\x12unsafeMetadataJson\x12C\n" +
-	"\x0femail_addresses\x18\x11 \x03(\v2\x1a.clerkgate.v1.EmailAddressR\x0eemailAddresses\x12>\n" +
-	"\rphone_numbers\x18\x12 \x03(\v2\x19.clerkgate.v1.PhoneNumberR\fphoneNumbers\x12;\n" +
-	"\fweb3_wallets\x18\x13 \x03(\v2\x18.clerkgate.v1.Web3WalletR\vweb3Wallets\x121\n" +
+	"\x14public_metadata_json\x18\x0e \x01(\tR\x12publicMetadataJson\x127\n" +
+	"\x15private_metadata_json\x18\x0f \x01(\tH\vR\x13privateMetadataJson\x88\x01\x01\x125\n" +
+	"\x14unsafe_metadata_json\x18\x10 \x01(\tH\fR\x12unsafeMetadataJson\x88\x01\x01\x12G\n" +
+	"\x0femail_addresses\x18\x11 \x03(\v2\x1e.clerkgate.v1.UserEmailAddressR\x0eemailAddresses\x12B\n" +
+	"\rphone_numbers\x18\x12 \x03(\v2\x1d.clerkgate.v1.UserPhoneNumberR\fphoneNumbers\x12?\n" +
+	"\fweb3_wallets\x18\x13 \x03(\v2\x1c.clerkgate.v1.UserWeb3WalletR\vweb3Wallets\x121\n" +
 	"\bpasskeys\x18\x14 \x03(\v2\x15.clerkgate.v1.PasskeyR\bpasskeys\x12J\n" +
 	"\x11external_accounts\x18\x15 \x03(\v2\x1d.clerkgate.v1.ExternalAccountR\x10externalAccounts\x12>\n" +
 	"\rsaml_accounts\x18\x16 \x03(\v2\x19.clerkgate.v1.SamlAccountR\fsamlAccounts\x12P\n" +
@@ -2456,17 +2568,16 @@ const file_clerkgate_v1_user_proto_rawDesc = "" +
 	"\x10password_enabled\x18\x1a \x01(\bR\x0fpasswordEnabled\x12,\n" +
 	"\x12two_factor_enabled\x18\x1b \x01(\bR\x10twoFactorEnabled\x12!\n" +
 	"\ftotp_enabled\x18\x1c \x01(\bR\vtotpEnabled\x12.\n" +
-	"\x13backup_code_enabled\x18\x1d \x01(\bR\x11backupCodeEnabled\x12\x16\n" +
-	"\x06banned\x18\x1e \x01(\bR\x06banned\x12\x16\n" +
-	"\x06locked\x18\x1f \x01(\bR\x06locked\x12$\n" +
-	"\rdeprovisioned\x18  \x01(\bR\rdeprovisioned\x12.\n" +
+	"\x13backup_code_enabled\x18\x1d \x01(\bR\x11backupCodeEnabled\x12\x1b\n" +
+	"\x06banned\x18\x1e \x01(\bH\rR\x06banned\x88\x01\x01\x12\x1b\n" +
+	"\x06locked\x18\x1f \x01(\bH\x0eR\x06locked\x88\x01\x01\x12)\n" +
+	"\rdeprovisioned\x18  \x01(\bH\x0fR\rdeprovisioned\x88\x01\x01\x12.\n" +
 	"\x13delete_self_enabled\x18! \x01(\bR\x11deleteSelfEnabled\x12>\n" +
-	"\x1bcreate_organization_enabled\x18\" \x01(\bR\x19createOrganizationEnabled\x12.\n" +
-	"\x13bypass_client_trust\x18# \x01(\bR\x11bypassClientTrust\x12A\n" +
-	"\x1acreate_organizations_limit\x18$ \x01(\x03H\bR\x18createOrganizationsLimit\x88\x01\x01\x12@\n" +
-	"\x1alockout_expires_in_seconds\x18% \x01(\x03H\tR\x17lockoutExpiresInSeconds\x88\x01\x01\x12K\n" +
-	"\x1fverification_attempts_remaining\x18& \x01(\x03H\n" +
-	"R\x1dverificationAttemptsRemaining\x88\x01\x01\x12@\n" +
+	"\x1bcreate_organization_enabled\x18\" \x01(\bR\x19createOrganizationEnabled\x123\n" +
+	"\x13bypass_client_trust\x18# \x01(\bH\x10R\x11bypassClientTrust\x88\x01\x01\x12A\n" +
+	"\x1acreate_organizations_limit\x18$ \x01(\x05H\x11R\x18createOrganizationsLimit\x88\x01\x01\x12@\n" +
+	"\x1alockout_expires_in_seconds\x18% \x01(\x05H\x12R\x17lockoutExpiresInSeconds\x88\x01\x01\x12K\n" +
+	"\x1fverification_attempts_remaining\x18& \x01(\x05H\x13R\x1dverificationAttemptsRemaining\x88\x01\x01\x12@\n" +
 	"\x0emfa_enabled_at\x18' \x01(\v2\x1a.google.protobuf.TimestampR\fmfaEnabledAt\x12B\n" +
 	"\x0fmfa_disabled_at\x18( \x01(\v2\x1a.google.protobuf.TimestampR\rmfaDisabledAt\x12S\n" +
 	"\x18password_last_updated_at\x18) \x01(\v2\x1a.google.protobuf.TimestampR\x15passwordLastUpdatedAt\x12A\n" +
@@ -2476,9 +2587,9 @@ const file_clerkgate_v1_user_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18- \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
 	"\n" +
-	"updated_at\x18. \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12\x1d\n" +
+	"updated_at\x18. \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12\"\n" +
 	"\n" +
-	"extra_json\x18/ \x01(\tR\textraJsonB\x0e\n" +
+	"extra_json\x18/ \x01(\tH\x14R\textraJson\x88\x01\x01B\x0e\n" +
 	"\f_external_idB\x1b\n" +
 	"\x19_primary_email_address_idB\x1a\n" +
 	"\x18_primary_phone_number_idB\x19\n" +
@@ -2487,49 +2598,70 @@ const file_clerkgate_v1_user_proto_rawDesc = "" +
 	"\v_first_nameB\f\n" +
 	"\n" +
 	"_last_nameB\t\n" +
-	"\a_localeB\x1d\n" +
+	"\a_localeB\v\n" +
+	"\t_timezoneB\x14\n" +
+	"\x12_profile_image_urlB\f\n" +
+	"\n" +
+	"_image_urlB\x18\n" +
+	"\x16_private_metadata_jsonB\x17\n" +
+	"\x15_unsafe_metadata_jsonB\t\n" +
+	"\a_bannedB\t\n" +
+	"\a_lockedB\x10\n" +
+	"\x0e_deprovisionedB\x16\n" +
+	"\x14_bypass_client_trustB\x1d\n" +
 	"\x1b_create_organizations_limitB\x1d\n" +
 	"\x1b_lockout_expires_in_secondsB\"\n" +
-	" _verification_attempts_remaining\"\x8c\x03\n" +
-	"\fEmailAddress\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12#\n" +
+	" _verification_attempts_remainingB\r\n" +
+	"\v_extra_json\"\xbc\x03\n" +
+	"\x10UserEmailAddress\x12\x13\n" +
+	"\x02id\x18\x01 \x01(\tH\x00R\x02id\x88\x01\x01\x12#\n" +
 	"\remail_address\x18\x02 \x01(\tR\femailAddress\x12\x1a\n" +
 	"\breserved\x18\x03 \x01(\bR\breserved\x12>\n" +
 	"\fverification\x18\x04 \x01(\v2\x1a.clerkgate.v1.VerificationR\fverification\x12?\n" +
-	"\tlinked_to\x18\x05 \x03(\v2\".clerkgate.v1.LinkedIdentificationR\blinkedTo\x124\n" +
-	"\x16matches_sso_connection\x18\x06 \x01(\bR\x14matchesSsoConnection\x129\n" +
+	"\tlinked_to\x18\x05 \x03(\v2\".clerkgate.v1.LinkedIdentificationR\blinkedTo\x129\n" +
+	"\x16matches_sso_connection\x18\x06 \x01(\bH\x01R\x14matchesSsoConnection\x88\x01\x01\x129\n" +
 	"\n" +
 	"created_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
 	"\n" +
-	"updated_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\"\xc4\x03\n" +
-	"\vPhoneNumber\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
-	"\fphone_number\x18\x02 \x01(\tR\vphoneNumber\x12;\n" +
-	"\x1areserved_for_second_factor\x18\x03 \x01(\bR\x17reservedForSecondFactor\x122\n" +
-	"\x15default_second_factor\x18\x04 \x01(\bR\x13defaultSecondFactor\x12\x1a\n" +
+	"updated_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAtB\x05\n" +
+	"\x03_idB\x19\n" +
+	"\x17_matches_sso_connection\"\x97\x04\n" +
+	"\x0fUserPhoneNumber\x12\x13\n" +
+	"\x02id\x18\x01 \x01(\tH\x00R\x02id\x88\x01\x01\x12!\n" +
+	"\fphone_number\x18\x02 \x01(\tR\vphoneNumber\x12@\n" +
+	"\x1areserved_for_second_factor\x18\x03 \x01(\bH\x01R\x17reservedForSecondFactor\x88\x01\x01\x127\n" +
+	"\x15default_second_factor\x18\x04 \x01(\bH\x02R\x13defaultSecondFactor\x88\x01\x01\x12\x1a\n" +
 	"\breserved\x18\x05 \x01(\bR\breserved\x12>\n" +
 	"\fverification\x18\x06 \x01(\v2\x1a.clerkgate.v1.VerificationR\fverification\x12?\n" +
 	"\tlinked_to\x18\a \x03(\v2\".clerkgate.v1.LinkedIdentificationR\blinkedTo\x129\n" +
 	"\n" +
 	"created_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
 	"\n" +
-	"updated_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\"\xf3\x01\n" +
-	"\n" +
-	"Web3Wallet\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
+	"updated_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAtB\x05\n" +
+	"\x03_idB\x1d\n" +
+	"\x1b_reserved_for_second_factorB\x18\n" +
+	"\x16_default_second_factor\"\x83\x02\n" +
+	"\x0eUserWeb3Wallet\x12\x13\n" +
+	"\x02id\x18\x01 \x01(\tH\x00R\x02id\x88\x01\x01\x12\x1f\n" +
 	"\vweb3_wallet\x18\x02 \x01(\tR\n" +
 	"web3Wallet\x12>\n" +
 	"\fverification\x18\x03 \x01(\v2\x1a.clerkgate.v1.VerificationR\fverification\x129\n" +
 	"\n" +
 	"created_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
 	"\n" +
-	"updated_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\"\xab\x01\n" +
-	"\aPasskey\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"updated_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAtB\x05\n" +
+	"\x03_id\"\xad\x02\n" +
+	"\aPasskey\x12\x13\n" +
+	"\x02id\x18\x01 \x01(\tH\x00R\x02id\x88\x01\x01\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12<\n" +
 	"\flast_used_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"lastUsedAt\x12>\n" +
-	"\fverification\x18\x04 \x01(\v2\x1a.clerkgate.v1.VerificationR\fverification\"\xcf\x06\n" +
+	"\fverification\x18\x04 \x01(\v2\x1a.clerkgate.v1.VerificationR\fverification\x129\n" +
+	"\n" +
+	"created_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
+	"\n" +
+	"updated_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAtB\x05\n" +
+	"\x03_id\"\xd2\a\n" +
 	"\x0fExternalAccount\x12\x16\n" +
 	"\x06object\x18\x01 \x01(\tR\x06object\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1a\n" +
@@ -2542,25 +2674,29 @@ const file_clerkgate_v1_user_proto_rawDesc = "" +
 	"\n" +
 	"first_name\x18\t \x01(\tR\tfirstName\x12\x1b\n" +
 	"\tlast_name\x18\n" +
-	" \x01(\tR\blastName\x12\x1d\n" +
+	" \x01(\tR\blastName\x12&\n" +
 	"\n" +
-	"avatar_url\x18\v \x01(\tR\tavatarUrl\x12 \n" +
-	"\timage_url\x18\f \x01(\tH\x01R\bimageUrl\x88\x01\x01\x12\x1f\n" +
-	"\busername\x18\r \x01(\tH\x02R\busername\x88\x01\x01\x12&\n" +
-	"\fphone_number\x18\x0e \x01(\tH\x03R\vphoneNumber\x88\x01\x01\x12\x19\n" +
-	"\x05label\x18\x0f \x01(\tH\x04R\x05label\x88\x01\x01\x120\n" +
-	"\x14public_metadata_json\x18\x10 \x01(\tR\x12publicMetadataJson\x129\n" +
+	"avatar_url\x18\v \x01(\tB\x02\x18\x01H\x01R\tavatarUrl\x88\x01\x01\x12 \n" +
+	"\timage_url\x18\f \x01(\tH\x02R\bimageUrl\x88\x01\x01\x12\x1f\n" +
+	"\busername\x18\r \x01(\tH\x03R\busername\x88\x01\x01\x12&\n" +
+	"\fphone_number\x18\x0e \x01(\tH\x04R\vphoneNumber\x88\x01\x01\x12\x19\n" +
+	"\x05label\x18\x0f \x01(\tH\x05R\x05label\x88\x01\x01\x125\n" +
+	"\x14public_metadata_json\x18\x10 \x01(\tH\x06R\x12publicMetadataJson\x88\x01\x01\x129\n" +
 	"\n" +
 	"created_at\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
 	"\n" +
 	"updated_at\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12>\n" +
-	"\fverification\x18\x13 \x01(\v2\x1a.clerkgate.v1.VerificationR\fverificationB\x19\n" +
-	"\x17_email_address_verifiedB\f\n" +
+	"\fverification\x18\x13 \x01(\v2\x1a.clerkgate.v1.VerificationR\fverification\x123\n" +
+	"\x13external_account_id\x18\x14 \x01(\tH\aR\x11externalAccountId\x88\x01\x01B\x19\n" +
+	"\x17_email_address_verifiedB\r\n" +
+	"\v_avatar_urlB\f\n" +
 	"\n" +
 	"_image_urlB\v\n" +
 	"\t_usernameB\x0f\n" +
 	"\r_phone_numberB\b\n" +
-	"\x06_label\"\xa6\x04\n" +
+	"\x06_labelB\x17\n" +
+	"\x15_public_metadata_jsonB\x16\n" +
+	"\x14_external_account_id\"\xc4\x04\n" +
 	"\vSamlAccount\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bprovider\x18\x02 \x01(\tR\bprovider\x12\x16\n" +
@@ -2570,60 +2706,67 @@ const file_clerkgate_v1_user_proto_rawDesc = "" +
 	"first_name\x18\x05 \x01(\tH\x00R\tfirstName\x88\x01\x01\x12 \n" +
 	"\tlast_name\x18\x06 \x01(\tH\x01R\blastName\x88\x01\x01\x12-\n" +
 	"\x10provider_user_id\x18\a \x01(\tH\x02R\x0eproviderUserId\x88\x01\x01\x12N\n" +
-	"\x15last_authenticated_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x13lastAuthenticatedAt\x120\n" +
-	"\x14public_metadata_json\x18\t \x01(\tR\x12publicMetadataJson\x12>\n" +
+	"\x15last_authenticated_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x13lastAuthenticatedAt\x125\n" +
+	"\x14public_metadata_json\x18\t \x01(\tH\x03R\x12publicMetadataJson\x88\x01\x01\x12>\n" +
 	"\fverification\x18\n" +
 	" \x01(\v2\x1a.clerkgate.v1.VerificationR\fverification\x12E\n" +
 	"\x0fsaml_connection\x18\v \x01(\v2\x1c.clerkgate.v1.SamlConnectionR\x0esamlConnectionB\r\n" +
 	"\v_first_nameB\f\n" +
 	"\n" +
 	"_last_nameB\x13\n" +
-	"\x11_provider_user_id\"\xeb\x03\n" +
+	"\x11_provider_user_idB\x17\n" +
+	"\x15_public_metadata_json\"\xe2\x04\n" +
 	"\x0eSamlConnection\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
-	"\x06domain\x18\x03 \x01(\tR\x06domain\x12\x18\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1f\n" +
+	"\x06domain\x18\x03 \x01(\tB\x02\x18\x01H\x00R\x06domain\x88\x01\x01\x12\x18\n" +
 	"\adomains\x18\x04 \x03(\tR\adomains\x12\x16\n" +
 	"\x06active\x18\x05 \x01(\bR\x06active\x12\x1a\n" +
 	"\bprovider\x18\x06 \x01(\tR\bprovider\x120\n" +
-	"\x14sync_user_attributes\x18\a \x01(\bR\x12syncUserAttributes\x12)\n" +
-	"\x10allow_subdomains\x18\b \x01(\bR\x0fallowSubdomains\x12.\n" +
-	"\x13allow_idp_initiated\x18\t \x01(\bR\x11allowIdpInitiated\x12L\n" +
+	"\x14sync_user_attributes\x18\a \x01(\bR\x12syncUserAttributes\x12.\n" +
+	"\x10allow_subdomains\x18\b \x01(\bH\x01R\x0fallowSubdomains\x88\x01\x01\x123\n" +
+	"\x13allow_idp_initiated\x18\t \x01(\bH\x02R\x11allowIdpInitiated\x88\x01\x01\x12Q\n" +
 	"\"disable_additional_identifications\x18\n" +
-	" \x01(\bR disableAdditionalIdentifications\x129\n" +
+	" \x01(\bH\x03R disableAdditionalIdentifications\x88\x01\x01\x129\n" +
 	"\n" +
 	"created_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
 	"\n" +
-	"updated_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\"\xb6\x05\n" +
+	"updated_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAtB\t\n" +
+	"\a_domainB\x13\n" +
+	"\x11_allow_subdomainsB\x16\n" +
+	"\x14_allow_idp_initiatedB%\n" +
+	"#_disable_additional_identifications\"\xe6\x05\n" +
 	"\x11EnterpriseAccount\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
-	"\bprotocol\x18\x02 \x01(\tR\bprotocol\x12\x1a\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
+	"\bprotocol\x18\x02 \x01(\tH\x00R\bprotocol\x88\x01\x01\x12\x1a\n" +
 	"\bprovider\x18\x03 \x01(\tR\bprovider\x12\x16\n" +
 	"\x06active\x18\x04 \x01(\bR\x06active\x12#\n" +
 	"\remail_address\x18\x05 \x01(\tR\femailAddress\x12\"\n" +
 	"\n" +
-	"first_name\x18\x06 \x01(\tH\x00R\tfirstName\x88\x01\x01\x12 \n" +
-	"\tlast_name\x18\a \x01(\tH\x01R\blastName\x88\x01\x01\x12-\n" +
-	"\x10provider_user_id\x18\b \x01(\tH\x02R\x0eproviderUserId\x88\x01\x01\x12N\n" +
-	"\x15last_authenticated_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x13lastAuthenticatedAt\x120\n" +
+	"first_name\x18\x06 \x01(\tH\x01R\tfirstName\x88\x01\x01\x12 \n" +
+	"\tlast_name\x18\a \x01(\tH\x02R\blastName\x88\x01\x01\x12-\n" +
+	"\x10provider_user_id\x18\b \x01(\tH\x03R\x0eproviderUserId\x88\x01\x01\x12N\n" +
+	"\x15last_authenticated_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x13lastAuthenticatedAt\x125\n" +
 	"\x14public_metadata_json\x18\n" +
-	" \x01(\tR\x12publicMetadataJson\x12>\n" +
+	" \x01(\tH\x04R\x12publicMetadataJson\x88\x01\x01\x12>\n" +
 	"\fverification\x18\v \x01(\v2\x1a.clerkgate.v1.VerificationR\fverification\x12=\n" +
-	"\x18enterprise_connection_id\x18\f \x01(\tH\x03R\x16enterpriseConnectionId\x88\x01\x01\x12W\n" +
-	"\x15enterprise_connection\x18\r \x01(\v2\".clerkgate.v1.EnterpriseConnectionR\x14enterpriseConnectionB\r\n" +
+	"\x18enterprise_connection_id\x18\f \x01(\tH\x05R\x16enterpriseConnectionId\x88\x01\x01\x12W\n" +
+	"\x15enterprise_connection\x18\r \x01(\v2\".clerkgate.v1.EnterpriseConnectionR\x14enterpriseConnectionB\v\n" +
+	"\t_protocolB\r\n" +
 	"\v_first_nameB\f\n" +
 	"\n" +
 	"_last_nameB\x13\n" +
-	"\x11_provider_user_idB\x1b\n" +
-	"\x19_enterprise_connection_id\"\xaa\x05\n" +
+	"\x11_provider_user_idB\x17\n" +
+	"\x15_public_metadata_jsonB\x1b\n" +
+	"\x19_enterprise_connection_id\"\xbe\x05\n" +
 	"\x14EnterpriseConnection\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12=\n" +
 	"\x18enterprise_connection_id\x18\x02 \x01(\tH\x00R\x16enterpriseConnectionId\x88\x01\x01\x12\x1a\n" +
 	"\bprotocol\x18\x03 \x01(\tR\bprotocol\x12\x1a\n" +
 	"\bprovider\x18\x04 \x01(\tR\bprovider\x12\x12\n" +
 	"\x04name\x18\x05 \x01(\tR\x04name\x12+\n" +
-	"\x0flogo_public_url\x18\x06 \x01(\tH\x01R\rlogoPublicUrl\x88\x01\x01\x12\x16\n" +
-	"\x06domain\x18\a \x01(\tR\x06domain\x12\x18\n" +
+	"\x0flogo_public_url\x18\x06 \x01(\tH\x01R\rlogoPublicUrl\x88\x01\x01\x12\x1f\n" +
+	"\x06domain\x18\a \x01(\tB\x02\x18\x01H\x02R\x06domain\x88\x01\x01\x12\x18\n" +
 	"\adomains\x18\b \x03(\tR\adomains\x12\x16\n" +
 	"\x06active\x18\t \x01(\bR\x06active\x120\n" +
 	"\x14sync_user_attributes\x18\n" +
@@ -2636,39 +2779,43 @@ const file_clerkgate_v1_user_proto_rawDesc = "" +
 	"\n" +
 	"updated_at\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAtB\x1b\n" +
 	"\x19_enterprise_connection_idB\x12\n" +
-	"\x10_logo_public_url\"\xdf\x03\n" +
+	"\x10_logo_public_urlB\t\n" +
+	"\a_domain\"\x91\x04\n" +
 	"\x16OrganizationMembership\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
-	"\x04role\x18\x02 \x01(\tR\x04role\x12\x1b\n" +
-	"\trole_name\x18\x03 \x01(\tR\broleName\x12 \n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\x12 \n" +
+	"\trole_name\x18\x03 \x01(\tH\x00R\broleName\x88\x01\x01\x12 \n" +
 	"\vpermissions\x18\x04 \x03(\tR\vpermissions\x120\n" +
-	"\x14public_metadata_json\x18\x05 \x01(\tR\x12publicMetadataJson\x122\n" +
-	"\x15private_metadata_json\x18\x06 \x01(\tR\x13privateMetadataJson\x12>\n" +
+	"\x14public_metadata_json\x18\x05 \x01(\tR\x12publicMetadataJson\x127\n" +
+	"\x15private_metadata_json\x18\x06 \x01(\tH\x01R\x13privateMetadataJson\x88\x01\x01\x12>\n" +
 	"\forganization\x18\a \x01(\v2\x1a.clerkgate.v1.OrganizationR\forganization\x12F\n" +
 	"\x10public_user_data\x18\b \x01(\v2\x1c.clerkgate.v1.PublicUserDataR\x0epublicUserData\x129\n" +
 	"\n" +
 	"created_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
 	"\n" +
 	"updated_at\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\"\xab\a\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAtB\f\n" +
+	"\n" +
+	"_role_nameB\x18\n" +
+	"\x16_private_metadata_json\"\xca\a\n" +
 	"\fOrganization\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
 	"\x04slug\x18\x03 \x01(\tR\x04slug\x12 \n" +
 	"\timage_url\x18\x04 \x01(\tH\x00R\bimageUrl\x88\x01\x01\x12\x1b\n" +
 	"\thas_image\x18\x05 \x01(\bR\bhasImage\x12(\n" +
-	"\rmembers_count\x18\x06 \x01(\x03H\x01R\fmembersCount\x88\x01\x01\x12[\n" +
+	"\rmembers_count\x18\x06 \x01(\x05H\x01R\fmembersCount\x88\x01\x01\x12[\n" +
 	"(missing_member_with_elevated_permissions\x18\a \x01(\bH\x02R$missingMemberWithElevatedPermissions\x88\x01\x01\x12?\n" +
-	"\x19pending_invitations_count\x18\b \x01(\x03H\x03R\x17pendingInvitationsCount\x88\x01\x01\x126\n" +
-	"\x17max_allowed_memberships\x18\t \x01(\x03R\x15maxAllowedMemberships\x120\n" +
+	"\x19pending_invitations_count\x18\b \x01(\x05H\x03R\x17pendingInvitationsCount\x88\x01\x01\x126\n" +
+	"\x17max_allowed_memberships\x18\t \x01(\x05R\x15maxAllowedMemberships\x120\n" +
 	"\x14admin_delete_enabled\x18\n" +
 	" \x01(\bR\x12adminDeleteEnabled\x12%\n" +
 	"\frole_set_key\x18\v \x01(\tH\x04R\n" +
 	"roleSetKey\x88\x01\x01\x120\n" +
-	"\x14public_metadata_json\x18\f \x01(\tR\x12publicMetadataJson\x122\n" +
-	"\x15private_metadata_json\x18\r \x01(\tR\x13privateMetadataJson\x12\"\n" +
+	"\x14public_metadata_json\x18\f \x01(\tR\x12publicMetadataJson\x127\n" +
+	"\x15private_metadata_json\x18\r \x01(\tH\x05R\x13privateMetadataJson\x88\x01\x01\x12\"\n" +
 	"\n" +
-	"created_by\x18\x0e \x01(\tH\x05R\tcreatedBy\x88\x01\x01\x129\n" +
+	"created_by\x18\x0e \x01(\tH\x06R\tcreatedBy\x88\x01\x01\x129\n" +
 	"\n" +
 	"created_at\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
 	"\n" +
@@ -2679,37 +2826,50 @@ const file_clerkgate_v1_user_proto_rawDesc = "" +
 	"\x0e_members_countB+\n" +
 	")_missing_member_with_elevated_permissionsB\x1c\n" +
 	"\x1a_pending_invitations_countB\x0f\n" +
-	"\r_role_set_keyB\r\n" +
-	"\v_created_by\"\xa7\x02\n" +
+	"\r_role_set_keyB\x18\n" +
+	"\x16_private_metadata_jsonB\r\n" +
+	"\v_created_by\"\xfe\x03\n" +
 	"\x0ePublicUserData\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\"\n" +
 	"\n" +
 	"first_name\x18\x02 \x01(\tH\x00R\tfirstName\x88\x01\x01\x12 \n" +
-	"\tlast_name\x18\x03 \x01(\tH\x01R\blastName\x88\x01\x01\x12 \n" +
-	"\timage_url\x18\x04 \x01(\tH\x02R\bimageUrl\x88\x01\x01\x12\x1b\n" +
-	"\thas_image\x18\x05 \x01(\bR\bhasImage\x12\x1e\n" +
+	"\tlast_name\x18\x03 \x01(\tH\x01R\blastName\x88\x01\x01\x123\n" +
+	"\x11profile_image_url\x18\x04 \x01(\tB\x02\x18\x01H\x02R\x0fprofileImageUrl\x88\x01\x01\x12 \n" +
+	"\timage_url\x18\x05 \x01(\tH\x03R\bimageUrl\x88\x01\x01\x12 \n" +
+	"\thas_image\x18\x06 \x01(\bH\x04R\bhasImage\x88\x01\x01\x12#\n" +
 	"\n" +
-	"identifier\x18\x06 \x01(\tR\n" +
-	"identifier\x12\x1f\n" +
-	"\busername\x18\a \x01(\tH\x03R\busername\x88\x01\x01B\r\n" +
+	"identifier\x18\a \x01(\tH\x05R\n" +
+	"identifier\x88\x01\x01\x12\x1f\n" +
+	"\busername\x18\b \x01(\tH\x06R\busername\x88\x01\x01\x12\x1b\n" +
+	"\x06banned\x18\t \x01(\bH\aR\x06banned\x88\x01\x01\x12)\n" +
+	"\rdeprovisioned\x18\n" +
+	" \x01(\bH\bR\rdeprovisioned\x88\x01\x01B\r\n" +
 	"\v_first_nameB\f\n" +
 	"\n" +
-	"_last_nameB\f\n" +
+	"_last_nameB\x14\n" +
+	"\x12_profile_image_urlB\f\n" +
 	"\n" +
-	"_image_urlB\v\n" +
-	"\t_username\"\x9e\x04\n" +
-	"\fVerification\x12\x16\n" +
-	"\x06status\x18\x01 \x01(\tR\x06status\x12\x1a\n" +
-	"\bstrategy\x18\x02 \x01(\tR\bstrategy\x12\x1f\n" +
-	"\battempts\x18\x03 \x01(\x03H\x00R\battempts\x88\x01\x01\x127\n" +
-	"\texpire_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bexpireAt\x12\x1d\n" +
-	"\achannel\x18\x05 \x01(\tH\x01R\achannel\x88\x01\x01\x12\x19\n" +
-	"\x05nonce\x18\x06 \x01(\tH\x02R\x05nonce\x88\x01\x01\x12\x1d\n" +
-	"\amessage\x18\a \x01(\tH\x03R\amessage\x88\x01\x01\x125\n" +
-	"\x05error\x18\b \x01(\v2\x1f.clerkgate.v1.VerificationErrorR\x05error\x12P\n" +
-	"\"external_verification_redirect_url\x18\t \x01(\tH\x04R\x1fexternalVerificationRedirectUrl\x88\x01\x01\x121\n" +
-	"\x12verified_at_client\x18\n" +
-	" \x01(\tH\x05R\x10verifiedAtClient\x88\x01\x01B\v\n" +
+	"_image_urlB\f\n" +
+	"\n" +
+	"_has_imageB\r\n" +
+	"\v_identifierB\v\n" +
+	"\t_usernameB\t\n" +
+	"\a_bannedB\x10\n" +
+	"\x0e_deprovisioned\"\xc6\x04\n" +
+	"\fVerification\x12\x1b\n" +
+	"\x06object\x18\x01 \x01(\tH\x00R\x06object\x88\x01\x01\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\tR\x06status\x12\x1a\n" +
+	"\bstrategy\x18\x03 \x01(\tR\bstrategy\x12\x1f\n" +
+	"\battempts\x18\x04 \x01(\x05H\x01R\battempts\x88\x01\x01\x127\n" +
+	"\texpire_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\bexpireAt\x12\x1d\n" +
+	"\achannel\x18\x06 \x01(\tH\x02R\achannel\x88\x01\x01\x12\x19\n" +
+	"\x05nonce\x18\a \x01(\tH\x03R\x05nonce\x88\x01\x01\x12\x1d\n" +
+	"\amessage\x18\b \x01(\tH\x04R\amessage\x88\x01\x01\x125\n" +
+	"\x05error\x18\t \x01(\v2\x1f.clerkgate.v1.VerificationErrorR\x05error\x12P\n" +
+	"\"external_verification_redirect_url\x18\n" +
+	" \x01(\tH\x05R\x1fexternalVerificationRedirectUrl\x88\x01\x01\x121\n" +
+	"\x12verified_at_client\x18\v \x01(\tH\x06R\x10verifiedAtClient\x88\x01\x01B\t\n" +
+	"\a_objectB\v\n" +
 	"\t_attemptsB\n" +
 	"\n" +
 	"\b_channelB\b\n" +
@@ -2717,21 +2877,26 @@ const file_clerkgate_v1_user_proto_rawDesc = "" +
 	"\n" +
 	"\b_messageB%\n" +
 	"#_external_verification_redirect_urlB\x15\n" +
-	"\x13_verified_at_client\"d\n" +
+	"\x13_verified_at_client\"\xaa\x01\n" +
 	"\x11VerificationError\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\x12!\n" +
-	"\flong_message\x18\x03 \x01(\tR\vlongMessage\":\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x12&\n" +
+	"\flong_message\x18\x03 \x01(\tH\x00R\vlongMessage\x88\x01\x01\x12 \n" +
+	"\tmeta_json\x18\x04 \x01(\tH\x01R\bmetaJson\x88\x01\x01B\x0f\n" +
+	"\r_long_messageB\f\n" +
+	"\n" +
+	"_meta_json\":\n" +
 	"\x14LinkedIdentification\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\tR\x02id\"\xa2\x01\n" +
-	"\x04Scim\x12&\n" +
-	"\fdirectory_id\x18\x01 \x01(\tH\x00R\vdirectoryId\x88\x01\x01\x12+\n" +
-	"\x11directory_enabled\x18\x02 \x01(\bR\x10directoryEnabled\x12$\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"\xa7\x01\n" +
+	"\x04Scim\x12!\n" +
+	"\fdirectory_id\x18\x01 \x01(\tR\vdirectoryId\x120\n" +
+	"\x11directory_enabled\x18\x02 \x01(\bH\x00R\x10directoryEnabled\x88\x01\x01\x12$\n" +
 	"\vexternal_id\x18\x03 \x01(\tH\x01R\n" +
-	"externalId\x88\x01\x01B\x0f\n" +
-	"\r_directory_idB\x0e\n" +
-	"\f_external_idB=Z;github.com/clerkgate/clerkgate/gen/clerkgate/v1;clerkgatev1b\x06proto3"
+	"externalId\x88\x01\x01B\x14\n" +
+	"\x12_directory_enabledB\x0e\n" +
+	"\f_external_idB\xb1\x01\n" +
+	"\x16io.github.clerkgate.v1B\tUserProtoP\x01Z;github.com/clerkgate/clerkgate/gen/clerkgate/v1;clerkgatev1\xa2\x02\x03CLG\xaa\x02\fClerkgate.V1\xca\x02\fClerkgate\\V1\xe2\x02\x18Clerkgate\\V1\\GPBMetadata\xea\x02\rClerkgate::V1b\x06proto3"
 
 var (
 	file_clerkgate_v1_user_proto_rawDescOnce sync.Once
@@ -2748,9 +2913,9 @@ func file_clerkgate_v1_user_proto_rawDescGZIP() []byte {
 var file_clerkgate_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_clerkgate_v1_user_proto_goTypes = []any{
 	(*User)(nil),                   // 0: clerkgate.v1.User
-	(*EmailAddress)(nil),           // 1: clerkgate.v1.EmailAddress
-	(*PhoneNumber)(nil),            // 2: clerkgate.v1.PhoneNumber
-	(*Web3Wallet)(nil),             // 3: clerkgate.v1.Web3Wallet
+	(*UserEmailAddress)(nil),       // 1: clerkgate.v1.UserEmailAddress
+	(*UserPhoneNumber)(nil),        // 2: clerkgate.v1.UserPhoneNumber
+	(*UserWeb3Wallet)(nil),         // 3: clerkgate.v1.UserWeb3Wallet
 	(*Passkey)(nil),                // 4: clerkgate.v1.Passkey
 	(*ExternalAccount)(nil),        // 5: clerkgate.v1.ExternalAccount
 	(*SamlAccount)(nil),            // 6: clerkgate.v1.SamlAccount
@@ -2767,9 +2932,9 @@ var file_clerkgate_v1_user_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil),  // 17: google.protobuf.Timestamp
 }
 var file_clerkgate_v1_user_proto_depIdxs = []int32{
-	1,  // 0: clerkgate.v1.User.email_addresses:type_name -> clerkgate.v1.EmailAddress
-	2,  // 1: clerkgate.v1.User.phone_numbers:type_name -> clerkgate.v1.PhoneNumber
-	3,  // 2: clerkgate.v1.User.web3_wallets:type_name -> clerkgate.v1.Web3Wallet
+	1,  // 0: clerkgate.v1.User.email_addresses:type_name -> clerkgate.v1.UserEmailAddress
+	2,  // 1: clerkgate.v1.User.phone_numbers:type_name -> clerkgate.v1.UserPhoneNumber
+	3,  // 2: clerkgate.v1.User.web3_wallets:type_name -> clerkgate.v1.UserWeb3Wallet
 	4,  // 3: clerkgate.v1.User.passkeys:type_name -> clerkgate.v1.Passkey
 	5,  // 4: clerkgate.v1.User.external_accounts:type_name -> clerkgate.v1.ExternalAccount
 	6,  // 5: clerkgate.v1.User.saml_accounts:type_name -> clerkgate.v1.SamlAccount
@@ -2784,46 +2949,48 @@ var file_clerkgate_v1_user_proto_depIdxs = []int32{
 	17, // 14: clerkgate.v1.User.legal_accepted_at:type_name -> google.protobuf.Timestamp
 	17, // 15: clerkgate.v1.User.created_at:type_name -> google.protobuf.Timestamp
 	17, // 16: clerkgate.v1.User.updated_at:type_name -> google.protobuf.Timestamp
-	13, // 17: clerkgate.v1.EmailAddress.verification:type_name -> clerkgate.v1.Verification
-	15, // 18: clerkgate.v1.EmailAddress.linked_to:type_name -> clerkgate.v1.LinkedIdentification
-	17, // 19: clerkgate.v1.EmailAddress.created_at:type_name -> google.protobuf.Timestamp
-	17, // 20: clerkgate.v1.EmailAddress.updated_at:type_name -> google.protobuf.Timestamp
-	13, // 21: clerkgate.v1.PhoneNumber.verification:type_name -> clerkgate.v1.Verification
-	15, // 22: clerkgate.v1.PhoneNumber.linked_to:type_name -> clerkgate.v1.LinkedIdentification
-	17, // 23: clerkgate.v1.PhoneNumber.created_at:type_name -> google.protobuf.Timestamp
-	17, // 24: clerkgate.v1.PhoneNumber.updated_at:type_name -> google.protobuf.Timestamp
-	13, // 25: clerkgate.v1.Web3Wallet.verification:type_name -> clerkgate.v1.Verification
-	17, // 26: clerkgate.v1.Web3Wallet.created_at:type_name -> google.protobuf.Timestamp
-	17, // 27: clerkgate.v1.Web3Wallet.updated_at:type_name -> google.protobuf.Timestamp
+	13, // 17: clerkgate.v1.UserEmailAddress.verification:type_name -> clerkgate.v1.Verification
+	15, // 18: clerkgate.v1.UserEmailAddress.linked_to:type_name -> clerkgate.v1.LinkedIdentification
+	17, // 19: clerkgate.v1.UserEmailAddress.created_at:type_name -> google.protobuf.Timestamp
+	17, // 20: clerkgate.v1.UserEmailAddress.updated_at:type_name -> google.protobuf.Timestamp
+	13, // 21: clerkgate.v1.UserPhoneNumber.verification:type_name -> clerkgate.v1.Verification
+	15, // 22: clerkgate.v1.UserPhoneNumber.linked_to:type_name -> clerkgate.v1.LinkedIdentification
+	17, // 23: clerkgate.v1.UserPhoneNumber.created_at:type_name -> google.protobuf.Timestamp
+	17, // 24: clerkgate.v1.UserPhoneNumber.updated_at:type_name -> google.protobuf.Timestamp
+	13, // 25: clerkgate.v1.UserWeb3Wallet.verification:type_name -> clerkgate.v1.Verification
+	17, // 26: clerkgate.v1.UserWeb3Wallet.created_at:type_name -> google.protobuf.Timestamp
+	17, // 27: clerkgate.v1.UserWeb3Wallet.updated_at:type_name -> google.protobuf.Timestamp
 	17, // 28: clerkgate.v1.Passkey.last_used_at:type_name -> google.protobuf.Timestamp
 	13, // 29: clerkgate.v1.Passkey.verification:type_name -> clerkgate.v1.Verification
-	17, // 30: clerkgate.v1.ExternalAccount.created_at:type_name -> google.protobuf.Timestamp
-	17, // 31: clerkgate.v1.ExternalAccount.updated_at:type_name -> google.protobuf.Timestamp
-	13, // 32: clerkgate.v1.ExternalAccount.verification:type_name -> clerkgate.v1.Verification
-	17, // 33: clerkgate.v1.SamlAccount.last_authenticated_at:type_name -> google.protobuf.Timestamp
-	13, // 34: clerkgate.v1.SamlAccount.verification:type_name -> clerkgate.v1.Verification
-	7,  // 35: clerkgate.v1.SamlAccount.saml_connection:type_name -> clerkgate.v1.SamlConnection
-	17, // 36: clerkgate.v1.SamlConnection.created_at:type_name -> google.protobuf.Timestamp
-	17, // 37: clerkgate.v1.SamlConnection.updated_at:type_name -> google.protobuf.Timestamp
-	17, // 38: clerkgate.v1.EnterpriseAccount.last_authenticated_at:type_name -> google.protobuf.Timestamp
-	13, // 39: clerkgate.v1.EnterpriseAccount.verification:type_name -> clerkgate.v1.Verification
-	9,  // 40: clerkgate.v1.EnterpriseAccount.enterprise_connection:type_name -> clerkgate.v1.EnterpriseConnection
-	17, // 41: clerkgate.v1.EnterpriseConnection.created_at:type_name -> google.protobuf.Timestamp
-	17, // 42: clerkgate.v1.EnterpriseConnection.updated_at:type_name -> google.protobuf.Timestamp
-	11, // 43: clerkgate.v1.OrganizationMembership.organization:type_name -> clerkgate.v1.Organization
-	12, // 44: clerkgate.v1.OrganizationMembership.public_user_data:type_name -> clerkgate.v1.PublicUserData
-	17, // 45: clerkgate.v1.OrganizationMembership.created_at:type_name -> google.protobuf.Timestamp
-	17, // 46: clerkgate.v1.OrganizationMembership.updated_at:type_name -> google.protobuf.Timestamp
-	17, // 47: clerkgate.v1.Organization.created_at:type_name -> google.protobuf.Timestamp
-	17, // 48: clerkgate.v1.Organization.updated_at:type_name -> google.protobuf.Timestamp
-	17, // 49: clerkgate.v1.Organization.last_active_at:type_name -> google.protobuf.Timestamp
-	17, // 50: clerkgate.v1.Verification.expire_at:type_name -> google.protobuf.Timestamp
-	14, // 51: clerkgate.v1.Verification.error:type_name -> clerkgate.v1.VerificationError
-	52, // [52:52] is the sub-list for method output_type
-	52, // [52:52] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	17, // 30: clerkgate.v1.Passkey.created_at:type_name -> google.protobuf.Timestamp
+	17, // 31: clerkgate.v1.Passkey.updated_at:type_name -> google.protobuf.Timestamp
+	17, // 32: clerkgate.v1.ExternalAccount.created_at:type_name -> google.protobuf.Timestamp
+	17, // 33: clerkgate.v1.ExternalAccount.updated_at:type_name -> google.protobuf.Timestamp
+	13, // 34: clerkgate.v1.ExternalAccount.verification:type_name -> clerkgate.v1.Verification
+	17, // 35: clerkgate.v1.SamlAccount.last_authenticated_at:type_name -> google.protobuf.Timestamp
+	13, // 36: clerkgate.v1.SamlAccount.verification:type_name -> clerkgate.v1.Verification
+	7,  // 37: clerkgate.v1.SamlAccount.saml_connection:type_name -> clerkgate.v1.SamlConnection
+	17, // 38: clerkgate.v1.SamlConnection.created_at:type_name -> google.protobuf.Timestamp
+	17, // 39: clerkgate.v1.SamlConnection.updated_at:type_name -> google.protobuf.Timestamp
+	17, // 40: clerkgate.v1.EnterpriseAccount.last_authenticated_at:type_name -> google.protobuf.Timestamp
+	13, // 41: clerkgate.v1.EnterpriseAccount.verification:type_name -> clerkgate.v1.Verification
+	9,  // 42: clerkgate.v1.EnterpriseAccount.enterprise_connection:type_name -> clerkgate.v1.EnterpriseConnection
+	17, // 43: clerkgate.v1.EnterpriseConnection.created_at:type_name -> google.protobuf.Timestamp
+	17, // 44: clerkgate.v1.EnterpriseConnection.updated_at:type_name -> google.protobuf.Timestamp
+	11, // 45: clerkgate.v1.OrganizationMembership.organization:type_name -> clerkgate.v1.Organization
+	12, // 46: clerkgate.v1.OrganizationMembership.public_user_data:type_name -> clerkgate.v1.PublicUserData
+	17, // 47: clerkgate.v1.OrganizationMembership.created_at:type_name -> google.protobuf.Timestamp
+	17, // 48: clerkgate.v1.OrganizationMembership.updated_at:type_name -> google.protobuf.Timestamp
+	17, // 49: clerkgate.v1.Organization.created_at:type_name -> google.protobuf.Timestamp
+	17, // 50: clerkgate.v1.Organization.updated_at:type_name -> google.protobuf.Timestamp
+	17, // 51: clerkgate.v1.Organization.last_active_at:type_name -> google.protobuf.Timestamp
+	17, // 52: clerkgate.v1.Verification.expire_at:type_name -> google.protobuf.Timestamp
+	14, // 53: clerkgate.v1.Verification.error:type_name -> clerkgate.v1.VerificationError
+	54, // [54:54] is the sub-list for method output_type
+	54, // [54:54] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_clerkgate_v1_user_proto_init() }
@@ -2832,13 +2999,20 @@ func file_clerkgate_v1_user_proto_init() {
 		return
 	}
 	file_clerkgate_v1_user_proto_msgTypes[0].OneofWrappers = []any{}
+	file_clerkgate_v1_user_proto_msgTypes[1].OneofWrappers = []any{}
+	file_clerkgate_v1_user_proto_msgTypes[2].OneofWrappers = []any{}
+	file_clerkgate_v1_user_proto_msgTypes[3].OneofWrappers = []any{}
+	file_clerkgate_v1_user_proto_msgTypes[4].OneofWrappers = []any{}
 	file_clerkgate_v1_user_proto_msgTypes[5].OneofWrappers = []any{}
 	file_clerkgate_v1_user_proto_msgTypes[6].OneofWrappers = []any{}
+	file_clerkgate_v1_user_proto_msgTypes[7].OneofWrappers = []any{}
 	file_clerkgate_v1_user_proto_msgTypes[8].OneofWrappers = []any{}
 	file_clerkgate_v1_user_proto_msgTypes[9].OneofWrappers = []any{}
+	file_clerkgate_v1_user_proto_msgTypes[10].OneofWrappers = []any{}
 	file_clerkgate_v1_user_proto_msgTypes[11].OneofWrappers = []any{}
 	file_clerkgate_v1_user_proto_msgTypes[12].OneofWrappers = []any{}
 	file_clerkgate_v1_user_proto_msgTypes[13].OneofWrappers = []any{}
+	file_clerkgate_v1_user_proto_msgTypes[14].OneofWrappers = []any{}
 	file_clerkgate_v1_user_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -23,17 +23,17 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Which fields of a user are wanted.
+// Which fields of a user an answer has.
 type UserView int32
 
 const (
-	// The same as USER_VIEW_BASIC.
+	// Default value. The server takes it for USER_VIEW_BASIC.
 	UserView_USER_VIEW_UNSPECIFIED UserView = 0
-	// All but private metadata (also that of memberships and their
-	// organizations), nonces of verifications, and `extra_json`.
+	// All but the fields marked "FULL only": private metadata, also that of
+	// memberships and their organizations; secrets of verifications; `extra_json`.
 	UserView_USER_VIEW_BASIC UserView = 1
-	// Everything. The caller must be allowed it, else PERMISSION_DENIED
-	// (`CALLER_NOT_ALLOWED`). On a loopback listener everybody is.
+	// All fields. PERMISSION_DENIED (`CALLER_NOT_ALLOWED`) unless the server's
+	// `--full-view` allows it to the caller.
 	UserView_USER_VIEW_FULL UserView = 2
 )
 
@@ -78,93 +78,143 @@ func (UserView) EnumDescriptor() ([]byte, []int) {
 	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{0}
 }
 
-// Where an answer came from.
-type Source int32
+// Who made a copy of a user known to the server.
+type Origin int32
 
 const (
-	// Never answered.
-	Source_SOURCE_UNSPECIFIED Source = 0
-	// Clerk was asked.
-	Source_SOURCE_CLERK Source = 1
-	// The server's own memory.
-	Source_SOURCE_MEMORY Source = 2
-	// The second cache level, shared by all replicas.
-	Source_SOURCE_REDIS Source = 3
-	// A copy that one of Clerk's webhooks brought.
-	Source_SOURCE_WEBHOOK Source = 4
+	// Default value; the server never sends it.
+	Origin_ORIGIN_UNSPECIFIED Origin = 0
+	// An answer of Clerk's Backend API.
+	Origin_ORIGIN_CLERK Origin = 1
+	// One of Clerk's webhooks.
+	Origin_ORIGIN_WEBHOOK Origin = 2
 )
 
-// Enum value maps for Source.
+// Enum value maps for Origin.
 var (
-	Source_name = map[int32]string{
-		0: "SOURCE_UNSPECIFIED",
-		1: "SOURCE_CLERK",
-		2: "SOURCE_MEMORY",
-		3: "SOURCE_REDIS",
-		4: "SOURCE_WEBHOOK",
+	Origin_name = map[int32]string{
+		0: "ORIGIN_UNSPECIFIED",
+		1: "ORIGIN_CLERK",
+		2: "ORIGIN_WEBHOOK",
 	}
-	Source_value = map[string]int32{
-		"SOURCE_UNSPECIFIED": 0,
-		"SOURCE_CLERK":       1,
-		"SOURCE_MEMORY":      2,
-		"SOURCE_REDIS":       3,
-		"SOURCE_WEBHOOK":     4,
+	Origin_value = map[string]int32{
+		"ORIGIN_UNSPECIFIED": 0,
+		"ORIGIN_CLERK":       1,
+		"ORIGIN_WEBHOOK":     2,
 	}
 )
 
-func (x Source) Enum() *Source {
-	p := new(Source)
+func (x Origin) Enum() *Origin {
+	p := new(Origin)
 	*p = x
 	return p
 }
 
-func (x Source) String() string {
+func (x Origin) String() string {
 	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
 }
 
-func (Source) Descriptor() protoreflect.EnumDescriptor {
+func (Origin) Descriptor() protoreflect.EnumDescriptor {
 	return file_clerkgate_v1_user_service_proto_enumTypes[1].Descriptor()
 }
 
-func (Source) Type() protoreflect.EnumType {
+func (Origin) Type() protoreflect.EnumType {
 	return &file_clerkgate_v1_user_service_proto_enumTypes[1]
 }
 
-func (x Source) Number() protoreflect.EnumNumber {
+func (x Origin) Number() protoreflect.EnumNumber {
 	return protoreflect.EnumNumber(x)
 }
 
-// Deprecated: Use Source.Descriptor instead.
-func (Source) EnumDescriptor() ([]byte, []int) {
+// Deprecated: Use Origin.Descriptor instead.
+func (Origin) EnumDescriptor() ([]byte, []int) {
 	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{1}
 }
 
-// Why a call or one id of it failed. In google.rpc.ErrorInfo the reason is the
+// Where the server took an answer from.
+type ServedFrom int32
+
+const (
+	// Default value; the server never sends it.
+	ServedFrom_SERVED_FROM_UNSPECIFIED ServedFrom = 0
+	// Clerk, which was asked for this answer.
+	ServedFrom_SERVED_FROM_UPSTREAM ServedFrom = 1
+	// The server's own memory.
+	ServedFrom_SERVED_FROM_MEMORY ServedFrom = 2
+	// Redis, the cache that all replicas share.
+	ServedFrom_SERVED_FROM_REDIS ServedFrom = 3
+)
+
+// Enum value maps for ServedFrom.
+var (
+	ServedFrom_name = map[int32]string{
+		0: "SERVED_FROM_UNSPECIFIED",
+		1: "SERVED_FROM_UPSTREAM",
+		2: "SERVED_FROM_MEMORY",
+		3: "SERVED_FROM_REDIS",
+	}
+	ServedFrom_value = map[string]int32{
+		"SERVED_FROM_UNSPECIFIED": 0,
+		"SERVED_FROM_UPSTREAM":    1,
+		"SERVED_FROM_MEMORY":      2,
+		"SERVED_FROM_REDIS":       3,
+	}
+)
+
+func (x ServedFrom) Enum() *ServedFrom {
+	p := new(ServedFrom)
+	*p = x
+	return p
+}
+
+func (x ServedFrom) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ServedFrom) Descriptor() protoreflect.EnumDescriptor {
+	return file_clerkgate_v1_user_service_proto_enumTypes[2].Descriptor()
+}
+
+func (ServedFrom) Type() protoreflect.EnumType {
+	return &file_clerkgate_v1_user_service_proto_enumTypes[2]
+}
+
+func (x ServedFrom) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ServedFrom.Descriptor instead.
+func (ServedFrom) EnumDescriptor() ([]byte, []int) {
+	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{2}
+}
+
+// Why a call, or one id of it, failed. The reason in google.rpc.ErrorInfo is the
 // value's name without the prefix `ERROR_REASON_`.
 type ErrorReason int32
 
 const (
-	// Never answered.
+	// Default value; the server never sends it.
 	ErrorReason_ERROR_REASON_UNSPECIFIED ErrorReason = 0
 	// Clerk has no such user.
 	ErrorReason_ERROR_REASON_USER_NOT_FOUND ErrorReason = 1
-	// A field of the request is at fault; nothing has reached Clerk.
+	// A field of the request is invalid. Nothing has reached Clerk.
 	ErrorReason_ERROR_REASON_INVALID_ARGUMENT ErrorReason = 2
-	// Clerk refused the arguments of a list, or a lone id.
+	// Clerk refused the arguments of a list, or a single id.
 	ErrorReason_ERROR_REASON_CLERK_REJECTED_ARGUMENT ErrorReason = 3
-	// As many wants wait already as the server will hold.
+	// The server holds as many waiting requests, or as many bytes, as it may.
 	ErrorReason_ERROR_REASON_QUEUE_FULL ErrorReason = 4
-	// The wait, as estimated, outlasts the call's deadline.
+	// The estimated wait is longer than the call's deadline allows.
 	ErrorReason_ERROR_REASON_DEADLINE_TOO_SHORT ErrorReason = 5
-	// The caller has as many wants waiting as one caller may.
+	// The caller is at one of its own limits: waiting requests, streams, or its
+	// share of the quota.
 	ErrorReason_ERROR_REASON_CALLER_OVER_QUOTA ErrorReason = 6
-	// A 429 of Clerk's holds the key for longer than the call can wait.
+	// Clerk answered 429 and asks for a longer pause than the call can wait.
 	ErrorReason_ERROR_REASON_CLERK_RATE_LIMITED ErrorReason = 7
 	// Clerk is down, unreachable or failing, after retries.
 	ErrorReason_ERROR_REASON_CLERK_UNAVAILABLE ErrorReason = 8
-	// Clerk failed so often that it is not asked for the moment.
+	// Clerk has failed so often that it is not asked at the moment.
 	ErrorReason_ERROR_REASON_BREAKER_OPEN ErrorReason = 9
-	// Clerk answered with what can't be used, after retries.
+	// Clerk's answer is unusable, after retries.
 	ErrorReason_ERROR_REASON_CLERK_BAD_ANSWER ErrorReason = 10
 	// Clerk refuses the server's secret key.
 	ErrorReason_ERROR_REASON_CLERK_KEY_REJECTED ErrorReason = 11
@@ -172,25 +222,42 @@ const (
 	ErrorReason_ERROR_REASON_CLERK_PLAN_LIMIT ErrorReason = 12
 	// The caller has not shown who it is.
 	ErrorReason_ERROR_REASON_CALLER_UNKNOWN ErrorReason = 13
-	// The caller may not do this.
+	// The caller is not allowed to do this.
 	ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED ErrorReason = 14
 	// The server is stopping.
 	ErrorReason_ERROR_REASON_SHUTTING_DOWN ErrorReason = 15
-	// The user did not fit into the answer's 3.5 MiB: ask for it in another call.
+	// The user does not fit into this answer's 3.5 MiB. In a batch, ask for it in
+	// another call. Alone, it can't be read through this service.
 	ErrorReason_ERROR_REASON_ANSWER_TOO_LARGE ErrorReason = 16
-	// The caller went away.
+	// The caller has gone.
 	ErrorReason_ERROR_REASON_CANCELLED ErrorReason = 17
-	// The call's deadline passed.
+	// The call's deadline has passed.
 	ErrorReason_ERROR_REASON_DEADLINE_EXCEEDED ErrorReason = 18
-	// This server does not do this.
+	// This server does not have the method.
 	ErrorReason_ERROR_REASON_UNIMPLEMENTED ErrorReason = 19
-	// A fault of this server's own.
+	// A fault of this server.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 20
 	// There is no such lease of permits, or it has ended.
 	ErrorReason_ERROR_REASON_LEASE_NOT_FOUND ErrorReason = 21
-	// An invalidation was carried out here, but Redis can't be reached to tell the
-	// other replicas: ask again.
+	// The users were dropped at this replica, but Redis can't be reached to tell the
+	// others. Retry.
 	ErrorReason_ERROR_REASON_REDIS_UNAVAILABLE ErrorReason = 22
+	// Clerk, or a proxy in front of it, refused this request, and neither the key
+	// nor a limit is the cause.
+	ErrorReason_ERROR_REASON_CLERK_REFUSED ErrorReason = 23
+	// Clerk's copy of the user can't be read: a field that decides who the user is,
+	// which copy is newer, or whether the user may sign in has an unexpected type.
+	ErrorReason_ERROR_REASON_USER_UNREADABLE ErrorReason = 24
+	// Clerk's own answer is still older than the request's `min_updated_at`.
+	ErrorReason_ERROR_REASON_COPY_TOO_OLD ErrorReason = 25
+	// Another version of the server, or a server of another Clerk instance, made
+	// the page or resume token. Start again without it.
+	ErrorReason_ERROR_REASON_TOKEN_OUTDATED ErrorReason = 26
+	// The caller has not read its stream for so long that the server ended it.
+	ErrorReason_ERROR_REASON_STREAM_NOT_READ ErrorReason = 27
+	// The replica that granted the lease can't be reached. The lease ends at its
+	// `expire_time`.
+	ErrorReason_ERROR_REASON_LEASE_UNREACHABLE ErrorReason = 28
 )
 
 // Enum value maps for ErrorReason.
@@ -219,6 +286,12 @@ var (
 		20: "ERROR_REASON_INTERNAL",
 		21: "ERROR_REASON_LEASE_NOT_FOUND",
 		22: "ERROR_REASON_REDIS_UNAVAILABLE",
+		23: "ERROR_REASON_CLERK_REFUSED",
+		24: "ERROR_REASON_USER_UNREADABLE",
+		25: "ERROR_REASON_COPY_TOO_OLD",
+		26: "ERROR_REASON_TOKEN_OUTDATED",
+		27: "ERROR_REASON_STREAM_NOT_READ",
+		28: "ERROR_REASON_LEASE_UNREACHABLE",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":             0,
@@ -244,6 +317,12 @@ var (
 		"ERROR_REASON_INTERNAL":                20,
 		"ERROR_REASON_LEASE_NOT_FOUND":         21,
 		"ERROR_REASON_REDIS_UNAVAILABLE":       22,
+		"ERROR_REASON_CLERK_REFUSED":           23,
+		"ERROR_REASON_USER_UNREADABLE":         24,
+		"ERROR_REASON_COPY_TOO_OLD":            25,
+		"ERROR_REASON_TOKEN_OUTDATED":          26,
+		"ERROR_REASON_STREAM_NOT_READ":         27,
+		"ERROR_REASON_LEASE_UNREACHABLE":       28,
 	}
 )
 
@@ -258,11 +337,11 @@ func (x ErrorReason) String() string {
 }
 
 func (ErrorReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_clerkgate_v1_user_service_proto_enumTypes[2].Descriptor()
+	return file_clerkgate_v1_user_service_proto_enumTypes[3].Descriptor()
 }
 
 func (ErrorReason) Type() protoreflect.EnumType {
-	return &file_clerkgate_v1_user_service_proto_enumTypes[2]
+	return &file_clerkgate_v1_user_service_proto_enumTypes[3]
 }
 
 func (x ErrorReason) Number() protoreflect.EnumNumber {
@@ -271,19 +350,25 @@ func (x ErrorReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ErrorReason.Descriptor instead.
 func (ErrorReason) EnumDescriptor() ([]byte, []int) {
-	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{2}
+	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{3}
 }
 
 // How fresh an answer is.
 type Freshness struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// When the request to Clerk left that brought this copy.
+	// When the server sent the request to Clerk that brought this copy, or, for
+	// ORIGIN_WEBHOOK, when the event happened. By the server's clock.
 	FetchTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=fetch_time,json=fetchTime,proto3" json:"fetch_time,omitempty"`
-	// Where the answer came from.
-	Source Source `protobuf:"varint,2,opt,name=source,proto3,enum=clerkgate.v1.Source" json:"source,omitempty"`
-	// True where the copy is older than the server's time to live and only an
-	// outage lets it through. Never true where the request set a `max_age`.
-	Stale         bool `protobuf:"varint,3,opt,name=stale,proto3" json:"stale,omitempty"`
+	// Who made this copy known to the server.
+	Origin Origin `protobuf:"varint,2,opt,name=origin,proto3,enum=clerkgate.v1.Origin" json:"origin,omitempty"`
+	// Where the server took the answer from.
+	ServedFrom ServedFrom `protobuf:"varint,3,opt,name=served_from,json=servedFrom,proto3,enum=clerkgate.v1.ServedFrom" json:"served_from,omitempty"`
+	// How old the copy is: the time from `fetch_time` to this answer. It does not
+	// depend on the caller's clock.
+	Age *durationpb.Duration `protobuf:"bytes,4,opt,name=age,proto3" json:"age,omitempty"`
+	// Whether the copy is older than the server's time to live and is served only
+	// because Clerk can't be asked. Always false if the request set `max_age`.
+	Stale         bool `protobuf:"varint,5,opt,name=stale,proto3" json:"stale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -325,11 +410,25 @@ func (x *Freshness) GetFetchTime() *timestamppb.Timestamp {
 	return nil
 }
 
-func (x *Freshness) GetSource() Source {
+func (x *Freshness) GetOrigin() Origin {
 	if x != nil {
-		return x.Source
+		return x.Origin
 	}
-	return Source_SOURCE_UNSPECIFIED
+	return Origin_ORIGIN_UNSPECIFIED
+}
+
+func (x *Freshness) GetServedFrom() ServedFrom {
+	if x != nil {
+		return x.ServedFrom
+	}
+	return ServedFrom_SERVED_FROM_UNSPECIFIED
+}
+
+func (x *Freshness) GetAge() *durationpb.Duration {
+	if x != nil {
+		return x.Age
+	}
+	return nil
 }
 
 func (x *Freshness) GetStale() bool {
@@ -345,12 +444,17 @@ type GetUserRequest struct {
 	// Clerk's id of the user: `user_` and 1 to 128 letters, digits and
 	// underscores. Required.
 	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// Which fields are wanted. Default BASIC.
+	// Which fields the answer has. Default: USER_VIEW_BASIC.
 	View UserView `protobuf:"varint,2,opt,name=view,proto3,enum=clerkgate.v1.UserView" json:"view,omitempty"`
-	// The oldest copy that will do, for found and not found alike. Unset: the
-	// server's time to live. Zero: ask Clerk, and never by joining a request that
-	// had already gone out. Negative: INVALID_ARGUMENT.
-	MaxAge        *durationpb.Duration `protobuf:"bytes,3,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
+	// The age of the oldest acceptable copy, found or not found. Unset: the
+	// server's time to live. 0: ask Clerk, with a request that leaves after this
+	// call arrived. Negative: INVALID_ARGUMENT.
+	MaxAge *durationpb.Duration `protobuf:"bytes,3,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
+	// The `updated_at` that the caller knows the user to have, for example from
+	// Clerk's answer to its own change. An older copy is not served. UNAVAILABLE
+	// (`COPY_TOO_OLD`, with RetryInfo) if Clerk's own answer is still older. A
+	// deleted user is NOT_FOUND all the same. Unset: any copy is acceptable.
+	MinUpdatedAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=min_updated_at,json=minUpdatedAt,proto3" json:"min_updated_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -406,12 +510,19 @@ func (x *GetUserRequest) GetMaxAge() *durationpb.Duration {
 	return nil
 }
 
+func (x *GetUserRequest) GetMinUpdatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.MinUpdatedAt
+	}
+	return nil
+}
+
 // The answer of GetUser.
 type GetUserResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The user.
 	User *User `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
-	// How fresh the answer is.
+	// How fresh the user is.
 	Freshness     *Freshness `protobuf:"bytes,2,opt,name=freshness,proto3" json:"freshness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -464,12 +575,14 @@ func (x *GetUserResponse) GetFreshness() *Freshness {
 // The request of BatchGetUsers.
 type BatchGetUsersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Clerk's ids of the users, 1 to 100; duplicates are allowed.
+	// Clerk's ids of the users, 1 to 100. Duplicates are allowed.
 	UserIds []string `protobuf:"bytes,1,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
-	// Which fields are wanted. Default BASIC.
+	// Which fields the answer has. Default: USER_VIEW_BASIC.
 	View UserView `protobuf:"varint,2,opt,name=view,proto3,enum=clerkgate.v1.UserView" json:"view,omitempty"`
 	// As in GetUserRequest.
-	MaxAge        *durationpb.Duration `protobuf:"bytes,3,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
+	MaxAge *durationpb.Duration `protobuf:"bytes,3,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
+	// As in GetUserRequest, for each of the users.
+	MinUpdatedAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=min_updated_at,json=minUpdatedAt,proto3" json:"min_updated_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -525,10 +638,17 @@ func (x *BatchGetUsersRequest) GetMaxAge() *durationpb.Duration {
 	return nil
 }
 
+func (x *BatchGetUsersRequest) GetMinUpdatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.MinUpdatedAt
+	}
+	return nil
+}
+
 // The answer of BatchGetUsers.
 type BatchGetUsersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One result per id, in the order asked, duplicates included.
+	// One result per id, in the order of the request, duplicates included.
 	Results       []*LookupResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -571,19 +691,19 @@ func (x *BatchGetUsersResponse) GetResults() []*LookupResult {
 	return nil
 }
 
-// What became of one id of a batch.
+// The result for one id of a batch.
 type LookupResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The id as it was asked for.
+	// The id, as in the request.
 	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// The user, or why there is none.
+	// The user, or the reason why there is none.
 	//
 	// Types that are valid to be assigned to Result:
 	//
 	//	*LookupResult_User
 	//	*LookupResult_Error
 	Result isLookupResult_Result `protobuf_oneof:"result"`
-	// How fresh the result is. Set for found users and for USER_NOT_FOUND.
+	// How fresh the result is. Set for users and for USER_NOT_FOUND.
 	Freshness     *Freshness `protobuf:"bytes,4,opt,name=freshness,proto3" json:"freshness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -685,7 +805,7 @@ type LookupError struct {
 	Reason ErrorReason `protobuf:"varint,2,opt,name=reason,proto3,enum=clerkgate.v1.ErrorReason" json:"reason,omitempty"`
 	// A description for people. Its text may change at any time.
 	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
-	// When to try again; unset where no time is known.
+	// How long to wait before a retry. Unset if that is unknown.
 	RetryDelay    *durationpb.Duration `protobuf:"bytes,4,opt,name=retry_delay,json=retryDelay,proto3" json:"retry_delay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -749,8 +869,73 @@ func (x *LookupError) GetRetryDelay() *durationpb.Duration {
 	return nil
 }
 
-// A list of filter values. Present, it must hold 1 to 100 values, none of them
-// empty: a list that came out empty by mistake is refused and never means everybody.
+// A user of a page whom the answer does not have.
+type UnreadableUser struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Clerk's id of the user. Unset if it can't be read.
+	UserId *string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3,oneof" json:"user_id,omitempty"`
+	// USER_UNREADABLE or ANSWER_TOO_LARGE.
+	Reason ErrorReason `protobuf:"varint,2,opt,name=reason,proto3,enum=clerkgate.v1.ErrorReason" json:"reason,omitempty"`
+	// A description for people. Its text may change at any time.
+	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnreadableUser) Reset() {
+	*x = UnreadableUser{}
+	mi := &file_clerkgate_v1_user_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnreadableUser) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnreadableUser) ProtoMessage() {}
+
+func (x *UnreadableUser) ProtoReflect() protoreflect.Message {
+	mi := &file_clerkgate_v1_user_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnreadableUser.ProtoReflect.Descriptor instead.
+func (*UnreadableUser) Descriptor() ([]byte, []int) {
+	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *UnreadableUser) GetUserId() string {
+	if x != nil && x.UserId != nil {
+		return *x.UserId
+	}
+	return ""
+}
+
+func (x *UnreadableUser) GetReason() ErrorReason {
+	if x != nil {
+		return x.Reason
+	}
+	return ErrorReason_ERROR_REASON_UNSPECIFIED
+}
+
+func (x *UnreadableUser) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// The values of one condition. If the list is present it must have 1 to 100
+// values, none of them empty: a list that is empty by mistake is INVALID_ARGUMENT
+// and never means everybody.
 type StringList struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The values.
@@ -761,7 +946,7 @@ type StringList struct {
 
 func (x *StringList) Reset() {
 	*x = StringList{}
-	mi := &file_clerkgate_v1_user_service_proto_msgTypes[7]
+	mi := &file_clerkgate_v1_user_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -773,7 +958,7 @@ func (x *StringList) String() string {
 func (*StringList) ProtoMessage() {}
 
 func (x *StringList) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_user_service_proto_msgTypes[7]
+	mi := &file_clerkgate_v1_user_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -786,7 +971,7 @@ func (x *StringList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StringList.ProtoReflect.Descriptor instead.
 func (*StringList) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{7}
+	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *StringList) GetValues() []string {
@@ -796,49 +981,58 @@ func (x *StringList) GetValues() []string {
 	return nil
 }
 
-// Which users are wanted: those that meet every condition that is set. Within
-// one list of values, meeting any of them is enough. The fields are Clerk's own
-// filters; values that Clerk does not know are silently left out by it.
+// Selects the users that meet every condition that is set. A condition with
+// several values is met by any of them. The conditions are Clerk's own; Clerk
+// ignores values that it does not know.
+//
+// A filter that is present must have a condition, and must have no field that the
+// server does not know: INVALID_ARGUMENT otherwise. So a misspelt field, or a field
+// newer than the server, never selects more users than the caller meant. The
+// conditions of one filter may take up to 8,000 bytes, encoded as a URL query:
+// INVALID_ARGUMENT if they take more.
 type UserFilter struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Users with these ids.
-	UserId *StringList `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	UserIds *StringList `protobuf:"bytes,1,opt,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
 	// Users with these ids in the company's own system.
-	ExternalId *StringList `protobuf:"bytes,2,opt,name=external_id,json=externalId,proto3" json:"external_id,omitempty"`
+	ExternalIds *StringList `protobuf:"bytes,2,opt,name=external_ids,json=externalIds,proto3" json:"external_ids,omitempty"`
 	// Users with these email addresses.
-	EmailAddress *StringList `protobuf:"bytes,3,opt,name=email_address,json=emailAddress,proto3" json:"email_address,omitempty"`
+	EmailAddresses *StringList `protobuf:"bytes,3,opt,name=email_addresses,json=emailAddresses,proto3" json:"email_addresses,omitempty"`
 	// Users with these phone numbers, in E.164 form.
-	PhoneNumber *StringList `protobuf:"bytes,4,opt,name=phone_number,json=phoneNumber,proto3" json:"phone_number,omitempty"`
+	PhoneNumbers *StringList `protobuf:"bytes,4,opt,name=phone_numbers,json=phoneNumbers,proto3" json:"phone_numbers,omitempty"`
 	// Users with these usernames.
-	Username *StringList `protobuf:"bytes,5,opt,name=username,proto3" json:"username,omitempty"`
+	Usernames *StringList `protobuf:"bytes,5,opt,name=usernames,proto3" json:"usernames,omitempty"`
 	// Users with these web3 wallets.
-	Web3Wallet *StringList `protobuf:"bytes,6,opt,name=web3_wallet,json=web3Wallet,proto3" json:"web3_wallet,omitempty"`
+	Web3Wallets *StringList `protobuf:"bytes,6,opt,name=web3_wallets,json=web3Wallets,proto3" json:"web3_wallets,omitempty"`
 	// Members of these organizations.
-	OrganizationId *StringList `protobuf:"bytes,7,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
-	// Users with these ids at an identity provider. Needs `provider`.
-	ProviderUserId *StringList `protobuf:"bytes,8,opt,name=provider_user_id,json=providerUserId,proto3" json:"provider_user_id,omitempty"`
-	// The identity provider that `provider_user_id` speaks of, such as
-	// `oauth_google`. Needs `provider_user_id`.
+	OrganizationIds *StringList `protobuf:"bytes,7,opt,name=organization_ids,json=organizationIds,proto3" json:"organization_ids,omitempty"`
+	// Users with these ids at an identity provider. Requires `provider`.
+	ProviderUserIds *StringList `protobuf:"bytes,8,opt,name=provider_user_ids,json=providerUserIds,proto3" json:"provider_user_ids,omitempty"`
+	// The identity provider of `provider_user_ids`, such as `oauth_google`.
+	// Requires `provider_user_ids`.
 	Provider *string `protobuf:"bytes,9,opt,name=provider,proto3,oneof" json:"provider,omitempty"`
-	// Not the users with these ids.
-	ExcludedUserId *StringList `protobuf:"bytes,10,opt,name=excluded_user_id,json=excludedUserId,proto3" json:"excluded_user_id,omitempty"`
-	// Not the users with these ids in the company's own system.
-	ExcludedExternalId *StringList `protobuf:"bytes,11,opt,name=excluded_external_id,json=excludedExternalId,proto3" json:"excluded_external_id,omitempty"`
-	// Not the members of these organizations.
-	ExcludedOrganizationId *StringList `protobuf:"bytes,12,opt,name=excluded_organization_id,json=excludedOrganizationId,proto3" json:"excluded_organization_id,omitempty"`
-	// Users whose id, names, username, email address, phone number or wallet hold this text.
+	// All users but those with these ids. Not in CountUsers.
+	ExcludedUserIds *StringList `protobuf:"bytes,10,opt,name=excluded_user_ids,json=excludedUserIds,proto3" json:"excluded_user_ids,omitempty"`
+	// All users but those with these ids in the company's own system. Not in
+	// CountUsers.
+	ExcludedExternalIds *StringList `protobuf:"bytes,11,opt,name=excluded_external_ids,json=excludedExternalIds,proto3" json:"excluded_external_ids,omitempty"`
+	// All users but the members of these organizations.
+	ExcludedOrganizationIds *StringList `protobuf:"bytes,12,opt,name=excluded_organization_ids,json=excludedOrganizationIds,proto3" json:"excluded_organization_ids,omitempty"`
+	// Users whose id, name, username, email address, phone number or wallet
+	// contains this text.
 	Query *string `protobuf:"bytes,13,opt,name=query,proto3,oneof" json:"query,omitempty"`
-	// Users whose email address holds this text.
+	// Users whose email address contains this text.
 	EmailAddressQuery *string `protobuf:"bytes,14,opt,name=email_address_query,json=emailAddressQuery,proto3,oneof" json:"email_address_query,omitempty"`
-	// Users whose phone number holds this text.
+	// Users whose phone number contains this text.
 	PhoneNumberQuery *string `protobuf:"bytes,15,opt,name=phone_number_query,json=phoneNumberQuery,proto3,oneof" json:"phone_number_query,omitempty"`
-	// Users whose username holds this text.
+	// Users whose username contains this text.
 	UsernameQuery *string `protobuf:"bytes,16,opt,name=username_query,json=usernameQuery,proto3,oneof" json:"username_query,omitempty"`
-	// Users whose name holds this text.
+	// Users whose name contains this text.
 	NameQuery *string `protobuf:"bytes,17,opt,name=name_query,json=nameQuery,proto3,oneof" json:"name_query,omitempty"`
-	// Users who are, or are not, banned.
+	// Users who are banned, or users who are not.
 	Banned *bool `protobuf:"varint,18,opt,name=banned,proto3,oneof" json:"banned,omitempty"`
-	// Users created before this time. Clerk counts in milliseconds; finer parts are cut off.
+	// Users created before this time. Clerk counts in milliseconds; the server
+	// drops finer parts, here and in the fields below.
 	CreatedAtBefore *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=created_at_before,json=createdAtBefore,proto3" json:"created_at_before,omitempty"`
 	// Users created after this time.
 	CreatedAtAfter *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=created_at_after,json=createdAtAfter,proto3" json:"created_at_after,omitempty"`
@@ -856,7 +1050,7 @@ type UserFilter struct {
 
 func (x *UserFilter) Reset() {
 	*x = UserFilter{}
-	mi := &file_clerkgate_v1_user_service_proto_msgTypes[8]
+	mi := &file_clerkgate_v1_user_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -868,7 +1062,7 @@ func (x *UserFilter) String() string {
 func (*UserFilter) ProtoMessage() {}
 
 func (x *UserFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_user_service_proto_msgTypes[8]
+	mi := &file_clerkgate_v1_user_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -881,61 +1075,61 @@ func (x *UserFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserFilter.ProtoReflect.Descriptor instead.
 func (*UserFilter) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{8}
+	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{9}
 }
 
-func (x *UserFilter) GetUserId() *StringList {
+func (x *UserFilter) GetUserIds() *StringList {
 	if x != nil {
-		return x.UserId
+		return x.UserIds
 	}
 	return nil
 }
 
-func (x *UserFilter) GetExternalId() *StringList {
+func (x *UserFilter) GetExternalIds() *StringList {
 	if x != nil {
-		return x.ExternalId
+		return x.ExternalIds
 	}
 	return nil
 }
 
-func (x *UserFilter) GetEmailAddress() *StringList {
+func (x *UserFilter) GetEmailAddresses() *StringList {
 	if x != nil {
-		return x.EmailAddress
+		return x.EmailAddresses
 	}
 	return nil
 }
 
-func (x *UserFilter) GetPhoneNumber() *StringList {
+func (x *UserFilter) GetPhoneNumbers() *StringList {
 	if x != nil {
-		return x.PhoneNumber
+		return x.PhoneNumbers
 	}
 	return nil
 }
 
-func (x *UserFilter) GetUsername() *StringList {
+func (x *UserFilter) GetUsernames() *StringList {
 	if x != nil {
-		return x.Username
+		return x.Usernames
 	}
 	return nil
 }
 
-func (x *UserFilter) GetWeb3Wallet() *StringList {
+func (x *UserFilter) GetWeb3Wallets() *StringList {
 	if x != nil {
-		return x.Web3Wallet
+		return x.Web3Wallets
 	}
 	return nil
 }
 
-func (x *UserFilter) GetOrganizationId() *StringList {
+func (x *UserFilter) GetOrganizationIds() *StringList {
 	if x != nil {
-		return x.OrganizationId
+		return x.OrganizationIds
 	}
 	return nil
 }
 
-func (x *UserFilter) GetProviderUserId() *StringList {
+func (x *UserFilter) GetProviderUserIds() *StringList {
 	if x != nil {
-		return x.ProviderUserId
+		return x.ProviderUserIds
 	}
 	return nil
 }
@@ -947,23 +1141,23 @@ func (x *UserFilter) GetProvider() string {
 	return ""
 }
 
-func (x *UserFilter) GetExcludedUserId() *StringList {
+func (x *UserFilter) GetExcludedUserIds() *StringList {
 	if x != nil {
-		return x.ExcludedUserId
+		return x.ExcludedUserIds
 	}
 	return nil
 }
 
-func (x *UserFilter) GetExcludedExternalId() *StringList {
+func (x *UserFilter) GetExcludedExternalIds() *StringList {
 	if x != nil {
-		return x.ExcludedExternalId
+		return x.ExcludedExternalIds
 	}
 	return nil
 }
 
-func (x *UserFilter) GetExcludedOrganizationId() *StringList {
+func (x *UserFilter) GetExcludedOrganizationIds() *StringList {
 	if x != nil {
-		return x.ExcludedOrganizationId
+		return x.ExcludedOrganizationIds
 	}
 	return nil
 }
@@ -1053,32 +1247,42 @@ func (x *UserFilter) GetLastSignInAtAfter() *timestamppb.Timestamp {
 }
 
 // The request of ListUsers.
+//
+// What a walk over all pages guarantees, in an order by created_at: a user who
+// matches the filter from the first page to the last is returned exactly once,
+// whatever other users are added, changed or deleted meanwhile. A user who is
+// added meanwhile is returned if the walk has not passed its place; one that is
+// imported with an earlier created_at may be missed. A user who is deleted
+// meanwhile may have been returned before. In other orders Clerk pages by offset:
+// a user may be missed or repeated if the list changes between two pages.
 type ListUsersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The most users in a page. 0 means 50, more than 500 means 500, negative is
-	// INVALID_ARGUMENT. A page may hold fewer, so as to stay under 3.5 MiB.
+	// The most users in a page, 1 to 500. 0 means 50, more than 500 means 500,
+	// negative is INVALID_ARGUMENT. A page may have fewer users, or none, and still
+	// have a `next_page_token`.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// The `next_page_token` of the page before, with the same filter, order and
-	// view; the page size may change. Empty for the first page.
+	// The `next_page_token` of the page before, from a request with the same
+	// filter, order and view; the page size may differ. Empty for the first page.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Which users are wanted. Unset: everybody.
 	Filter *UserFilter `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	// The order, in Clerk's own form: one of created_at, updated_at,
 	// email_address, web3wallet, first_name, last_name, phone_number, username,
-	// last_active_at, last_sign_in_at, with `+` (ascending, the default) or `-`
-	// (descending) before it. Empty means `-created_at`. By created_at, pages are
-	// exact even while users come and go; by other fields, Clerk pages by offset,
-	// so a user may be missed or repeated when the list changes between pages.
+	// last_active_at, last_sign_in_at, after `+` (ascending, the default) or `-`
+	// (descending). Empty means `-created_at`.
 	OrderBy string `protobuf:"bytes,4,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
-	// Which fields are wanted. Default BASIC.
-	View          UserView `protobuf:"varint,5,opt,name=view,proto3,enum=clerkgate.v1.UserView" json:"view,omitempty"`
+	// Which fields the answer has. Default: USER_VIEW_BASIC.
+	View UserView `protobuf:"varint,5,opt,name=view,proto3,enum=clerkgate.v1.UserView" json:"view,omitempty"`
+	// The age of the oldest acceptable answer. Negative: INVALID_ARGUMENT. The
+	// server asks Clerk for every page, so every value is satisfied.
+	MaxAge        *durationpb.Duration `protobuf:"bytes,6,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListUsersRequest) Reset() {
 	*x = ListUsersRequest{}
-	mi := &file_clerkgate_v1_user_service_proto_msgTypes[9]
+	mi := &file_clerkgate_v1_user_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1090,7 +1294,7 @@ func (x *ListUsersRequest) String() string {
 func (*ListUsersRequest) ProtoMessage() {}
 
 func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_user_service_proto_msgTypes[9]
+	mi := &file_clerkgate_v1_user_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1103,7 +1307,7 @@ func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersRequest.ProtoReflect.Descriptor instead.
 func (*ListUsersRequest) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{9}
+	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListUsersRequest) GetPageSize() int32 {
@@ -1141,20 +1345,31 @@ func (x *ListUsersRequest) GetView() UserView {
 	return UserView_USER_VIEW_UNSPECIFIED
 }
 
+func (x *ListUsersRequest) GetMaxAge() *durationpb.Duration {
+	if x != nil {
+		return x.MaxAge
+	}
+	return nil
+}
+
 // The answer of ListUsers.
 type ListUsersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The users of this page, in the order asked for.
+	// The users of this page, in the requested order.
 	Users []*User `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
-	// The token of the next page. Empty after the last one.
+	// The token of the next page. Empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// The users of this page who are left out of `users`.
+	Unreadable []*UnreadableUser `protobuf:"bytes,3,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
+	// How fresh the page is.
+	Freshness     *Freshness `protobuf:"bytes,4,opt,name=freshness,proto3" json:"freshness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListUsersResponse) Reset() {
 	*x = ListUsersResponse{}
-	mi := &file_clerkgate_v1_user_service_proto_msgTypes[10]
+	mi := &file_clerkgate_v1_user_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1166,7 +1381,7 @@ func (x *ListUsersResponse) String() string {
 func (*ListUsersResponse) ProtoMessage() {}
 
 func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_user_service_proto_msgTypes[10]
+	mi := &file_clerkgate_v1_user_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1179,7 +1394,7 @@ func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersResponse.ProtoReflect.Descriptor instead.
 func (*ListUsersResponse) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{10}
+	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListUsersResponse) GetUsers() []*User {
@@ -1196,25 +1411,42 @@ func (x *ListUsersResponse) GetNextPageToken() string {
 	return ""
 }
 
-// The request of StreamUsers.
+func (x *ListUsersResponse) GetUnreadable() []*UnreadableUser {
+	if x != nil {
+		return x.Unreadable
+	}
+	return nil
+}
+
+func (x *ListUsersResponse) GetFreshness() *Freshness {
+	if x != nil {
+		return x.Freshness
+	}
+	return nil
+}
+
+// The request of StreamUsers. What a stream guarantees while users change is as
+// in ListUsersRequest, also across streams that resume.
 type StreamUsersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Which users are wanted. Unset: everybody.
 	Filter *UserFilter `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
 	// `created_at` or `+created_at` (the default when empty), or `-created_at`.
 	OrderBy string `protobuf:"bytes,2,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
-	// Which fields are wanted. Default BASIC.
+	// Which fields the answer has. Default: USER_VIEW_BASIC.
 	View UserView `protobuf:"varint,3,opt,name=view,proto3,enum=clerkgate.v1.UserView" json:"view,omitempty"`
-	// The `resume_token` of the last message received from a stream that broke,
-	// with the same filter, order and view. Empty for the beginning.
-	ResumeToken   string `protobuf:"bytes,4,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	// The last `resume_token` received from a stream that broke, with the same
+	// filter, order and view. Empty to start at the beginning.
+	ResumeToken string `protobuf:"bytes,4,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	// As in ListUsersRequest, for each page that the server reads.
+	MaxAge        *durationpb.Duration `protobuf:"bytes,5,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StreamUsersRequest) Reset() {
 	*x = StreamUsersRequest{}
-	mi := &file_clerkgate_v1_user_service_proto_msgTypes[11]
+	mi := &file_clerkgate_v1_user_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1458,7 @@ func (x *StreamUsersRequest) String() string {
 func (*StreamUsersRequest) ProtoMessage() {}
 
 func (x *StreamUsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_user_service_proto_msgTypes[11]
+	mi := &file_clerkgate_v1_user_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1471,7 @@ func (x *StreamUsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamUsersRequest.ProtoReflect.Descriptor instead.
 func (*StreamUsersRequest) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{11}
+	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StreamUsersRequest) GetFilter() *UserFilter {
@@ -1270,20 +1502,31 @@ func (x *StreamUsersRequest) GetResumeToken() string {
 	return ""
 }
 
+func (x *StreamUsersRequest) GetMaxAge() *durationpb.Duration {
+	if x != nil {
+		return x.MaxAge
+	}
+	return nil
+}
+
 // A message of StreamUsers.
 type StreamUsersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The next users, in the order asked for.
+	// The next users, in the requested order. May be empty.
 	Users []*User `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
-	// Covers the users of this message and all before. Empty only in the last message.
-	ResumeToken   string `protobuf:"bytes,2,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	// Resumes behind the users of this message. Empty only in the last message.
+	ResumeToken string `protobuf:"bytes,2,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	// Users left out of `users` who belong to this message.
+	Unreadable []*UnreadableUser `protobuf:"bytes,3,rep,name=unreadable,proto3" json:"unreadable,omitempty"`
+	// How fresh the users of this message are.
+	Freshness     *Freshness `protobuf:"bytes,4,opt,name=freshness,proto3" json:"freshness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StreamUsersResponse) Reset() {
 	*x = StreamUsersResponse{}
-	mi := &file_clerkgate_v1_user_service_proto_msgTypes[12]
+	mi := &file_clerkgate_v1_user_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1295,7 +1538,7 @@ func (x *StreamUsersResponse) String() string {
 func (*StreamUsersResponse) ProtoMessage() {}
 
 func (x *StreamUsersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_user_service_proto_msgTypes[12]
+	mi := &file_clerkgate_v1_user_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1308,7 +1551,7 @@ func (x *StreamUsersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamUsersResponse.ProtoReflect.Descriptor instead.
 func (*StreamUsersResponse) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{12}
+	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StreamUsersResponse) GetUsers() []*User {
@@ -1325,18 +1568,36 @@ func (x *StreamUsersResponse) GetResumeToken() string {
 	return ""
 }
 
+func (x *StreamUsersResponse) GetUnreadable() []*UnreadableUser {
+	if x != nil {
+		return x.Unreadable
+	}
+	return nil
+}
+
+func (x *StreamUsersResponse) GetFreshness() *Freshness {
+	if x != nil {
+		return x.Freshness
+	}
+	return nil
+}
+
 // The request of CountUsers.
 type CountUsersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Which users to count. Unset: everybody.
-	Filter        *UserFilter `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Which users to count. Unset: everybody. `excluded_user_ids` and
+	// `excluded_external_ids` are INVALID_ARGUMENT: Clerk documents them for lists
+	// only.
+	Filter *UserFilter `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
+	// As in ListUsersRequest.
+	MaxAge        *durationpb.Duration `protobuf:"bytes,2,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CountUsersRequest) Reset() {
 	*x = CountUsersRequest{}
-	mi := &file_clerkgate_v1_user_service_proto_msgTypes[13]
+	mi := &file_clerkgate_v1_user_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1348,7 +1609,7 @@ func (x *CountUsersRequest) String() string {
 func (*CountUsersRequest) ProtoMessage() {}
 
 func (x *CountUsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_user_service_proto_msgTypes[13]
+	mi := &file_clerkgate_v1_user_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1361,7 +1622,7 @@ func (x *CountUsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountUsersRequest.ProtoReflect.Descriptor instead.
 func (*CountUsersRequest) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{13}
+	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CountUsersRequest) GetFilter() *UserFilter {
@@ -1371,18 +1632,27 @@ func (x *CountUsersRequest) GetFilter() *UserFilter {
 	return nil
 }
 
+func (x *CountUsersRequest) GetMaxAge() *durationpb.Duration {
+	if x != nil {
+		return x.MaxAge
+	}
+	return nil
+}
+
 // The answer of CountUsers.
 type CountUsersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many users match.
-	TotalCount    int64 `protobuf:"varint,1,opt,name=total_count,json=totalCount,proto3" json:"total_count,omitempty"`
+	TotalCount int32 `protobuf:"varint,1,opt,name=total_count,json=totalCount,proto3" json:"total_count,omitempty"`
+	// How fresh the count is.
+	Freshness     *Freshness `protobuf:"bytes,2,opt,name=freshness,proto3" json:"freshness,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CountUsersResponse) Reset() {
 	*x = CountUsersResponse{}
-	mi := &file_clerkgate_v1_user_service_proto_msgTypes[14]
+	mi := &file_clerkgate_v1_user_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1394,7 +1664,7 @@ func (x *CountUsersResponse) String() string {
 func (*CountUsersResponse) ProtoMessage() {}
 
 func (x *CountUsersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_user_service_proto_msgTypes[14]
+	mi := &file_clerkgate_v1_user_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1407,14 +1677,21 @@ func (x *CountUsersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountUsersResponse.ProtoReflect.Descriptor instead.
 func (*CountUsersResponse) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{14}
+	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{15}
 }
 
-func (x *CountUsersResponse) GetTotalCount() int64 {
+func (x *CountUsersResponse) GetTotalCount() int32 {
 	if x != nil {
 		return x.TotalCount
 	}
 	return 0
+}
+
+func (x *CountUsersResponse) GetFreshness() *Freshness {
+	if x != nil {
+		return x.Freshness
+	}
+	return nil
 }
 
 // The request of InvalidateUsers.
@@ -1428,7 +1705,7 @@ type InvalidateUsersRequest struct {
 
 func (x *InvalidateUsersRequest) Reset() {
 	*x = InvalidateUsersRequest{}
-	mi := &file_clerkgate_v1_user_service_proto_msgTypes[15]
+	mi := &file_clerkgate_v1_user_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1440,7 +1717,7 @@ func (x *InvalidateUsersRequest) String() string {
 func (*InvalidateUsersRequest) ProtoMessage() {}
 
 func (x *InvalidateUsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_user_service_proto_msgTypes[15]
+	mi := &file_clerkgate_v1_user_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1453,7 +1730,7 @@ func (x *InvalidateUsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvalidateUsersRequest.ProtoReflect.Descriptor instead.
 func (*InvalidateUsersRequest) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{15}
+	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *InvalidateUsersRequest) GetUserIds() []string {
@@ -1472,7 +1749,7 @@ type InvalidateUsersResponse struct {
 
 func (x *InvalidateUsersResponse) Reset() {
 	*x = InvalidateUsersResponse{}
-	mi := &file_clerkgate_v1_user_service_proto_msgTypes[16]
+	mi := &file_clerkgate_v1_user_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1484,7 +1761,7 @@ func (x *InvalidateUsersResponse) String() string {
 func (*InvalidateUsersResponse) ProtoMessage() {}
 
 func (x *InvalidateUsersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_user_service_proto_msgTypes[16]
+	mi := &file_clerkgate_v1_user_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1497,30 +1774,35 @@ func (x *InvalidateUsersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvalidateUsersResponse.ProtoReflect.Descriptor instead.
 func (*InvalidateUsersResponse) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{16}
+	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{17}
 }
 
 var File_clerkgate_v1_user_service_proto protoreflect.FileDescriptor
 
 const file_clerkgate_v1_user_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1fclerkgate/v1/user_service.proto\x12\fclerkgate.v1\x1a\x17clerkgate/v1/user.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8a\x01\n" +
+	"\x1fclerkgate/v1/user_service.proto\x12\fclerkgate.v1\x1a\x17clerkgate/v1/user.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf2\x01\n" +
 	"\tFreshness\x129\n" +
 	"\n" +
 	"fetch_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tfetchTime\x12,\n" +
-	"\x06source\x18\x02 \x01(\x0e2\x14.clerkgate.v1.SourceR\x06source\x12\x14\n" +
-	"\x05stale\x18\x03 \x01(\bR\x05stale\"\x89\x01\n" +
+	"\x06origin\x18\x02 \x01(\x0e2\x14.clerkgate.v1.OriginR\x06origin\x129\n" +
+	"\vserved_from\x18\x03 \x01(\x0e2\x18.clerkgate.v1.ServedFromR\n" +
+	"servedFrom\x12+\n" +
+	"\x03age\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03age\x12\x14\n" +
+	"\x05stale\x18\x05 \x01(\bR\x05stale\"\xcb\x01\n" +
 	"\x0eGetUserRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12*\n" +
 	"\x04view\x18\x02 \x01(\x0e2\x16.clerkgate.v1.UserViewR\x04view\x122\n" +
-	"\amax_age\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06maxAge\"p\n" +
+	"\amax_age\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06maxAge\x12@\n" +
+	"\x0emin_updated_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\fminUpdatedAt\"p\n" +
 	"\x0fGetUserResponse\x12&\n" +
 	"\x04user\x18\x01 \x01(\v2\x12.clerkgate.v1.UserR\x04user\x125\n" +
-	"\tfreshness\x18\x02 \x01(\v2\x17.clerkgate.v1.FreshnessR\tfreshness\"\x91\x01\n" +
+	"\tfreshness\x18\x02 \x01(\v2\x17.clerkgate.v1.FreshnessR\tfreshness\"\xd3\x01\n" +
 	"\x14BatchGetUsersRequest\x12\x19\n" +
 	"\buser_ids\x18\x01 \x03(\tR\auserIds\x12*\n" +
 	"\x04view\x18\x02 \x01(\x0e2\x16.clerkgate.v1.UserViewR\x04view\x122\n" +
-	"\amax_age\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06maxAge\"M\n" +
+	"\amax_age\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06maxAge\x12@\n" +
+	"\x0emin_updated_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\fminUpdatedAt\"M\n" +
 	"\x15BatchGetUsersResponse\x124\n" +
 	"\aresults\x18\x01 \x03(\v2\x1a.clerkgate.v1.LookupResultR\aresults\"\xc5\x01\n" +
 	"\fLookupResult\x12\x17\n" +
@@ -1534,27 +1816,31 @@ const file_clerkgate_v1_user_service_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\x0e2\x19.clerkgate.v1.ErrorReasonR\x06reason\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12:\n" +
 	"\vretry_delay\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"retryDelay\"$\n" +
+	"retryDelay\"\x87\x01\n" +
+	"\x0eUnreadableUser\x12\x1c\n" +
+	"\auser_id\x18\x01 \x01(\tH\x00R\x06userId\x88\x01\x01\x121\n" +
+	"\x06reason\x18\x02 \x01(\x0e2\x19.clerkgate.v1.ErrorReasonR\x06reason\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessageB\n" +
+	"\n" +
+	"\b_user_id\"$\n" +
 	"\n" +
 	"StringList\x12\x16\n" +
-	"\x06values\x18\x01 \x03(\tR\x06values\"\x9e\f\n" +
+	"\x06values\x18\x01 \x03(\tR\x06values\"\xb6\f\n" +
 	"\n" +
-	"UserFilter\x121\n" +
-	"\auser_id\x18\x01 \x01(\v2\x18.clerkgate.v1.StringListR\x06userId\x129\n" +
-	"\vexternal_id\x18\x02 \x01(\v2\x18.clerkgate.v1.StringListR\n" +
-	"externalId\x12=\n" +
-	"\remail_address\x18\x03 \x01(\v2\x18.clerkgate.v1.StringListR\femailAddress\x12;\n" +
-	"\fphone_number\x18\x04 \x01(\v2\x18.clerkgate.v1.StringListR\vphoneNumber\x124\n" +
-	"\busername\x18\x05 \x01(\v2\x18.clerkgate.v1.StringListR\busername\x129\n" +
-	"\vweb3_wallet\x18\x06 \x01(\v2\x18.clerkgate.v1.StringListR\n" +
-	"web3Wallet\x12A\n" +
-	"\x0forganization_id\x18\a \x01(\v2\x18.clerkgate.v1.StringListR\x0eorganizationId\x12B\n" +
-	"\x10provider_user_id\x18\b \x01(\v2\x18.clerkgate.v1.StringListR\x0eproviderUserId\x12\x1f\n" +
-	"\bprovider\x18\t \x01(\tH\x00R\bprovider\x88\x01\x01\x12B\n" +
-	"\x10excluded_user_id\x18\n" +
-	" \x01(\v2\x18.clerkgate.v1.StringListR\x0eexcludedUserId\x12J\n" +
-	"\x14excluded_external_id\x18\v \x01(\v2\x18.clerkgate.v1.StringListR\x12excludedExternalId\x12R\n" +
-	"\x18excluded_organization_id\x18\f \x01(\v2\x18.clerkgate.v1.StringListR\x16excludedOrganizationId\x12\x19\n" +
+	"UserFilter\x123\n" +
+	"\buser_ids\x18\x01 \x01(\v2\x18.clerkgate.v1.StringListR\auserIds\x12;\n" +
+	"\fexternal_ids\x18\x02 \x01(\v2\x18.clerkgate.v1.StringListR\vexternalIds\x12A\n" +
+	"\x0femail_addresses\x18\x03 \x01(\v2\x18.clerkgate.v1.StringListR\x0eemailAddresses\x12=\n" +
+	"\rphone_numbers\x18\x04 \x01(\v2\x18.clerkgate.v1.StringListR\fphoneNumbers\x126\n" +
+	"\tusernames\x18\x05 \x01(\v2\x18.clerkgate.v1.StringListR\tusernames\x12;\n" +
+	"\fweb3_wallets\x18\x06 \x01(\v2\x18.clerkgate.v1.StringListR\vweb3Wallets\x12C\n" +
+	"\x10organization_ids\x18\a \x01(\v2\x18.clerkgate.v1.StringListR\x0forganizationIds\x12D\n" +
+	"\x11provider_user_ids\x18\b \x01(\v2\x18.clerkgate.v1.StringListR\x0fproviderUserIds\x12\x1f\n" +
+	"\bprovider\x18\t \x01(\tH\x00R\bprovider\x88\x01\x01\x12D\n" +
+	"\x11excluded_user_ids\x18\n" +
+	" \x01(\v2\x18.clerkgate.v1.StringListR\x0fexcludedUserIds\x12L\n" +
+	"\x15excluded_external_ids\x18\v \x01(\v2\x18.clerkgate.v1.StringListR\x13excludedExternalIds\x12T\n" +
+	"\x19excluded_organization_ids\x18\f \x01(\v2\x18.clerkgate.v1.StringListR\x17excludedOrganizationIds\x12\x19\n" +
 	"\x05query\x18\r \x01(\tH\x01R\x05query\x88\x01\x01\x123\n" +
 	"\x13email_address_query\x18\x0e \x01(\tH\x02R\x11emailAddressQuery\x88\x01\x01\x121\n" +
 	"\x12phone_number_query\x18\x0f \x01(\tH\x03R\x10phoneNumberQuery\x88\x01\x01\x12*\n" +
@@ -1574,43 +1860,59 @@ const file_clerkgate_v1_user_service_proto_rawDesc = "" +
 	"\x13_phone_number_queryB\x11\n" +
 	"\x0f_username_queryB\r\n" +
 	"\v_name_queryB\t\n" +
-	"\a_banned\"\xc7\x01\n" +
+	"\a_banned\"\xfb\x01\n" +
 	"\x10ListUsersRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x120\n" +
 	"\x06filter\x18\x03 \x01(\v2\x18.clerkgate.v1.UserFilterR\x06filter\x12\x19\n" +
 	"\border_by\x18\x04 \x01(\tR\aorderBy\x12*\n" +
-	"\x04view\x18\x05 \x01(\x0e2\x16.clerkgate.v1.UserViewR\x04view\"e\n" +
+	"\x04view\x18\x05 \x01(\x0e2\x16.clerkgate.v1.UserViewR\x04view\x122\n" +
+	"\amax_age\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x06maxAge\"\xda\x01\n" +
 	"\x11ListUsersResponse\x12(\n" +
 	"\x05users\x18\x01 \x03(\v2\x12.clerkgate.v1.UserR\x05users\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb0\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12<\n" +
+	"\n" +
+	"unreadable\x18\x03 \x03(\v2\x1c.clerkgate.v1.UnreadableUserR\n" +
+	"unreadable\x125\n" +
+	"\tfreshness\x18\x04 \x01(\v2\x17.clerkgate.v1.FreshnessR\tfreshness\"\xe4\x01\n" +
 	"\x12StreamUsersRequest\x120\n" +
 	"\x06filter\x18\x01 \x01(\v2\x18.clerkgate.v1.UserFilterR\x06filter\x12\x19\n" +
 	"\border_by\x18\x02 \x01(\tR\aorderBy\x12*\n" +
 	"\x04view\x18\x03 \x01(\x0e2\x16.clerkgate.v1.UserViewR\x04view\x12!\n" +
-	"\fresume_token\x18\x04 \x01(\tR\vresumeToken\"b\n" +
+	"\fresume_token\x18\x04 \x01(\tR\vresumeToken\x122\n" +
+	"\amax_age\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x06maxAge\"\xd7\x01\n" +
 	"\x13StreamUsersResponse\x12(\n" +
 	"\x05users\x18\x01 \x03(\v2\x12.clerkgate.v1.UserR\x05users\x12!\n" +
-	"\fresume_token\x18\x02 \x01(\tR\vresumeToken\"E\n" +
+	"\fresume_token\x18\x02 \x01(\tR\vresumeToken\x12<\n" +
+	"\n" +
+	"unreadable\x18\x03 \x03(\v2\x1c.clerkgate.v1.UnreadableUserR\n" +
+	"unreadable\x125\n" +
+	"\tfreshness\x18\x04 \x01(\v2\x17.clerkgate.v1.FreshnessR\tfreshness\"y\n" +
 	"\x11CountUsersRequest\x120\n" +
-	"\x06filter\x18\x01 \x01(\v2\x18.clerkgate.v1.UserFilterR\x06filter\"5\n" +
+	"\x06filter\x18\x01 \x01(\v2\x18.clerkgate.v1.UserFilterR\x06filter\x122\n" +
+	"\amax_age\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06maxAge\"l\n" +
 	"\x12CountUsersResponse\x12\x1f\n" +
-	"\vtotal_count\x18\x01 \x01(\x03R\n" +
-	"totalCount\"3\n" +
+	"\vtotal_count\x18\x01 \x01(\x05R\n" +
+	"totalCount\x125\n" +
+	"\tfreshness\x18\x02 \x01(\v2\x17.clerkgate.v1.FreshnessR\tfreshness\"3\n" +
 	"\x16InvalidateUsersRequest\x12\x19\n" +
 	"\buser_ids\x18\x01 \x03(\tR\auserIds\"\x19\n" +
 	"\x17InvalidateUsersResponse*N\n" +
 	"\bUserView\x12\x19\n" +
 	"\x15USER_VIEW_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fUSER_VIEW_BASIC\x10\x01\x12\x12\n" +
-	"\x0eUSER_VIEW_FULL\x10\x02*k\n" +
-	"\x06Source\x12\x16\n" +
-	"\x12SOURCE_UNSPECIFIED\x10\x00\x12\x10\n" +
-	"\fSOURCE_CLERK\x10\x01\x12\x11\n" +
-	"\rSOURCE_MEMORY\x10\x02\x12\x10\n" +
-	"\fSOURCE_REDIS\x10\x03\x12\x12\n" +
-	"\x0eSOURCE_WEBHOOK\x10\x04*\x9c\x06\n" +
+	"\x0eUSER_VIEW_FULL\x10\x02*F\n" +
+	"\x06Origin\x12\x16\n" +
+	"\x12ORIGIN_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fORIGIN_CLERK\x10\x01\x12\x12\n" +
+	"\x0eORIGIN_WEBHOOK\x10\x02*r\n" +
+	"\n" +
+	"ServedFrom\x12\x1b\n" +
+	"\x17SERVED_FROM_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14SERVED_FROM_UPSTREAM\x10\x01\x12\x16\n" +
+	"\x12SERVED_FROM_MEMORY\x10\x02\x12\x15\n" +
+	"\x11SERVED_FROM_REDIS\x10\x03*\xe4\a\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bERROR_REASON_USER_NOT_FOUND\x10\x01\x12!\n" +
@@ -1635,7 +1937,13 @@ const file_clerkgate_v1_user_service_proto_rawDesc = "" +
 	"\x1aERROR_REASON_UNIMPLEMENTED\x10\x13\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x14\x12 \n" +
 	"\x1cERROR_REASON_LEASE_NOT_FOUND\x10\x15\x12\"\n" +
-	"\x1eERROR_REASON_REDIS_UNAVAILABLE\x10\x162\x84\x04\n" +
+	"\x1eERROR_REASON_REDIS_UNAVAILABLE\x10\x16\x12\x1e\n" +
+	"\x1aERROR_REASON_CLERK_REFUSED\x10\x17\x12 \n" +
+	"\x1cERROR_REASON_USER_UNREADABLE\x10\x18\x12\x1d\n" +
+	"\x19ERROR_REASON_COPY_TOO_OLD\x10\x19\x12\x1f\n" +
+	"\x1bERROR_REASON_TOKEN_OUTDATED\x10\x1a\x12 \n" +
+	"\x1cERROR_REASON_STREAM_NOT_READ\x10\x1b\x12\"\n" +
+	"\x1eERROR_REASON_LEASE_UNREACHABLE\x10\x1c2\x84\x04\n" +
 	"\vUserService\x12F\n" +
 	"\aGetUser\x12\x1c.clerkgate.v1.GetUserRequest\x1a\x1d.clerkgate.v1.GetUserResponse\x12X\n" +
 	"\rBatchGetUsers\x12\".clerkgate.v1.BatchGetUsersRequest\x1a#.clerkgate.v1.BatchGetUsersResponse\x12L\n" +
@@ -1643,7 +1951,8 @@ const file_clerkgate_v1_user_service_proto_rawDesc = "" +
 	"\vStreamUsers\x12 .clerkgate.v1.StreamUsersRequest\x1a!.clerkgate.v1.StreamUsersResponse0\x01\x12O\n" +
 	"\n" +
 	"CountUsers\x12\x1f.clerkgate.v1.CountUsersRequest\x1a .clerkgate.v1.CountUsersResponse\x12^\n" +
-	"\x0fInvalidateUsers\x12$.clerkgate.v1.InvalidateUsersRequest\x1a%.clerkgate.v1.InvalidateUsersResponseB=Z;github.com/clerkgate/clerkgate/gen/clerkgate/v1;clerkgatev1b\x06proto3"
+	"\x0fInvalidateUsers\x12$.clerkgate.v1.InvalidateUsersRequest\x1a%.clerkgate.v1.InvalidateUsersResponseB\xb8\x01\n" +
+	"\x16io.github.clerkgate.v1B\x10UserServiceProtoP\x01Z;github.com/clerkgate/clerkgate/gen/clerkgate/v1;clerkgatev1\xa2\x02\x03CLG\xaa\x02\fClerkgate.V1\xca\x02\fClerkgate\\V1\xe2\x02\x18Clerkgate\\V1\\GPBMetadata\xea\x02\rClerkgate::V1b\x06proto3"
 
 var (
 	file_clerkgate_v1_user_service_proto_rawDescOnce sync.Once
@@ -1657,89 +1966,104 @@ func file_clerkgate_v1_user_service_proto_rawDescGZIP() []byte {
 	return file_clerkgate_v1_user_service_proto_rawDescData
 }
 
-var file_clerkgate_v1_user_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_clerkgate_v1_user_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_clerkgate_v1_user_service_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_clerkgate_v1_user_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_clerkgate_v1_user_service_proto_goTypes = []any{
 	(UserView)(0),                   // 0: clerkgate.v1.UserView
-	(Source)(0),                     // 1: clerkgate.v1.Source
-	(ErrorReason)(0),                // 2: clerkgate.v1.ErrorReason
-	(*Freshness)(nil),               // 3: clerkgate.v1.Freshness
-	(*GetUserRequest)(nil),          // 4: clerkgate.v1.GetUserRequest
-	(*GetUserResponse)(nil),         // 5: clerkgate.v1.GetUserResponse
-	(*BatchGetUsersRequest)(nil),    // 6: clerkgate.v1.BatchGetUsersRequest
-	(*BatchGetUsersResponse)(nil),   // 7: clerkgate.v1.BatchGetUsersResponse
-	(*LookupResult)(nil),            // 8: clerkgate.v1.LookupResult
-	(*LookupError)(nil),             // 9: clerkgate.v1.LookupError
-	(*StringList)(nil),              // 10: clerkgate.v1.StringList
-	(*UserFilter)(nil),              // 11: clerkgate.v1.UserFilter
-	(*ListUsersRequest)(nil),        // 12: clerkgate.v1.ListUsersRequest
-	(*ListUsersResponse)(nil),       // 13: clerkgate.v1.ListUsersResponse
-	(*StreamUsersRequest)(nil),      // 14: clerkgate.v1.StreamUsersRequest
-	(*StreamUsersResponse)(nil),     // 15: clerkgate.v1.StreamUsersResponse
-	(*CountUsersRequest)(nil),       // 16: clerkgate.v1.CountUsersRequest
-	(*CountUsersResponse)(nil),      // 17: clerkgate.v1.CountUsersResponse
-	(*InvalidateUsersRequest)(nil),  // 18: clerkgate.v1.InvalidateUsersRequest
-	(*InvalidateUsersResponse)(nil), // 19: clerkgate.v1.InvalidateUsersResponse
-	(*timestamppb.Timestamp)(nil),   // 20: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 21: google.protobuf.Duration
-	(*User)(nil),                    // 22: clerkgate.v1.User
+	(Origin)(0),                     // 1: clerkgate.v1.Origin
+	(ServedFrom)(0),                 // 2: clerkgate.v1.ServedFrom
+	(ErrorReason)(0),                // 3: clerkgate.v1.ErrorReason
+	(*Freshness)(nil),               // 4: clerkgate.v1.Freshness
+	(*GetUserRequest)(nil),          // 5: clerkgate.v1.GetUserRequest
+	(*GetUserResponse)(nil),         // 6: clerkgate.v1.GetUserResponse
+	(*BatchGetUsersRequest)(nil),    // 7: clerkgate.v1.BatchGetUsersRequest
+	(*BatchGetUsersResponse)(nil),   // 8: clerkgate.v1.BatchGetUsersResponse
+	(*LookupResult)(nil),            // 9: clerkgate.v1.LookupResult
+	(*LookupError)(nil),             // 10: clerkgate.v1.LookupError
+	(*UnreadableUser)(nil),          // 11: clerkgate.v1.UnreadableUser
+	(*StringList)(nil),              // 12: clerkgate.v1.StringList
+	(*UserFilter)(nil),              // 13: clerkgate.v1.UserFilter
+	(*ListUsersRequest)(nil),        // 14: clerkgate.v1.ListUsersRequest
+	(*ListUsersResponse)(nil),       // 15: clerkgate.v1.ListUsersResponse
+	(*StreamUsersRequest)(nil),      // 16: clerkgate.v1.StreamUsersRequest
+	(*StreamUsersResponse)(nil),     // 17: clerkgate.v1.StreamUsersResponse
+	(*CountUsersRequest)(nil),       // 18: clerkgate.v1.CountUsersRequest
+	(*CountUsersResponse)(nil),      // 19: clerkgate.v1.CountUsersResponse
+	(*InvalidateUsersRequest)(nil),  // 20: clerkgate.v1.InvalidateUsersRequest
+	(*InvalidateUsersResponse)(nil), // 21: clerkgate.v1.InvalidateUsersResponse
+	(*timestamppb.Timestamp)(nil),   // 22: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 23: google.protobuf.Duration
+	(*User)(nil),                    // 24: clerkgate.v1.User
 }
 var file_clerkgate_v1_user_service_proto_depIdxs = []int32{
-	20, // 0: clerkgate.v1.Freshness.fetch_time:type_name -> google.protobuf.Timestamp
-	1,  // 1: clerkgate.v1.Freshness.source:type_name -> clerkgate.v1.Source
-	0,  // 2: clerkgate.v1.GetUserRequest.view:type_name -> clerkgate.v1.UserView
-	21, // 3: clerkgate.v1.GetUserRequest.max_age:type_name -> google.protobuf.Duration
-	22, // 4: clerkgate.v1.GetUserResponse.user:type_name -> clerkgate.v1.User
-	3,  // 5: clerkgate.v1.GetUserResponse.freshness:type_name -> clerkgate.v1.Freshness
-	0,  // 6: clerkgate.v1.BatchGetUsersRequest.view:type_name -> clerkgate.v1.UserView
-	21, // 7: clerkgate.v1.BatchGetUsersRequest.max_age:type_name -> google.protobuf.Duration
-	8,  // 8: clerkgate.v1.BatchGetUsersResponse.results:type_name -> clerkgate.v1.LookupResult
-	22, // 9: clerkgate.v1.LookupResult.user:type_name -> clerkgate.v1.User
-	9,  // 10: clerkgate.v1.LookupResult.error:type_name -> clerkgate.v1.LookupError
-	3,  // 11: clerkgate.v1.LookupResult.freshness:type_name -> clerkgate.v1.Freshness
-	2,  // 12: clerkgate.v1.LookupError.reason:type_name -> clerkgate.v1.ErrorReason
-	21, // 13: clerkgate.v1.LookupError.retry_delay:type_name -> google.protobuf.Duration
-	10, // 14: clerkgate.v1.UserFilter.user_id:type_name -> clerkgate.v1.StringList
-	10, // 15: clerkgate.v1.UserFilter.external_id:type_name -> clerkgate.v1.StringList
-	10, // 16: clerkgate.v1.UserFilter.email_address:type_name -> clerkgate.v1.StringList
-	10, // 17: clerkgate.v1.UserFilter.phone_number:type_name -> clerkgate.v1.StringList
-	10, // 18: clerkgate.v1.UserFilter.username:type_name -> clerkgate.v1.StringList
-	10, // 19: clerkgate.v1.UserFilter.web3_wallet:type_name -> clerkgate.v1.StringList
-	10, // 20: clerkgate.v1.UserFilter.organization_id:type_name -> clerkgate.v1.StringList
-	10, // 21: clerkgate.v1.UserFilter.provider_user_id:type_name -> clerkgate.v1.StringList
-	10, // 22: clerkgate.v1.UserFilter.excluded_user_id:type_name -> clerkgate.v1.StringList
-	10, // 23: clerkgate.v1.UserFilter.excluded_external_id:type_name -> clerkgate.v1.StringList
-	10, // 24: clerkgate.v1.UserFilter.excluded_organization_id:type_name -> clerkgate.v1.StringList
-	20, // 25: clerkgate.v1.UserFilter.created_at_before:type_name -> google.protobuf.Timestamp
-	20, // 26: clerkgate.v1.UserFilter.created_at_after:type_name -> google.protobuf.Timestamp
-	20, // 27: clerkgate.v1.UserFilter.last_active_at_before:type_name -> google.protobuf.Timestamp
-	20, // 28: clerkgate.v1.UserFilter.last_active_at_after:type_name -> google.protobuf.Timestamp
-	20, // 29: clerkgate.v1.UserFilter.last_sign_in_at_before:type_name -> google.protobuf.Timestamp
-	20, // 30: clerkgate.v1.UserFilter.last_sign_in_at_after:type_name -> google.protobuf.Timestamp
-	11, // 31: clerkgate.v1.ListUsersRequest.filter:type_name -> clerkgate.v1.UserFilter
-	0,  // 32: clerkgate.v1.ListUsersRequest.view:type_name -> clerkgate.v1.UserView
-	22, // 33: clerkgate.v1.ListUsersResponse.users:type_name -> clerkgate.v1.User
-	11, // 34: clerkgate.v1.StreamUsersRequest.filter:type_name -> clerkgate.v1.UserFilter
-	0,  // 35: clerkgate.v1.StreamUsersRequest.view:type_name -> clerkgate.v1.UserView
-	22, // 36: clerkgate.v1.StreamUsersResponse.users:type_name -> clerkgate.v1.User
-	11, // 37: clerkgate.v1.CountUsersRequest.filter:type_name -> clerkgate.v1.UserFilter
-	4,  // 38: clerkgate.v1.UserService.GetUser:input_type -> clerkgate.v1.GetUserRequest
-	6,  // 39: clerkgate.v1.UserService.BatchGetUsers:input_type -> clerkgate.v1.BatchGetUsersRequest
-	12, // 40: clerkgate.v1.UserService.ListUsers:input_type -> clerkgate.v1.ListUsersRequest
-	14, // 41: clerkgate.v1.UserService.StreamUsers:input_type -> clerkgate.v1.StreamUsersRequest
-	16, // 42: clerkgate.v1.UserService.CountUsers:input_type -> clerkgate.v1.CountUsersRequest
-	18, // 43: clerkgate.v1.UserService.InvalidateUsers:input_type -> clerkgate.v1.InvalidateUsersRequest
-	5,  // 44: clerkgate.v1.UserService.GetUser:output_type -> clerkgate.v1.GetUserResponse
-	7,  // 45: clerkgate.v1.UserService.BatchGetUsers:output_type -> clerkgate.v1.BatchGetUsersResponse
-	13, // 46: clerkgate.v1.UserService.ListUsers:output_type -> clerkgate.v1.ListUsersResponse
-	15, // 47: clerkgate.v1.UserService.StreamUsers:output_type -> clerkgate.v1.StreamUsersResponse
-	17, // 48: clerkgate.v1.UserService.CountUsers:output_type -> clerkgate.v1.CountUsersResponse
-	19, // 49: clerkgate.v1.UserService.InvalidateUsers:output_type -> clerkgate.v1.InvalidateUsersResponse
-	44, // [44:50] is the sub-list for method output_type
-	38, // [38:44] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	22, // 0: clerkgate.v1.Freshness.fetch_time:type_name -> google.protobuf.Timestamp
+	1,  // 1: clerkgate.v1.Freshness.origin:type_name -> clerkgate.v1.Origin
+	2,  // 2: clerkgate.v1.Freshness.served_from:type_name -> clerkgate.v1.ServedFrom
+	23, // 3: clerkgate.v1.Freshness.age:type_name -> google.protobuf.Duration
+	0,  // 4: clerkgate.v1.GetUserRequest.view:type_name -> clerkgate.v1.UserView
+	23, // 5: clerkgate.v1.GetUserRequest.max_age:type_name -> google.protobuf.Duration
+	22, // 6: clerkgate.v1.GetUserRequest.min_updated_at:type_name -> google.protobuf.Timestamp
+	24, // 7: clerkgate.v1.GetUserResponse.user:type_name -> clerkgate.v1.User
+	4,  // 8: clerkgate.v1.GetUserResponse.freshness:type_name -> clerkgate.v1.Freshness
+	0,  // 9: clerkgate.v1.BatchGetUsersRequest.view:type_name -> clerkgate.v1.UserView
+	23, // 10: clerkgate.v1.BatchGetUsersRequest.max_age:type_name -> google.protobuf.Duration
+	22, // 11: clerkgate.v1.BatchGetUsersRequest.min_updated_at:type_name -> google.protobuf.Timestamp
+	9,  // 12: clerkgate.v1.BatchGetUsersResponse.results:type_name -> clerkgate.v1.LookupResult
+	24, // 13: clerkgate.v1.LookupResult.user:type_name -> clerkgate.v1.User
+	10, // 14: clerkgate.v1.LookupResult.error:type_name -> clerkgate.v1.LookupError
+	4,  // 15: clerkgate.v1.LookupResult.freshness:type_name -> clerkgate.v1.Freshness
+	3,  // 16: clerkgate.v1.LookupError.reason:type_name -> clerkgate.v1.ErrorReason
+	23, // 17: clerkgate.v1.LookupError.retry_delay:type_name -> google.protobuf.Duration
+	3,  // 18: clerkgate.v1.UnreadableUser.reason:type_name -> clerkgate.v1.ErrorReason
+	12, // 19: clerkgate.v1.UserFilter.user_ids:type_name -> clerkgate.v1.StringList
+	12, // 20: clerkgate.v1.UserFilter.external_ids:type_name -> clerkgate.v1.StringList
+	12, // 21: clerkgate.v1.UserFilter.email_addresses:type_name -> clerkgate.v1.StringList
+	12, // 22: clerkgate.v1.UserFilter.phone_numbers:type_name -> clerkgate.v1.StringList
+	12, // 23: clerkgate.v1.UserFilter.usernames:type_name -> clerkgate.v1.StringList
+	12, // 24: clerkgate.v1.UserFilter.web3_wallets:type_name -> clerkgate.v1.StringList
+	12, // 25: clerkgate.v1.UserFilter.organization_ids:type_name -> clerkgate.v1.StringList
+	12, // 26: clerkgate.v1.UserFilter.provider_user_ids:type_name -> clerkgate.v1.StringList
+	12, // 27: clerkgate.v1.UserFilter.excluded_user_ids:type_name -> clerkgate.v1.StringList
+	12, // 28: clerkgate.v1.UserFilter.excluded_external_ids:type_name -> clerkgate.v1.StringList
+	12, // 29: clerkgate.v1.UserFilter.excluded_organization_ids:type_name -> clerkgate.v1.StringList
+	22, // 30: clerkgate.v1.UserFilter.created_at_before:type_name -> google.protobuf.Timestamp
+	22, // 31: clerkgate.v1.UserFilter.created_at_after:type_name -> google.protobuf.Timestamp
+	22, // 32: clerkgate.v1.UserFilter.last_active_at_before:type_name -> google.protobuf.Timestamp
+	22, // 33: clerkgate.v1.UserFilter.last_active_at_after:type_name -> google.protobuf.Timestamp
+	22, // 34: clerkgate.v1.UserFilter.last_sign_in_at_before:type_name -> google.protobuf.Timestamp
+	22, // 35: clerkgate.v1.UserFilter.last_sign_in_at_after:type_name -> google.protobuf.Timestamp
+	13, // 36: clerkgate.v1.ListUsersRequest.filter:type_name -> clerkgate.v1.UserFilter
+	0,  // 37: clerkgate.v1.ListUsersRequest.view:type_name -> clerkgate.v1.UserView
+	23, // 38: clerkgate.v1.ListUsersRequest.max_age:type_name -> google.protobuf.Duration
+	24, // 39: clerkgate.v1.ListUsersResponse.users:type_name -> clerkgate.v1.User
+	11, // 40: clerkgate.v1.ListUsersResponse.unreadable:type_name -> clerkgate.v1.UnreadableUser
+	4,  // 41: clerkgate.v1.ListUsersResponse.freshness:type_name -> clerkgate.v1.Freshness
+	13, // 42: clerkgate.v1.StreamUsersRequest.filter:type_name -> clerkgate.v1.UserFilter
+	0,  // 43: clerkgate.v1.StreamUsersRequest.view:type_name -> clerkgate.v1.UserView
+	23, // 44: clerkgate.v1.StreamUsersRequest.max_age:type_name -> google.protobuf.Duration
+	24, // 45: clerkgate.v1.StreamUsersResponse.users:type_name -> clerkgate.v1.User
+	11, // 46: clerkgate.v1.StreamUsersResponse.unreadable:type_name -> clerkgate.v1.UnreadableUser
+	4,  // 47: clerkgate.v1.StreamUsersResponse.freshness:type_name -> clerkgate.v1.Freshness
+	13, // 48: clerkgate.v1.CountUsersRequest.filter:type_name -> clerkgate.v1.UserFilter
+	23, // 49: clerkgate.v1.CountUsersRequest.max_age:type_name -> google.protobuf.Duration
+	4,  // 50: clerkgate.v1.CountUsersResponse.freshness:type_name -> clerkgate.v1.Freshness
+	5,  // 51: clerkgate.v1.UserService.GetUser:input_type -> clerkgate.v1.GetUserRequest
+	7,  // 52: clerkgate.v1.UserService.BatchGetUsers:input_type -> clerkgate.v1.BatchGetUsersRequest
+	14, // 53: clerkgate.v1.UserService.ListUsers:input_type -> clerkgate.v1.ListUsersRequest
+	16, // 54: clerkgate.v1.UserService.StreamUsers:input_type -> clerkgate.v1.StreamUsersRequest
+	18, // 55: clerkgate.v1.UserService.CountUsers:input_type -> clerkgate.v1.CountUsersRequest
+	20, // 56: clerkgate.v1.UserService.InvalidateUsers:input_type -> clerkgate.v1.InvalidateUsersRequest
+	6,  // 57: clerkgate.v1.UserService.GetUser:output_type -> clerkgate.v1.GetUserResponse
+	8,  // 58: clerkgate.v1.UserService.BatchGetUsers:output_type -> clerkgate.v1.BatchGetUsersResponse
+	15, // 59: clerkgate.v1.UserService.ListUsers:output_type -> clerkgate.v1.ListUsersResponse
+	17, // 60: clerkgate.v1.UserService.StreamUsers:output_type -> clerkgate.v1.StreamUsersResponse
+	19, // 61: clerkgate.v1.UserService.CountUsers:output_type -> clerkgate.v1.CountUsersResponse
+	21, // 62: clerkgate.v1.UserService.InvalidateUsers:output_type -> clerkgate.v1.InvalidateUsersResponse
+	57, // [57:63] is the sub-list for method output_type
+	51, // [51:57] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_clerkgate_v1_user_service_proto_init() }
@@ -1752,14 +2076,15 @@ func file_clerkgate_v1_user_service_proto_init() {
 		(*LookupResult_User)(nil),
 		(*LookupResult_Error)(nil),
 	}
-	file_clerkgate_v1_user_service_proto_msgTypes[8].OneofWrappers = []any{}
+	file_clerkgate_v1_user_service_proto_msgTypes[7].OneofWrappers = []any{}
+	file_clerkgate_v1_user_service_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_clerkgate_v1_user_service_proto_rawDesc), len(file_clerkgate_v1_user_service_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   17,
+			NumEnums:      4,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

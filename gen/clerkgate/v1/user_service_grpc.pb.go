@@ -34,50 +34,72 @@ const (
 // Reads users from Clerk under one shared quota.
 //
 // Request metadata that every method understands:
-//   - `clerkgate-caller`: the name of the calling service, for fairness and figures.
-//     At most 64 characters of letters, digits, `.`, `_`, `-`, `/` and `:`.
+//   - `clerkgate-caller`: the name of the calling service, for fairness and usage
+//     figures. At most 64 letters, digits, `.`, `_`, `-`, `/` and `:`.
 //   - `clerkgate-priority`: `interactive` (the default) or `batch`.
+//   - `x-request-id`: names the call in the server's log. As `clerkgate-caller`.
 //
 // Every error carries google.rpc.ErrorInfo with the domain `clerkgate` and a
-// reason (the name of an ErrorReason without its prefix); RetryInfo where a time
-// to come back is known; BadRequest naming the field where the request is at
-// fault. The trailers `clerkgate-reason` and `clerkgate-retry-ms` repeat the
-// first two for languages without rich errors.
+// reason (the name of an ErrorReason without its prefix). It also carries
+// RetryInfo if the time to retry is known, and BadRequest with the field's name if
+// the request is at fault. The trailers `clerkgate-reason` and
+// `clerkgate-retry-ms` repeat the reason and the time for languages without rich
+// errors.
 //
-// Codes that every method may answer:
-//   - INVALID_ARGUMENT (`INVALID_ARGUMENT`): a field of the request is at fault;
-//     nothing has reached Clerk.
+// Codes and reasons that every method may answer:
+//   - INVALID_ARGUMENT (`INVALID_ARGUMENT`): a field of the request is invalid.
+//     Nothing has reached Clerk. Do not retry.
+//   - INVALID_ARGUMENT (`CLERK_REJECTED_ARGUMENT`): Clerk refused the arguments.
+//     Do not retry.
 //   - RESOURCE_EXHAUSTED (`QUEUE_FULL`, `DEADLINE_TOO_SHORT`, `CALLER_OVER_QUOTA`,
-//     `CLERK_RATE_LIMITED`): said at once, with RetryInfo and the trailer
+//     `CLERK_RATE_LIMITED`): refused at once, with RetryInfo and the trailer
 //     `grpc-retry-pushback-ms`.
 //   - UNAVAILABLE (`CLERK_UNAVAILABLE`, `BREAKER_OPEN`, `CLERK_BAD_ANSWER`,
-//     `SHUTTING_DOWN`): worth retrying.
-//   - FAILED_PRECONDITION (`CLERK_KEY_REJECTED`, `CLERK_PLAN_LIMIT`): an
-//     operator must act.
-//   - UNAUTHENTICATED, PERMISSION_DENIED (`CALLER_UNKNOWN`, `CALLER_NOT_ALLOWED`).
-//   - CANCELLED, DEADLINE_EXCEEDED: the caller left, or its deadline passed.
+//     `SHUTTING_DOWN`): retry, after the time in RetryInfo and
+//     `grpc-retry-pushback-ms` if there is one.
+//   - FAILED_PRECONDITION (`CLERK_KEY_REJECTED`, `CLERK_PLAN_LIMIT`): an operator
+//     must act.
+//   - FAILED_PRECONDITION (`CLERK_REFUSED`): Clerk, or a proxy in front of it,
+//     refused this request. Do not retry it unchanged.
+//   - UNAUTHENTICATED (`CALLER_UNKNOWN`), PERMISSION_DENIED (`CALLER_NOT_ALLOWED`):
+//     do not retry.
+//   - CANCELLED (`CANCELLED`), DEADLINE_EXCEEDED (`DEADLINE_EXCEEDED`): the caller
+//     has gone, or its deadline has passed.
+//   - UNIMPLEMENTED (`UNIMPLEMENTED`): this server does not have the method.
+//   - INTERNAL (`INTERNAL`): a fault of this server. Its log has details.
 //
-// A call without a deadline gets the server's default, 30 s unless configured.
-// No answer is larger than 3.5 MiB.
+// A call without a deadline gets the server's default, 30 s unless configured
+// otherwise. No answer and no message of a stream is larger than 3.5 MiB.
 type UserServiceClient interface {
-	// Reads one user. NOT_FOUND (`USER_NOT_FOUND`, with ResourceInfo) if Clerk has none of that id.
+	// Reads one user. NOT_FOUND (`USER_NOT_FOUND`, with ResourceInfo) if Clerk has
+	// no user with that id; INTERNAL (`USER_UNREADABLE`) if Clerk's copy can't be
+	// read; UNAVAILABLE (`COPY_TOO_OLD`) as `min_updated_at` describes;
+	// RESOURCE_EXHAUSTED (`ANSWER_TOO_LARGE`, without RetryInfo) if the user alone is
+	// larger than 3.5 MiB.
 	GetUser(ctx context.Context, in *GetUserRequest, opts ...grpc.CallOption) (*GetUserResponse, error)
-	// Reads up to 100 users by their ids. One id that is missing, malformed or
-	// failing never fails another: each has a result of its own. The call itself
-	// fails only if every id failed for one and the same retryable reason, or
-	// the request has no ids or more than 100.
+	// Reads up to 100 users by their ids. Each id has a result of its own, so one
+	// that is missing, invalid or failing never affects another. The call fails only
+	// if no id got an answer and none of the failures is the id's own (the key is
+	// refused, the breaker is open); it then fails with the most frequent of these
+	// reasons. An error of a single result may also be USER_NOT_FOUND,
+	// USER_UNREADABLE, COPY_TOO_OLD, or ANSWER_TOO_LARGE: the user did not fit into
+	// this answer.
 	BatchGetUsers(ctx context.Context, in *BatchGetUsersRequest, opts ...grpc.CallOption) (*BatchGetUsersResponse, error)
-	// Reads one page of the users that match a filter.
-	// INVALID_ARGUMENT (`CLERK_REJECTED_ARGUMENT`) if Clerk itself refuses the arguments.
+	// Reads one page of the users that match a filter. ABORTED (`TOKEN_OUTDATED`) if
+	// another version of the server, or a server of another Clerk instance, made the
+	// page token: start again without it.
 	ListUsers(ctx context.Context, in *ListUsersRequest, opts ...grpc.CallOption) (*ListUsersResponse, error)
-	// Reads all users that match a filter, in constant memory and at the caller's
-	// pace, with the priority `batch`. Only orders by created_at are possible.
+	// Reads all users that match a filter, in constant memory and as fast as the
+	// caller reads, with priority `batch`. Only orders by created_at are possible.
+	// ABORTED (`TOKEN_OUTDATED`) as in ListUsers; ABORTED (`STREAM_NOT_READ`) if the
+	// caller stops reading: resume with the last `resume_token`.
 	StreamUsers(ctx context.Context, in *StreamUsersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamUsersResponse], error)
 	// Counts the users that match a filter. Costs one request to Clerk.
 	CountUsers(ctx context.Context, in *CountUsersRequest, opts ...grpc.CallOption) (*CountUsersResponse, error)
 	// Drops users from every cache, for a caller that has just changed them at
-	// Clerk: no read that starts later gives an older copy. UNAVAILABLE
-	// (`REDIS_UNAVAILABLE`) if the other replicas can't be told.
+	// Clerk: no read that starts later returns an older copy. UNAVAILABLE
+	// (`REDIS_UNAVAILABLE`) if the other replicas can't be reached; the users are
+	// then dropped at this replica only.
 	InvalidateUsers(ctx context.Context, in *InvalidateUsersRequest, opts ...grpc.CallOption) (*InvalidateUsersResponse, error)
 }
 
@@ -165,50 +187,72 @@ func (c *userServiceClient) InvalidateUsers(ctx context.Context, in *InvalidateU
 // Reads users from Clerk under one shared quota.
 //
 // Request metadata that every method understands:
-//   - `clerkgate-caller`: the name of the calling service, for fairness and figures.
-//     At most 64 characters of letters, digits, `.`, `_`, `-`, `/` and `:`.
+//   - `clerkgate-caller`: the name of the calling service, for fairness and usage
+//     figures. At most 64 letters, digits, `.`, `_`, `-`, `/` and `:`.
 //   - `clerkgate-priority`: `interactive` (the default) or `batch`.
+//   - `x-request-id`: names the call in the server's log. As `clerkgate-caller`.
 //
 // Every error carries google.rpc.ErrorInfo with the domain `clerkgate` and a
-// reason (the name of an ErrorReason without its prefix); RetryInfo where a time
-// to come back is known; BadRequest naming the field where the request is at
-// fault. The trailers `clerkgate-reason` and `clerkgate-retry-ms` repeat the
-// first two for languages without rich errors.
+// reason (the name of an ErrorReason without its prefix). It also carries
+// RetryInfo if the time to retry is known, and BadRequest with the field's name if
+// the request is at fault. The trailers `clerkgate-reason` and
+// `clerkgate-retry-ms` repeat the reason and the time for languages without rich
+// errors.
 //
-// Codes that every method may answer:
-//   - INVALID_ARGUMENT (`INVALID_ARGUMENT`): a field of the request is at fault;
-//     nothing has reached Clerk.
+// Codes and reasons that every method may answer:
+//   - INVALID_ARGUMENT (`INVALID_ARGUMENT`): a field of the request is invalid.
+//     Nothing has reached Clerk. Do not retry.
+//   - INVALID_ARGUMENT (`CLERK_REJECTED_ARGUMENT`): Clerk refused the arguments.
+//     Do not retry.
 //   - RESOURCE_EXHAUSTED (`QUEUE_FULL`, `DEADLINE_TOO_SHORT`, `CALLER_OVER_QUOTA`,
-//     `CLERK_RATE_LIMITED`): said at once, with RetryInfo and the trailer
+//     `CLERK_RATE_LIMITED`): refused at once, with RetryInfo and the trailer
 //     `grpc-retry-pushback-ms`.
 //   - UNAVAILABLE (`CLERK_UNAVAILABLE`, `BREAKER_OPEN`, `CLERK_BAD_ANSWER`,
-//     `SHUTTING_DOWN`): worth retrying.
-//   - FAILED_PRECONDITION (`CLERK_KEY_REJECTED`, `CLERK_PLAN_LIMIT`): an
-//     operator must act.
-//   - UNAUTHENTICATED, PERMISSION_DENIED (`CALLER_UNKNOWN`, `CALLER_NOT_ALLOWED`).
-//   - CANCELLED, DEADLINE_EXCEEDED: the caller left, or its deadline passed.
+//     `SHUTTING_DOWN`): retry, after the time in RetryInfo and
+//     `grpc-retry-pushback-ms` if there is one.
+//   - FAILED_PRECONDITION (`CLERK_KEY_REJECTED`, `CLERK_PLAN_LIMIT`): an operator
+//     must act.
+//   - FAILED_PRECONDITION (`CLERK_REFUSED`): Clerk, or a proxy in front of it,
+//     refused this request. Do not retry it unchanged.
+//   - UNAUTHENTICATED (`CALLER_UNKNOWN`), PERMISSION_DENIED (`CALLER_NOT_ALLOWED`):
+//     do not retry.
+//   - CANCELLED (`CANCELLED`), DEADLINE_EXCEEDED (`DEADLINE_EXCEEDED`): the caller
+//     has gone, or its deadline has passed.
+//   - UNIMPLEMENTED (`UNIMPLEMENTED`): this server does not have the method.
+//   - INTERNAL (`INTERNAL`): a fault of this server. Its log has details.
 //
-// A call without a deadline gets the server's default, 30 s unless configured.
-// No answer is larger than 3.5 MiB.
+// A call without a deadline gets the server's default, 30 s unless configured
+// otherwise. No answer and no message of a stream is larger than 3.5 MiB.
 type UserServiceServer interface {
-	// Reads one user. NOT_FOUND (`USER_NOT_FOUND`, with ResourceInfo) if Clerk has none of that id.
+	// Reads one user. NOT_FOUND (`USER_NOT_FOUND`, with ResourceInfo) if Clerk has
+	// no user with that id; INTERNAL (`USER_UNREADABLE`) if Clerk's copy can't be
+	// read; UNAVAILABLE (`COPY_TOO_OLD`) as `min_updated_at` describes;
+	// RESOURCE_EXHAUSTED (`ANSWER_TOO_LARGE`, without RetryInfo) if the user alone is
+	// larger than 3.5 MiB.
 	GetUser(context.Context, *GetUserRequest) (*GetUserResponse, error)
-	// Reads up to 100 users by their ids. One id that is missing, malformed or
-	// failing never fails another: each has a result of its own. The call itself
-	// fails only if every id failed for one and the same retryable reason, or
-	// the request has no ids or more than 100.
+	// Reads up to 100 users by their ids. Each id has a result of its own, so one
+	// that is missing, invalid or failing never affects another. The call fails only
+	// if no id got an answer and none of the failures is the id's own (the key is
+	// refused, the breaker is open); it then fails with the most frequent of these
+	// reasons. An error of a single result may also be USER_NOT_FOUND,
+	// USER_UNREADABLE, COPY_TOO_OLD, or ANSWER_TOO_LARGE: the user did not fit into
+	// this answer.
 	BatchGetUsers(context.Context, *BatchGetUsersRequest) (*BatchGetUsersResponse, error)
-	// Reads one page of the users that match a filter.
-	// INVALID_ARGUMENT (`CLERK_REJECTED_ARGUMENT`) if Clerk itself refuses the arguments.
+	// Reads one page of the users that match a filter. ABORTED (`TOKEN_OUTDATED`) if
+	// another version of the server, or a server of another Clerk instance, made the
+	// page token: start again without it.
 	ListUsers(context.Context, *ListUsersRequest) (*ListUsersResponse, error)
-	// Reads all users that match a filter, in constant memory and at the caller's
-	// pace, with the priority `batch`. Only orders by created_at are possible.
+	// Reads all users that match a filter, in constant memory and as fast as the
+	// caller reads, with priority `batch`. Only orders by created_at are possible.
+	// ABORTED (`TOKEN_OUTDATED`) as in ListUsers; ABORTED (`STREAM_NOT_READ`) if the
+	// caller stops reading: resume with the last `resume_token`.
 	StreamUsers(*StreamUsersRequest, grpc.ServerStreamingServer[StreamUsersResponse]) error
 	// Counts the users that match a filter. Costs one request to Clerk.
 	CountUsers(context.Context, *CountUsersRequest) (*CountUsersResponse, error)
 	// Drops users from every cache, for a caller that has just changed them at
-	// Clerk: no read that starts later gives an older copy. UNAVAILABLE
-	// (`REDIS_UNAVAILABLE`) if the other replicas can't be told.
+	// Clerk: no read that starts later returns an older copy. UNAVAILABLE
+	// (`REDIS_UNAVAILABLE`) if the other replicas can't be reached; the users are
+	// then dropped at this replica only.
 	InvalidateUsers(context.Context, *InvalidateUsersRequest) (*InvalidateUsersResponse, error)
 	mustEmbedUnimplementedUserServiceServer()
 }
