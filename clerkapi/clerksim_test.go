@@ -115,10 +115,10 @@ func compare(t *testing.T, sim *clerksim.Sim, u *clerkgatev1.User) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want.ExtraJson != "" {
-		t.Errorf("%s: fields that the contract lacks: %s", u.Id, want.ExtraJson)
+	if want.ExtraJson != nil {
+		t.Errorf("%s: fields that the contract lacks: %s", u.Id, want.GetExtraJson())
 	}
-	want.ExtraJson = `{"later":{"a":2.0,"b":1}}`
+	want.ExtraJson = proto.String(`{"later":{"a":2.0,"b":1}}`)
 	if !proto.Equal(u, want) {
 		t.Errorf("%s: got %v, want %v", u.Id, u, want)
 	}

@@ -159,7 +159,7 @@ func TestRequests(t *testing.T) {
 			return p.Meta, nil
 		}, "/v1/users?limit=2&order_by=%2Bcreated_at&starting_after=user_z", "user_b user_a"},
 		{"count", func(ctx context.Context) (Meta, error) {
-			n, err := client.CountUsers(ctx, &clerkgatev1.UserFilter{ExcludedUserId: list("user_a")})
+			n, err := client.CountUsers(ctx, &clerkgatev1.UserFilter{ExcludedUserIds: list("user_a")})
 			if err != nil {
 				return Meta{}, err
 			}
@@ -252,8 +252,8 @@ func TestParametersNeverLeave(t *testing.T) {
 	}
 	_, err := client.ListUsers(t.Context(), ListParams{Limit: 501})
 	wantField(t, err, "limit")
-	_, err = client.CountUsers(t.Context(), &clerkgatev1.UserFilter{UserId: list()})
-	wantField(t, err, "filter.user_id.values")
+	_, err = client.CountUsers(t.Context(), &clerkgatev1.UserFilter{UserIds: list()})
+	wantField(t, err, "filter.user_ids.values")
 }
 
 func TestLookupAnswers(t *testing.T) {

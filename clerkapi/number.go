@@ -54,6 +54,14 @@ func decodeInteger(dec *jsontext.Decoder, n *int64) error {
 	}
 }
 
+// decodeInt32 is decodeInteger for an int32, which also becomes the nearest.
+func decodeInt32(dec *jsontext.Decoder, n *int32) error {
+	var wide int64
+	err := decodeInteger(dec, &wide)
+	*n = int32(min(max(wide, math.MinInt32), math.MaxInt32))
+	return err
+}
+
 // parseInteger is decodeInteger for a JSON number.
 func parseInteger(s string) (int64, error) {
 	n, err := strconv.ParseInt(s, 10, 64)

@@ -8,6 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
@@ -123,9 +124,32 @@ func (p ListParams) Validate() error {
 }
 
 // ValidateFilter returns nil or a *ParamError about the first field at fault,
-// whose path starts with "filter.". A nil filter is valid and means everybody;
-// a list that is present but empty never does.
+// whose path is "filter" or starts with "filter.". A nil filter is valid and means
+// everybody. A filter without a condition, with an empty list of values, or with
+// a field that this version does not know is invalid: each could select more users
+// than the caller meant.
 func ValidateFilter(f *clerkgatev1.UserFilter) error {
+	if f == nil {
+		return nil
+	}
+	if len(f.ProtoReflect().GetUnknown()) > 0 {
+		return invalid("filter", "has a field that this server does not know; give only fields of its UserFilter")
+	}
+	conditions := 0
+	var err error
+	f.ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		conditions++
+		if fd.Message() != nil && len(v.Message().GetUnknown()) > 0 {
+			err = invalid("filter."+string(fd.Name()), "has a field that this server does not know")
+		}
+		return err == nil
+	})
+	if err != nil {
+		return err
+	}
+	if conditions == 0 {
+		return invalid("filter", "has no condition; leave the filter out to select everybody")
+	}
 	for _, l := range filterLists(f) {
 		if err := l.validate(); err != nil {
 			return err
@@ -139,11 +163,11 @@ func ValidateFilter(f *clerkgatev1.UserFilter) error {
 			return err
 		}
 	}
-	if f.GetProvider() != "" && f.GetProviderUserId() == nil {
-		return invalid("filter.provider", "needs provider_user_id")
+	if f.GetProvider() != "" && f.GetProviderUserIds() == nil {
+		return invalid("filter.provider", "needs provider_user_ids")
 	}
-	if f.GetProvider() == "" && f.GetProviderUserId() != nil {
-		return invalid("filter.provider_user_id", "needs provider")
+	if f.GetProvider() == "" && f.GetProviderUserIds() != nil {
+		return invalid("filter.provider_user_ids", "needs provider")
 	}
 	for _, t := range filterTimes(f) {
 		switch {
@@ -153,6 +177,19 @@ func ValidateFilter(f *clerkgatev1.UserFilter) error {
 		}
 	}
 	return checkLine("/v1/users/count", filterQuery(f))
+}
+
+// ValidateCountFilter is ValidateFilter for a count, for which Clerk documents
+// fewer conditions.
+func ValidateCountFilter(f *clerkgatev1.UserFilter) error {
+	const description = "can't be used in a count; Clerk documents it for lists only"
+	switch {
+	case f.GetExcludedUserIds() != nil:
+		return invalid("filter.excluded_user_ids", description)
+	case f.GetExcludedExternalIds() != nil:
+		return invalid("filter.excluded_external_ids", description)
+	}
+	return ValidateFilter(f)
 }
 
 // idList is a list of values of a filter, as it is and as Clerk is to see it.
@@ -167,17 +204,17 @@ type idList struct {
 
 func filterLists(f *clerkgatev1.UserFilter) []idList {
 	return []idList{
-		{field: "user_id", param: "user_id", signed: true, users: true, list: f.GetUserId()},
-		{field: "external_id", param: "external_id", signed: true, list: f.GetExternalId()},
-		{field: "email_address", param: "email_address", list: f.GetEmailAddress()},
-		{field: "phone_number", param: "phone_number", list: f.GetPhoneNumber()},
-		{field: "username", param: "username", list: f.GetUsername()},
-		{field: "web3_wallet", param: "web3_wallet", list: f.GetWeb3Wallet()},
-		{field: "organization_id", param: "organization_id", signed: true, list: f.GetOrganizationId()},
-		{field: "provider_user_id", param: "provider_user_id", list: f.GetProviderUserId()},
-		{field: "excluded_user_id", param: "user_id", prefix: "-", signed: true, users: true, list: f.GetExcludedUserId()},
-		{field: "excluded_external_id", param: "external_id", prefix: "-", signed: true, list: f.GetExcludedExternalId()},
-		{field: "excluded_organization_id", param: "organization_id", prefix: "-", signed: true, list: f.GetExcludedOrganizationId()},
+		{field: "user_ids", param: "user_id", signed: true, users: true, list: f.GetUserIds()},
+		{field: "external_ids", param: "external_id", signed: true, list: f.GetExternalIds()},
+		{field: "email_addresses", param: "email_address", list: f.GetEmailAddresses()},
+		{field: "phone_numbers", param: "phone_number", list: f.GetPhoneNumbers()},
+		{field: "usernames", param: "username", list: f.GetUsernames()},
+		{field: "web3_wallets", param: "web3_wallet", list: f.GetWeb3Wallets()},
+		{field: "organization_ids", param: "organization_id", signed: true, list: f.GetOrganizationIds()},
+		{field: "provider_user_ids", param: "provider_user_id", list: f.GetProviderUserIds()},
+		{field: "excluded_user_ids", param: "user_id", prefix: "-", signed: true, users: true, list: f.GetExcludedUserIds()},
+		{field: "excluded_external_ids", param: "external_id", prefix: "-", signed: true, list: f.GetExcludedExternalIds()},
+		{field: "excluded_organization_ids", param: "organization_id", prefix: "-", signed: true, list: f.GetExcludedOrganizationIds()},
 	}
 }
 

@@ -40,7 +40,7 @@ func TestSpans(t *testing.T) {
 		{"several", 200, `[]`, lookup("user_secret", "user_2"),
 			"GET /v1/users", []string{"http.response.status_code=200", "url.template=/v1/users"}, ""},
 		{"a list", 200, `[]`, func(ctx context.Context, c *Client) {
-			_, _ = c.ListUsers(ctx, ListParams{Limit: 1, Filter: &clerkgatev1.UserFilter{EmailAddress: list("a@secret.example")}})
+			_, _ = c.ListUsers(ctx, ListParams{Limit: 1, Filter: &clerkgatev1.UserFilter{EmailAddresses: list("a@secret.example")}})
 		}, "GET /v1/users", []string{"http.response.status_code=200", "url.template=/v1/users"}, ""},
 		{"a count", 200, countAnswer, func(ctx context.Context, c *Client) { _, _ = c.CountUsers(ctx, nil) },
 			"GET /v1/users/count", []string{"http.response.status_code=200", "url.template=/v1/users/count"}, ""},

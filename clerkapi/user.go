@@ -33,13 +33,13 @@ func DecodeUser(text []byte) (*clerkgatev1.User, error) {
 		return nil, errors.New("a user without a valid id")
 	}
 	u.PublicMetadataJson = string(w.PublicMetadata)
-	u.PrivateMetadataJson = string(w.PrivateMetadata)
-	u.UnsafeMetadataJson = string(w.UnsafeMetadata)
+	u.PrivateMetadataJson = w.PrivateMetadata.optional()
+	u.UnsafeMetadataJson = w.UnsafeMetadata.optional()
 	extra, err := formatExtra(w.Extra)
 	if err != nil {
 		return nil, err
 	}
-	u.ExtraJson = extra
+	u.ExtraJson = metadata(extra).optional()
 	dropNulls(u)
 	return u, nil
 }
@@ -52,6 +52,7 @@ func DecodeUser(text []byte) (*clerkgatev1.User, error) {
 type (
 	userJSON struct {
 		*clerkgatev1.User
+		Object          jsontext.Value `json:"object"` // always "user"
 		PublicMetadata  metadata       `json:"public_metadata"`
 		PrivateMetadata metadata       `json:"private_metadata"`
 		UnsafeMetadata  metadata       `json:"unsafe_metadata"`
@@ -74,6 +75,10 @@ type (
 		PublicMetadata  metadata `json:"public_metadata"`
 		PrivateMetadata metadata `json:"private_metadata"`
 	}
+	verificationErrorJSON struct {
+		*clerkgatev1.VerificationError
+		Meta metadata `json:"meta"`
+	}
 	organizationJSON struct {
 		*clerkgatev1.Organization
 		PublicMetadata  metadata `json:"public_metadata"`
@@ -91,34 +96,41 @@ var lenient = json.JoinOptions(
 var contract = json.WithUnmarshalers(json.JoinUnmarshalers(
 	json.UnmarshalFromFunc(decodeTime),
 	json.UnmarshalFromFunc(decodeInteger),
+	json.UnmarshalFromFunc(decodeInt32),
 	json.UnmarshalFromFunc(func(dec *jsontext.Decoder, a *clerkgatev1.ExternalAccount) error {
 		w := externalAccountJSON{ExternalAccount: a}
 		err := json.UnmarshalDecode(dec, &w)
-		a.PublicMetadataJson = string(w.PublicMetadata)
+		a.PublicMetadataJson = w.PublicMetadata.optional()
 		return err
 	}),
 	json.UnmarshalFromFunc(func(dec *jsontext.Decoder, a *clerkgatev1.SamlAccount) error {
 		w := samlAccountJSON{SamlAccount: a}
 		err := json.UnmarshalDecode(dec, &w)
-		a.PublicMetadataJson = string(w.PublicMetadata)
+		a.PublicMetadataJson = w.PublicMetadata.optional()
 		return err
 	}),
 	json.UnmarshalFromFunc(func(dec *jsontext.Decoder, a *clerkgatev1.EnterpriseAccount) error {
 		w := enterpriseAccountJSON{EnterpriseAccount: a}
 		err := json.UnmarshalDecode(dec, &w)
-		a.PublicMetadataJson = string(w.PublicMetadata)
+		a.PublicMetadataJson = w.PublicMetadata.optional()
 		return err
 	}),
 	json.UnmarshalFromFunc(func(dec *jsontext.Decoder, m *clerkgatev1.OrganizationMembership) error {
 		w := membershipJSON{OrganizationMembership: m}
 		err := json.UnmarshalDecode(dec, &w)
-		m.PublicMetadataJson, m.PrivateMetadataJson = string(w.PublicMetadata), string(w.PrivateMetadata)
+		m.PublicMetadataJson, m.PrivateMetadataJson = string(w.PublicMetadata), w.PrivateMetadata.optional()
 		return err
 	}),
 	json.UnmarshalFromFunc(func(dec *jsontext.Decoder, o *clerkgatev1.Organization) error {
 		w := organizationJSON{Organization: o}
 		err := json.UnmarshalDecode(dec, &w)
-		o.PublicMetadataJson, o.PrivateMetadataJson = string(w.PublicMetadata), string(w.PrivateMetadata)
+		o.PublicMetadataJson, o.PrivateMetadataJson = string(w.PublicMetadata), w.PrivateMetadata.optional()
+		return err
+	}),
+	json.UnmarshalFromFunc(func(dec *jsontext.Decoder, e *clerkgatev1.VerificationError) error {
+		w := verificationErrorJSON{VerificationError: e}
+		err := json.UnmarshalDecode(dec, &w)
+		e.MetaJson = w.Meta.optional()
 		return err
 	}),
 ))
@@ -126,6 +138,14 @@ var contract = json.WithUnmarshalers(json.JoinUnmarshalers(
 // metadata is a JSON object as the contract carries it: compact, valid UTF-8,
 // numbers as they were; empty for null.
 type metadata string
+
+// optional returns the metadata as an optional field has it: unset if there is none.
+func (m metadata) optional() *string {
+	if m == "" {
+		return nil
+	}
+	return (*string)(&m)
+}
 
 // UnmarshalJSONFrom reads an object or null.
 func (m *metadata) UnmarshalJSONFrom(dec *jsontext.Decoder) error {

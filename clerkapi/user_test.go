@@ -196,7 +196,7 @@ func TestDecodeUserExtra(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := &clerkgatev1.User{Id: "user_a", ExtraJson: test.want}
+			want := &clerkgatev1.User{Id: "user_a", ExtraJson: metadata(test.want).optional()}
 			if !proto.Equal(user, want) {
 				t.Errorf("got %v, want %v", user, want)
 			}
@@ -312,7 +312,7 @@ func FuzzDecodeUser(f *testing.F) {
 		if !ValidUserID(user.Id) {
 			t.Errorf("id %q", user.Id)
 		}
-		for _, m := range []string{user.PublicMetadataJson, user.PrivateMetadataJson, user.UnsafeMetadataJson, user.ExtraJson} {
+		for _, m := range []string{user.GetPublicMetadataJson(), user.GetPrivateMetadataJson(), user.GetUnsafeMetadataJson(), user.GetExtraJson()} {
 			if m != "" && (!utf8.ValidString(m) || !stdjson.Valid([]byte(m)) || m[0] != '{') {
 				t.Errorf("metadata %q", m)
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
@@ -37,22 +38,25 @@ func (s *userService) BatchGetUsers(ctx context.Context, req *clerkgatev1.BatchG
 			failures[i] = classify(r.Err)
 		}
 	}
-	if i, all := allRetryable(failures); all {
+	if i := callFailure(failures); i >= 0 {
 		return nil, answers[ids[i]].Err
 	}
 
+	now := time.Now()
 	results := make([]*clerkgatev1.LookupResult, len(ids))
 	for i, id := range ids {
 		r := answers[id]
 		results[i] = &clerkgatev1.LookupResult{UserId: id}
 		switch {
 		case r.Err == nil && r.Entry != nil:
-			putUser(results[i], userOfResult, r.Entry, o.View)
-			results[i].Freshness = freshness(r)
+			if err := putUser(results[i], userOfResult, r.Entry, o.View); err != nil {
+				return nil, err
+			}
+			results[i].Freshness = freshness(r, now)
 		default:
 			results[i].Result = &clerkgatev1.LookupResult_Error{Error: failures[i].lookupError()}
 			if errors.Is(r.Err, clerkapi.ErrNotFound) && r.Entry != nil {
-				results[i].Freshness = freshness(r)
+				results[i].Freshness = freshness(r, now)
 			}
 		}
 	}
@@ -97,18 +101,27 @@ func shaved(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, deadline.Add(-min(50*time.Millisecond, time.Until(deadline)/10)))
 }
 
-// allRetryable reports whether every id failed for one and the same reason
-// that may pass, and which of them asks for the longest wait.
-func allRetryable(failures []failure) (longest int, all bool) {
-	for i, f := range failures {
-		if !f.retryable() || f.reason != failures[0].reason {
-			return 0, false
+// callFailure returns the index of the failure that fails the whole call, or -1
+// if the call has an answer: an id was answered, or a failure is the id's own. It
+// is one of the most frequent reason, the earliest of these, and of this reason
+// the one with the longest time to retry.
+func callFailure(failures []failure) int {
+	count := make(map[clerkgatev1.ErrorReason]int)
+	for _, f := range failures {
+		if f.code == codes.OK || f.ofOneID() {
+			return -1
 		}
-		if f.retry > failures[longest].retry {
-			longest = i
+		count[f.reason]++
+	}
+	found := 0
+	for i, f := range failures {
+		switch most := failures[found]; {
+		case count[f.reason] > count[most.reason],
+			f.reason == most.reason && f.retry > most.retry:
+			found = i
 		}
 	}
-	return longest, true
+	return found
 }
 
 // fitResults replaces users that do not fit into limit bytes by errors. Earlier ids go first.

@@ -100,7 +100,7 @@ func startCachedServer(b *testing.B, like []*clerkgatev1.User, n int, newServer 
 func (c cached) call(b *testing.B, i int) {
 	id := cachedID(int(uint32(i) * 2654435761 % uint32(c.n)))
 	resp, err := c.users.GetUser(context.Background(), &clerkgatev1.GetUserRequest{UserId: id})
-	if err != nil || resp.Freshness.Source != clerkgatev1.Source_SOURCE_MEMORY {
+	if err != nil || resp.Freshness.ServedFrom != clerkgatev1.ServedFrom_SERVED_FROM_MEMORY {
 		b.Fatalf("%v, %v", resp.GetFreshness(), err)
 	}
 }
@@ -152,13 +152,13 @@ func BenchmarkCachedGetUser(b *testing.B) {
 // encoding a user that is kept decoded; and by decoding and encoding one.
 func BenchmarkAnswer(b *testing.B) {
 	user := simulatedUsers(b, 2)[1] // an ordinary one; the first has every nested object filled
-	entry, err := usercache.Encode(user, 0, time.Now(), clerkgatev1.Source_SOURCE_CLERK)
+	entry, err := usercache.Encode(user, 0, time.Now(), clerkgatev1.Origin_ORIGIN_CLERK)
 	if err != nil {
 		b.Fatal(err)
 	}
 	view := clerkgatev1.UserView_USER_VIEW_BASIC
 	fresh := func() *clerkgatev1.Freshness {
-		return &clerkgatev1.Freshness{FetchTime: timestamppb.New(entry.FetchTime()), Source: clerkgatev1.Source_SOURCE_MEMORY}
+		return &clerkgatev1.Freshness{FetchTime: timestamppb.New(entry.FetchTime()), ServedFrom: clerkgatev1.ServedFrom_SERVED_FROM_MEMORY}
 	}
 	send := func(b *testing.B, m proto.Message) {
 		if _, err := proto.Marshal(m); err != nil {
@@ -182,7 +182,10 @@ func BenchmarkAnswer(b *testing.B) {
 	})
 	b.Run("decoded and encoded", func(b *testing.B) {
 		b.ReportAllocs()
-		text := entry.Append(nil, view)
+		text, err := entry.Encoded(view)
+		if err != nil {
+			b.Fatal(err)
+		}
 		for b.Loop() {
 			u := &clerkgatev1.User{}
 			if err := proto.Unmarshal(text, u); err != nil {

@@ -101,6 +101,14 @@ func checkDuration(field string, d *durationpb.Duration) error {
 	return nil
 }
 
+// checkMaxAge checks a max_age, which may be unset.
+func checkMaxAge(d *durationpb.Duration) error {
+	if d == nil {
+		return nil
+	}
+	return checkDuration("max_age", d)
+}
+
 // lookupArgs checks what all lookups have in common, and gives the options that
 // are meant.
 func (s *userService) lookupArgs(ctx context.Context, view clerkgatev1.UserView, maxAge *durationpb.Duration) (o usercache.Options, err error) {
@@ -108,7 +116,7 @@ func (s *userService) lookupArgs(ctx context.Context, view clerkgatev1.UserView,
 	if o.View, err = s.checkView(ctx, view); err != nil || maxAge == nil {
 		return o, err
 	}
-	if err := checkDuration("max_age", maxAge); err != nil {
+	if err := checkMaxAge(maxAge); err != nil {
 		return o, err
 	}
 	age := maxAge.AsDuration()

@@ -18,12 +18,15 @@ const (
 // decoding it. The bytes go among m's unknown fields, which are sent as they
 // are, behind the known ones; to whoever receives m they are the field. In this
 // process m.GetUser() stays nil.
-func putUser(m proto.Message, field protowire.Number, e *usercache.Entry, view clerkgatev1.UserView) {
-	size := e.Size(view)
-	b := make([]byte, 0, protowire.SizeTag(field)+protowire.SizeBytes(size))
+func putUser(m proto.Message, field protowire.Number, e *usercache.Entry, view clerkgatev1.UserView) error {
+	user, err := e.Encoded(view)
+	if err != nil {
+		return err
+	}
+	b := make([]byte, 0, protowire.SizeTag(field)+protowire.SizeBytes(len(user)))
 	b = protowire.AppendTag(b, field, protowire.BytesType)
-	b = protowire.AppendVarint(b, uint64(size))
-	m.ProtoReflect().SetUnknown(e.Append(b, view))
+	m.ProtoReflect().SetUnknown(protowire.AppendBytes(b, user))
+	return nil
 }
 
 // hasUser reports whether putUser has put a user into m.

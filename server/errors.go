@@ -32,6 +32,7 @@ var (
 	errNotAllowed     = errors.New("caller not allowed")
 	errAnswerTooLarge = errors.New("answer too large")
 	errListRejected   = errors.New("clerk refused the list")
+	errTokenOutdated  = errors.New("token of another version or instance")
 	errPanic          = errors.New("panic")
 )
 
@@ -71,11 +72,13 @@ var kinds = []struct {
 	message string
 }{
 	{errNotAllowed, codes.PermissionDenied, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED,
-		"this caller may not have USER_VIEW_FULL, by the server's --full-view; ask for USER_VIEW_BASIC"},
+"this caller may not have USER_VIEW_FULL, by the server's --full-view; ask for USER_VIEW_BASIC"},
 	{errAnswerTooLarge, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_ANSWER_TOO_LARGE,
 		"the user did not fit into this answer; ask for it in another call"},
 	{errListRejected, codes.InvalidArgument, clerkgatev1.ErrorReason_ERROR_REASON_CLERK_REJECTED_ARGUMENT,
 		"Clerk refused the arguments; check filter and order_by"},
+	{errTokenOutdated, codes.Aborted, clerkgatev1.ErrorReason_ERROR_REASON_TOKEN_OUTDATED,
+		"the token is of another version of clerkgate or of another Clerk instance; start again without it"},
 	{errPanic, codes.Internal, clerkgatev1.ErrorReason_ERROR_REASON_INTERNAL,
 		"a fault of clerkgate's own; its log says more"},
 
@@ -178,6 +181,22 @@ func (f failure) retryable() bool {
 		f.code == codes.ResourceExhausted && f.reason != clerkgatev1.ErrorReason_ERROR_REASON_ANSWER_TOO_LARGE
 }
 
+// ofOneID reports whether the failure concerns only the id that was asked for:
+// another id may have an answer at the same time.
+func (f failure) ofOneID() bool {
+	switch f.reason {
+	case clerkgatev1.ErrorReason_ERROR_REASON_USER_NOT_FOUND,
+		clerkgatev1.ErrorReason_ERROR_REASON_INVALID_ARGUMENT,
+		clerkgatev1.ErrorReason_ERROR_REASON_CLERK_REJECTED_ARGUMENT,
+		clerkgatev1.ErrorReason_ERROR_REASON_CLERK_REFUSED,
+		clerkgatev1.ErrorReason_ERROR_REASON_ANSWER_TOO_LARGE,
+		clerkgatev1.ErrorReason_ERROR_REASON_USER_UNREADABLE,
+		clerkgatev1.ErrorReason_ERROR_REASON_COPY_TOO_OLD:
+		return true
+	}
+	return false
+}
+
 // reasonName is the reason as ErrorInfo and the trailer give it.
 func (f failure) reasonName() string {
 	return strings.TrimPrefix(f.reason.String(), "ERROR_REASON_")
@@ -217,9 +236,7 @@ func (f failure) trailer() metadata.MD {
 	if f.retry > 0 {
 		ms := strconv.FormatInt(max(f.retry.Milliseconds(), 1), 10)
 		md.Set("clerkgate-retry-ms", ms)
-		if f.code == codes.ResourceExhausted {
-			md.Set("grpc-retry-pushback-ms", ms)
-		}
+		md.Set("grpc-retry-pushback-ms", ms)
 	}
 	return md
 }

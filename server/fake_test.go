@@ -72,7 +72,7 @@ func (f *fakeUpstream) Lookup(ctx context.Context, ids []string, o usercache.Opt
 	defer f.mu.Unlock()
 	results := make([]usercache.Result, len(ids))
 	for i, id := range ids {
-		results[i] = usercache.Result{Err: clerkapi.ErrNotFound, Entry: entryOf(&clerkgatev1.User{}), Source: clerkgatev1.Source_SOURCE_CLERK}
+		results[i] = usercache.Result{Err: clerkapi.ErrNotFound, Entry: entryOf(&clerkgatev1.User{}), ServedFrom: clerkgatev1.ServedFrom_SERVED_FROM_UPSTREAM}
 		at := slices.IndexFunc(f.users, func(u *clerkgatev1.User) bool { return u.Id == id })
 		switch {
 		case f.failures[id] != nil:
@@ -88,7 +88,7 @@ func (f *fakeUpstream) Lookup(ctx context.Context, ids []string, o usercache.Opt
 
 // entryOf gives a user as the cache does.
 func entryOf(u *clerkgatev1.User) *usercache.Entry {
-	e, err := usercache.Encode(u, 0, fetchedAt, clerkgatev1.Source_SOURCE_CLERK)
+	e, err := usercache.Encode(u, 0, fetchedAt, clerkgatev1.Origin_ORIGIN_CLERK)
 	if err != nil {
 		panic(err)
 	}
@@ -114,10 +114,10 @@ func (f *fakeUpstream) Invalidate(ctx context.Context, ids []string) error {
 }
 
 func (f *fakeUpstream) Totals() usercache.Totals {
-	return usercache.Totals{BySource: map[clerkgatev1.Source]int64{clerkgatev1.Source_SOURCE_CLERK: 11, clerkgatev1.Source_SOURCE_MEMORY: 22}}
+	return usercache.Totals{Lookups: map[clerkgatev1.ServedFrom]int64{clerkgatev1.ServedFrom_SERVED_FROM_UPSTREAM: 11, clerkgatev1.ServedFrom_SERVED_FROM_MEMORY: 22}}
 }
 
-func (f *fakeUpstream) List(ctx context.Context, p clerkapi.ListParams, _ bool, o gate.Options) ([]*clerkgatev1.User, error) {
+func (f *fakeUpstream) List(ctx context.Context, p clerkapi.ListParams, _ bool, o gate.Options) (*gate.Page, error) {
 	if err := f.record(ctx, call{method: "list", params: p, options: o}); err != nil {
 		return nil, err
 	}
@@ -153,16 +153,16 @@ func (f *fakeUpstream) List(ctx context.Context, p clerkapi.ListParams, _ bool, 
 		}
 	}
 	users = users[min(start, len(users)):]
-	return users[:min(p.Limit, len(users))], nil
+	return &gate.Page{Users: users[:min(p.Limit, len(users))], FetchTime: fetchedAt}, nil
 }
 
-func (f *fakeUpstream) Count(ctx context.Context, filter *clerkgatev1.UserFilter, o gate.Options) (int64, error) {
+func (f *fakeUpstream) Count(ctx context.Context, filter *clerkgatev1.UserFilter, o gate.Options) (gate.Count, error) {
 	if err := f.record(ctx, call{method: "count", params: clerkapi.ListParams{Filter: filter}, options: o}); err != nil {
-		return 0, err
+		return gate.Count{}, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return int64(len(f.users)), f.listErr
+	return gate.Count{Users: int64(len(f.users)), FetchTime: fetchedAt}, f.listErr
 }
 
 func (f *fakeUpstream) Status() gate.Status {

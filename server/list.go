@@ -16,7 +16,7 @@ func (s *userService) ListUsers(ctx context.Context, req *clerkgatev1.ListUsersR
 	default:
 		size = min(size, maxPage)
 	}
-	l, err := s.newListing(ctx, "list", req.GetFilter(), req.GetOrderBy(), "-created_at", req.GetView())
+	l, err := s.newListing(ctx, "list", req, "-created_at")
 	if err != nil {
 		return nil, err
 	}
@@ -24,15 +24,15 @@ func (s *userService) ListUsers(ctx context.Context, req *clerkgatev1.ListUsersR
 	if err != nil {
 		return nil, err
 	}
-	users, last, err := l.fetch(ctx, c, size)
+	page, err := l.fetch(ctx, c, size)
 	if err != nil {
 		return nil, err
 	}
-	users = l.show(users)
+	users := l.show(page.users)
 	n := fitting(users, maxAnswer-answerMargin)
-	resp := &clerkgatev1.ListUsersResponse{Users: users[:n]}
-	if !last || n < len(users) {
-		if resp.NextPageToken, err = encodeToken(l.args, l.advance(c, users[:n])); err != nil {
+	resp := &clerkgatev1.ListUsersResponse{Users: users[:n], Freshness: fromUpstream(page.at)}
+	if !page.last || n < len(users) {
+		if resp.NextPageToken, err = encodeToken(l.binding, l.advance(c, users[:n])); err != nil {
 			return nil, err
 		}
 	}

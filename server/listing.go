@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
@@ -26,16 +27,28 @@ type listing struct {
 	order   string // Clerk's order_by, always with its sign
 	view    clerkgatev1.UserView
 	options gate.Options
-	args    uint64 // what tokens are bound to
+	binding binding // of tokens
+}
+
+// listRequest is what the requests of all lists have in common.
+type listRequest interface {
+	GetFilter() *clerkgatev1.UserFilter
+	GetOrderBy() string
+	GetView() clerkgatev1.UserView
+	GetMaxAge() *durationpb.Duration
 }
 
 // newListing checks the arguments of a list. method tells the tokens of one
-// method from those of another; order is "" for defaultOrder.
-func (s *userService) newListing(ctx context.Context, method string, filter *clerkgatev1.UserFilter, order, defaultOrder string, view clerkgatev1.UserView) (*listing, error) {
-	view, err := s.checkView(ctx, view)
+// method from those of another; an empty order means defaultOrder.
+func (s *userService) newListing(ctx context.Context, method string, req listRequest, defaultOrder string) (*listing, error) {
+	view, err := s.checkView(ctx, req.GetView())
 	if err != nil {
 		return nil, err
 	}
+	if err := checkMaxAge(req.GetMaxAge()); err != nil {
+		return nil, err
+	}
+	filter, order := req.GetFilter(), req.GetOrderBy()
 	if order == "" {
 		order = defaultOrder
 	}
@@ -46,12 +59,9 @@ func (s *userService) newListing(ctx context.Context, method string, filter *cle
 	if order[0] != '+' && order[0] != '-' {
 		order = "+" + order
 	}
-	if filter == nil {
-		filter = &clerkgatev1.UserFilter{}
-	}
 	return &listing{
 		users: s.users, filter: filter, order: order, view: view, options: optionsOf(ctx),
-		args: argsDigest(method, filter, order, view),
+		binding: binding{argsDigest(method, filter, order, view), instanceDigest(s.instance)},
 	}, nil
 }
 
@@ -63,30 +73,38 @@ func (l *listing) start(field, token string) (cursor, error) {
 	if token == "" {
 		return cursor{}, nil
 	}
-	return decodeToken(field, token, l.args)
+	return decodeToken(field, token, l.binding)
 }
 
-// fetch reads the users behind c, at most size of them, and says whether they
-// are the last. Only the last ones may be none at all.
-func (l *listing) fetch(ctx context.Context, c cursor, size int) (users []*clerkgatev1.User, last bool, err error) {
+// fetched is a page of a list as Clerk gave it.
+type fetched struct {
+	users []*clerkgatev1.User // shared: never to be changed
+	at    time.Time           // when the request left
+	last  bool                // nobody comes behind these users
+}
+
+// fetch reads the users behind c, at most size of them. Only the last page may be
+// empty.
+func (l *listing) fetch(ctx context.Context, c cursor, size int) (fetched, error) {
 	p := clerkapi.ListParams{Filter: l.filter, OrderBy: l.order, Limit: size, Offset: c.Offset, StartingAfter: c.After}
 	page, err := l.users.List(ctx, p, l.walk, l.options)
 	if err != nil && c.After != "" && refusedByClerk(err) {
 		return l.fetchByTime(ctx, c, size)
 	}
 	if err != nil {
-		return nil, false, listError(err)
+		return fetched{}, listError(err)
 	}
-	return page, len(page) < size, nil
+	return fetched{page.Users, page.FetchTime, len(page.Users) < size}, nil
 }
 
 // fetchByTime does what fetch does where Clerk refuses c.After, since that user
 // is gone: it asks for those created at the same time or further on, and
 // leaves out those that were sent. Of more than maxSeen users created within
 // one millisecond, some may come again.
-func (l *listing) fetchByTime(ctx context.Context, c cursor, size int) (users []*clerkgatev1.User, last bool, err error) {
+func (l *listing) fetchByTime(ctx context.Context, c cursor, size int) (fetched, error) {
 	ascending := l.order[0] == '+'
-	filter := proto.CloneOf(l.filter)
+	filter := &clerkgatev1.UserFilter{}
+	proto.Merge(filter, l.filter)
 	// Clerk's bounds leave out the time that they name. Nobody was sent from
 	// outside the caller's own bounds, so these are the narrower ones.
 	if ascending {
@@ -103,12 +121,12 @@ func (l *listing) fetchByTime(ctx context.Context, c cursor, size int) (users []
 	for {
 		page, err := l.users.List(ctx, p, l.walk, l.options)
 		if err != nil {
-			return nil, false, listError(err)
+			return fetched{}, listError(err)
 		}
-		users := slices.DeleteFunc(slices.Clone(page), sent)
-		last := len(page) < p.Limit
+		users := slices.DeleteFunc(slices.Clone(page.Users), sent)
+		last := len(page.Users) < p.Limit
 		if len(users) > 0 || last {
-			return users, last, nil
+			return fetched{users, page.FetchTime, last}, nil
 		}
 		p.Offset += p.Limit
 	}

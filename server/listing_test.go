@@ -193,10 +193,10 @@ func TestListUsersFits(t *testing.T) {
 	up := &fakeUpstream{}
 	for i := range 100 {
 		u := userAt(i, int64(i))
-		u.UnsafeMetadataJson = strings.Repeat("x", 100<<10)
+		u.UnsafeMetadataJson = proto.String(strings.Repeat("x", 100<<10))
 		up.users = append(up.users, u)
 	}
-	up.users[50].UnsafeMetadataJson = strings.Repeat("x", maxAnswer)
+	up.users[50].UnsafeMetadataJson = proto.String(strings.Repeat("x", maxAnswer))
 	s := &userService{users: up}
 	for _, order := range []string{"created_at", "username"} {
 		req := &clerkgatev1.ListUsersRequest{OrderBy: order, PageSize: 500}
@@ -284,7 +284,7 @@ func TestStreamUsersResumes(t *testing.T) {
 	up := &fakeUpstream{}
 	for i := range 60 {
 		u := userAt(i, int64(i/4))
-		u.UnsafeMetadataJson = strings.Repeat("x", 100<<10)
+		u.UnsafeMetadataJson = proto.String(strings.Repeat("x", 100<<10))
 		up.users = append(up.users, u)
 	}
 	want := idsOf(up.users)

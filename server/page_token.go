@@ -33,25 +33,33 @@ type cursor struct {
 	Offset int `json:"o,omitempty"`
 }
 
+// binding is what a token is good for.
+type binding struct {
+	Args     uint64 `json:"a"` // digest of the list's arguments
+	Instance uint32 `json:"n"` // digest of the Clerk instance's name
+}
+
 // pageToken is what a token holds.
 type pageToken struct {
-	Version int    `json:"v"`
-	Args    uint64 `json:"a"` // digest of the arguments that the token was made for
+	Version int `json:"v"`
+	binding
 	cursor
 }
 
-// encodeToken gives the token of a place in the list that args stands for:
-// JSON and a checksum, in URL-safe base64 without padding.
-func encodeToken(args uint64, c cursor) (string, error) {
-	body, err := json.Marshal(pageToken{tokenVersion, args, c})
+// encodeToken returns the token of a place in a list: JSON and a checksum, in
+// URL-safe base64 without padding.
+func encodeToken(b binding, c cursor) (string, error) {
+	body, err := json.Marshal(pageToken{tokenVersion, b, c})
 	if err != nil {
 		return "", err
 	}
 	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint32(body, crc32.ChecksumIEEE(body))), nil
 }
 
-// decodeToken gives the place that a token stands for. field names the token in errors.
-func decodeToken(field, token string, args uint64) (cursor, error) {
+// decodeToken returns the place that a token stands for. field names the token in
+// errors. A token of another version or instance is errTokenOutdated, so that
+// neither a rolling upgrade nor a new instance looks like the caller's mistake.
+func decodeToken(field, token string, b binding) (cursor, error) {
 	damaged := invalid(field, "is damaged; give the token as it was received")
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
 	if err != nil || len(raw) < crc32.Size {
@@ -61,19 +69,28 @@ func decodeToken(field, token string, args uint64) (cursor, error) {
 	if binary.BigEndian.Uint32(sum) != crc32.ChecksumIEEE(body) {
 		return cursor{}, damaged
 	}
+	var version struct {
+		Version int `json:"v"`
+	}
+	if err := json.Unmarshal(body, &version); err == nil && version.Version != tokenVersion {
+		return cursor{}, errTokenOutdated
+	}
 	var t pageToken
 	if err := json.Unmarshal(body, &t); err != nil || t.Offset < 0 || len(t.Seen) > maxSeen ||
 		t.After != "" && !clerkapi.ValidUserID(t.After) {
 		return cursor{}, damaged
 	}
-	if t.Version != tokenVersion {
-		return cursor{}, invalid(field, "is of another version of clerkgate; start again without a token")
+	if t.Instance != b.Instance {
+		return cursor{}, errTokenOutdated
 	}
-	if t.Args != args {
+	if t.Args != b.Args {
 		return cursor{}, invalid(field, "was made for another method, filter, order or view; give the same as before")
 	}
 	return t.cursor, nil
 }
+
+// instanceDigest stands for the name of a Clerk instance.
+func instanceDigest(name string) uint32 { return crc32.ChecksumIEEE([]byte(name)) }
 
 // argsDigest stands for the arguments that a token is bound to.
 func argsDigest(method string, filter *clerkgatev1.UserFilter, order string, view clerkgatev1.UserView) uint64 {

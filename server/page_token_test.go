@@ -2,11 +2,14 @@ package server
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
@@ -15,11 +18,11 @@ import (
 
 func TestPageToken(t *testing.T) {
 	want := cursor{After: "user_1", CreatedAt: 1_700_000_000_000, Seen: []string{"user_2", "user_3"}}
-	token, err := encodeToken(7, want)
+	token, err := encodeToken(binding{Args: 7}, want)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := decodeToken("page_token", token, 7); err != nil || !cmp.Equal(got, want) {
+	if got, err := decodeToken("page_token", token, binding{Args: 7}); err != nil || !cmp.Equal(got, want) {
 		t.Fatalf("got %v, %v", got, err)
 	}
 	if strings.Trim(token, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
@@ -28,7 +31,7 @@ func TestPageToken(t *testing.T) {
 	refused := func(name, token string, args uint64) {
 		t.Helper()
 		var param *clerkapi.ParamError
-		if _, err := decodeToken("page_token", token, args); !errors.As(err, &param) || param.Field != "page_token" {
+		if _, err := decodeToken("page_token", token, binding{Args: args}); !errors.As(err, &param) || param.Field != "page_token" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -44,11 +47,26 @@ func TestPageToken(t *testing.T) {
 	for name, c := range map[string]cursor{
 		"offset below 0": {Offset: -1}, "an id that excludes": {After: "-user_1"}, "too many ids": {Seen: make([]string, maxSeen+1)},
 	} {
-		forged, err := encodeToken(7, c)
+		forged, err := encodeToken(binding{Args: 7}, c)
 		if err != nil {
 			t.Fatal(err)
 		}
 		refused(name, forged, 7)
+	}
+}
+
+func TestTokenOfAnotherVersionOrInstance(t *testing.T) {
+	other, err := encodeToken(binding{7, 1}, cursor{Offset: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := []byte(`{"v":99,"where":"unknown"}`)
+	later := base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint32(body, crc32.ChecksumIEEE(body)))
+	for name, token := range map[string]string{"instance": other, "version": later} {
+		_, err := decodeToken("page_token", token, binding{7, 2})
+		if f := classify(err); f.code != codes.Aborted || f.reasonName() != "TOKEN_OUTDATED" || f.field != "" {
+			t.Errorf("of another %s: %+v", name, f)
+		}
 	}
 }
 
@@ -75,7 +93,7 @@ func TestArgsDigest(t *testing.T) {
 // name, or stands for a place whose token stands for the same place.
 func FuzzPageToken(f *testing.F) {
 	for _, c := range []cursor{{}, {Offset: 500}, {After: "user_1", CreatedAt: 1, Seen: []string{"user_2"}}} {
-		token, err := encodeToken(0, c)
+		token, err := encodeToken(binding{}, c)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -83,19 +101,19 @@ func FuzzPageToken(f *testing.F) {
 	}
 	f.Add(base64.RawURLEncoding.EncodeToString([]byte(`{"v":1,"a":0}`)))
 	f.Fuzz(func(t *testing.T, token string) {
-		got, err := decodeToken("page_token", token, 0)
+		got, err := decodeToken("page_token", token, binding{})
 		if err != nil {
 			var param *clerkapi.ParamError
-			if !errors.As(err, &param) || param.Field != "page_token" {
+			if !errors.Is(err, errTokenOutdated) && (!errors.As(err, &param) || param.Field != "page_token") {
 				t.Fatalf("error %v", err)
 			}
 			return
 		}
-		again, err := encodeToken(0, got)
+		again, err := encodeToken(binding{}, got)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if same, err := decodeToken("page_token", again, 0); err != nil || !cmp.Equal(same, got) {
+		if same, err := decodeToken("page_token", again, binding{}); err != nil || !cmp.Equal(same, got) {
 			t.Fatalf("%v became %v, %v", got, same, err)
 		}
 	})

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
@@ -30,16 +33,27 @@ func (s *quotaService) AcquirePermits(ctx context.Context, req *clerkgatev1.Acqu
 	case err != nil:
 		return nil, err
 	}
-	return &clerkgatev1.AcquirePermitsResponse{LeaseId: lease.ID, ExpireTime: timestamp(lease.Expires)}, nil
+	return &clerkgatev1.AcquirePermitsResponse{
+		LeaseId: lease.ID, ExpireTime: timestamp(lease.Expires), Ttl: durationpb.New(time.Until(lease.Expires)),
+	}, nil
 }
+
+// usedForm describes used_count to those who got it wrong.
+const usedForm = "must be 0 to the number of permits of the lease, or unset for all"
 
 func (s *quotaService) ReleasePermits(_ context.Context, req *clerkgatev1.ReleasePermitsRequest) (*clerkgatev1.ReleasePermitsResponse, error) {
 	if req.GetLeaseId() == "" {
 		return nil, invalid("lease_id", "must be given, as AcquirePermits answered it")
 	}
-	err := s.quota.Release(req.GetLeaseId(), int(req.GetUsed()))
+	used := gate.AllUsed
+	if req.UsedCount != nil {
+		if used = int(req.GetUsedCount()); used < 0 {
+			return nil, invalid("used_count", usedForm)
+		}
+	}
+	err := s.quota.Release(req.GetLeaseId(), used)
 	if errors.Is(err, gate.ErrLeaseUse) {
-		return nil, invalid("used", "must be 0 to the number of permits of the lease")
+		return nil, invalid("used_count", usedForm)
 	}
 	if err != nil {
 		return nil, err

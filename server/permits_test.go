@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
@@ -19,10 +20,10 @@ func TestPermitsAreLentAndGivenBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if lease.LeaseId == "" || !lease.ExpireTime.AsTime().Equal(fetchedAt) {
+	if lease.Ttl == nil || lease.LeaseId == "" || !lease.ExpireTime.AsTime().Equal(fetchedAt) {
 		t.Errorf("got %v", lease)
 	}
-	if _, err := s.ReleasePermits(t.Context(), &clerkgatev1.ReleasePermitsRequest{LeaseId: lease.LeaseId, Used: 2}); err != nil {
+	if _, err := s.ReleasePermits(t.Context(), &clerkgatev1.ReleasePermitsRequest{LeaseId: lease.LeaseId, UsedCount: proto.Int32(2)}); err != nil {
 		t.Error(err)
 	}
 	_, err = s.ReleasePermits(t.Context(), &clerkgatev1.ReleasePermitsRequest{LeaseId: lease.LeaseId})
@@ -38,7 +39,7 @@ func TestPermitArguments(t *testing.T) {
 		return err
 	}
 	release := func(id string, used int32) error {
-		_, err := s.ReleasePermits(t.Context(), &clerkgatev1.ReleasePermitsRequest{LeaseId: id, Used: used})
+		_, err := s.ReleasePermits(t.Context(), &clerkgatev1.ReleasePermitsRequest{LeaseId: id, UsedCount: proto.Int32(used)})
 		return err
 	}
 	for _, tt := range []struct {
@@ -51,8 +52,8 @@ func TestPermitArguments(t *testing.T) {
 		{"too many", acquire(&clerkgatev1.AcquirePermitsRequest{Count: fakeQuota + 1}), "count"},
 		{"negative wait", acquire(&clerkgatev1.AcquirePermitsRequest{Count: 1, MaxWait: durationpb.New(-1)}), "max_wait"},
 		{"no lease", release("", 0), "lease_id"},
-		{"negative use", release("lent", -1), "used"},
-		{"too much use", release("lent", 3), "used"},
+		{"negative use", release("lent", -1), "used_count"},
+		{"too much use", release("lent", 3), "used_count"},
 	} {
 		if tt.err == nil {
 			t.Errorf("%s: no error", tt.name)

@@ -40,8 +40,12 @@ func (s *quotaService) GetQuota(context.Context, *clerkgatev1.GetQuotaRequest) (
 	return &clerkgatev1.GetQuotaResponse{Quota: s.read()}, nil
 }
 
-// read gives how the quota stands now.
-func (s *quotaService) read() *clerkgatev1.Quota { return quotaOf(s.quota.Status(), s.totals.Totals()) }
+func (s *quotaService) GetUsage(context.Context, *clerkgatev1.GetUsageRequest) (*clerkgatev1.GetUsageResponse, error) {
+	return usageOf(s.quota.Status(), s.totals.Totals()), nil
+}
+
+// read returns the current state.
+func (s *quotaService) read() *clerkgatev1.Quota { return quotaOf(s.quota.Status()) }
 
 // breakerStates gives the contract's name of each state.
 var breakerStates = map[gate.BreakerState]clerkgatev1.Breaker_State{
@@ -57,8 +61,8 @@ var deciders = map[quota.Decider]clerkgatev1.SharedQuota_Decider{
 	quota.DecidesFallback: clerkgatev1.SharedQuota_DECIDER_FALLBACK,
 }
 
-// quotaOf puts a status into the contract's words.
-func quotaOf(s gate.Status, t usercache.Totals) *clerkgatev1.Quota {
+// quotaOf returns a status as the contract has it.
+func quotaOf(s gate.Status) *clerkgatev1.Quota {
 	q := &clerkgatev1.Quota{
 		Limit:          int32(s.Limit),
 		Window:         durationpb.New(s.Window),
@@ -67,6 +71,8 @@ func quotaOf(s gate.Status, t usercache.Totals) *clerkgatev1.Quota {
 		Available:      int32(s.Available),
 		Held:           int32(s.Held),
 		InFlight:       int32(s.InFlight),
+		InFlightLimit:  int32(s.InFlightLimit),
+		Leased:         int32(s.Leased),
 		PausedUntil:    timestamp(s.PausedUntil),
 		Queue: &clerkgatev1.Queue{
 			Interactive:   queueLevel(s.Queue[gate.Interactive]),
@@ -78,12 +84,7 @@ func quotaOf(s gate.Status, t usercache.Totals) *clerkgatev1.Quota {
 			Since:       timestamp(s.Breaker.Since),
 			TimesOpened: s.Breaker.TimesOpened,
 		},
-		Totals: &clerkgatev1.Totals{
-			UpstreamRequests:    s.Totals.Requests,
-			UpstreamRateLimited: s.Totals.RateLimited,
-			Retries:             s.Totals.Retries,
-			UsersPerRequest:     s.Totals.UsersPerRequest,
-		},
+		Key: &clerkgatev1.Key{State: keyState(s)},
 	}
 	if u := s.Upstream; u != nil {
 		q.Upstream = &clerkgatev1.UpstreamQuota{
@@ -97,16 +98,40 @@ func quotaOf(s gate.Status, t usercache.Totals) *clerkgatev1.Quota {
 			Allowance: int32(sh.Allowance), LastReplyTime: timestamp(sh.LastReply),
 		}
 	}
-	for _, source := range slices.Sorted(maps.Keys(t.BySource)) {
-		q.Totals.Lookups = append(q.Totals.Lookups, &clerkgatev1.SourceCount{Source: source, Count: t.BySource[source]})
+	return q
+}
+
+// keyState returns what is known of the key.
+func keyState(s gate.Status) clerkgatev1.Key_State {
+	switch {
+	case s.KeyRefused:
+		return clerkgatev1.Key_STATE_REFUSED
+	case s.KeyTaken:
+		return clerkgatev1.Key_STATE_ACCEPTED
+	}
+	return clerkgatev1.Key_STATE_UNPROVEN
+}
+
+// usageOf returns what the quota was spent on.
+func usageOf(s gate.Status, t usercache.Totals) *clerkgatev1.GetUsageResponse {
+	u := &clerkgatev1.GetUsageResponse{
+		Totals: &clerkgatev1.Totals{
+			UpstreamRequests:    s.Totals.Requests,
+			UpstreamRateLimited: s.Totals.RateLimited,
+			Retries:             s.Totals.Retries,
+			UsersPerRequest:     s.Totals.UsersPerRequest,
+		},
+	}
+	for _, place := range slices.Sorted(maps.Keys(t.Lookups)) {
+		u.Totals.Lookups = append(u.Totals.Lookups, &clerkgatev1.LookupCount{ServedFrom: place, Count: t.Lookups[place]})
 	}
 	for _, c := range s.Callers {
-		q.Callers = append(q.Callers, callerOf(c))
+		u.Callers = append(u.Callers, callerOf(c))
 	}
 	if s.OtherCallers != (gate.CallerStatus{}) {
-		q.OtherCallers = callerOf(s.OtherCallers)
+		u.OtherCallers = callerOf(s.OtherCallers)
 	}
-	return q
+	return u
 }
 
 func callerOf(c gate.CallerStatus) *clerkgatev1.Caller {

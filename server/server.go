@@ -51,6 +51,9 @@ type Config struct {
 		counter
 	}
 	Quota keeper
+	// Instance is the name of the Clerk instance. Page tokens of another one are
+	// refused.
+	Instance string
 	// GRPCListen is the address for gRPC, as CheckAddress wants it. Default "127.0.0.1:9090".
 	GRPCListen string
 	// HTTPListen is the address for /healthz, /readyz and /metrics. Default "127.0.0.1:9091".
@@ -157,7 +160,9 @@ func New(cfg Config) *Server {
 			Timeout:           pingTimeout,
 		}),
 	)...)
-	clerkgatev1.RegisterUserServiceServer(s.grpc, &userService{users: cfg.Users, fullView: cfg.FullView, pageTimeout: cfg.DefaultTimeout})
+	clerkgatev1.RegisterUserServiceServer(s.grpc, &userService{
+		users: cfg.Users, instance: cfg.Instance, fullView: cfg.FullView, pageTimeout: cfg.DefaultTimeout,
+	})
 	clerkgatev1.RegisterQuotaServiceServer(s.grpc, quotas)
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.ready.service)
 	reflection.Register(s.grpc) // v1alpha, too, since older clients know no other

@@ -21,7 +21,7 @@ func (s *userService) StreamUsers(req *clerkgatev1.StreamUsersRequest, stream cl
 	if !slices.Contains(streamOrders, req.GetOrderBy()) {
 		return invalid("order_by", "must be 'created_at', '+created_at' or '-created_at'")
 	}
-	l, err := s.newListing(ctx, "stream", req.GetFilter(), req.GetOrderBy(), "+created_at", req.GetView())
+	l, err := s.newListing(ctx, "stream", req, "+created_at")
 	if err != nil {
 		return err
 	}
@@ -30,29 +30,32 @@ func (s *userService) StreamUsers(req *clerkgatev1.StreamUsersRequest, stream cl
 	if err != nil {
 		return err
 	}
-	for last := false; !last; {
-		var users []*clerkgatev1.User
-		if users, last, err = s.fetchTimed(ctx, l, c); err != nil {
+	for {
+		page, err := s.fetchTimed(ctx, l, c)
+		if err != nil {
 			return err
 		}
-		if c, err = l.send(stream, c, l.show(users), last); err != nil {
+		if c, err = l.send(stream, c, page); err != nil {
 			return err
+		}
+		if page.last {
+			return nil
 		}
 	}
-	return nil
 }
 
-// send sends users in messages of a moderate size, and gives the place behind
-// them. The last message of the list has no token.
-func (l *listing) send(stream clerkgatev1.UserService_StreamUsersServer, c cursor, users []*clerkgatev1.User, last bool) (cursor, error) {
+// send sends a page in messages of a moderate size, and returns the place behind
+// it. The last message of the list has no token.
+func (l *listing) send(stream clerkgatev1.UserService_StreamUsersServer, c cursor, page fetched) (cursor, error) {
+	users, last := l.show(page.users), page.last
 	for sent := false; len(users) > 0 || last && !sent; sent = true {
 		n := fitting(users, maxStreamMessage)
 		c = l.advance(c, users[:n])
-		msg := &clerkgatev1.StreamUsersResponse{Users: users[:n]}
+		msg := &clerkgatev1.StreamUsersResponse{Users: users[:n], Freshness: fromUpstream(page.at)}
 		users = users[n:]
 		if !last || len(users) > 0 {
 			var err error
-			if msg.ResumeToken, err = encodeToken(l.args, c); err != nil {
+			if msg.ResumeToken, err = encodeToken(l.binding, c); err != nil {
 				return c, err
 			}
 		}
@@ -74,7 +77,7 @@ func sendError(ctx context.Context, err error) error {
 
 // fetchTimed reads one page of a stream, within the default timeout if the
 // stream itself has no deadline.
-func (s *userService) fetchTimed(ctx context.Context, l *listing, c cursor) ([]*clerkgatev1.User, bool, error) {
+func (s *userService) fetchTimed(ctx context.Context, l *listing, c cursor) (fetched, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, s.pageTimeout)

@@ -62,14 +62,14 @@ func traceLookup(ctx context.Context, results []usercache.Result) {
 	if !span.IsRecording() {
 		return
 	}
-	var from [clerkgatev1.Source_SOURCE_WEBHOOK + 1]int
+	var from [clerkgatev1.ServedFrom_SERVED_FROM_REDIS + 1]int
 	for _, r := range results {
-		from[r.Source]++
+		from[r.ServedFrom]++
 	}
 	span.SetAttributes(attribute.Int("clerkgate.ids", len(results)))
-	for source, n := range from {
-		if n > 0 && source > 0 { // those that failed have none
-			name := strings.ToLower(strings.TrimPrefix(clerkgatev1.Source(source).String(), "SOURCE_"))
+	for place, n := range from {
+		if n > 0 && place > 0 { // those that failed have none
+			name := strings.ToLower(strings.TrimPrefix(clerkgatev1.ServedFrom(place).String(), "SERVED_FROM_"))
 			span.SetAttributes(attribute.Int("clerkgate.from_"+name, n))
 		}
 	}

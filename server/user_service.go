@@ -3,9 +3,11 @@ package server
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
@@ -33,8 +35,8 @@ type users interface {
 	// answer then carry the context's error.
 	Lookup(ctx context.Context, ids []string, o usercache.Options) []usercache.Result
 	// List gives one page; walk says that it is one of many.
-	List(ctx context.Context, p clerkapi.ListParams, walk bool, o gate.Options) ([]*clerkgatev1.User, error)
-	Count(ctx context.Context, f *clerkgatev1.UserFilter, o gate.Options) (int64, error)
+	List(ctx context.Context, p clerkapi.ListParams, walk bool, o gate.Options) (*gate.Page, error)
+	Count(ctx context.Context, f *clerkgatev1.UserFilter, o gate.Options) (gate.Count, error)
 	Invalidate(ctx context.Context, ids []string) error
 }
 
@@ -42,6 +44,7 @@ type users interface {
 type userService struct {
 	clerkgatev1.UnimplementedUserServiceServer
 	users    users
+	instance string // name of the Clerk instance
 	fullView FullView
 	// pageTimeout bounds the fetch of one page of a stream that has no deadline.
 	pageTimeout time.Duration
@@ -62,22 +65,31 @@ func (s *userService) GetUser(ctx context.Context, req *clerkgatev1.GetUserReque
 	if r.Err != nil {
 		return nil, &userError{id, r.Err}
 	}
-	resp := &clerkgatev1.GetUserResponse{Freshness: freshness(r)}
-	if putUser(resp, userOfGet, r.Entry, o.View); proto.Size(resp) > maxAnswer {
+	resp := &clerkgatev1.GetUserResponse{Freshness: freshness(r, time.Now())}
+	if err := putUser(resp, userOfGet, r.Entry, o.View); err != nil {
+		return nil, err
+	}
+	if proto.Size(resp) > maxAnswer {
 		return nil, errAnswerTooLarge
 	}
 	return resp, nil
 }
 
 func (s *userService) CountUsers(ctx context.Context, req *clerkgatev1.CountUsersRequest) (*clerkgatev1.CountUsersResponse, error) {
-	if err := clerkapi.ValidateFilter(req.GetFilter()); err != nil {
+	if err := checkMaxAge(req.GetMaxAge()); err != nil {
 		return nil, err
 	}
-	total, err := s.users.Count(ctx, req.GetFilter(), optionsOf(ctx))
+	if err := clerkapi.ValidateCountFilter(req.GetFilter()); err != nil {
+		return nil, err
+	}
+	count, err := s.users.Count(ctx, req.GetFilter(), optionsOf(ctx))
 	if err != nil {
 		return nil, listError(err)
 	}
-	return &clerkgatev1.CountUsersResponse{TotalCount: total}, nil
+	return &clerkgatev1.CountUsersResponse{
+		TotalCount: int32(min(count.Users, math.MaxInt32)),
+		Freshness:  fromUpstream(count.FetchTime),
+	}, nil
 }
 
 func (s *userService) InvalidateUsers(ctx context.Context, req *clerkgatev1.InvalidateUsersRequest) (*clerkgatev1.InvalidateUsersResponse, error) {
@@ -96,11 +108,24 @@ func (s *userService) InvalidateUsers(ctx context.Context, req *clerkgatev1.Inva
 	return &clerkgatev1.InvalidateUsersResponse{}, nil
 }
 
-// freshness says where and when a result was read.
-func freshness(r usercache.Result) *clerkgatev1.Freshness {
+// freshness returns how fresh a result is at the time now.
+func freshness(r usercache.Result, now time.Time) *clerkgatev1.Freshness {
 	return &clerkgatev1.Freshness{
-		FetchTime: timestamppb.New(r.Entry.FetchTime()),
-		Source:    r.Source,
-		Stale:     r.Stale,
+		FetchTime:  timestamppb.New(r.Entry.FetchTime()),
+		Origin:     r.Entry.Origin,
+		ServedFrom: r.ServedFrom,
+		Age:        durationpb.New(max(now.Sub(r.Entry.FetchTime()), 0)),
+		Stale:      r.Stale,
+	}
+}
+
+// fromUpstream returns how fresh an answer is that Clerk gave to a request which
+// left at the time given.
+func fromUpstream(fetched time.Time) *clerkgatev1.Freshness {
+	return &clerkgatev1.Freshness{
+		FetchTime:  timestamppb.New(fetched),
+		Origin:     clerkgatev1.Origin_ORIGIN_CLERK,
+		ServedFrom: clerkgatev1.ServedFrom_SERVED_FROM_UPSTREAM,
+		Age:        durationpb.New(max(time.Since(fetched), 0)),
 	}
 }

@@ -26,7 +26,7 @@ import (
 func TestInvalidArguments(t *testing.T) {
 	get := func(id string) proto.Message { return &clerkgatev1.GetUserRequest{UserId: id} }
 	many := slices.Repeat([]string{"user_1"}, 101)
-	empty := &clerkgatev1.UserFilter{UserId: &clerkgatev1.StringList{}}
+	empty := &clerkgatev1.UserFilter{UserIds: &clerkgatev1.StringList{}}
 	for _, tt := range []struct {
 		name  string
 		field string
@@ -48,15 +48,15 @@ func TestInvalidArguments(t *testing.T) {
 		{"damaged token", "page_token", &clerkgatev1.ListUsersRequest{PageToken: "rubbish"}},
 		{"order", "order_by", &clerkgatev1.ListUsersRequest{OrderBy: "shoe_size"}},
 		{"view of a list", "view", &clerkgatev1.ListUsersRequest{View: 3}},
-		{"empty list in a filter", "filter.user_id.values", &clerkgatev1.ListUsersRequest{Filter: empty}},
+		{"empty list in a filter", "filter.user_ids.values", &clerkgatev1.ListUsersRequest{Filter: empty}},
 		{"damaged resume token", "resume_token", &clerkgatev1.StreamUsersRequest{ResumeToken: "rubbish"}},
 		{"order of a stream", "order_by", &clerkgatev1.StreamUsersRequest{OrderBy: "last_name"}},
 		{"two signs", "order_by", &clerkgatev1.StreamUsersRequest{OrderBy: "+-created_at"}},
-		{"empty list in a stream", "filter.user_id.values", &clerkgatev1.StreamUsersRequest{Filter: empty}},
+		{"empty list in a stream", "filter.user_ids.values", &clerkgatev1.StreamUsersRequest{Filter: empty}},
 		{"nobody to invalidate", "user_ids", &clerkgatev1.InvalidateUsersRequest{}},
 		{"101 to invalidate", "user_ids", &clerkgatev1.InvalidateUsersRequest{UserIds: many}},
 		{"id to invalidate", "user_ids[1]", &clerkgatev1.InvalidateUsersRequest{UserIds: []string{"user_1", "-user_x"}}},
-		{"empty list in a count", "filter.user_id.values", &clerkgatev1.CountUsersRequest{Filter: empty}},
+		{"empty list in a count", "filter.user_ids.values", &clerkgatev1.CountUsersRequest{Filter: empty}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			up := &fakeUpstream{}
@@ -97,7 +97,7 @@ func invoke(s *userService, req proto.Message) (err error) {
 
 func TestGetUser(t *testing.T) {
 	secret := userAt(1, 0)
-	secret.PrivateMetadataJson = `{"a":1}`
+	secret.PrivateMetadataJson = proto.String(`{"a":1}`)
 	up := &fakeUpstream{users: []*clerkgatev1.User{secret}, failures: map[string]error{"user_9": clerkapi.ErrKeyRejected}}
 	s := &userService{users: up, fullView: FullViewAny}
 
@@ -106,16 +106,19 @@ func TestGetUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp = received(t, resp)
-	if resp.User.Id != secret.Id || resp.User.PrivateMetadataJson != "" {
+	if resp.User.Id != secret.Id || resp.User.PrivateMetadataJson != nil || resp.User.ExtraJson != nil {
 		t.Errorf("user %v", resp.User)
 	}
-	if f := resp.Freshness; f.Source != clerkgatev1.Source_SOURCE_CLERK || !f.FetchTime.AsTime().Equal(fetchedAt) || f.Stale {
+	if f := resp.Freshness; f.Origin != clerkgatev1.Origin_ORIGIN_CLERK || f.ServedFrom != clerkgatev1.ServedFrom_SERVED_FROM_UPSTREAM || !f.FetchTime.AsTime().Equal(fetchedAt) || f.Age == nil || f.Stale {
 		t.Errorf("freshness %v", f)
 	}
 	resp, err = s.GetUser(t.Context(),
 		&clerkgatev1.GetUserRequest{UserId: secret.Id, View: clerkgatev1.UserView_USER_VIEW_FULL, MaxAge: durationpb.New(0)})
-	if err != nil || received(t, resp).User.PrivateMetadataJson != `{"a":1}` {
-		t.Errorf("FULL: %v, %v", resp, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u := received(t, resp).User; u.GetPrivateMetadataJson() != `{"a":1}` || u.ExtraJson == nil || u.GetExtraJson() != "" {
+		t.Errorf("FULL: %v", u)
 	}
 	if calls := up.asked(); *calls[0].maxAge != time.Minute || *calls[1].maxAge != 0 {
 		t.Errorf("the ages asked for are %v and %v", *calls[0].maxAge, *calls[1].maxAge)
@@ -262,9 +265,9 @@ func TestBatchAnswerFits(t *testing.T) {
 	var ids []string
 	for i := range 100 {
 		u := userAt(i, 0)
-		u.UnsafeMetadataJson = strings.Repeat("x", 60<<10)
+		u.UnsafeMetadataJson = proto.String(strings.Repeat("x", 60<<10))
 		if i == 97 {
-			u.UnsafeMetadataJson = ""
+			u.UnsafeMetadataJson = nil
 		}
 		up.users = append(up.users, u)
 		ids = append(ids, u.Id)

@@ -57,7 +57,7 @@ func onLoopback(ctx context.Context) bool {
 // applyView gives the user as the view shows it. It never changes u, which is shared.
 func applyView(u *clerkgatev1.User, v clerkgatev1.UserView) *clerkgatev1.User {
 	if v == clerkgatev1.UserView_USER_VIEW_FULL {
-		return u
+		return usercache.Full(u)
 	}
 	return usercache.Basic(u)
 }

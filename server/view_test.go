@@ -56,7 +56,9 @@ func countPrivate(m protoreflect.Message) (private, others int) {
 				return
 			}
 			name := string(f.Name())
-			if strings.Contains(name, "private") || name == "nonce" || name == "extra_json" {
+			secret := f.Parent().Name() == "Verification" &&
+				(name == "nonce" || name == "message" || name == "external_verification_redirect_url")
+			if strings.Contains(name, "private") || secret || name == "extra_json" {
 				private++
 			} else {
 				others++
@@ -80,8 +82,8 @@ func TestApplyView(t *testing.T) {
 	before := proto.CloneOf(u)
 	private, others := countPrivate(u.ProtoReflect())
 	// The user's own, two memberships with an organization each, two each of
-	// seven lists with a verification, and the extra fields.
-	if want := 1 + 2*2 + 7*2 + 1; private != want {
+	// seven lists with a verification of three secrets, and the extra fields.
+	if want := 1 + 2*2 + 7*2*3 + 1; private != want {
 		t.Fatalf("the user holds %d private fields, want %d", private, want)
 	}
 
@@ -89,7 +91,7 @@ func TestApplyView(t *testing.T) {
 	if p, o := countPrivate(basic.ProtoReflect()); p != 0 || o != others {
 		t.Errorf("BASIC shows %d private fields and %d of %d others", p, o, others)
 	}
-	if full := applyView(u, clerkgatev1.UserView_USER_VIEW_FULL); full != u {
+	if full := applyView(u, clerkgatev1.UserView_USER_VIEW_FULL); !proto.Equal(full, u) {
 		t.Error("FULL shows another user")
 	}
 	if !proto.Equal(u, before) {
@@ -99,12 +101,48 @@ func TestApplyView(t *testing.T) {
 		t.Error("a user with nothing private was copied")
 	}
 	for name, only := range map[string]*clerkgatev1.User{
-		"organization": {OrganizationMemberships: []*clerkgatev1.OrganizationMembership{{Organization: &clerkgatev1.Organization{PrivateMetadataJson: "{}"}}}},
+		"organization": {OrganizationMemberships: []*clerkgatev1.OrganizationMembership{{Organization: &clerkgatev1.Organization{PrivateMetadataJson: proto.String("{}")}}}},
+		"redirect":     {EmailAddresses: []*clerkgatev1.UserEmailAddress{{Verification: &clerkgatev1.Verification{ExternalVerificationRedirectUrl: proto.String("u")}}}},
+		"message":      {Web3Wallets: []*clerkgatev1.UserWeb3Wallet{{Verification: &clerkgatev1.Verification{Message: proto.String("m")}}}},
 		"nonce":        {Passkeys: []*clerkgatev1.Passkey{{Verification: &clerkgatev1.Verification{Nonce: proto.String("n")}}}},
 	} {
 		if p, _ := countPrivate(applyView(only, clerkgatev1.UserView_USER_VIEW_BASIC).ProtoReflect()); p != 0 {
 			t.Errorf("BASIC shows a lone private field of the %s", name)
 		}
+	}
+}
+
+// What only FULL shows is set there and nowhere else, also where Clerk has none.
+func TestOnlyFullSetsWhatOnlyItShows(t *testing.T) {
+	verification := func() *clerkgatev1.Verification { return &clerkgatev1.Verification{Status: "verified"} }
+	u := userAt(1, 0)
+	u.EmailAddresses = []*clerkgatev1.UserEmailAddress{{Verification: verification()}, {}}
+	u.SamlAccounts = []*clerkgatev1.SamlAccount{{Verification: verification()}}
+	u.OrganizationMemberships = []*clerkgatev1.OrganizationMembership{{Organization: &clerkgatev1.Organization{}}, {}}
+	const want = 2 + 2*3 + 3
+	entry := entryOf(u)
+	for _, tt := range []struct {
+		view clerkgatev1.UserView
+		want int
+	}{{clerkgatev1.UserView_USER_VIEW_BASIC, 0}, {clerkgatev1.UserView_USER_VIEW_FULL, want}} {
+		encoded, err := entry.Encoded(tt.view)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept := &clerkgatev1.User{}
+		if err := proto.Unmarshal(encoded, kept); err != nil {
+			t.Fatal(err)
+		}
+		listed := applyView(u, tt.view)
+		if p, _ := countPrivate(kept.ProtoReflect()); p != tt.want {
+			t.Errorf("%v of a kept user sets %d, want %d", tt.view, p, tt.want)
+		}
+		if !proto.Equal(listed, kept) {
+			t.Errorf("%v: listed %v, kept %v", tt.view, listed, kept)
+		}
+	}
+	if p, _ := countPrivate(u.ProtoReflect()); p != 0 {
+		t.Error("the shared user was changed")
 	}
 }
 

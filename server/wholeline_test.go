@@ -169,17 +169,17 @@ func TestNothingInvalidReachesClerk(t *testing.T) {
 		t.Error(err)
 	}
 	for field, req := range map[string]*clerkgatev1.ListUsersRequest{
-		"page_size":                                 {PageSize: -1},
-		"page_token":                                {PageToken: "damaged"},
-		"order_by":                                  {OrderBy: "created_at&limit=500"},
-		"filter.user_id.values":                     {Filter: &clerkgatev1.UserFilter{UserId: &clerkgatev1.StringList{}}},
-		"filter.user_id.values[0]":                  {Filter: &clerkgatev1.UserFilter{UserId: &clerkgatev1.StringList{Values: []string{"-user_x"}}}},
-		"filter.excluded_user_id.values[0]":         {Filter: &clerkgatev1.UserFilter{ExcludedUserId: &clerkgatev1.StringList{Values: []string{"+user_x"}}}},
-		"filter.external_id.values[0]":              {Filter: &clerkgatev1.UserFilter{ExternalId: &clerkgatev1.StringList{Values: []string{"-x"}}}},
-		"filter.email_address.values[0]":            {Filter: &clerkgatev1.UserFilter{EmailAddress: &clerkgatev1.StringList{Values: []string{""}}}},
-		"filter.created_at_after":                   {Filter: &clerkgatev1.UserFilter{CreatedAtAfter: &timestamppb.Timestamp{Nanos: -1}}},
-		"filter.provider_user_id":                   {Filter: &clerkgatev1.UserFilter{ProviderUserId: &clerkgatev1.StringList{Values: []string{"1"}}}},
-		"filter.excluded_organization_id.values[0]": {Filter: &clerkgatev1.UserFilter{ExcludedOrganizationId: &clerkgatev1.StringList{Values: []string{"-org_1"}}}},
+		"page_size":                                  {PageSize: -1},
+		"page_token":                                 {PageToken: "damaged"},
+		"order_by":                                   {OrderBy: "created_at&limit=500"},
+		"filter.user_ids.values":                     {Filter: &clerkgatev1.UserFilter{UserIds: &clerkgatev1.StringList{}}},
+		"filter.user_ids.values[0]":                  {Filter: &clerkgatev1.UserFilter{UserIds: &clerkgatev1.StringList{Values: []string{"-user_x"}}}},
+		"filter.excluded_user_ids.values[0]":         {Filter: &clerkgatev1.UserFilter{ExcludedUserIds: &clerkgatev1.StringList{Values: []string{"+user_x"}}}},
+		"filter.external_ids.values[0]":              {Filter: &clerkgatev1.UserFilter{ExternalIds: &clerkgatev1.StringList{Values: []string{"-x"}}}},
+		"filter.email_addresses.values[0]":           {Filter: &clerkgatev1.UserFilter{EmailAddresses: &clerkgatev1.StringList{Values: []string{""}}}},
+		"filter.created_at_after":                    {Filter: &clerkgatev1.UserFilter{CreatedAtAfter: &timestamppb.Timestamp{Nanos: -1}}},
+		"filter.provider_user_ids":                   {Filter: &clerkgatev1.UserFilter{ProviderUserIds: &clerkgatev1.StringList{Values: []string{"1"}}}},
+		"filter.excluded_organization_ids.values[0]": {Filter: &clerkgatev1.UserFilter{ExcludedOrganizationIds: &clerkgatev1.StringList{Values: []string{"-org_1"}}}},
 	} {
 		if _, err := l.ListUsers(t.Context(), req); failureOf(err) != "InvalidArgument INVALID_ARGUMENT "+field {
 			t.Errorf("%s: %v", field, err)
@@ -195,7 +195,7 @@ func TestWholeLine(t *testing.T) {
 	ids := l.sim.UserIDs(1200)
 
 	got, err := l.GetUser(t.Context(), &clerkgatev1.GetUserRequest{UserId: ids[0], View: clerkgatev1.UserView_USER_VIEW_FULL})
-	if err != nil || got.User.GetId() != ids[0] || got.Freshness.GetSource() != clerkgatev1.Source_SOURCE_CLERK || got.Freshness.GetFetchTime() == nil {
+	if err != nil || got.User.GetId() != ids[0] || got.Freshness.GetServedFrom() != clerkgatev1.ServedFrom_SERVED_FROM_UPSTREAM || got.Freshness.GetFetchTime() == nil {
 		t.Errorf("%v, %v", got, err)
 	}
 	_, err = l.GetUser(t.Context(), &clerkgatev1.GetUserRequest{UserId: "user_none"})
@@ -237,7 +237,7 @@ func TestWholeLine(t *testing.T) {
 			}
 		}
 	}
-	one, err := l.ListUsers(t.Context(), &clerkgatev1.ListUsersRequest{Filter: &clerkgatev1.UserFilter{UserId: &clerkgatev1.StringList{Values: ids[:2]}, Banned: proto.Bool(false)}})
+	one, err := l.ListUsers(t.Context(), &clerkgatev1.ListUsersRequest{Filter: &clerkgatev1.UserFilter{UserIds: &clerkgatev1.StringList{Values: ids[:2]}, Banned: proto.Bool(false)}})
 	if err != nil || len(one.Users) > 2 {
 		t.Errorf("%v, %v", one, err)
 	}

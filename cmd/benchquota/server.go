@@ -82,8 +82,8 @@ func (c *client) users(i int) clerkgatev1.UserServiceClient {
 
 // totals tells what the server has sent.
 func (c *client) totals(ctx context.Context) (*clerkgatev1.Totals, error) {
-	resp, err := clerkgatev1.NewQuotaServiceClient(c.conns[0]).GetQuota(ctx, &clerkgatev1.GetQuotaRequest{})
-	return resp.GetQuota().GetTotals(), err
+	resp, err := clerkgatev1.NewQuotaServiceClient(c.conns[0]).GetUsage(ctx, &clerkgatev1.GetUsageRequest{})
+	return resp.GetTotals(), err
 }
 
 // list asks for a page of one user: a call that can't share its request.

@@ -36,14 +36,14 @@ type watched struct {
 	userIDs []string
 
 	mu      sync.Mutex
-	asked   map[string]int64             // ids, by caller; guarded by mu
-	refused map[string]map[string]int64  // wants, by reason and caller; guarded by mu
-	sources map[clerkgatev1.Source]int64 // ids answered; guarded by mu
+	asked   map[string]int64                 // ids, by caller; guarded by mu
+	refused map[string]map[string]int64      // wants, by reason and caller; guarded by mu
+	sources map[clerkgatev1.ServedFrom]int64 // ids answered; guarded by mu
 }
 
 func watch(t *testing.T) *watched {
 	address, _, log := serveSim(t, "--log-format", "json", "--quota", "1000/10s", "--upstream-timeout", "1m", "--breaker-open", "100ms", "--cache-ttl", "1h")
-	w := &watched{t: t, log: log, asked: map[string]int64{}, refused: map[string]map[string]int64{}, sources: map[clerkgatev1.Source]int64{}}
+	w := &watched{t: t, log: log, asked: map[string]int64{}, refused: map[string]map[string]int64{}, sources: map[clerkgatev1.ServedFrom]int64{}}
 	for _, l := range w.logged() {
 		if strings.HasPrefix(l.Msg, "SIMULATED CLERK") {
 			w.clerk = l.URL
@@ -135,7 +135,7 @@ func (w *watched) get(ctx context.Context, caller string, copies bool, ids ...st
 	w.asked[caller] += int64(len(ids))
 	for _, r := range resp.GetResults() {
 		if r.Freshness != nil {
-			w.sources[r.Freshness.Source]++
+			w.sources[r.Freshness.ServedFrom]++
 		}
 	}
 	w.mu.Unlock()
@@ -293,11 +293,11 @@ func (w *watched) settled() series {
 func (w *watched) check() {
 	w.t.Helper()
 	m, clerk := w.settled(), w.stats()
-	resp, err := w.quota.GetQuota(w.t.Context(), &clerkgatev1.GetQuotaRequest{})
+	used, err := w.quota.GetUsage(w.t.Context(), &clerkgatev1.GetUsageRequest{})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	totals := resp.Quota.Totals
+	totals := used.Totals
 	equal := func(what string, got, want float64) {
 		w.t.Helper()
 		if got != want {
@@ -344,16 +344,16 @@ func (w *watched) check() {
 
 	// What callers have seen.
 	for source, n := range w.sources {
-		name := strings.ToLower(strings.TrimPrefix(source.String(), "SOURCE_"))
+		name := strings.ToLower(strings.TrimPrefix(source.String(), "SERVED_FROM_"))
 		equal("ids from "+name, m.sum("clerkgate_lookups_total", `"`+name+`"`), float64(n))
 		for _, s := range totals.Lookups {
-			if s.Source == source {
+			if s.ServedFrom == source {
 				equal("ids from "+name+", by GetQuota", float64(s.Count), float64(n))
 			}
 		}
 	}
 	var shares float64
-	for _, c := range resp.Quota.Callers {
+	for _, c := range used.Callers {
 		shares += c.UpstreamShare
 		var refused float64
 		for reason := range w.refused {
@@ -422,7 +422,7 @@ func TestFiguresAgreeWithClerk(t *testing.T) {
 	if m := w.settled(); m.sum("clerkgate_upstream_ids_total") != float64(w.stats().IDs) {
 		t.Errorf("%v ids answered, want all %d", m.sum("clerkgate_upstream_ids_total"), w.stats().IDs)
 	}
-	if m := w.sources[clerkgatev1.Source_SOURCE_MEMORY]; m == 0 {
+	if m := w.sources[clerkgatev1.ServedFrom_SERVED_FROM_MEMORY]; m == 0 {
 		t.Error("nothing came from memory")
 	}
 

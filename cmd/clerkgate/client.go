@@ -11,6 +11,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -125,7 +126,7 @@ func (c *getCmd) Run(ctx context.Context, std streams) error {
 
 // filterFlag says which users are wanted.
 type filterFlag struct {
-	Filter []string `sep:"none" placeholder:"FIELD=VALUE" help:"Only users that meet this; may be repeated. A field of UserFilter, such as email_address=ann@example.com, banned=true or created_at_after=2026-01-31T00:00:00Z. Several values of one field mean any of them."`
+	Filter []string `sep:"none" placeholder:"FIELD=VALUE" help:"Only users that meet this; may be repeated. A field of UserFilter, such as email_addresses=ann@example.com, banned=true or created_at_after=2026-01-31T00:00:00Z. Several values of one field mean any of them."`
 }
 
 // listCmd is `clerkgate list`.
@@ -220,15 +221,32 @@ func (c *quotaCmd) Run(ctx context.Context, std streams) error {
 		return c.watch(ctx, std)
 	}
 	return c.once(ctx, func(ctx context.Context, conn *grpc.ClientConn) error {
-		resp, err := clerkgatev1.NewQuotaServiceClient(conn).GetQuota(ctx, &clerkgatev1.GetQuotaRequest{})
+		client := clerkgatev1.NewQuotaServiceClient(conn)
+		resp, err := client.GetQuota(ctx, &clerkgatev1.GetQuotaRequest{})
 		if err != nil {
 			return callError(err)
 		}
 		if c.Output == "json" {
 			return printJSON(std.out, resp.GetQuota(), true)
 		}
-		return printQuota(std.out, resp.GetQuota(), time.Now())
+		used, err := usage(ctx, client)
+		if err != nil {
+			return err
+		}
+		return printQuota(std.out, resp.GetQuota(), used, time.Now())
 	})
+}
+
+// usage returns what the quota was spent on, nil for a caller that may not know.
+func usage(ctx context.Context, client clerkgatev1.QuotaServiceClient) (*clerkgatev1.GetUsageResponse, error) {
+	resp, err := client.GetUsage(ctx, &clerkgatev1.GetUsageRequest{})
+	switch status.Code(err) {
+	case codes.OK:
+		return resp, nil
+	case codes.PermissionDenied:
+		return nil, nil
+	}
+	return nil, callError(err)
 }
 
 // watch prints how the quota stands until ctx or the server ends, on a terminal
@@ -245,7 +263,8 @@ func (c *quotaCmd) watch(ctx context.Context, std streams) error {
 	timeout := time.AfterFunc(c.Timeout, func() { cancel(context.DeadlineExceeded) })
 	defer timeout.Stop()
 	req := &clerkgatev1.WatchQuotaRequest{MinInterval: durationpb.New(c.Interval)}
-	stream, err := clerkgatev1.NewQuotaServiceClient(conn).WatchQuota(ctx, req)
+	client := clerkgatev1.NewQuotaServiceClient(conn)
+	stream, err := client.WatchQuota(ctx, req)
 	for first := true; ; first = false {
 		var m *clerkgatev1.WatchQuotaResponse
 		if err == nil {
@@ -263,7 +282,10 @@ func (c *quotaCmd) watch(ctx context.Context, std streams) error {
 		if c.Output == "json" {
 			err = printJSON(std.out, m.GetQuota(), false)
 		} else {
-			err = printQuotaAgain(std.out, m.GetQuota(), time.Now(), first)
+			var used *clerkgatev1.GetUsageResponse
+			if used, err = usage(ctx, client); err == nil {
+				err = printQuotaAgain(std.out, m.GetQuota(), used, time.Now(), first)
+			}
 		}
 		if err != nil {
 			return err

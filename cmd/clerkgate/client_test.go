@@ -63,7 +63,7 @@ func TestClientCommands(t *testing.T) {
 			t.Errorf("%s: %d users, want %d", limit, len(seen), want)
 		}
 	}
-	if stdout, _ = ask(0, "list", "--filter", "user_id="+id, "-o", "table"); strings.Count(stdout, "\n") != 2 || !strings.Contains(stdout, id) {
+	if stdout, _ = ask(0, "list", "--filter", "user_ids="+id, "-o", "table"); strings.Count(stdout, "\n") != 2 || !strings.Contains(stdout, id) {
 		t.Errorf("filtered:\n%s", stdout)
 	}
 	if _, stderr = ask(exitFailed, "list", "--order-by", "shoe_size"); !strings.Contains(stderr, "INVALID_ARGUMENT (INVALID_ARGUMENT): order_by") {
@@ -72,7 +72,7 @@ func TestClientCommands(t *testing.T) {
 	if stdout, _ = ask(0, "count"); stdout != "700\n" {
 		t.Errorf("count: %s", stdout)
 	}
-	if stdout, _ = ask(0, "count", "-o", "json", "--filter", "user_id="+id); stdout != "{\"total_count\":1}\n" {
+	if stdout, _ = ask(0, "count", "-o", "json", "--filter", "user_ids="+id); stdout != "{\"total_count\":1}\n" {
 		t.Errorf("count: %s", stdout)
 	}
 	if stdout, _ = ask(0, "quota"); !strings.Contains(stdout, "100 requests per 10s") || !strings.Contains(stdout, "clerkgate-cli") {

@@ -13,8 +13,11 @@ import (
 )
 
 // parseFilter reads conditions of the form field=value, where the fields are
-// those of UserFilter.
+// those of UserFilter. Without conditions the filter is nil.
 func parseFilter(conditions []string) (*clerkgatev1.UserFilter, error) {
+	if len(conditions) == 0 {
+		return nil, nil
+	}
 	filter := &clerkgatev1.UserFilter{}
 	m := filter.ProtoReflect()
 	for _, condition := range conditions {

@@ -121,7 +121,7 @@ func unquoteJSON(value any) any {
 
 // printQuotaAgain prints how the quota stands for those who watch: on a terminal in
 // the place of what was printed before, and else below it.
-func printQuotaAgain(out io.Writer, q *clerkgatev1.Quota, now time.Time, first bool) error {
+func printQuotaAgain(out io.Writer, q *clerkgatev1.Quota, u *clerkgatev1.GetUsageResponse, now time.Time, first bool) error {
 	var b bytes.Buffer
 	switch {
 	case isTerminal(out):
@@ -130,7 +130,7 @@ func printQuotaAgain(out io.Writer, q *clerkgatev1.Quota, now time.Time, first b
 		b.WriteByte('\n')
 	}
 	fmt.Fprintln(&b, now.Format(time.DateTime))
-	if err := printQuota(&b, q, now); err != nil {
+	if err := printQuota(&b, q, u, now); err != nil {
 		return err
 	}
 	_, err := out.Write(b.Bytes())
@@ -147,8 +147,9 @@ func isTerminal(out io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// printQuota prints how the quota stood at the time now, for people.
-func printQuota(out io.Writer, q *clerkgatev1.Quota, now time.Time) error {
+// printQuota prints for people the state of the quota at the time now, and what it
+// was spent on unless u is nil.
+func printQuota(out io.Writer, q *clerkgatev1.Quota, u *clerkgatev1.GetUsageResponse, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
 	row("quota", "%d requests per %s", q.GetLimit(), q.GetWindow().AsDuration())
@@ -183,23 +184,33 @@ func printQuota(out io.Writer, q *clerkgatev1.Quota, now time.Time) error {
 	row("estimated wait", "%s", q.GetQueue().GetEstimatedWait().AsDuration().Round(time.Millisecond))
 	breaker := strings.ToLower(strings.TrimPrefix(q.GetBreaker().GetState().String(), "STATE_"))
 	row("breaker", "%s, opened %d times", breaker, q.GetBreaker().GetTimesOpened())
-	t := q.GetTotals()
+	row("key", "%s", strings.ToLower(strings.TrimPrefix(q.GetKey().GetState().String(), "STATE_")))
+	printUsage(w, u)
+	return w.Flush()
+}
+
+// printUsage prints what the quota was spent on, nothing if u is nil.
+func printUsage(w io.Writer, u *clerkgatev1.GetUsageResponse) {
+	if u == nil {
+		return
+	}
+	row := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
+	t := u.GetTotals()
 	row("requests", "%d sent, %d retries, %d answered 429, %.1f users each",
 		t.GetUpstreamRequests(), t.GetRetries(), t.GetUpstreamRateLimited(), t.GetUsersPerRequest())
 	for _, s := range t.GetLookups() {
-		row("lookups", "%d from %s", s.GetCount(), strings.ToLower(strings.TrimPrefix(s.GetSource().String(), "SOURCE_")))
+		row("lookups", "%d from %s", s.GetCount(), strings.ToLower(strings.TrimPrefix(s.GetServedFrom().String(), "SERVED_FROM_")))
 	}
-	if len(q.GetCallers()) > 0 {
+	if len(u.GetCallers()) > 0 {
 		fmt.Fprintln(w, "\nCALLER\tLOOKUPS\tREQUESTS\tQUEUED\tREFUSED")
 	}
 	caller := func(name string, c *clerkgatev1.Caller) {
 		fmt.Fprintf(w, "%s\t%d\t%.1f\t%d\t%d\n", name, c.GetLookups(), c.GetUpstreamShare(), c.GetQueued(), c.GetRefused())
 	}
-	for _, c := range q.GetCallers() {
+	for _, c := range u.GetCallers() {
 		caller(cmp.Or(oneLine(c.GetName()), "-"), c)
 	}
-	if others := q.GetOtherCallers(); others != nil {
+	if others := u.GetOtherCallers(); others != nil {
 		caller("(others)", others)
 	}
-	return w.Flush()
 }

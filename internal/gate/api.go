@@ -46,6 +46,12 @@ type Page struct {
 	Stamp     uint64              // what Config.Stamp gave then
 }
 
+// Count is the answer to Count.
+type Count struct {
+	Users     int64
+	FetchTime time.Time // when the request left
+}
+
 // Why the gate refuses or gives up a want, as errors.Is finds it in an *Error.
 // Errors of Clerk's own come as *clerkapi.Error.
 var (
@@ -94,7 +100,9 @@ type Status struct {
 	EffectiveLimit int           // what may be held at once now
 	Available      int           // could be sent at once
 	Held           int           // permits held
-	InFlight       int           // requests under way
+	InFlight       int           // requests in flight
+	InFlightLimit  int           // the most that may be
+	Leased         int           // permits held by leases
 	Upstream       *Upstream     // what Clerk's headers last said, nil if none came
 	PausedUntil    time.Time     // zero if not paused
 	Shared         *SharedStatus // nil if the quota is not shared
@@ -102,6 +110,7 @@ type Status struct {
 	EstimatedWait  time.Duration // of an interactive list call that came now
 	Breaker        BreakerStatus
 	KeyRefused     bool // as in Health
+	KeyTaken       bool // as in Health
 	Totals         Totals
 	Figures        Figures
 

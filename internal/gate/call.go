@@ -72,7 +72,7 @@ func (g *Gate) List(ctx context.Context, params clerkapi.ListParams, o Options) 
 }
 
 // Count counts users. Its errors are those of Result.
-func (g *Gate) Count(ctx context.Context, f *clerkgatev1.UserFilter, o Options) (int64, error) {
+func (g *Gate) Count(ctx context.Context, f *clerkgatev1.UserFilter, o Options) (Count, error) {
 	v, r := g.call(ctx, "count", o, func(ctx context.Context) (any, clerkapi.Meta, error) {
 		c, err := g.cfg.Upstream.CountUsers(ctx, f)
 		if err != nil {
@@ -81,9 +81,9 @@ func (g *Gate) Count(ctx context.Context, f *clerkgatev1.UserFilter, o Options) 
 		return c.Total, c.Meta, nil
 	})
 	if r.Err != nil {
-		return 0, r.Err
+		return Count{}, r.Err
 	}
-	return v.(int64), nil
+	return Count{Users: v.(int64), FetchTime: r.FetchTime}, nil
 }
 
 func (g *Gate) call(ctx context.Context, asks string, o Options, do func(context.Context) (any, clerkapi.Meta, error)) (any, Result) {

@@ -97,6 +97,9 @@ func (g *Gate) Acquire(ctx context.Context, count int, o Options) (Lease, error)
 	return le.Lease, nil
 }
 
+// AllUsed is the number of used permits that stands for all of a lease.
+const AllUsed = -1
+
 // Release ends a lease of which used permits were used and answered. The others
 // go back at once.
 func (g *Gate) Release(id string, used int) error {
@@ -105,6 +108,9 @@ func (g *Gate) Release(id string, used int) error {
 	le := g.leases.byID[id]
 	if le == nil {
 		return ErrNoLease
+	}
+	if used == AllUsed {
+		used = len(le.permits)
 	}
 	if used < 0 || used > len(le.permits) {
 		return ErrLeaseUse
@@ -121,6 +127,14 @@ func (g *Gate) Release(id string, used int) error {
 	}
 	g.poke()
 	return nil
+}
+
+// leased returns how many permits leases hold; g.mu is held.
+func (g *Gate) leased() (n int) {
+	for _, le := range g.leases.byID {
+		n += len(le.permits)
+	}
+	return n
 }
 
 // expireLeases ends those whose time is over: what they may have sent is not

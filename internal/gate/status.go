@@ -14,7 +14,7 @@ func (g *Gate) Status() Status {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
-	cfg, q := g.limiter.Config(), g.limiter.State(now)
+	cfg, q, health := g.limiter.Config(), g.limiter.State(now), g.shut.health(now)
 	s := Status{
 		Limit:          cfg.Limit,
 		Window:         cfg.Window,
@@ -23,12 +23,15 @@ func (g *Gate) Status() Status {
 		Available:      q.Available,
 		Held:           q.Held,
 		InFlight:       len(g.flights),
+		InFlightLimit:  g.cfg.MaxInFlight,
+		Leased:         g.leased(),
 		Upstream:       g.totals.upstream,
 		PausedUntil:    q.PausedUntil,
 		Queue:          g.waiting(now),
 		EstimatedWait:  g.estimate(g.queue.AheadOfNewcomer(), now),
 		Breaker:        BreakerStatus{State: g.shut.state, Since: g.shut.since, TimesOpened: g.shut.opened},
-		KeyRefused:     g.shut.health(now).KeyRefused,
+		KeyRefused:     health.KeyRefused,
+		KeyTaken:       health.KeyTaken,
 		Totals:         g.figures.totals(),
 		Figures:        g.figures.clone(),
 	}

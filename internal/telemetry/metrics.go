@@ -163,11 +163,11 @@ var metrics = []metric{
 		"Times that the breaker has opened.",
 		one(func(f *figures) int64 { return f.gate.Breaker.TimesOpened })},
 
-	{"clerkgate_lookups_total", counter, []string{"source"},
+	{"clerkgate_lookups_total", counter, []string{"served_from"},
 		"Ids answered, by where the answer came from.",
 		func(f *figures, e emit) {
-			for _, s := range sources {
-				e.value(float64(f.lookups.BySource[s]), strings.ToLower(strings.TrimPrefix(s.String(), "SOURCE_")))
+			for _, s := range servedFrom {
+				e.value(float64(f.lookups.Lookups[s]), strings.ToLower(strings.TrimPrefix(s.String(), "SERVED_FROM_")))
 			}
 		}},
 	{"clerkgate_lookups_stale_total", counter, nil,
@@ -262,9 +262,9 @@ var (
 	priorities    = [...]string{gate.Interactive: "interactive", gate.Batch: "batch"}
 	breakerStates = [...]string{gate.Closed: "closed", gate.HalfOpen: "half_open", gate.Open: "open"}
 	deciders      = [...]string{quota.DecidesState: "redis", quota.DecidesLearning: "learning", quota.DecidesFallback: "fallback"}
-	sources       = []clerkgatev1.Source{
-		clerkgatev1.Source_SOURCE_CLERK, clerkgatev1.Source_SOURCE_MEMORY,
-		clerkgatev1.Source_SOURCE_REDIS, clerkgatev1.Source_SOURCE_WEBHOOK,
+	servedFrom    = []clerkgatev1.ServedFrom{
+		clerkgatev1.ServedFrom_SERVED_FROM_UPSTREAM, clerkgatev1.ServedFrom_SERVED_FROM_MEMORY,
+		clerkgatev1.ServedFrom_SERVED_FROM_REDIS,
 	}
 )
 

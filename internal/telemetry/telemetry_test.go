@@ -67,8 +67,8 @@ func knownSources() Sources {
 			FirstCallers: []gate.CallerStatus{{Name: "a/b", Lookups: 48, Share: 49.5, Refused: 50}, {Lookups: 51, Share: 52, Refused: 53}},
 			LaterCallers: gate.CallerStatus{Lookups: 54, Share: 55, Refused: 56},
 		},
-		totals: usercache.Totals{Stale: 18, BySource: map[clerkgatev1.Source]int64{
-			clerkgatev1.Source_SOURCE_CLERK: 19, clerkgatev1.Source_SOURCE_MEMORY: 21, clerkgatev1.Source_SOURCE_REDIS: 22,
+		totals: usercache.Totals{Stale: 18, Lookups: map[clerkgatev1.ServedFrom]int64{
+			clerkgatev1.ServedFrom_SERVED_FROM_UPSTREAM: 19, clerkgatev1.ServedFrom_SERVED_FROM_MEMORY: 21, clerkgatev1.ServedFrom_SERVED_FROM_REDIS: 22,
 		}},
 	}
 	return Sources{

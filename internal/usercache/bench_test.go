@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
@@ -19,14 +20,14 @@ func person(i int) *clerkgatev1.User {
 	name := fmt.Sprintf("person%d", i)
 	verified := &clerkgatev1.Verification{Status: "verified", Strategy: "email_code"}
 	return &clerkgatev1.User{
-		Id: id, Object: "user", FirstName: &name, LastName: &name, Username: &name,
-		ImageUrl:            "https://img.example/" + strings.Repeat("x", 100),
-		ProfileImageUrl:     "https://img.example/" + strings.Repeat("x", 100),
+		Id: id, FirstName: &name, LastName: &name, Username: &name,
+		ImageUrl:            proto.String("https://img.example/" + strings.Repeat("x", 100)),
+		ProfileImageUrl:     proto.String("https://img.example/" + strings.Repeat("x", 100)),
 		PublicMetadataJson:  `{"plan":"pro","seats":25,"regions":["eu","us"]}`,
-		PrivateMetadataJson: `{"billing":"` + strings.Repeat("y", 200) + `"}`,
-		UnsafeMetadataJson:  `{"theme":"dark","note":"` + strings.Repeat("z", 200) + `"}`,
-		EmailAddresses: []*clerkgatev1.EmailAddress{{
-			Id: "idn_" + id, EmailAddress: name + "@example.com", Verification: verified,
+		PrivateMetadataJson: proto.String(`{"billing":"` + strings.Repeat("y", 200) + `"}`),
+		UnsafeMetadataJson:  proto.String(`{"theme":"dark","note":"` + strings.Repeat("z", 200) + `"}`),
+		EmailAddresses: []*clerkgatev1.UserEmailAddress{{
+			Id: proto.String("idn_" + id), EmailAddress: name + "@example.com", Verification: verified,
 			CreatedAt: timestamppb.Now(), UpdatedAt: timestamppb.Now(),
 		}},
 		CreatedAt: timestamppb.Now(), UpdatedAt: timestamppb.Now(), LastActiveAt: timestamppb.Now(),
@@ -87,7 +88,7 @@ func BenchmarkHit(b *testing.B) {
 	ids := []string{u.Id}
 	b.ReportAllocs()
 	for b.Loop() {
-		if r := c.Lookup(b.Context(), ids, Options{})[0]; r.Err != nil || r.Source != clerkgatev1.Source_SOURCE_MEMORY {
+		if r := c.Lookup(b.Context(), ids, Options{})[0]; r.Err != nil || r.ServedFrom != clerkgatev1.ServedFrom_SERVED_FROM_MEMORY {
 			b.Fatal(r)
 		}
 	}

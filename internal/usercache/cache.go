@@ -16,7 +16,7 @@ import (
 type source interface {
 	Lookup(ctx context.Context, ids []string, o gate.Options) []gate.Result
 	List(ctx context.Context, p clerkapi.ListParams, o gate.Options) (*gate.Page, error)
-	Count(ctx context.Context, f *clerkgatev1.UserFilter, o gate.Options) (int64, error)
+	Count(ctx context.Context, f *clerkgatev1.UserFilter, o gate.Options) (gate.Count, error)
 	// Asked counts ids that a caller has asked for. It must be quick.
 	Asked(caller string, ids int)
 }
@@ -27,7 +27,7 @@ type Cache struct {
 	store   *Store
 	source  source
 	refresh chan string
-	totals  [clerkgatev1.Source_SOURCE_WEBHOOK + 1]atomic.Int64 // answers, by source
+	totals  [clerkgatev1.ServedFrom_SERVED_FROM_REDIS + 1]atomic.Int64 // answers, by where they came from
 	stale   atomic.Int64
 }
 
@@ -50,9 +50,9 @@ type Result struct {
 	Entry *Entry // of a user, or, beside ErrNotFound, of there being none
 	// Err is clerkapi.ErrNotFound, another error of the gate's, or the error of
 	// the caller's context.
-	Err    error
-	Source clerkgatev1.Source // where the answer came from
-	Stale  bool               // older than the time to live, since Clerk is away
+	Err        error
+	ServedFrom clerkgatev1.ServedFrom // where the answer came from
+	Stale      bool                   // older than the time to live, since Clerk is away
 }
 
 // Lookup reads users. The ids must be valid and different. It returns one
@@ -67,7 +67,7 @@ func (c *Cache) Lookup(ctx context.Context, ids []string, o Options) []Result {
 	for i, id := range ids {
 		if e := c.store.inMemory(id); !fromClerk && e != nil && c.good(e, o, now) && c.store.trusted(e, now) {
 			c.readAgain(id, e, now)
-			results[i] = c.result(e, clerkgatev1.Source_SOURCE_MEMORY)
+			results[i] = c.result(e, clerkgatev1.ServedFrom_SERVED_FROM_MEMORY)
 			continue
 		}
 		missing = append(missing, i)
@@ -97,15 +97,12 @@ func (c *Cache) good(e *Entry, o Options, now time.Time) bool {
 }
 
 // result makes a result of an entry that came from a level of the cache.
-func (c *Cache) result(e *Entry, level clerkgatev1.Source) Result {
-	r := Result{Entry: e, Source: level}
-	if e.Source == clerkgatev1.Source_SOURCE_WEBHOOK {
-		r.Source = clerkgatev1.Source_SOURCE_WEBHOOK
-	}
+func (c *Cache) result(e *Entry, level clerkgatev1.ServedFrom) Result {
+	r := Result{Entry: e, ServedFrom: level}
 	if e.Missing {
 		r.Err = clerkapi.ErrNotFound
 	}
-	c.totals[r.Source].Add(1)
+	c.totals[r.ServedFrom].Add(1)
 	return r
 }
 
@@ -120,7 +117,7 @@ func (c *Cache) fromRedis(ctx context.Context, ids []string, missing []int, o Op
 	for j, e := range c.store.inRedis(ctx, asked, o.View) {
 		i := missing[j]
 		if e != nil && c.good(e, o, now) {
-			results[i] = c.result(e, clerkgatev1.Source_SOURCE_REDIS)
+			results[i] = c.result(e, clerkgatev1.ServedFrom_SERVED_FROM_REDIS)
 		} else {
 			rest = append(rest, i)
 		}
@@ -189,12 +186,12 @@ func (c *Cache) answer(id string, r gate.Result, old *Entry) Result {
 	case r.Err == nil && e == nil:
 		return Result{Err: errEntry}
 	case r.Err == nil, e != nil:
-		c.totals[clerkgatev1.Source_SOURCE_CLERK].Add(1)
-		return Result{Entry: e, Err: r.Err, Source: clerkgatev1.Source_SOURCE_CLERK}
+		c.totals[clerkgatev1.ServedFrom_SERVED_FROM_UPSTREAM].Add(1)
+		return Result{Entry: e, Err: r.Err, ServedFrom: clerkgatev1.ServedFrom_SERVED_FROM_UPSTREAM}
 	}
 	// What an invalidation has made old while Clerk was asked is no stand-in.
 	if old != nil && clerkIsAway(r.Err) && c.store.inMemory(id) == old {
-		s := c.result(old, clerkgatev1.Source_SOURCE_MEMORY)
+		s := c.result(old, clerkgatev1.ServedFrom_SERVED_FROM_MEMORY)
 		if fresh, _ := c.store.fresh(old, time.Now()); !fresh {
 			s.Stale = true
 			c.stale.Add(1)
@@ -229,17 +226,17 @@ func pick(ids []string, which []int) []string {
 // List reads a page of users from Clerk, and keeps them; those of a walk only
 // where there are copies already, so that a walk through everybody does not
 // drive out those who are read often.
-func (c *Cache) List(ctx context.Context, p clerkapi.ListParams, walk bool, o gate.Options) ([]*clerkgatev1.User, error) {
+func (c *Cache) List(ctx context.Context, p clerkapi.ListParams, walk bool, o gate.Options) (*gate.Page, error) {
 	page, err := c.source.List(ctx, p, o)
 	if err != nil {
 		return nil, err
 	}
 	c.store.KeepPage(page, walk)
-	return page.Users, nil
+	return page, nil
 }
 
 // Count counts users. Nothing of it is kept.
-func (c *Cache) Count(ctx context.Context, f *clerkgatev1.UserFilter, o gate.Options) (int64, error) {
+func (c *Cache) Count(ctx context.Context, f *clerkgatev1.UserFilter, o gate.Options) (gate.Count, error) {
 	return c.source.Count(ctx, f, o)
 }
 
@@ -250,16 +247,16 @@ func (c *Cache) Invalidate(ctx context.Context, ids []string) error {
 
 // Totals are sums since the start.
 type Totals struct {
-	BySource map[clerkgatev1.Source]int64 // ids answered
-	Stale    int64                        // ... of those, by copies older than the time to live
+	Lookups map[clerkgatev1.ServedFrom]int64 // ids answered, by where the answers came from
+	Stale   int64                            // ... of those, by copies older than the time to live
 }
 
 // Totals tells where answers came from.
 func (c *Cache) Totals() Totals {
-	t := Totals{BySource: make(map[clerkgatev1.Source]int64), Stale: c.stale.Load()}
+	t := Totals{Lookups: make(map[clerkgatev1.ServedFrom]int64), Stale: c.stale.Load()}
 	for i := range c.totals {
 		if n := c.totals[i].Load(); n > 0 {
-			t.BySource[clerkgatev1.Source(i)] = n
+			t.Lookups[clerkgatev1.ServedFrom(i)] = n
 		}
 	}
 	return t

@@ -16,10 +16,11 @@ import (
 )
 
 const (
-	fromClerk   = clerkgatev1.Source_SOURCE_CLERK
-	fromMemory  = clerkgatev1.Source_SOURCE_MEMORY
-	fromRedis   = clerkgatev1.Source_SOURCE_REDIS
-	fromWebhook = clerkgatev1.Source_SOURCE_WEBHOOK
+	fromClerk  = clerkgatev1.ServedFrom_SERVED_FROM_UPSTREAM
+	fromMemory = clerkgatev1.ServedFrom_SERVED_FROM_MEMORY
+	fromRedis  = clerkgatev1.ServedFrom_SERVED_FROM_REDIS
+	// fromWebhook is for copies of either level that a webhook brought.
+	fromWebhook = clerkgatev1.ServedFrom(-1)
 	fullView    = clerkgatev1.UserView_USER_VIEW_FULL
 )
 
@@ -28,7 +29,11 @@ func isNotFound(err error) bool { return errors.Is(err, clerkapi.ErrNotFound) }
 func decodeEntry(t testing.TB, e *Entry, view clerkgatev1.UserView) *clerkgatev1.User {
 	t.Helper()
 	u := &clerkgatev1.User{}
-	if err := proto.Unmarshal(e.Append(nil, view), u); err != nil {
+	encoded, err := e.Encoded(view)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := proto.Unmarshal(encoded, u); err != nil {
 		t.Fatal(err)
 	}
 	return u
@@ -47,11 +52,20 @@ func inBubble(t *testing.T, clerk *fakeClerk, cfg Config, f func(t *testing.T, r
 }
 
 // expect looks user_1 up and checks version and source.
-func expect(t *testing.T, r instance, o Options, version int64, source clerkgatev1.Source, stale bool) Result {
+// from is where the answer came from, fromWebhook where it is a copy that a webhook
+// brought.
+func from(r Result) clerkgatev1.ServedFrom {
+	if r.Entry != nil && r.Entry.Origin == clerkgatev1.Origin_ORIGIN_WEBHOOK && r.ServedFrom != fromClerk {
+		return fromWebhook
+	}
+	return r.ServedFrom
+}
+
+func expect(t *testing.T, r instance, o Options, version int64, source clerkgatev1.ServedFrom, stale bool) Result {
 	t.Helper()
 	v, res := r.get(t, "user_1", o)
-	if v != version || res.Source != source || res.Stale != stale {
-		t.Errorf("got version %d from %v, stale %v (%v); want %d from %v, stale %v", v, res.Source, res.Stale, res.Err, version, source, stale)
+	if v != version || from(res) != source || res.Stale != stale {
+		t.Errorf("got version %d from %v, stale %v (%v); want %d from %v, stale %v", v, from(res), res.Stale, res.Err, version, source, stale)
 	}
 	return res
 }
@@ -70,7 +84,7 @@ func TestMemoryAnswersWithinTheTimeToLive(t *testing.T) {
 		if n, _ := clerk.count(); n != 2 {
 			t.Errorf("%d requests, want 2", n)
 		}
-		if got := r.Totals().BySource; got[fromMemory] != 3 || got[fromClerk] != 2 {
+		if got := r.Totals().Lookups; got[fromMemory] != 3 || got[fromClerk] != 2 {
 			t.Errorf("counted %v", got)
 		}
 	})
@@ -204,7 +218,7 @@ func TestWhatIsReadOftenIsRefreshedAhead(t *testing.T) {
 		requests, _ := clerk.count()
 		for range 100 { // ten minutes
 			time.Sleep(6 * time.Second)
-			if _, res := r.get(t, "user_1", Options{}); res.Source != fromMemory {
+			if _, res := r.get(t, "user_1", Options{}); from(res) != fromMemory {
 				t.Fatalf("a reader of what is read often had to wait: %+v", res)
 			}
 		}
@@ -212,7 +226,7 @@ func TestWhatIsReadOftenIsRefreshedAhead(t *testing.T) {
 		if n -= requests; n < 9 || n > 14 {
 			t.Errorf("%d refreshes in ten times to live", n)
 		}
-		if _, res := r.get(t, "user_2", Options{}); res.Source != fromClerk {
+		if _, res := r.get(t, "user_2", Options{}); from(res) != fromClerk {
 			t.Errorf("what nobody reads was refreshed: %+v", res)
 		}
 	})
@@ -229,7 +243,7 @@ func TestPagesFeedAndWalksRefresh(t *testing.T) {
 			t.Fatal(err)
 		}
 		expect(t, r, Options{}, 2, fromMemory, false)
-		if _, res := r.get(t, "user_2", Options{MaxAge: age(time.Hour)}); res.Source != fromClerk {
+		if _, res := r.get(t, "user_2", Options{MaxAge: age(time.Hour)}); from(res) != fromClerk {
 			t.Errorf("a walk kept somebody who was not there: %+v", res)
 		}
 		clerk.change("user_1")
@@ -300,7 +314,7 @@ func TestAFetchThatLeftBeforeIsNotKept(t *testing.T) {
 				}
 				reader.Wait()
 				if v, res := r.get(t, "user_1", Options{}); v != 2 {
-					t.Errorf("got version %d from %v after word of version 2", v, res.Source)
+					t.Errorf("got version %d from %v after word of version 2", v, from(res))
 				}
 			})
 		})

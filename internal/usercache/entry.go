@@ -31,7 +31,7 @@ type Entry struct {
 	Deleted   bool               // ... and never will be: a webhook has told of its deletion
 	UpdatedAt int64              // the user's updated_at, in Unix ms
 	Stamp     uint64             // the sequence number when the request left that brought it
-	Source    clerkgatev1.Source // CLERK or WEBHOOK: who brought it
+	Origin    clerkgatev1.Origin // who brought it
 	fetched   int64              // when that request left, in Unix ns
 	// origin is the stamp of the request that brought the entry, where that is
 	// known: Stamp is higher once a webhook has confirmed the copy. 0: a webhook
@@ -58,21 +58,21 @@ func (e *Entry) outdatedBy(seq uint64) bool {
 func (e *Entry) stamped(stamp uint64) *Entry {
 	return &Entry{
 		public: e.public, private: e.private, shared: e.shared, hasPrivate: e.hasPrivate,
-		Missing: e.Missing, Deleted: e.Deleted, UpdatedAt: e.UpdatedAt, Stamp: stamp, Source: e.Source, fetched: e.fetched,
+		Missing: e.Missing, Deleted: e.Deleted, UpdatedAt: e.UpdatedAt, Stamp: stamp, Origin: e.Origin, fetched: e.fetched,
 		origin: e.origin,
 	}
 }
 
 // Encode makes an entry of a user. u is not kept.
-func Encode(u *clerkgatev1.User, stamp uint64, fetched time.Time, source clerkgatev1.Source) (*Entry, error) {
+func Encode(u *clerkgatev1.User, stamp uint64, fetched time.Time, by clerkgatev1.Origin) (*Entry, error) {
 	e := &Entry{
 		hasPrivate: true,
 		UpdatedAt:  u.GetUpdatedAt().AsTime().UnixMilli(),
 		Stamp:      stamp,
 		fetched:    fetched.UnixNano(),
-		Source:     source,
+		Origin:     by,
 	}
-	if source == clerkgatev1.Source_SOURCE_CLERK {
+	if by == clerkgatev1.Origin_ORIGIN_CLERK {
 		e.origin = stamp
 	}
 	shared, basic, full := split(u)
@@ -94,12 +94,12 @@ func Encode(u *clerkgatev1.User, stamp uint64, fetched time.Time, source clerkga
 
 // missing makes an entry of the knowledge that there is no such user.
 func missing(stamp uint64, fetched time.Time) *Entry {
-	return &Entry{Missing: true, hasPrivate: true, Stamp: stamp, origin: stamp, fetched: fetched.UnixNano(), Source: clerkgatev1.Source_SOURCE_CLERK}
+	return &Entry{Missing: true, hasPrivate: true, Stamp: stamp, origin: stamp, fetched: fetched.UnixNano(), Origin: clerkgatev1.Origin_ORIGIN_CLERK}
 }
 
 // tombstone makes an entry of a user's deletion, told at the time given.
 func tombstone(stamp uint64, told time.Time) *Entry {
-	return &Entry{Missing: true, Deleted: true, hasPrivate: true, Stamp: stamp, fetched: told.UnixNano(), Source: clerkgatev1.Source_SOURCE_WEBHOOK}
+	return &Entry{Missing: true, Deleted: true, hasPrivate: true, Stamp: stamp, fetched: told.UnixNano(), Origin: clerkgatev1.Origin_ORIGIN_WEBHOOK}
 }
 
 // Has says whether the entry has all that the view needs.
@@ -107,20 +107,21 @@ func (e *Entry) Has(view clerkgatev1.UserView) bool {
 	return e.hasPrivate || view != clerkgatev1.UserView_USER_VIEW_FULL
 }
 
-// Append appends the encoded clerkgate.v1.User that the view shows.
-func (e *Entry) Append(b []byte, view clerkgatev1.UserView) []byte {
-	if view == clerkgatev1.UserView_USER_VIEW_FULL {
-		return append(append(b, e.public[:e.shared]...), e.private...)
+// Encoded returns the encoded clerkgate.v1.User that the view shows. It may be
+// shared: never change it. BASIC, the view of nearly all calls, costs nothing.
+// FULL is decoded and encoded again, to set what Clerk has none of: to keep it so
+// would take memory for what is seldom read.
+func (e *Entry) Encoded(view clerkgatev1.UserView) ([]byte, error) {
+	if view != clerkgatev1.UserView_USER_VIEW_FULL {
+		return e.public, nil
 	}
-	return append(b, e.public...)
-}
-
-// Size is how many bytes Append appends.
-func (e *Entry) Size(view clerkgatev1.UserView) int {
-	if view == clerkgatev1.UserView_USER_VIEW_FULL {
-		return e.shared + len(e.private)
+	u := &clerkgatev1.User{}
+	stored := append(append(make([]byte, 0, e.shared+len(e.private)), e.public[:e.shared]...), e.private...)
+	if err := proto.Unmarshal(stored, u); err != nil {
+		return nil, err
 	}
-	return len(e.public)
+	setFull(u)
+	return proto.Marshal(u)
 }
 
 // split takes a user apart into the fields that both views show alike, and, if
@@ -147,17 +148,17 @@ func split(u *clerkgatev1.User) (shared, basic, full *clerkgatev1.User) {
 	return public, basic, full
 }
 
-// move moves a list into the parts if any of its verifications has a nonce.
+// move moves a list into the parts if any of its verifications holds a secret.
 func move[T interface {
 	GetVerification() *clerkgatev1.Verification
 }](list []T, shared, basic, full *[]T) {
-	if !each(list, func(v *clerkgatev1.Verification) bool { return v.Nonce == nil }) {
+	if !each(list, func(v *clerkgatev1.Verification) bool { return !secret(v) }) {
 		*full, *basic, *shared = list, *shared, nil
 	}
 }
 
 // entryVersion is the version of the form in which entries are stored.
-const entryVersion = 1
+const entryVersion = 2
 
 const (
 	flagMissing = 1 << iota
@@ -178,7 +179,7 @@ func (e *Entry) marshal() (public, private []byte) {
 	if e.Deleted {
 		flags |= flagDeleted
 	}
-	if e.Source == clerkgatev1.Source_SOURCE_WEBHOOK {
+	if e.Origin == clerkgatev1.Origin_ORIGIN_WEBHOOK {
 		flags |= flagWebhook
 	}
 	b = append(b, entryVersion, flags)
@@ -198,12 +199,12 @@ func unmarshal(public, private []byte) (*Entry, error) {
 	e := &Entry{
 		Missing:    flags&flagMissing != 0,
 		Deleted:    flags&flagDeleted != 0,
-		Source:     clerkgatev1.Source_SOURCE_CLERK,
+		Origin:     clerkgatev1.Origin_ORIGIN_CLERK,
 		private:    private,
 		hasPrivate: private != nil,
 	}
 	if flags&flagWebhook != 0 {
-		e.Source = clerkgatev1.Source_SOURCE_WEBHOOK
+		e.Origin = clerkgatev1.Origin_ORIGIN_WEBHOOK
 	}
 	var fetched int64
 	var shared uint64

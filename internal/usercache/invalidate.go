@@ -84,7 +84,7 @@ func (s *Store) missed() {
 // Updated puts the copy of a user in place that a webhook brought, of what
 // happened at at. It fails if Redis can't be told, so that Clerk sends it again.
 func (s *Store) Updated(ctx context.Context, u *clerkgatev1.User, at time.Time) error {
-	e, err := Encode(u, 0, at, clerkgatev1.Source_SOURCE_WEBHOOK)
+	e, err := Encode(u, 0, at, clerkgatev1.Origin_ORIGIN_WEBHOOK)
 	if err != nil {
 		return err
 	}

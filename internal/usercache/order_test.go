@@ -94,7 +94,7 @@ func play(t *testing.T, clerk *fakeClerk, replicas []instance, script []step) {
 				least, deleted := told.least(on)
 				v, res := r.get(t, id, o)
 				if v > 0 && v < least || v > 0 && deleted && o.MaxAge == nil || v == -1 {
-					t.Errorf("at %v, %s in %d gave version %d from %v (%v) after word of %d, deleted %v", st.at, st.what, on, v, res.Source, res.Err, least, deleted)
+					t.Errorf("at %v, %s in %d gave version %d from %v (%v) after word of %d, deleted %v", st.at, st.what, on, v, from(res), res.Err, least, deleted)
 				}
 			}
 			tell := func(err error, w word) {

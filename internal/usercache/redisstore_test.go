@@ -28,7 +28,7 @@ func copyAt(updatedAt int64, stamp uint64, f int64) *Entry {
 	text := fmt.Sprintf("u%d f%d", updatedAt, f)
 	return &Entry{
 		public: []byte(text), shared: len(text), private: []byte("private " + text), hasPrivate: true,
-		UpdatedAt: updatedAt, Stamp: stamp, fetched: f, Source: clerkgatev1.Source_SOURCE_CLERK,
+		UpdatedAt: updatedAt, Stamp: stamp, fetched: f, Origin: clerkgatev1.Origin_ORIGIN_CLERK,
 	}
 }
 
@@ -250,18 +250,18 @@ func TestRedisKeepsBytes(t *testing.T) {
 		"binary":     {public: all, private: all, shared: 7, UpdatedAt: math.MinInt32, Stamp: 1<<53 - 1, fetched: 1},
 		"huge":       {public: huge, private: huge, shared: 7, Stamp: 1},
 		"no private": {public: []byte("x"), shared: 1, UpdatedAt: 1_800_000_000_000, Stamp: 3, fetched: time.Now().UnixNano()},
-		"webhook's":  {public: []byte("x"), shared: 1, Stamp: 3, Source: clerkgatev1.Source_SOURCE_WEBHOOK},
+		"webhook's":  {public: []byte("x"), shared: 1, Stamp: 3, Origin: clerkgatev1.Origin_ORIGIN_WEBHOOK},
 		"missing":    {Missing: true, Stamp: 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e.hasPrivate = true
-			if e.Source == 0 {
-				e.Source = clerkgatev1.Source_SOURCE_CLERK
+			if e.Origin == 0 {
+				e.Origin = clerkgatev1.Origin_ORIGIN_CLERK
 			}
 			r.mustPut(name, e, time.Hour)
 			got := r.mustGet(full, name)[0]
 			if got == nil || !got.Has(full) || got.Stamp != e.Stamp || got.UpdatedAt != e.UpdatedAt || got.fetched != e.fetched ||
-				got.Source != e.Source || got.Missing != e.Missing || got.shared != e.shared {
+				got.Origin != e.Origin || got.Missing != e.Missing || got.shared != e.shared {
 				t.Fatalf("got %+v, want %+v", got, e)
 			}
 			for _, view := range []clerkgatev1.UserView{basic, full} {

@@ -51,7 +51,7 @@ func TestThreeReplicasNeverGiveAnOlderCopy(t *testing.T) {
 	}
 	script = append(script, step{at: 3500 * time.Millisecond, what: "delete", on: 1})
 	play(t, clerk, replicas, script)
-	if c := replicas[0].Totals().BySource; c[fromRedis]+c[fromWebhook] == 0 {
+	if c := replicas[0].Totals().Lookups; c[fromRedis]+c[fromMemory] == 0 {
 		t.Errorf("nothing came from Redis, only %v: this test does not test it", c)
 	}
 }

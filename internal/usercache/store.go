@@ -211,7 +211,7 @@ func (s *Store) entry(r gate.Result) *Entry {
 	if r.User == nil {
 		return missing(r.Stamp, r.FetchTime)
 	}
-	e, err := Encode(r.User, r.Stamp, r.FetchTime, clerkgatev1.Source_SOURCE_CLERK)
+	e, err := Encode(r.User, r.Stamp, r.FetchTime, clerkgatev1.Origin_ORIGIN_CLERK)
 	if err != nil {
 		s.cfg.Logger.Error("a user can't be encoded", "error", err)
 		return nil

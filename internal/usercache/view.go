@@ -13,30 +13,66 @@ func Basic(u *clerkgatev1.User) *clerkgatev1.User {
 		return u
 	}
 	u = proto.CloneOf(u)
-	u.PrivateMetadataJson = ""
-	u.ExtraJson = ""
+	u.PrivateMetadataJson, u.ExtraJson = nil, nil
 	for _, m := range u.OrganizationMemberships {
-		m.PrivateMetadataJson = ""
+		m.PrivateMetadataJson = nil
 		if m.Organization != nil {
-			m.Organization.PrivateMetadataJson = ""
+			m.Organization.PrivateMetadataJson = nil
 		}
 	}
 	for v := range verifications(u) {
-		v.Nonce = nil
+		v.Nonce, v.Message, v.ExternalVerificationRedirectUrl = nil, nil, nil
 	}
 	return u
 }
 
+// Full returns the user as the view FULL shows it: what only FULL shows is set,
+// if need be to nothing, so that "not shown" differs from "none". It never
+// changes u, which may be shared.
+func Full(u *clerkgatev1.User) *clerkgatev1.User {
+	u = proto.CloneOf(u)
+	setFull(u)
+	return u
+}
+
+// setFull is Full for a user that is not shared.
+func setFull(u *clerkgatev1.User) {
+	set(&u.PrivateMetadataJson, &u.ExtraJson)
+	for _, m := range u.OrganizationMemberships {
+		set(&m.PrivateMetadataJson)
+		if m.Organization != nil {
+			set(&m.Organization.PrivateMetadataJson)
+		}
+	}
+	for v := range verifications(u) {
+		set(&v.Nonce, &v.Message, &v.ExternalVerificationRedirectUrl)
+	}
+}
+
+// set sets those fields to the empty string that are unset.
+func set(fields ...**string) {
+	for _, field := range fields {
+		if *field == nil {
+			*field = new(string)
+		}
+	}
+}
+
+// secret reports whether the verification holds anything that only FULL shows.
+func secret(v *clerkgatev1.Verification) bool {
+	return v.Nonce != nil || v.Message != nil || v.ExternalVerificationRedirectUrl != nil
+}
+
 // hasPrivate reports whether the user holds anything that only FULL shows.
 func hasPrivate(u *clerkgatev1.User) bool {
-	if u.PrivateMetadataJson != "" || u.ExtraJson != "" {
+	if u.PrivateMetadataJson != nil || u.ExtraJson != nil {
 		return true
 	}
 	if privateMemberships(u.OrganizationMemberships) {
 		return true
 	}
 	for v := range verifications(u) {
-		if v.Nonce != nil {
+		if secret(v) {
 			return true
 		}
 	}
@@ -45,7 +81,7 @@ func hasPrivate(u *clerkgatev1.User) bool {
 
 func privateMemberships(list []*clerkgatev1.OrganizationMembership) bool {
 	for _, m := range list {
-		if m.GetPrivateMetadataJson() != "" || m.GetOrganization().GetPrivateMetadataJson() != "" {
+		if m.PrivateMetadataJson != nil || m.Organization != nil && m.Organization.PrivateMetadataJson != nil {
 			return true
 		}
 	}

@@ -93,7 +93,7 @@ func (e *event) user() *clerkgatev1.User {
 		}
 	}
 	u, err := clerkapi.DecodeUser(e.data)
-	if err != nil || u.PublicMetadataJson == "" || u.PrivateMetadataJson == "" || u.UnsafeMetadataJson == "" {
+	if err != nil || u.GetPublicMetadataJson() == "" || u.GetPrivateMetadataJson() == "" || u.GetUnsafeMetadataJson() == "" {
 		return nil // null in place of metadata may only mean that it is not shown here
 	}
 	return u
