@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -54,6 +55,22 @@ func TestValidUserID(t *testing.T) {
 }
 
 // wantField checks that err is a ParamError about field; "" stands for no error.
+// withUnknown adds a field that m does not know.
+func withUnknown[M proto.Message](m M) M {
+	m.ProtoReflect().SetUnknown(protowire.AppendVarint(protowire.AppendTag(nil, 99, protowire.VarintType), 1))
+	return m
+}
+
+func TestValidateCountFilter(t *testing.T) {
+	list := &clerkgatev1.StringList{Values: []string{"user_a"}}
+	wantField(t, ValidateCountFilter(&clerkgatev1.UserFilter{UserIds: list}), "")
+	wantField(t, ValidateCountFilter(nil), "")
+	wantField(t, ValidateCountFilter(&clerkgatev1.UserFilter{}), "filter")
+	wantField(t, ValidateCountFilter(&clerkgatev1.UserFilter{ExcludedUserIds: list}), "filter.excluded_user_ids")
+	wantField(t, ValidateCountFilter(&clerkgatev1.UserFilter{ExcludedExternalIds: list}), "filter.excluded_external_ids")
+	wantField(t, ValidateCountFilter(&clerkgatev1.UserFilter{ExcludedOrganizationIds: list}), "")
+}
+
 func wantField(t *testing.T, err error, field string) {
 	t.Helper()
 	if field == "" {
@@ -80,7 +97,7 @@ func TestValidateFilter(t *testing.T) {
 		field  string
 	}{
 		{"nil", nil, ""},
-		{"empty", &filter{}, ""},
+		{"empty", &filter{}, "filter"},
 		{"empty list", &filter{UserIds: list()}, "filter.user_ids.values"},
 		{"101 values", &filter{EmailAddresses: many(101)}, "filter.email_addresses.values"},
 		{"100 values", &filter{EmailAddresses: many(100)}, ""},
@@ -97,6 +114,10 @@ func TestValidateFilter(t *testing.T) {
 		{"wallet too long", &filter{Web3Wallets: list(strings.Repeat("a", 1001))}, "filter.web3_wallets.values[0]"},
 		{"as long as may be", &filter{Web3Wallets: list(strings.Repeat("a", 1000))}, ""},
 		{"bad UTF-8", &filter{ExternalIds: list("a\xff")}, "filter.external_ids.values[0]"},
+		{"field of a later version", withUnknown(&filter{Query: proto.String("a")}), "filter"},
+		{"only a field of a later version", withUnknown(&filter{}), "filter"},
+		{"later field of a list", &filter{UserIds: withUnknown(list("user_a"))}, "filter.user_ids"},
+		{"later field of a time", &filter{CreatedAtAfter: withUnknown(timestamppb.New(time.Unix(1, 0)))}, "filter.created_at_after"},
 		{"control character", &filter{Query: proto.String("a\x00")}, "filter.query"},
 		{"empty query", &filter{NameQuery: proto.String("")}, "filter.name_query"},
 		{"empty provider", &filter{Provider: proto.String("")}, "filter.provider"},

@@ -100,9 +100,7 @@ func TestClassify(t *testing.T) {
 			want := metadata.Pairs("clerkgate-reason", tt.reason)
 			if tt.retry > 0 {
 				want.Set("clerkgate-retry-ms", fmt.Sprint(tt.retry.Milliseconds()))
-				if tt.code == codes.ResourceExhausted {
-					want.Set("grpc-retry-pushback-ms", fmt.Sprint(tt.retry.Milliseconds()))
-				}
+				want.Set("grpc-retry-pushback-ms", fmt.Sprint(tt.retry.Milliseconds()))
 			}
 			if diff := cmp.Diff(want, f.trailer()); diff != "" {
 				t.Errorf("trailer (-want +got):\n%s", diff)

@@ -179,7 +179,7 @@ func TestListUsersTokenOfAnotherList(t *testing.T) {
 	}
 	for name, req := range map[string]*clerkgatev1.ListUsersRequest{
 		"page size":         {PageSize: 2},
-		"explicit defaults": {OrderBy: "-created_at", View: clerkgatev1.UserView_USER_VIEW_BASIC, Filter: &clerkgatev1.UserFilter{}},
+		"explicit defaults": {OrderBy: "-created_at", View: clerkgatev1.UserView_USER_VIEW_BASIC},
 	} {
 		req.PageToken = first.NextPageToken
 		if _, err := s.ListUsers(t.Context(), req); err != nil {

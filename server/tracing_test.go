@@ -140,7 +140,7 @@ func TestTraceOfALookup(t *testing.T) {
 	}
 	want := map[string]string{
 		"rpc.method": getUser, "rpc.system.name": "grpc", "rpc.response.status_code": "OK",
-		"clerkgate.caller": "billing", "clerkgate.priority": "batch", "clerkgate.ids": "1", "clerkgate.from_clerk": "1",
+		"clerkgate.caller": "billing", "clerkgate.priority": "batch", "clerkgate.ids": "1", "clerkgate.from_upstream": "1",
 	}
 	if diff := cmp.Diff(want, attributes(call)); diff != "" {
 		t.Errorf("attributes of the call (-want +got):\n%s", diff)
@@ -168,7 +168,7 @@ func TestTraceOfALookup(t *testing.T) {
 	if _, err := l.GetUser(inTrace(t.Context(), true), req); err != nil {
 		t.Fatal(err)
 	}
-	delete(want, "clerkgate.from_clerk")
+	delete(want, "clerkgate.from_upstream")
 	want["clerkgate.from_memory"] = "1"
 	if diff := cmp.Diff(want, attributes(l.spans(t, getUser)[0])); diff != "" {
 		t.Errorf("attributes of a call that memory answers (-want +got):\n%s", diff)
@@ -245,7 +245,7 @@ func TestTraceOfFailures(t *testing.T) {
 		t.Error(err)
 	}
 	attrs := attributes(l.spans(t, batchGet, "gate.queue", "gate.batch", "GET /v1/users")[0])
-	if attrs["clerkgate.ids"] != "3" || attrs["clerkgate.from_memory"] != "1" || attrs["clerkgate.from_clerk"] != "" {
+	if attrs["clerkgate.ids"] != "3" || attrs["clerkgate.from_memory"] != "1" || attrs["clerkgate.from_upstream"] != "" {
 		t.Errorf("a batch of which two ids fail: %v", attrs)
 	}
 }

@@ -214,17 +214,22 @@ func TestBatchFailsAsOne(t *testing.T) {
 		wait time.Duration
 	}{
 		{"all for one reason", []error{busy(time.Second), busy(3 * time.Second), busy(2 * time.Second)}, clerkgatev1.ErrorReason_ERROR_REASON_QUEUE_FULL, 3 * time.Second},
-		{"for two reasons", []error{busy(time.Second), &gate.Error{Kind: gate.ErrBreakerOpen}}, 0, 0},
+		{"for two reasons", []error{busy(time.Second), &gate.Error{Kind: gate.ErrBreakerOpen}, busy(time.Minute)}, clerkgatev1.ErrorReason_ERROR_REASON_QUEUE_FULL, time.Minute},
+		{"for two reasons, the second more often", []error{busy(time.Second), clerkapi.ErrKeyRejected, clerkapi.ErrKeyRejected}, clerkgatev1.ErrorReason_ERROR_REASON_CLERK_KEY_REJECTED, 0},
 		{"but one", []error{busy(time.Second), clerkapi.ErrNotFound}, 0, 0},
-		{"for good", []error{clerkapi.ErrKeyRejected, clerkapi.ErrKeyRejected}, 0, 0},
-		{"for want of time", []error{context.DeadlineExceeded}, 0, 0},
+		{"but one answered", []error{busy(time.Second), nil}, 0, 0},
+		{"but one that Clerk refused for itself", []error{busy(time.Second), clerkapi.ErrRejected}, 0, 0},
+		{"for good", []error{clerkapi.ErrKeyRejected, clerkapi.ErrKeyRejected}, clerkgatev1.ErrorReason_ERROR_REASON_CLERK_KEY_REJECTED, 0},
+		{"for want of time", []error{context.DeadlineExceeded}, clerkgatev1.ErrorReason_ERROR_REASON_DEADLINE_EXCEEDED, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			up := &fakeUpstream{failures: map[string]error{}}
 			var ids []string
 			for i, err := range tt.errs {
 				ids = append(ids, fmt.Sprintf("user_%d", i))
-				up.failures[ids[i]] = err
+				if up.failures[ids[i]] = err; err == nil {
+					up.users = append(up.users, &clerkgatev1.User{Id: ids[i]})
+				}
 			}
 			_, err := (&userService{users: up}).BatchGetUsers(t.Context(), &clerkgatev1.BatchGetUsersRequest{UserIds: ids})
 			if (err != nil) != (tt.want != 0) {
@@ -248,7 +253,7 @@ func TestBatchDeadline(t *testing.T) {
 		for _, limit := range []time.Duration{10 * time.Second, 100 * time.Millisecond} {
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			start := time.Now()
-			resp, err := (&userService{users: up}).BatchGetUsers(ctx, &clerkgatev1.BatchGetUsersRequest{UserIds: []string{"user_1"}})
+			resp, err := (&userService{users: up}).BatchGetUsers(ctx, &clerkgatev1.BatchGetUsersRequest{UserIds: []string{"user_1", "-malformed"}})
 			if err != nil || resp.Results[0].GetError().GetReason() != clerkgatev1.ErrorReason_ERROR_REASON_DEADLINE_EXCEEDED {
 				t.Errorf("%v, %v", resp, err)
 			}

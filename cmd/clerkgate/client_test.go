@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -87,7 +88,7 @@ func TestPrintJSON(t *testing.T) {
 	u := &clerkgatev1.User{
 		Id:                 "user_1",
 		PublicMetadataJson: `{"big":12345678901234567890,"html":"<b>"}`,
-		UnsafeMetadataJson: "not JSON",
+		UnsafeMetadataJson: proto.String("not JSON"),
 		OrganizationMemberships: []*clerkgatev1.OrganizationMembership{
 			{Organization: &clerkgatev1.Organization{PublicMetadataJson: `[1]`}},
 		},
@@ -126,10 +127,10 @@ func TestPrintQuota(t *testing.T) {
 		Upstream:    &clerkgatev1.UpstreamQuota{Limit: 100, Remaining: 6, ObserveTime: timestamppb.New(now.Add(-time.Second))},
 		Queue:       &clerkgatev1.Queue{Interactive: &clerkgatev1.QueueLevel{Depth: 5, OldestWait: durationpb.New(time.Second)}},
 		Breaker:     &clerkgatev1.Breaker{State: clerkgatev1.Breaker_STATE_HALF_OPEN, TimesOpened: 1},
-		Callers:     []*clerkgatev1.Caller{{Lookups: 3, UpstreamShare: 1.5}},
 	}
+	used := &clerkgatev1.GetUsageResponse{Callers: []*clerkgatev1.Caller{{Lookups: 3, UpstreamShare: 1.5}}}
 	var out bytes.Buffer
-	if err := printQuota(&out, q, now); err != nil {
+	if err := printQuota(&out, q, used, now); err != nil {
 		t.Fatal(err)
 	}
 	for _, part := range []string{"100 requests per 10s", "200 requests", "1 of 95 now", "4, 2 of them in flight", "for 3s more",

@@ -125,10 +125,9 @@ clerkgate_caller_upstream_requests_total{caller="(unnamed)"} 52
 clerkgate_caller_upstream_requests_total{caller="a/b"} 49.5
 clerkgate_key_refused 1
 clerkgate_lookups_stale_total 18
-clerkgate_lookups_total{source="clerk"} 19
-clerkgate_lookups_total{source="memory"} 21
-clerkgate_lookups_total{source="redis"} 22
-clerkgate_lookups_total{source="webhook"} 0
+clerkgate_lookups_total{served_from="memory"} 21
+clerkgate_lookups_total{served_from="redis"} 22
+clerkgate_lookups_total{served_from="upstream"} 19
 clerkgate_panics_total 41
 clerkgate_queue_estimated_wait_seconds 1.1
 clerkgate_queue_oldest_seconds{priority="batch"} 10

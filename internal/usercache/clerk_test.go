@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
@@ -38,7 +39,7 @@ func userOf(id string, version int64) *clerkgatev1.User {
 		Id:                  id,
 		UpdatedAt:           timestamppb.New(time.Unix(version, 0)),
 		PublicMetadataJson:  fmt.Sprintf(`{"version":%d}`, version),
-		PrivateMetadataJson: fmt.Sprintf(`{"secret":%d}`, version),
+		PrivateMetadataJson: proto.String(fmt.Sprintf(`{"secret":%d}`, version)),
 	}
 }
 
@@ -191,9 +192,9 @@ func (r instance) get(t testing.TB, id string, o Options) (int64, Result) {
 	u := decodeEntry(t, res.Entry, o.View)
 	want := userOf(id, u.UpdatedAt.AsTime().Unix())
 	if o.View != clerkgatev1.UserView_USER_VIEW_FULL {
-		want.PrivateMetadataJson = ""
+		want.PrivateMetadataJson = nil
 	}
-	if u.Id != id || u.PublicMetadataJson != want.PublicMetadataJson || u.PrivateMetadataJson != want.PrivateMetadataJson {
+	if u.Id != id || u.PublicMetadataJson != want.PublicMetadataJson || u.GetPrivateMetadataJson() != want.GetPrivateMetadataJson() {
 		t.Errorf("an answer of mixed halves: %v", u)
 	}
 	return u.UpdatedAt.AsTime().Unix(), res
