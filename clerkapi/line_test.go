@@ -28,12 +28,12 @@ func TestLongFiltersNeverLeave(t *testing.T) {
 		for i := range values {
 			values[i] = fmt.Sprintf("%0*d@x.example", size-len("@x.example"), i)
 		}
-		return &clerkgatev1.UserFilter{EmailAddress: list(values...)}
+		return &clerkgatev1.UserFilter{EmailAddresses: list(values...)}
 	}
 	wantField(t, ListParams{Filter: emails(100, 900), Limit: 1}.Validate(), "filter")
 	wantField(t, ValidateFilter(emails(100, 900)), "filter")
 	wantField(t, ListParams{Filter: &clerkgatev1.UserFilter{Query: ptr(strings.Repeat("ü", 500)),
-		EmailAddress: emails(60, 100).EmailAddress}, Limit: 1}.Validate(), "filter") // by its escaped form
+		EmailAddresses: emails(60, 100).EmailAddresses}, Limit: 1}.Validate(), "filter") // by its escaped form
 	accepted := 0
 	for n := 1; n <= 100; n++ {
 		p := ListParams{Filter: emails(n, 100), Limit: 1}

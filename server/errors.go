@@ -72,7 +72,7 @@ var kinds = []struct {
 	message string
 }{
 	{errNotAllowed, codes.PermissionDenied, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED,
-"this caller may not have USER_VIEW_FULL, by the server's --full-view; ask for USER_VIEW_BASIC"},
+		"this caller may not have USER_VIEW_FULL, by the server's --full-view; ask for USER_VIEW_BASIC"},
 	{errAnswerTooLarge, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_ANSWER_TOO_LARGE,
 		"the user did not fit into this answer; ask for it in another call"},
 	{errListRejected, codes.InvalidArgument, clerkgatev1.ErrorReason_ERROR_REASON_CLERK_REJECTED_ARGUMENT,

@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"google.golang.org/protobuf/proto"
+
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
@@ -68,7 +70,7 @@ func TestUnixSockets(t *testing.T) {
 	_ = dead.Close()
 
 	secret := userAt(1, 0)
-	secret.PrivateMetadataJson = `{"a":1}`
+	secret.PrivateMetadataJson = proto.String(`{"a":1}`)
 	up := &fakeUpstream{users: []*clerkgatev1.User{secret}}
 	addrs := make(chan Addresses, 1)
 	s := New(Config{Users: up, Quota: up, GRPCListen: "unix:" + grpcPath, HTTPListen: "unix://" + httpPath,
@@ -92,7 +94,7 @@ func TestUnixSockets(t *testing.T) {
 	defer conn.Close()
 	got, err := clerkgatev1.NewUserServiceClient(conn).GetUser(t.Context(),
 		&clerkgatev1.GetUserRequest{UserId: secret.Id, View: clerkgatev1.UserView_USER_VIEW_FULL})
-	if err != nil || got.User.PrivateMetadataJson != `{"a":1}` {
+	if err != nil || got.User.GetPrivateMetadataJson() != `{"a":1}` {
 		t.Errorf("%v, %v", got, err)
 	}
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -79,8 +79,8 @@ func TestMetricsAgreeWithClerk(t *testing.T) {
 		"clerkgate_upstream_requests_in_flight":                                       0,
 		"clerkgate_rate_limited_total":                                                stats.RateLimited,
 		"clerkgate_upstream_ids_total":                                                stats.IDs - 1, // one got a 429
-		`clerkgate_lookups_total{served_from="upstream"}`:                                 stats.IDs - 1,
-		`clerkgate_lookups_total{served_from="memory"}`:                                    2,
+		`clerkgate_lookups_total{served_from="upstream"}`:                             stats.IDs - 1,
+		`clerkgate_lookups_total{served_from="memory"}`:                               2,
 		`clerkgate_retries_total{reason="no_answer"}`:                                 0,
 		`clerkgate_refused_total{reason="rate_limited"}`:                              1,
 		"clerkgate_quota_paused":                                                      1,
@@ -89,7 +89,7 @@ func TestMetricsAgreeWithClerk(t *testing.T) {
 		handled("GetUser", "OK"):                                                      3,
 		handled("GetUser", "ResourceExhausted"):                                       1,
 		handled("BatchGetUsers", "OK"):                                                1,
-		`clerkgate_lookups_total{served_from="redis"}`:                                   0,
+		`clerkgate_lookups_total{served_from="redis"}`:                                0,
 	} {
 		if got[name] != strconv.FormatInt(want, 10) {
 			t.Errorf("%s is %q, want %d", name, got[name], want)
