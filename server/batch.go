@@ -64,8 +64,7 @@ func (s *userService) BatchGetUsers(ctx context.Context, req *clerkgatev1.BatchG
 	return &clerkgatev1.BatchGetUsersResponse{Results: results}, nil
 }
 
-// lookup gives what became of the well-formed ones among ids. It stops a
-// little before the deadline, so that what has been found can still be sent.
+// lookup gives what became of the well-formed ones among ids.
 func (s *userService) lookup(ctx context.Context, ids []string, o usercache.Options) map[string]usercache.Result {
 	answers := make(map[string]usercache.Result, len(ids))
 	wanted := make([]string, 0, len(ids))
@@ -78,9 +77,7 @@ func (s *userService) lookup(ctx context.Context, ids []string, o usercache.Opti
 	if len(wanted) == 0 {
 		return answers
 	}
-	early, cancel := shaved(ctx)
-	defer cancel()
-	results := s.users.Lookup(early, wanted, o)
+	results := s.users.Lookup(ctx, wanted, o)
 	traceLookup(ctx, results)
 	for i, r := range results {
 		if r.Err != nil {
@@ -89,16 +86,6 @@ func (s *userService) lookup(ctx context.Context, ids []string, o usercache.Opti
 		answers[wanted[i]] = r
 	}
 	return answers
-}
-
-// shaved gives a context that ends 50 ms before ctx does, or a tenth of the
-// time left if that is less.
-func shaved(ctx context.Context) (context.Context, context.CancelFunc) {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return ctx, func() {}
-	}
-	return context.WithDeadline(ctx, deadline.Add(-min(50*time.Millisecond, time.Until(deadline)/10)))
 }
 
 // callFailure returns the index of the failure that fails the whole call, or -1

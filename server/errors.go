@@ -160,6 +160,8 @@ func classify(err error) failure {
 		f.retry = refused.RetryAfter
 	}
 	switch {
+	case f.code == codes.DeadlineExceeded:
+		f.retry = defaultRetry // the wait was not long enough, and nothing else was wrong
 	case !f.retryable():
 		f.retry = 0
 	case f.retry <= 0 && f.reason != clerkgatev1.ErrorReason_ERROR_REASON_SHUTTING_DOWN:

@@ -67,7 +67,7 @@ func TestClassify(t *testing.T) {
 		{&clerkapi.Error{Kind: clerkapi.ErrUnavailable, Err: context.DeadlineExceeded}, codes.Unavailable, "CLERK_UNAVAILABLE", time.Second},
 
 		{context.Canceled, codes.Canceled, "CANCELLED", 0},
-		{fmt.Errorf("waiting: %w", context.DeadlineExceeded), codes.DeadlineExceeded, "DEADLINE_EXCEEDED", 0},
+		{fmt.Errorf("waiting: %w", context.DeadlineExceeded), codes.DeadlineExceeded, "DEADLINE_EXCEEDED", time.Second},
 	} {
 		t.Run(tt.reason, func(t *testing.T) {
 			f := classify(tt.err)

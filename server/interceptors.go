@@ -96,11 +96,8 @@ func (e *edge) prepareUnary(ctx context.Context, req any, _ *grpc.UnaryServerInf
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, e.defaultTimeout)
-		defer cancel()
-	}
+	ctx, cancelEarly := shaved(ctx, e.defaultTimeout)
+	defer cancelEarly()
 	ctx, cancel := endingWith(ctx, e.stop)
 	defer cancel()
 	resp, err := handler(ctx, req)
@@ -112,9 +109,29 @@ func (e *edge) prepareStream(srv any, stream grpc.ServerStream, _ *grpc.StreamSe
 	if err != nil {
 		return err
 	}
+	ctx, cancel := shaved(ctx, 0)
+	defer cancel()
 	wrapped := middleware.WrapServerStream(stream)
 	wrapped.WrappedContext = ctx
 	return stopCause(ctx, handler(srv, wrapped))
+}
+
+// lastMoment is the time before a call's deadline that is kept for its answer: gRPC
+// resets a call that is not answered by then, and the caller learns no reason.
+const lastMoment = 50 * time.Millisecond
+
+// shaved returns a context that ends lastMoment before ctx does, or a tenth of the
+// time left if that is less, so that the call can still be answered. Without a
+// deadline it ends after timeout, if that is not 0.
+func shaved(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	switch {
+	case ok:
+		return context.WithDeadline(ctx, deadline.Add(-min(lastMoment, time.Until(deadline)/10)))
+	case timeout > 0:
+		return context.WithTimeout(ctx, timeout)
+	}
+	return ctx, func() {}
 }
 
 // endWithServer ends a stream when the server begins to stop.

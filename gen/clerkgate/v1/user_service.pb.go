@@ -231,7 +231,7 @@ const (
 	ErrorReason_ERROR_REASON_ANSWER_TOO_LARGE ErrorReason = 16
 	// The caller has gone.
 	ErrorReason_ERROR_REASON_CANCELLED ErrorReason = 17
-	// The call's deadline has passed.
+	// The call's deadline has come.
 	ErrorReason_ERROR_REASON_DEADLINE_EXCEEDED ErrorReason = 18
 	// This server does not have the method.
 	ErrorReason_ERROR_REASON_UNIMPLEMENTED ErrorReason = 19

@@ -63,8 +63,9 @@ const (
 //     refused this request. Do not retry it unchanged.
 //   - UNAUTHENTICATED (`CALLER_UNKNOWN`), PERMISSION_DENIED (`CALLER_NOT_ALLOWED`):
 //     do not retry.
-//   - CANCELLED (`CANCELLED`), DEADLINE_EXCEEDED (`DEADLINE_EXCEEDED`): the caller
-//     has gone, or its deadline has passed.
+//   - CANCELLED (`CANCELLED`): the caller has gone.
+//   - DEADLINE_EXCEEDED (`DEADLINE_EXCEEDED`): the call's deadline has come. The
+//     answer is sent up to 50 ms before it, with RetryInfo.
 //   - UNIMPLEMENTED (`UNIMPLEMENTED`): this server does not have the method.
 //   - INTERNAL (`INTERNAL`): a fault of this server. Its log has details.
 //
@@ -216,8 +217,9 @@ func (c *userServiceClient) InvalidateUsers(ctx context.Context, in *InvalidateU
 //     refused this request. Do not retry it unchanged.
 //   - UNAUTHENTICATED (`CALLER_UNKNOWN`), PERMISSION_DENIED (`CALLER_NOT_ALLOWED`):
 //     do not retry.
-//   - CANCELLED (`CANCELLED`), DEADLINE_EXCEEDED (`DEADLINE_EXCEEDED`): the caller
-//     has gone, or its deadline has passed.
+//   - CANCELLED (`CANCELLED`): the caller has gone.
+//   - DEADLINE_EXCEEDED (`DEADLINE_EXCEEDED`): the call's deadline has come. The
+//     answer is sent up to 50 ms before it, with RetryInfo.
 //   - UNIMPLEMENTED (`UNIMPLEMENTED`): this server does not have the method.
 //   - INTERNAL (`INTERNAL`): a fault of this server. Its log has details.
 //
