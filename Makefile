@@ -1,7 +1,8 @@
 # Every target works from a fresh clone with an empty environment. It takes Go
 # 1.26 and git; `make test` also takes a C compiler (for -race), redis-server,
-# promtool, Node.js and npm. Other tools are built from the versions pinned in
-# tools/*/go.mod: the first `make lint` compiles for some minutes.
+# promtool, Node.js and npm, `make generators` compilers of other languages. Other
+# tools are built from the versions pinned in tools/*/go.mod: the first `make lint`
+# compiles for some minutes.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -17,9 +18,9 @@ BENCH ?= .
 BENCHTIME ?= 1s
 # SCENARIOS picks what `make bench-quota` and `make bench-replicas` measure, by name.
 SCENARIOS ?= .
-# BASE is the commit that `make breaking` compares the contract with: by default
-# the one before the contract's last change.
-BASE ?= $(shell git log -1 --format=%H -- proto)~1
+# BASELINE is the contract that callers depend on, as `buf build` writes it. It is
+# not in proto/, which holds only what callers take.
+BASELINE := tools/buf/baseline.binpb
 
 BUF := go tool -modfile=tools/buf/go.mod buf
 LINT := go tool -modfile=tools/lint/go.mod golangci-lint
@@ -45,8 +46,31 @@ lint: ## check code, contract, formatting and import direction
 	go mod tidy -diff
 
 .PHONY: breaking
-breaking: ## check that the contract still serves callers of commit BASE
-	$(BUF) breaking --against '.git#ref=$(BASE)'
+breaking: ## check that the contract still serves callers of its baseline
+	$(BUF) breaking --against $(BASELINE)
+
+# Before the first release (a tag v…) the contract may still change, and its
+# baseline be written over it. From then on the baseline is written with each
+# release, so that what was added is guarded too, and only if nothing breaks.
+.PHONY: baseline
+baseline: ## write the contract's baseline anew (once released: if nothing breaks)
+	@if [[ -n $$(git tag --list 'v*') ]]; then $(MAKE) --no-print-directory breaking; fi
+	$(BUF) build --exclude-source-info -o $(BASELINE)
+
+# protoc and its plugins, the libraries of what they write, and their compilers.
+.PHONY: generators
+generators: ## check what generators of other languages make of the contract
+	@tools/need protoc:protobuf-compiler grpc_python_plugin:protobuf-compiler-grpc \
+		grpc_java_plugin:protobuf-compiler-grpc-java-plugin \
+		/usr/include/google/protobuf/message.h:libprotobuf-dev g++:g++ \
+		javac:default-jdk-headless /usr/share/java/protobuf.jar:libprotobuf-java /usr/share/java/grpc-netty.jar:libgrpc-java \
+		/usr/share/java/netty-all.jar:libnetty-java /usr/share/java/perfmark-api.jar:libperfmark-java \
+		/usr/lib/python3/dist-packages/google/protobuf/message.py:python3-protobuf \
+		/usr/lib/python3/dist-packages/grpc/__init__.py:python3-grpcio \
+		/usr/bin/ruby:ruby "/usr/lib/*/rubygems-integration/*/gems/grpc-*/src/ruby/lib/grpc.rb:ruby-grpc" \
+		php:php-cli /usr/share/php/Google/Protobuf/Timestamp.php:php-google-protobuf \
+		mcs:mono-mcs node:nodejs npm:npm
+	go test -tags generators -count=1 ./tools/generators
 
 .PHONY: generate
 generate: ## write gen/ anew from proto/
