@@ -68,14 +68,29 @@ type Sim struct {
 	arrivals []Arrival
 }
 
-// New makes a simulator and its users. It starts nothing.
-func New(config Config) (*Sim, error) {
-	var err error
-	if config.Quota, err = config.Quota.withDefaults(); err != nil {
-		return nil, err
+// Check returns the error that New would return. It makes no users.
+func (config Config) Check() error {
+	if _, err := config.Quota.withDefaults(); err != nil {
+		return err
 	}
 	if config.Latency < 0 || config.Jitter < 0 {
-		return nil, fmt.Errorf("latency %v and jitter %v: must not be negative", config.Latency, config.Jitter)
+		return fmt.Errorf("latency %v and jitter %v: must not be negative", config.Latency, config.Jitter)
+	}
+	if _, err := config.Webhook.check(); err != nil {
+		return err
+	}
+	_, err := checkExtra(config.ExtraFields)
+	return err
+}
+
+// New makes a simulator and its users. It starts nothing.
+func New(config Config) (*Sim, error) {
+	err := config.Check()
+	if err != nil {
+		return nil, err
+	}
+	if config.Quota, err = config.Quota.withDefaults(); err != nil {
+		return nil, err
 	}
 	if config.ExtraFields, err = checkExtra(config.ExtraFields); err != nil {
 		return nil, err

@@ -37,6 +37,14 @@ type Webhook struct {
 
 // check finds fault with the configuration, and gives the signing key.
 func (w Webhook) check() ([]byte, error) {
+	if w.Delay < 0 || w.Reorder < 0 || w.Repeat < 0 {
+		return nil, fmt.Errorf("webhook delay %v, reorder %v, repeat %d: must not be negative", w.Delay, w.Reorder, w.Repeat)
+	}
+	for _, share := range []float64{w.Drop, w.Forge} {
+		if !(share >= 0 && share <= 1) {
+			return nil, fmt.Errorf("webhook share %v: want 0 to 1", share)
+		}
+	}
 	if w.URL == "" {
 		return nil, nil
 	}
@@ -47,14 +55,6 @@ func (w Webhook) check() ([]byte, error) {
 	key, err := base64.StdEncoding.DecodeString(encoded)
 	if !ok || err != nil || len(key) == 0 {
 		return nil, errors.New("webhook secret: want whsec_ and then base64")
-	}
-	if w.Delay < 0 || w.Reorder < 0 || w.Repeat < 0 {
-		return nil, fmt.Errorf("webhook delay %v, reorder %v, repeat %d: must not be negative", w.Delay, w.Reorder, w.Repeat)
-	}
-	for _, share := range []float64{w.Drop, w.Forge} {
-		if !(share >= 0 && share <= 1) {
-			return nil, fmt.Errorf("webhook share %v: want 0 to 1", share)
-		}
 	}
 	return key, nil
 }

@@ -7,62 +7,73 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
 )
 
-// configFile gives the values of flags that neither the command line nor the
-// environment has set.
+// configFlag names the configuration file.
+const configFlag = "config"
+
+// serveFlags returns the flags of serve that a configuration file may set.
+func serveFlags(app *kong.Node) []*kong.Flag {
+	for _, command := range app.Children {
+		if command.Name == "serve" {
+			return slices.DeleteFunc(slices.Clone(command.Flags), func(f *kong.Flag) bool {
+				return f.Name == configFlag || f.Name == "help"
+			})
+		}
+	}
+	return nil
+}
+
+// configFile is what a configuration file sets.
 type configFile struct {
 	path   string
-	values map[string]string // by the flag's name
+	values map[string]fileValue // by the flag's name
+}
+
+// fileValue is a value in a configuration file, without white space around it.
+type fileValue struct {
+	text string
+	line int
 }
 
 // readConfig reads the YAML file at path: a flat map whose keys are names of
-// flags. A missing file, an unknown key and a value that is no scalar are
-// errors that name what is at fault, but show no value.
+// flags. A missing file, an unknown key, one that is there twice, and a value
+// that is empty or no scalar are errors that name what is at fault, but show no
+// value.
 func readConfig(path string, flags []*kong.Flag) (*configFile, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("--config: %w", err)
 	}
 	defer file.Close()
-	nodes := map[string]yaml.Node{}
-	if err := yaml.NewDecoder(file).Decode(&nodes); err != nil && !errors.Is(err, io.EOF) {
+	nodes, documents := map[string]yaml.Node{}, yaml.NewDecoder(file)
+	if err := documents.Decode(&nodes); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("--config: %s: want a YAML map of flag names to values, such as 'quota: 250/10s': %w", path, err)
 	}
-	known := map[string]bool{}
-	for _, f := range flags {
-		known[f.Name] = f.Name != "config" && f.Name != "help"
+	if err := documents.Decode(&yaml.Node{}); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("--config: %s: want one YAML document, and nothing after it", path)
 	}
-	c := &configFile{path: path, values: map[string]string{}}
+	var known []string
+	for _, f := range flags {
+		known = append(known, f.Name)
+	}
+	c := &configFile{path: path, values: map[string]fileValue{}}
 	for _, key := range slices.Sorted(maps.Keys(nodes)) {
 		node := nodes[key]
+		text := strings.TrimSpace(node.Value)
 		switch {
-		case !known[key]:
-			return nil, fmt.Errorf("--config: %s: line %d: there is no setting %q", path, node.Line, key)
-		case node.Kind != yaml.ScalarNode || node.Tag == "!!null":
+		case !slices.Contains(known, key):
+			return nil, fmt.Errorf("--config: %s: line %d: there is no setting %q (did you mean %s?)", path, node.Line, key, nearest(key, known))
+		case node.Kind != yaml.ScalarNode:
 			return nil, fmt.Errorf("--config: %s: line %d: %s: want one value", path, node.Line, key)
+		case node.Tag == "!!null" || text == "":
+			return nil, fmt.Errorf("--config: %s: line %d: %s: want one value; leave the line out for the default", path, node.Line, key)
 		}
-		c.values[key] = node.Value
+		c.values[key] = fileValue{text, node.Line}
 	}
 	return c, nil
-}
-
-// Validate finds nothing to complain of: readConfig has looked already.
-func (*configFile) Validate(*kong.Application) error { return nil }
-
-// Resolve gives the file's value of a flag that the environment has not set.
-func (c *configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-	value, ok := c.values[flag.Name]
-	if !ok || slices.ContainsFunc(flag.Envs, isSet) {
-		return nil, nil
-	}
-	return value, nil
-}
-
-func isSet(env string) bool {
-	_, ok := os.LookupEnv(env)
-	return ok
 }

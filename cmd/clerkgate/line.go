@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/alecthomas/kong"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
@@ -28,12 +29,14 @@ type settings struct {
 	quota  quota.Config
 	cache  usercache.Config
 	clerk  clerkapi.Config
-	ledger *gate.Ledger
 	secret func() string // of webhooks; nil: none are taken
 	view   server.FullView
+	spans  *telemetry.Tracing // nil: nothing is traced
 }
 
-// settings checks the flags and reads the files that they name.
+// settings checks the flags and reads the files that they name. It opens and starts
+// nothing, and all faults of the flags, the environment and the files are found here:
+// what it accepts, `clerkgate config check` accepts, and serve runs.
 func (c *serveCmd) settings(logger *slog.Logger) (s settings, err error) {
 	if err := c.check(); err != nil {
 		return s, err
@@ -60,15 +63,38 @@ func (c *serveCmd) settings(logger *slog.Logger) (s settings, err error) {
 	if s.clerk.RootCAs, err = c.rootCAs(); err != nil {
 		return s, err
 	}
-	if c.StateDir != "" && s.cache.RedisURL != "" {
-		return s, usagef("--state-dir is for a lone server: with --redis-url, Redis keeps what is spent")
+	if client, err := clerkapi.New(s.clerk); err != nil {
+		return s, usagef("--clerk-api-url: %v", err)
+	} else {
+		client.CloseIdleConnections()
 	}
-	if c.StateDir != "" {
-		if s.ledger, err = gate.OpenLedger(c.StateDir); err != nil {
-			return s, usagef("--state-dir: %v", err)
+	if s.spans, err = c.tracing(logger); err != nil {
+		return s, err
+	}
+	if c.Sim {
+		if err := c.simulator(s).check("sim-", s.simulatedSecret(), s.simulatedQuota()); err != nil {
+			return s, err
 		}
 	}
-	return s, nil
+	return s, c.checkStateDir(s.cache.RedisURL != "")
+}
+
+// checkStateDir checks the directory of the ledger, without opening it.
+func (c *serveCmd) checkStateDir(shared bool) error {
+	if c.StateDir == "" {
+		return nil
+	}
+	if shared {
+		return usagef("--state-dir is for a lone server: with --redis-url, Redis keeps what is spent")
+	}
+	info, err := os.Stat(c.StateDir)
+	switch {
+	case err != nil:
+		return usagef("--state-dir: %v", err)
+	case !info.IsDir():
+		return usagef("--state-dir: %s is no directory", c.StateDir)
+	}
+	return nil
 }
 
 // place names where this server runs, by its host and port or socket; empty if these may change
@@ -86,16 +112,22 @@ func (c *serveCmd) place() string {
 }
 
 // Run serves until ctx ends.
-func (c *serveCmd) Run(ctx context.Context, std streams) error {
+func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o *origins) error {
 	logger := c.logger(std.err)
+	if c.Tracing != "off" {
+		telemetry.LogOpenTelemetry(logger) // before anything of it is made
+	}
 	s, err := c.settings(logger)
 	if err != nil {
 		return err
 	}
-	spans, stopSpans, err := c.trace(ctx, logger)
-	if err != nil {
-		return err
+	var ledger *gate.Ledger
+	if c.StateDir != "" {
+		if ledger, err = gate.OpenLedger(c.StateDir); err != nil {
+			return usagef("--state-dir: %v", err)
+		}
 	}
+	spans, stopSpans := startTracing(ctx, s.spans, logger)
 	defer stopSpans() // last of all, so that every span has ended
 	// What serves ends first, and then all that it stands on, so that calls
 	// under way can still be answered.
@@ -139,7 +171,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 		defer shared.Close()
 	}
 	gateConfig := gate.Config{
-		Upstream: client, Quota: s.quota, Key: s.key, AskKey: !c.Sim, Ledger: s.ledger, Stamp: store.Stamp, Keep: store.Keep,
+		Upstream: client, Quota: s.quota, Key: s.key, AskKey: !c.Sim, Ledger: ledger, Stamp: store.Stamp, Keep: store.Keep,
 		MaxInFlight: c.MaxInFlight, QueueLimit: c.QueueLimit, CallerQueueLimit: c.CallerQueueLimit,
 		BreakerFailures: c.BreakerFailures, BreakerOpen: c.BreakerOpen, Logger: logger, Tracer: spans.tracer("gate"),
 	}
@@ -164,6 +196,7 @@ func (c *serveCmd) Run(ctx context.Context, std streams) error {
 				attrs = append(attrs, "webhooks", at.Webhooks.String()+webhook.Path)
 			}
 			logger.Info("serving", attrs...)
+			c.logSettings(logger, o, settingsFlags(parsed), s)
 			run("gate", g.Run) // only now, since it asks about the key at once, and may have to complain of it
 			if c.Sim {
 				fmt.Fprintf(std.out, "grpcurl -plaintext -d '{\"user_id\":\"%s\"}' %s clerkgate.v1.UserService/GetUser\n", exampleID, dialable(at.GRPC))
@@ -194,16 +227,32 @@ func dialable(a net.Addr) string {
 	return a.String()
 }
 
+// simulatedQuota is that of the embedded simulator.
+func (s settings) simulatedQuota() clerksim.Quota {
+	return clerksim.Quota{Limit: s.quota.Limit, Window: s.quota.Window, Burst: s.quota.Burst}
+}
+
+// simulatedSecret signs the embedded simulator's webhooks; empty: nobody takes any.
+func (s settings) simulatedSecret() string {
+	if s.secret == nil {
+		return ""
+	}
+	return s.secret()
+}
+
+// simulator returns the flags of the embedded simulator. It sends its webhooks here,
+// unless told otherwise.
+func (c *serveCmd) simulator(s settings) simFlags {
+	flags := c.SimFlags
+	if s.secret != nil && flags.WebhookURL == "" && !strings.HasPrefix(c.WebhookListen, "unix:") {
+		flags.WebhookURL = "http://" + c.WebhookListen + webhook.Path
+	}
+	return flags
+}
+
 // simulate makes the simulated Clerk and its listener.
 func (c *serveCmd) simulate(s settings) (*clerksim.Sim, net.Listener, error) {
-	flags, secret, q := c.SimFlags, "", s.quota
-	if s.secret != nil {
-		secret = s.secret()
-		if flags.WebhookURL == "" {
-			flags.WebhookURL = "http://" + c.WebhookListen + webhook.Path
-		}
-	}
-	sim, err := flags.simulator("sim-", secret, clerksim.Quota{Limit: q.Limit, Window: q.Window, Burst: q.Burst})
+	sim, err := c.simulator(s).simulator("sim-", s.simulatedSecret(), s.simulatedQuota())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -31,6 +31,7 @@ type cli struct {
 	List    listCmd    `cmd:"" help:"List users."`
 	Count   countCmd   `cmd:"" help:"Count users."`
 	Quota   quotaCmd   `cmd:"" help:"Show how the quota, the queue and the breaker stand."`
+	Config  configCmd  `cmd:"" help:"Check the settings of serve, or print the schema of its configuration file."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
@@ -63,14 +64,14 @@ func main() {
 // run does what args say until ctx ends, and gives the exit code.
 func run(ctx context.Context, args []string, std streams) int {
 	var c cli
+	from := &origins{args: args}
 	exited := false
-	parser, err := kong.New(&c,
+	parser, err := from.newParser(&c,
 		kong.Name("clerkgate"),
 		kong.Description("Reads Clerk's users under one shared quota and gives them to services over gRPC."),
 		kong.UsageOnError(),
 		kong.Writers(std.out, std.err),
 		kong.Exit(func(int) { exited = true }),
-		kong.DefaultEnvars("CLERKGATE"),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(std),
@@ -83,7 +84,7 @@ func run(ctx context.Context, args []string, std streams) int {
 		return 0
 	}
 	if err != nil {
-		return report(std, err, exitUsage)
+		return report(std, errors.New(from.explain(err.Error())), exitUsage)
 	}
 	err = command.Run()
 	var usage *usageError
@@ -93,7 +94,7 @@ func run(ctx context.Context, args []string, std streams) int {
 	case errors.Is(err, errReported):
 		return exitFailed
 	case errors.As(err, &usage):
-		return report(std, err, exitUsage)
+		return report(std, errors.New(from.explain(usage.message)), exitUsage)
 	}
 	return report(std, err, exitFailed)
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -74,8 +75,15 @@ func serveSim(t *testing.T, args ...string) (address, id string, log *output) {
 	line := out.first
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan int, 1)
-	args = append([]string{"serve", "--sim", "--sim-users", "700", "--sim-latency", "0s", "--sim-jitter", "0s",
-		"--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"}, args...)
+	all := []string{"serve", "--sim"}
+	for _, f := range [][2]string{
+		{"--sim-users", "700"}, {"--sim-latency", "0s"}, {"--sim-jitter", "0s"}, {"--grpc-listen", "127.0.0.1:0"}, {"--http-listen", "127.0.0.1:0"},
+	} {
+		if !slices.Contains(args, f[0]) {
+			all = append(all, f[0], f[1])
+		}
+	}
+	args = append(all, args...)
 	go func() { done <- run(ctx, args, streams{out, log}) }()
 	t.Cleanup(func() {
 		stop()

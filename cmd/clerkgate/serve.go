@@ -11,11 +11,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/alecthomas/kong"
 	"golang.org/x/time/rate"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/redislink"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
 	"github.com/clerkgate/clerkgate/server"
@@ -29,69 +29,53 @@ const simulatedKey = "sk_test_simulated"
 
 // serveCmd is `clerkgate serve`.
 type serveCmd struct {
-	Config string `placeholder:"FILE" help:"A YAML file of settings, named as the flags are. A flag beats the environment, which beats the file."`
+	Config string `placeholder:"FILE" group:"General" help:"A YAML file of settings, named as the flags are. A flag beats the environment, which beats the file."`
 
-	GRPCListen string `name:"grpc-listen" default:"127.0.0.1:9090" help:"Where to serve gRPC: host:port, or unix:/path for a Unix socket, of mode 0660. Clients may ping every 5 s; who pings more often than every 4 s is cut off."`
-	HTTPListen string `name:"http-listen" default:"127.0.0.1:9091" help:"Where to serve /healthz, /readyz and /metrics: host:port, or unix:/path."`
-	FullView   string `placeholder:"WHO" help:"Who may have USER_VIEW_FULL, which has private metadata: none, nobody; loopback, whoever connects from a loopback address or by a Unix socket, which behind a proxy or sidecar on this machine is everybody; any, everybody. Default: none, and any under --sim."`
+	GRPCListen string `name:"grpc-listen" unit:"address" default:"127.0.0.1:9090" group:"Listening" help:"Where to serve gRPC: host:port, or unix:/path for a Unix socket, of mode 0660. Clients may ping every 5 s; who pings more often than every 4 s is cut off."`
+	HTTPListen string `name:"http-listen" unit:"address" default:"127.0.0.1:9091" group:"Listening" help:"Where to serve /healthz, /readyz and /metrics: host:port, or unix:/path."`
+	FullView   string `placeholder:"WHO" group:"Listening" help:"Who may have USER_VIEW_FULL, which has private metadata: none, nobody; loopback, whoever connects from a loopback address or by a Unix socket, which behind a proxy or sidecar on this machine is everybody; any, everybody. Default: none, and any under --sim."`
 
-	ClerkAPIURL        string `name:"clerk-api-url" env:"CLERKGATE_CLERK_API_URL,CLERK_API_URL" default:"https://api.clerk.com" help:"Clerk's base URL, without /v1."`
-	ClerkCAFile        string `name:"clerk-ca-file" placeholder:"FILE" help:"PEM certificates to trust at Clerk's URL instead of the system's."`
-	ClerkSecretKeyFile string `placeholder:"FILE" help:"The file that holds Clerk's secret key; it is read again when it changes. Without it, the key is taken from the environment variable CLERK_SECRET_KEY."`
+	ClerkAPIURL        string `name:"clerk-api-url" unit:"URL" env:"CLERKGATE_CLERK_API_URL,CLERK_API_URL" default:"https://api.clerk.com" group:"Clerk" help:"Clerk's base URL, without /v1."`
+	ClerkCAFile        string `name:"clerk-ca-file" placeholder:"FILE" group:"Clerk" help:"PEM certificates to trust at Clerk's URL instead of the system's."`
+	ClerkSecretKeyFile string `placeholder:"FILE" group:"Clerk" reload:"of the key in it, within a second" help:"The file that holds Clerk's secret key; it is read again when it changes. Without it, the key is taken from the environment variable CLERK_SECRET_KEY."`
 
-	Quota string `placeholder:"QUOTA" help:"What Clerk allows: development (100/10s), production (1000/10s), free (20/10s, burst 40), pro (100/10s, burst 200), or requests per window such as 250/10s. Default: by the key, development for sk_test_ and production for sk_live_."`
-	Burst int    `default:"0" help:"Makes the quota a token bucket of this many requests, refilled at the quota's rate. 0: a strict window, or the preset's burst."`
+	Quota string `placeholder:"QUOTA" group:"Quota" help:"What Clerk allows: development (100/10s), production (1000/10s), free (20/10s, burst 40), pro (100/10s, burst 200), or requests per window such as 250/10s. Default: by the key, development for sk_test_ and production for sk_live_."`
+	Burst int    `default:"0" group:"Quota" unit:"requests" help:"Makes the quota a token bucket of this many requests, refilled at the quota's rate. 0: a strict window, or the preset's burst."`
 
-	QuotaReserve string `default:"0%" placeholder:"SHARE" help:"The share of the quota that is left to other users of the key, such as 30%. 0% to 99%."`
-	Pace         string `enum:"auto,always" default:"auto" help:"When requests are spaced evenly: auto, as the window empties; always, from the first on."`
-	FirstWindow  string `enum:"slow,wait,full" default:"slow" help:"What a server that knows of no earlier use of the key sends in its first window: slow, a tenth at once and the rest spread over the window; wait, nothing; full, all at once. --sim has no earlier use, and needs none of it."`
-	StateDir     string `placeholder:"DIR" help:"Where a lone server keeps what it has spent of the quota, so that a restart does not spend it twice. Replicas that share a key can't share it."`
+	QuotaReserve string `default:"0%" placeholder:"SHARE" group:"Quota" help:"The share of the quota that is left to other users of the key, such as 30%. 0% to 99%."`
+	Pace         string `enum:"auto,always" default:"auto" group:"Quota" help:"When requests are spaced evenly: auto, as the window empties; always, from the first on."`
+	FirstWindow  string `enum:"slow,wait,full" default:"slow" group:"Quota" help:"What a server that knows of no earlier use of the key sends in its first window: slow, a tenth at once and the rest spread over the window; wait, nothing; full, all at once. --sim has no earlier use, and needs none of it."`
+	StateDir     string `placeholder:"DIR" group:"Quota" help:"Where a lone server keeps what it has spent of the quota, so that a restart does not spend it twice. Replicas that share a key can't share it."`
 
-	CacheTTL      time.Duration `name:"cache-ttl" default:"60s" help:"How old an answer may be where the caller says nothing of its age."`
-	CacheMaxBytes string        `default:"256MiB" placeholder:"BYTES" help:"How much memory the cache may take, in bytes or with KiB, MiB or GiB."`
-	StaleIfError  time.Duration `default:"24h" help:"How old an answer may be while Clerk is away, where the caller says nothing of its age."`
-	Instance      string        `placeholder:"NAME" help:"The name of the Clerk instance: part of every key in Redis, so that two instances never mix and a new key of the same one changes nothing. Default: test or live, by the key."`
-	RedisURL      string        `name:"redis-url" placeholder:"URL" help:"A Redis through which replicas share the quota, and a second cache level: redis://host:port, or rediss:// for TLS."`
-	RedisURLFile  string        `name:"redis-url-file" placeholder:"FILE" help:"The file that holds that URL, where it has a password in it."`
+	CacheTTL      time.Duration `name:"cache-ttl" default:"60s" group:"Cache and Redis" help:"How old an answer may be where the caller says nothing of its age."`
+	CacheMaxBytes string        `default:"256MiB" placeholder:"BYTES" group:"Cache and Redis" help:"How much memory the cache may take, in bytes or with KiB, MiB or GiB."`
+	StaleIfError  time.Duration `default:"24h" group:"Cache and Redis" help:"How old an answer may be while Clerk is away, where the caller says nothing of its age."`
+	Instance      string        `placeholder:"NAME" group:"Clerk" help:"The name of the Clerk instance: part of every key in Redis, so that two instances never mix and a new key of the same one changes nothing. Default: test or live, by the key."`
+	RedisURL      string        `name:"redis-url" unit:"URL" placeholder:"URL" group:"Cache and Redis" help:"A Redis through which replicas share the quota, and a second cache level: redis://host:port, or rediss:// for TLS."`
+	RedisURLFile  string        `name:"redis-url-file" placeholder:"FILE" group:"Cache and Redis" help:"The file that holds that URL, where it has a password in it."`
 
-	WebhookListen     string `placeholder:"ADDRESS" help:"Where to take Clerk's webhooks, POST /webhooks/clerk: host:port, or unix:/path. This listener faces the internet; it serves nothing else."`
-	WebhookSecretFile string `placeholder:"FILE" help:"The file that holds the webhooks' signing secret (whsec_…). Without it, the secret is taken from the environment variable CLERK_WEBHOOK_SIGNING_SECRET."`
+	WebhookListen     string `placeholder:"ADDRESS" group:"Webhooks" help:"Where to take Clerk's webhooks, POST /webhooks/clerk: host:port, or unix:/path. This listener faces the internet; it serves nothing else."`
+	WebhookSecretFile string `placeholder:"FILE" group:"Webhooks" reload:"of the secret in it, at once" help:"The file that holds the webhooks' signing secret (whsec_…). Without it, the secret is taken from the environment variable CLERK_WEBHOOK_SIGNING_SECRET."`
 
-	UpstreamTimeout  time.Duration `default:"10s" help:"How long one request to Clerk may take."`
-	DefaultTimeout   time.Duration `default:"30s" help:"How long a call without a deadline may take, and each page of a stream."`
-	DrainDelay       time.Duration `default:"1s" help:"How long a stopping server goes on taking calls while its health says NOT_SERVING, so that load balancers turn away from it first."`
-	DrainTimeout     time.Duration `default:"10s" help:"How long it then waits for calls to end."`
-	BreakerFailures  int           `default:"5" help:"Failed requests in a row that open the breaker; half of the last 20 do so, too."`
-	BreakerOpen      time.Duration `default:"1s" help:"How long the breaker stays open before it tries again."`
-	QueueLimit       int           `default:"100000" help:"How many wants (ids, lists and counts) may wait, in all."`
-	CallerQueueLimit int           `default:"20000" help:"How many wants of one caller may wait."`
-	MaxInFlight      int           `default:"64" help:"How many requests may be at Clerk at once."`
-	MaxConnections   int           `default:"4096" help:"How many connections each listener has open at once; one address may have a quarter of them. Others are closed as they come."`
-	SendTimeout      time.Duration `default:"20s" help:"How long a caller may leave what is sent to it untaken, before its stream or its connection ends."`
+	UpstreamTimeout  time.Duration `default:"10s" group:"Clerk" help:"How long one request to Clerk may take."`
+	DefaultTimeout   time.Duration `default:"30s" group:"Calls" help:"How long a call without a deadline may take, and each page of a stream."`
+	DrainDelay       time.Duration `default:"1s" group:"Calls" help:"How long a stopping server goes on taking calls while its health says NOT_SERVING, so that load balancers turn away from it first."`
+	DrainTimeout     time.Duration `default:"10s" group:"Calls" help:"How long it then waits for calls to end."`
+	BreakerFailures  int           `default:"5" group:"Clerk" unit:"requests" help:"Failed requests in a row that open the breaker; half of the last 20 do so, too."`
+	BreakerOpen      time.Duration `default:"1s" group:"Clerk" help:"How long the breaker stays open before it tries again."`
+	QueueLimit       int           `default:"100000" group:"Calls" unit:"wants" help:"How many wants (ids, lists and counts) may wait, in all."`
+	CallerQueueLimit int           `default:"20000" group:"Calls" unit:"wants" help:"How many wants of one caller may wait."`
+	MaxInFlight      int           `default:"64" group:"Clerk" unit:"requests" help:"How many requests may be at Clerk at once."`
+	MaxConnections   int           `default:"4096" group:"Calls" unit:"connections" help:"How many connections each listener has open at once; one address may have a quarter of them. Others are closed as they come."`
+	SendTimeout      time.Duration `default:"20s" group:"Calls" help:"How long a caller may leave what is sent to it untaken, before its stream or its connection ends."`
 
-	Tracing     string  `enum:"off,otlp" default:"off" help:"Where spans go: off, nowhere; otlp, to an OpenTelemetry collector by OTLP over gRPC. Which one, and how, say the variables OTEL_EXPORTER_OTLP_ENDPOINT (http://localhost:4317 by default), OTEL_EXPORTER_OTLP_HEADERS and so on."`
-	TraceSample float64 `default:"1" placeholder:"SHARE" help:"The share of the traces begun here that is sampled, 0 to 1. What belongs to a caller's trace is sampled if the caller samples it."`
+	Tracing     string  `enum:"off,otlp" default:"off" group:"Tracing and logging" help:"Where spans go: off, nowhere; otlp, to an OpenTelemetry collector by OTLP over gRPC. Which one, and how, say the variables OTEL_EXPORTER_OTLP_ENDPOINT (http://localhost:4317 by default), OTEL_EXPORTER_OTLP_HEADERS and so on."`
+	TraceSample float64 `default:"1" placeholder:"SHARE" group:"Tracing and logging" help:"The share of the traces begun here that is sampled, 0 to 1. What belongs to a caller's trace is sampled if the caller samples it."`
 
-	Sim      bool     `help:"Run a simulated Clerk and serve its users: no account and no key needed."`
-	SimFlags simFlags `embed:"" prefix:"sim-" envprefix:"CLERKGATE_SIM_"`
+	Sim      bool     `group:"Simulator" help:"Run a simulated Clerk and serve its users: no account and no key needed."`
+	SimFlags simFlags `embed:"" group:"Simulator" prefix:"sim-" envprefix:"CLERKGATE_SIM_"`
 
-	logFlags `embed:""`
-}
-
-// BeforeResolve reads the configuration file, if there is one.
-func (c *serveCmd) BeforeResolve(parsing *kong.Context) error {
-	flags := parsing.Selected().Flags
-	i := slices.IndexFunc(flags, func(f *kong.Flag) bool { return f.Name == "config" })
-	path, _ := parsing.FlagValue(flags[i]).(string)
-	if path == "" {
-		return nil
-	}
-	file, err := readConfig(path, flags)
-	if err != nil {
-		return err
-	}
-	parsing.AddResolver(file)
-	return nil
+	logFlags `embed:"" group:"Tracing and logging"`
 }
 
 // check looks at the numbers that have a least value.
@@ -129,6 +113,7 @@ func (c *serveCmd) check() error {
 	if c.Burst < 0 {
 		return usagef("--burst: want 0 or more requests")
 	}
+	var taken []string
 	for _, a := range []struct{ flag, value string }{{"grpc-listen", c.GRPCListen}, {"http-listen", c.HTTPListen}, {"webhook-listen", c.WebhookListen}} {
 		if a.value == "" && a.flag == "webhook-listen" {
 			continue
@@ -136,6 +121,10 @@ func (c *serveCmd) check() error {
 		if err := server.CheckAddress(a.value); err != nil {
 			return usagef("--%s: %v", a.flag, err)
 		}
+		if slices.Contains(taken, a.value) && !strings.HasSuffix(a.value, ":0") {
+			return usagef("--%s: %s is another listener's already", a.flag, a.value)
+		}
+		taken = append(taken, a.value)
 	}
 	_, err := c.fullView()
 	return err
@@ -269,7 +258,20 @@ func (c *serveCmd) cacheConfig(instance string, logger *slog.Logger) (usercache.
 			return cfg, usagef("--redis-url-file: %s is empty", c.RedisURLFile)
 		}
 	}
+	if cfg.RedisURL != "" {
+		if _, err := redislink.Options(cfg.RedisURL); err != nil {
+			return cfg, usagef("--%s: %v", c.redisURLFlag(), err)
+		}
+	}
 	return cfg, nil
+}
+
+// redisURLFlag names the flag that gives Redis's URL.
+func (c *serveCmd) redisURLFlag() string {
+	if c.RedisURLFile != "" {
+		return "redis-url-file"
+	}
+	return "redis-url"
 }
 
 // simulatedSecret signs the embedded simulator's webhooks where no other is set.

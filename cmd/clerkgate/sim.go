@@ -31,24 +31,43 @@ type simFlags struct {
 	WebhookForge   float64       `env:"WEBHOOK_FORGE" default:"0" help:"The share of events before which a forged one is sent, from 0 to 1."`
 }
 
-// simulator makes a simulated Clerk with the quota given, which signs webhooks
-// with secret. prefix is what stands before the names of the flags.
-func (f simFlags) simulator(prefix, secret string, quota clerksim.Quota) (*clerksim.Sim, error) {
-	if f.Users < 1 {
-		return nil, usagef("--%susers: want 1 or more", prefix)
-	}
-	if f.WebhookURL != "" && secret == "" {
-		return nil, usagef("--%swebhook-url: needs %s", prefix, webhookSecretEnv)
-	}
+// config returns the configuration of a simulator with the quota given, which signs
+// webhooks with secret. prefix is what stands before the names of the flags.
+func (f simFlags) config(prefix, secret string, quota clerksim.Quota) (clerksim.Config, error) {
 	quota.Kind = clerksim.QuotaKind(f.QuotaKind)
 	quota.Headers = clerksim.QuotaHeaders(f.QuotaHeaders)
-	sim, err := clerksim.New(clerksim.Config{
+	config := clerksim.Config{
 		Users: f.Users, Seed: f.Seed, Quota: quota, Latency: f.Latency, Jitter: f.Jitter,
 		Webhook: clerksim.Webhook{
 			URL: f.WebhookURL, Secret: secret, Delay: f.WebhookDelay, Reorder: f.WebhookReorder,
 			Repeat: f.WebhookRepeat, Drop: f.WebhookDrop, Forge: f.WebhookForge,
 		},
-	})
+	}
+	if f.Users < 1 {
+		return config, usagef("--%susers: want 1 or more", prefix)
+	}
+	if f.WebhookURL != "" && secret == "" {
+		return config, usagef("--%swebhook-url: needs %s", prefix, webhookSecretEnv)
+	}
+	if err := config.Check(); err != nil {
+		return config, usagef("--%s*: %v", prefix, err)
+	}
+	return config, nil
+}
+
+// check reports what is wrong with the flags. It makes no users.
+func (f simFlags) check(prefix, secret string, quota clerksim.Quota) error {
+	_, err := f.config(prefix, secret, quota)
+	return err
+}
+
+// simulator makes a simulated Clerk, as config describes it.
+func (f simFlags) simulator(prefix, secret string, quota clerksim.Quota) (*clerksim.Sim, error) {
+	config, err := f.config(prefix, secret, quota)
+	if err != nil {
+		return nil, err
+	}
+	sim, err := clerksim.New(config)
 	if err != nil {
 		return nil, usagef("--%s*: %v", prefix, err)
 	}

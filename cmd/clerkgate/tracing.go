@@ -25,19 +25,26 @@ func (t tracing) tracer(part string) trace.Tracer {
 	return t.provider.Tracer("github.com/clerkgate/clerkgate/" + part)
 }
 
-// trace starts tracing, if it is asked for. What ends it waits until the last
-// spans have been sent, or given up.
-func (c *serveCmd) trace(ctx context.Context, logger *slog.Logger) (t tracing, stop func(), err error) {
+// tracing makes what sends spans, nil if nothing is traced. It starts nothing.
+func (c *serveCmd) tracing(logger *slog.Logger) (*telemetry.Tracing, error) {
 	if c.Tracing == "off" {
-		return tracing{}, func() {}, nil
-	}
-	telemetry.LogOpenTelemetry(logger)
-	if os.Getenv("OTEL_TRACES_SAMPLER") != "" { // some set it for every process of a cluster
-		logger.Warn("OTEL_TRACES_SAMPLER changes nothing: --trace-sample says what is sampled")
+		return nil, nil
 	}
 	sender, err := telemetry.NewTracing(telemetry.TracingConfig{Sample: c.TraceSample, Version: buildVersion(), Logger: logger})
 	if err != nil {
-		return tracing{}, nil, usagef("--tracing: %v", err)
+		return nil, usagef("--tracing: %v", err)
+	}
+	return sender, nil
+}
+
+// startTracing has sender, if it is not nil, send spans. What ends that waits until
+// the last spans have been sent, or given up.
+func startTracing(ctx context.Context, sender *telemetry.Tracing, logger *slog.Logger) (t tracing, stop func()) {
+	if sender == nil {
+		return tracing{}, func() {}
+	}
+	if os.Getenv("OTEL_TRACES_SAMPLER") != "" { // some set it for every process of a cluster
+		logger.Warn("OTEL_TRACES_SAMPLER changes nothing: --trace-sample says what is sampled")
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var sending sync.WaitGroup
@@ -49,5 +56,5 @@ func (c *serveCmd) trace(ctx context.Context, logger *slog.Logger) (t tracing, s
 	return tracing{sender.Provider(), sender}, func() {
 		cancel()
 		sending.Wait()
-	}, nil
+	}
 }

@@ -1,0 +1,309 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+// examples are a good and a wrong value of each setting of serve that has values of a
+// form of its own, and otherExamples those of the kinds of all others. --sim takes them all.
+func examples(t *testing.T, dir string) map[string][2]string {
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	none := filepath.Join(dir, "none")
+	return map[string][2]string{
+		"grpc-listen":           {"localhost:0", "9090"},
+		"http-listen":           {"localhost:0", "localhost:70000"},
+		"full-view":             {"loopback", "all"},
+		"clerk-api-url":         {"http://127.0.0.1:1", "ftp://x"},
+		"clerk-ca-file":         {"", file("empty.pem", "")},
+		"clerk-secret-key-file": {file("key", "sk_test_inafile"), ""},
+		"quota":                 {"7/1s", "many"},
+		"quota-reserve":         {"30%", "30"},
+		"state-dir":             {dir, none},
+		"cache-max-bytes":       {"2MiB", "2"},
+		"instance":              {"acme", "a b"},
+		"redis-url":             {"redis://127.0.0.1:1", "http://127.0.0.1"},
+		"redis-url-file":        {file("redis", "redis://127.0.0.1:1\n"), none},
+		"webhook-listen":        {"localhost:0", "x"},
+		"webhook-secret-file":   {file("secret", simulatedSecret), ""},
+		"trace-sample":          {"0.5", "2"},
+		"log-level":             {"error", "loud"},
+		"sim-users":             {"3", "0"},
+		"sim-quota-kind":        {"sliding", "odd"},
+		"sim-webhook-url":       {"", "http://127.0.0.1:1"}, // needs a secret
+		"sim-webhook-drop":      {"0.5", "2"},
+		"sim-webhook-forge":     {"0.5", "-1"},
+	}
+}
+
+func otherExamples(f *kong.Flag) (good, wrong string) {
+	switch {
+	case f.Enum != "":
+		values := f.EnumSlice()
+		return values[len(values)-1], "other"
+	case f.IsBool():
+		return "true", "perhaps"
+	case f.Target.Kind() == reflect.Int64: // a duration
+		return "2s", "2"
+	}
+	return "12", "twelve"
+}
+
+// TestCheckAndServeAgree gives each setting in each place, good, wrong, empty and
+// twice, and runs both config check and serve, which must accept the same, and have
+// the same settings in effect.
+func TestCheckAndServeAgree(t *testing.T) {
+	dir := t.TempDir()
+	special := examples(t, dir)
+	for _, f := range serveFlags(modelOf(t)) {
+		good, wrong := otherExamples(f)
+		if e, ok := special[f.Name]; ok {
+			good, wrong = e[0], e[1]
+		}
+		env := f.Envs[0]
+		places := map[string]combination{
+			"flag/good":                             {flags: []string{good}, accepted: true},
+			"flag/wrong":                            {flags: []string{wrong}},
+			"flag/twice":                            {flags: []string{good, wrong}},
+			"flag/empty":                            {flags: []string{""}},
+			"environment/good":                      {env: " " + good + "\n", accepted: true},
+			"environment/wrong":                     {env: wrong},
+			"environment/empty":                     {env: " ", accepted: true},
+			"file/good":                             {file: []string{good}, accepted: true},
+			"file/wrong":                            {file: []string{wrong}},
+			"file/twice":                            {file: []string{good, good}},
+			"file/empty":                            {file: []string{`""`}},
+			"file/nothing":                          {file: []string{""}},
+			"file/good, and an empty variable":      {file: []string{good}, env: " ", accepted: true},
+			"file/wrong, environment/good":          {file: []string{"x"}, env: good, accepted: true},
+			"file/good, environment/wrong":          {file: []string{good}, env: wrong},
+			"file and environment/wrong, flag/good": {file: []string{"x"}, env: "y", flags: []string{good}, accepted: true},
+		}
+		for place, c := range places {
+			if strings.Contains(place, "good") && good == "" || strings.Contains(place, "wrong") && wrong == "" {
+				continue
+			}
+			if c.accepted && place != "environment/empty" {
+				c.want = good
+			}
+			c.name, c.variable = f.Name, env
+			t.Run(f.Name+"/"+place, func(t *testing.T) { c.try(t, dir) })
+		}
+	}
+	misspelt := combination{name: "quota", variable: "CLERKGATE_QOUTA", env: "5/1s"}
+	t.Run("misspelt", func(t *testing.T) { misspelt.try(t, dir) })
+}
+
+// combination is a setting in some places.
+type combination struct {
+	name     string
+	variable string
+	flags    []string
+	env      string // empty: not set
+	file     []string
+	accepted bool
+	want     string // in effect, if accepted; empty: the default
+}
+
+func (c combination) try(t *testing.T, dir string) {
+	t.Helper()
+	var args []string
+	given := map[string]bool{c.name: true}
+	for _, v := range c.flags {
+		args = append(args, "--"+c.name+"="+v)
+	}
+	if c.env != "" {
+		t.Setenv(c.variable, c.env)
+	}
+	if len(c.file) > 0 {
+		text := ""
+		for _, v := range c.file {
+			text += fmt.Sprintf("%s: %s\n", c.name, v)
+		}
+		path := filepath.Join(dir, "settings.yaml")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, "--config", path)
+	}
+	for _, f := range [][2]string{{"sim", "true"}, {"sim-users", "1"}, {"grpc-listen", "127.0.0.1:0"}, {"http-listen", "127.0.0.1:0"}, {"drain-delay", "0s"}} {
+		if !given[f[0]] {
+			args = append(args, "--"+f[0]+"="+f[1])
+		}
+	}
+	if c.name == "sim" {
+		t.Setenv(secretKeyEnv, secret)
+		args = append(args, "--clerk-api-url=http://127.0.0.1:1")
+	}
+	os.Unsetenv("CLERKGATE_DRAIN_DELAY") // TestMain's
+	if c.variable == "CLERKGATE_DRAIN_DELAY" && c.env != "" {
+		t.Setenv(c.variable, c.env)
+	}
+	checkCode, shown, checkErr := runCommand(t, append([]string{"config", "check", "-o", "json"}, args...)...)
+	var out, log output
+	ctx, stop := context.WithCancel(t.Context())
+	stop() // it starts, and stops at once
+	serveCode := run(ctx, append([]string{"serve"}, args...), streams{&out, &log})
+	if checkCode != serveCode || checkCode != 0 && checkErr != log.String() {
+		t.Fatalf("config check ends with %d: %s\nserve ends with %d: %s", checkCode, checkErr, serveCode, &log)
+	}
+	if want := map[bool]int{true: 0, false: exitUsage}[c.accepted]; checkCode != want {
+		t.Errorf("ends with %d, want %d: %s", checkCode, want, checkErr)
+	}
+	if checkCode != 0 {
+		if !strings.Contains(checkErr, c.name) && !strings.Contains(checkErr, c.variable) && !strings.Contains(checkErr, "--sim-*") {
+			t.Errorf("the error does not name %s: %s", c.name, checkErr)
+		}
+		return
+	}
+	var effective checked
+	if err := json.Unmarshal([]byte(shown), &effective); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range effective.Settings {
+		logged := strings.Contains(log.String(), "msg=setting name="+s.Name+" ")
+		if isDefault := strings.HasPrefix(s.From, "default"); logged == isDefault && !strings.HasPrefix(s.Name, "(") && c.name != "log-level" && c.name != "log-format" {
+			t.Errorf("%s is from %s, and logged: %v", s.Name, s.From, logged)
+		}
+		if s.Name != c.name || c.want == "" {
+			continue
+		}
+		want := map[bool]string{true: "flag", false: "$" + c.variable}[len(c.flags) > 0]
+		if len(c.flags) == 0 && strings.TrimSpace(c.env) == "" {
+			want = filepath.Join(dir, "settings.yaml") + ", line 1"
+		}
+		if s.Value != c.want || s.From != want {
+			t.Errorf("%s is %q from %q, want %q from %q", s.Name, s.Value, s.From, c.want, want)
+		}
+	}
+	for _, w := range effective.Warnings {
+		if c.name != "log-level" && c.name != "log-format" && !strings.Contains(log.String(), w[:min(len(w), 20)]) {
+			t.Errorf("serve does not log the warning %s", w)
+		}
+	}
+}
+
+// TestWarnings checks which settings are warned of.
+func TestWarnings(t *testing.T) {
+	dir := t.TempDir()
+	open := filepath.Join(dir, "open")
+	if err := os.WriteFile(open, []byte("sk_test_inafile"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args []string
+		env  map[string]string
+		want []string // the beginnings of the warnings
+	}{
+		{args: []string{"--sim"}},
+		{env: map[string]string{secretKeyEnv: secret}},
+		{args: []string{"--sim", "--grpc-listen=:9090", "--http-listen=0.0.0.0:9091"}, want: []string{"--grpc-listen :9090: whoever", "--http-listen 0.0.0.0:9091: whoever"}},
+		{args: []string{"--sim", "--grpc-listen=unix:/x", "--http-listen=[::1]:9091"}},
+		{args: []string{"--full-view=any"}, env: map[string]string{secretKeyEnv: secret}, want: []string{"--full-view any: every"}},
+		{args: []string{"--full-view=loopback"}, env: map[string]string{secretKeyEnv: secret}, want: []string{"--full-view loopback: behind a proxy"}},
+		{args: []string{"--clerk-api-url=http://clerk.example"}, env: map[string]string{secretKeyEnv: secret},
+			want: []string{"--clerk-api-url: the secret key and all users go unencrypted to clerk.example", "--clerk-api-url: the secret key is sent to clerk.example"}},
+		{args: []string{"--sim", "--redis-url=redis://u:donotshowme@redis.example"}, want: []string{"--redis-url: users, private metadata included, go unencrypted to redis.example"}},
+		{args: []string{"--sim", "--redis-url=rediss://redis.example?skip_verify=true"}, want: []string{"--redis-url: skip_verify"}},
+		{args: []string{"--sim", "--redis-url=rediss://redis.example"}},
+		{args: []string{"--clerk-secret-key-file", open}, env: map[string]string{secretKeyEnv: secret},
+			want: []string{"--clerk-secret-key-file: every user of this machine", secretKeyEnv + " has no effect"}},
+		{args: []string{"--first-window=full"}, env: map[string]string{secretKeyEnv: secret}, want: []string{"--first-window full: a restart"}},
+		{args: []string{"--sim", "--first-window=full", "--clerk-api-url=https://x"},
+			want: []string{"--clerk-api-url (flag) has no effect: --sim", "--first-window (flag) has no effect: --sim"}},
+		{args: []string{"--sim-users=3"}, env: map[string]string{secretKeyEnv: secret}, want: []string{"--sim-users (flag) has no effect: --sim is off"}},
+		{args: []string{"--sim"}, env: map[string]string{"CLERKGATE_WEBHOOK_SECRET_FILE": filepath.Join(dir, "none"), "CLERKGATE_TRACE_SAMPLE": "0.1"},
+			want: []string{"--webhook-secret-file ($CLERKGATE_WEBHOOK_SECRET_FILE) has no effect", "--trace-sample ($CLERKGATE_TRACE_SAMPLE) has no effect"}},
+		{args: []string{"--sim", "--cache-ttl=1h", "--stale-if-error=1m", "--queue-limit=5", "--caller-queue-limit=6"},
+			want: []string{"--stale-if-error (flag) has no effect", "--caller-queue-limit (flag) has no effect"}},
+	} {
+		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
+			for k, v := range tt.env {
+				t.Setenv(k, v)
+			}
+			code, stdout, stderr := runCommand(t, append([]string{"config", "check", "-o", "json"}, tt.args...)...)
+			if code != 0 || strings.Contains(stdout, "donotshowme") {
+				t.Fatalf("%d: %s%s", code, stdout, stderr)
+			}
+			var got checked
+			if err := json.Unmarshal([]byte(stdout), &got); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.EqualFunc(got.Warnings, tt.want, strings.HasPrefix) {
+				t.Errorf("warnings %q, want %q", got.Warnings, tt.want)
+			}
+			code, table, _ := runCommand(t, append([]string{"config", "check"}, tt.args...)...)
+			if code != 0 || strings.Count(table, "warning: ") != len(tt.want) || len(tt.want) == 0 && !strings.HasSuffix(table, "\nno warnings\n") {
+				t.Errorf("%d: %s", code, table)
+			}
+		})
+	}
+}
+
+// TestConfigSchema compares the schema with what readConfig takes.
+func TestConfigSchema(t *testing.T) {
+	code, stdout, stderr := runCommand(t, "config", "schema")
+	var schema struct {
+		Schema     string `json:"$schema"`
+		Type       string
+		Properties map[string]struct {
+			Type, Description string
+			Enum              []string
+		}
+		AdditionalProperties *bool
+	}
+	if err := json.Unmarshal([]byte(stdout), &schema); code != 0 || err != nil {
+		t.Fatalf("%d, %v: %s", code, err, stderr)
+	}
+	if schema.Type != "object" || schema.AdditionalProperties == nil || *schema.AdditionalProperties || schema.Schema == "" {
+		t.Errorf("%+v", schema)
+	}
+	flags := serveFlags(modelOf(t))
+	for _, f := range flags {
+		p, ok := schema.Properties[f.Name]
+		if !ok || p.Type == "" || p.Description == "" {
+			t.Errorf("%s: %+v", f.Name, p)
+		}
+	}
+	if len(schema.Properties) != len(flags) {
+		t.Errorf("%d properties, want %d", len(schema.Properties), len(flags))
+	}
+	if p := schema.Properties["pace"]; !slices.Equal(p.Enum, []string{"auto", "always"}) {
+		t.Errorf("pace: %+v", p)
+	}
+}
+
+// TestWithoutPassword checks what is shown of URLs.
+func TestWithoutPassword(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                   "",
+		"250/10s":                            "250/10s",
+		"redis://host:6379/0":                "redis://host:6379/0",
+		"redis://user:pass@host:6379/0":      "redis://***@host:6379/0",
+		"redis://:pass@host":                 "redis://***@host",
+		"redis://user:p#ss@host":             "[not shown: no URL that can be read]",
+		"https://user:pass@clerk.example/x":  "https://***@clerk.example/x",
+		"user:pass@host":                     "[not shown: no URL that can be read]",
+		"unix://user:pass@/run/redis?db=1":   "unix://***@/run/redis?db=1",
+		"redis://user:pass%40@host?addr=b:1": "redis://***@host?addr=b:1",
+	} {
+		if got := withoutPassword(text); got != want {
+			t.Errorf("%s is shown as %s, want %s", text, got, want)
+		}
+	}
+}
