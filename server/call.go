@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
@@ -24,8 +25,8 @@ const maxNameLen = 64
 // optionsKey is the context key of the call's gate.Options.
 type optionsKey struct{}
 
-// withOptions reads from the metadata who calls and how urgently. A caller's
-// name is believed from peers on this machine, and ignored from others.
+// withOptions reads from the metadata who calls and how urgently. In the figures a
+// caller's name stands only if it comes from this machine.
 func withOptions(ctx context.Context) (context.Context, error) {
 	var o gate.Options
 	md, _ := metadata.FromIncomingContext(ctx)
@@ -39,6 +40,7 @@ func withOptions(ctx context.Context) (context.Context, error) {
 	if clerkapi.Redact(name) != name {
 		return nil, invalid(callerKey, "must be a name, and is a secret")
 	}
+	o.Party = gate.Party{Peer: turnsOf(ctx), Name: name}
 	if onLoopback(ctx) {
 		o.Caller = name
 	}
@@ -55,6 +57,19 @@ func withOptions(ctx context.Context) (context.Context, error) {
 	}
 	traceOptions(ctx, o)
 	return context.WithValue(ctx, optionsKey{}, o), nil
+}
+
+// turnsOf names the peer whose turns a call takes: that of its address, and the empty
+// one for all on this machine.
+func turnsOf(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok || onLoopback(ctx) {
+		return ""
+	}
+	if address := addressOf(p.Addr); address.IsValid() {
+		return address.String()
+	}
+	return ""
 }
 
 // single gives the one value of a metadata key, empty if there is none.

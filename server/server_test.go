@@ -137,6 +137,7 @@ func TestServerMetadata(t *testing.T) {
 				}
 				return
 			}
+			tt.options.Party.Name = tt.options.Caller
 			if err != nil || up.asked()[0].options != tt.options {
 				t.Errorf("%v, asked %v, want %v", err, up.asked(), tt.options)
 			}

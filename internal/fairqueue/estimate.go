@@ -4,51 +4,92 @@ package fairqueue
 // they joined the back of l now and all lines kept taking turns.
 func (q *Queue) Ahead(l *Line, k Kind, n int) int {
 	cost := int64(n) * k.cost()
-	return q.ahead(l, l.units+cost-k.cost(), l.debt(k), cost)
+	return q.ahead(l, l.units+cost-k.cost(), k, cost)
 }
 
-// AheadOfNewcomer is Ahead for one whole item in an interactive line that is new.
+// AheadOfNewcomer is Ahead for one whole item of an interactive party that is new.
 func (q *Queue) AheadOfNewcomer() int {
-	return q.ahead(&Line{level: &q.levels[Interactive], weight: 1}, 0, 0, wholeCost)
+	v := &q.levels[Interactive]
+	l := newLine(&peer{turn: newTurn(1), level: v}, Interactive, 1)
+	return q.ahead(l, 0, Whole, wholeCost)
 }
 
 // AheadAtFront returns how many requests leave before an item of a kind that is
 // put to the front of l.
-func (q *Queue) AheadAtFront(l *Line, k Kind) int { return q.ahead(l, 0, l.debt(k), k.cost()) }
+func (q *Queue) AheadAtFront(l *Line, k Kind) int { return q.ahead(l, 0, k, k.cost()) }
 
-// EachAhead calls f with each item in l, in the order in which they will leave,
-// and how many requests leave before it.
-func (q *Queue) EachAhead(l *Line, f func(it *Item, ahead int)) {
-	own := int64(0)
-	l.each(func(p *place) {
-		cost := p.item.Kind.cost()
-		f(p.item, q.ahead(l, own, 0, cost))
-		own += cost
-	})
-}
-
-// debt is how many units of turns an empty line has had ahead, for which others go
-// before what comes into it next.
-func (l *Line) debt(k Kind) int64 {
-	if l.Len() > 0 {
-		return 0
+// EachAhead calls f with each place that an item has in a line, and how many requests
+// leave before it.
+func (q *Queue) EachAhead(f func(it *Item, ahead int)) {
+	for p := range q.levels {
+		for _, from := range q.levels[p].peers {
+			from.each(func(l *Line) {
+				own := int64(0)
+				l.each(func(p *place) {
+					k := p.item.Kind
+					f(p.item, q.ahead(l, own, k, k.cost()))
+					own += k.cost()
+				})
+			})
+		}
 	}
-	return int64(max(0, l.tag-l.level.joinAt(k)) * float64(l.weight))
 }
 
-// ahead is how many requests leave before what costs so many units and has own
-// units ahead of it in l, which is in debt.
-func (q *Queue) ahead(l *Line, own, debt, cost int64) int {
-	ahead := l.level.backlog.ahead(own+debt, l.weight)
+// each calls f with the peer's lines.
+func (from *peer) each(f func(*Line)) {
+	for _, l := range from.lines {
+		f(l)
+	}
+	if from.others != nil {
+		f(from.others)
+	}
+}
+
+// each calls f with what waits in the line, in the order in which it will go.
+func (l *Line) each(f func(*place)) {
+	a, b := l.heads[Shared].first, l.heads[Whole].first
+	for a != nil || b != nil {
+		if b == nil || a != nil && a.seq < b.seq {
+			f(a)
+			a = a.inLine.next
+		} else {
+			f(b)
+			b = b.inLine.next
+		}
+	}
+}
+
+// ahead is how many requests leave before what is of a kind, costs so many units and
+// has own units ahead of it in l.
+func (q *Queue) ahead(l *Line, own int64, k Kind, cost int64) int {
+	from, v := l.peer, l.peer.level
+	place := own
+	if l.units == 0 {
+		place += from.debt(&l.turn, k)
+	}
+	inPeer := from.ahead(l, place)
 	// What l itself has not got there yet is no backlog's.
-	ahead += max(0, own-l.units)
+	missing := max(0, own-l.units)
+	place = inPeer + missing
+	if from.units == 0 {
+		place += v.debt(&from.turn, k)
+	}
+	ahead := v.backlog.ahead(place, from.weight) + missing
 	interactive, batch := &q.levels[Interactive], &q.levels[Batch]
-	if l.level == interactive {
+	if v == interactive {
 		ahead += min(ahead/(batchTurn-1), batch.backlog.total)
 	} else {
 		ahead = min(ahead+interactive.backlog.total, batchTurn*(ahead+cost))
 	}
 	return int(ahead / wholeCost)
+}
+
+// ahead is how many of the units that wait here go before what has own units ahead of
+// it in l, if all lines keep taking turns.
+func (from *peer) ahead(l *Line, own int64) (sum int64) {
+	x := float64(own) / float64(l.weight)
+	from.each(func(m *Line) { sum += min(m.units, int64(x*float64(m.weight))) })
+	return sum
 }
 
 // Requests returns how many requests what waits at a priority needs.

@@ -1,7 +1,6 @@
 package fairqueue
 
 import (
-	"container/heap"
 	"fmt"
 	"time"
 )
@@ -24,19 +23,20 @@ const batchTurn = 10
 type Queue struct {
 	levels   [priorities]level
 	seq      uint64
-	depth    int // items in lines, each counted once
-	shared   int // ... of those, shared ones
-	urgent   int // ... of those in lines, the ones in an interactive line
-	batchAge int // requests since Batch had one, while it waits
+	depth    int    // items in lines, each counted once
+	shared   int    // ... of those, shared ones
+	urgent   int    // ... of those in lines, the ones in an interactive line
+	batchAge int    // requests since Batch had one, while it waits
+	round    uint64 // requests taken
 }
 
 // level is one priority's part of the queue.
 type level struct {
-	vtime   float64         // the tag of the line that had the last turn
-	filled  float64         // the tag of the line that gave the last shared item
-	turns   [kinds]lineHeap // lines in which such items wait
-	backlog backlog         // of all lines, for estimates
-	all     placeList       // every place, for the oldest wait: what returned, then the others in order of arrival
+	schedule[*peer]
+	peers    map[string]*peer
+	indebted peerHeap  // peers that want nothing, but have had turns ahead
+	backlog  backlog   // of all peers, for estimates
+	all      placeList // every place, for the oldest wait: what returned, then the others in order of arrival
 }
 
 // New returns an empty queue.
@@ -44,26 +44,11 @@ func New() *Queue {
 	q := &Queue{}
 	for i := range q.levels {
 		v := &q.levels[i]
-		v.turns[Shared].kind = Shared
-		v.turns[Whole].kind = Whole
+		v.init()
+		v.peers = make(map[string]*peer)
 		v.all.of = linksInLevel
 	}
 	return q
-}
-
-// NewLine returns an empty line. Lines of one priority get turns in proportion to
-// their weights; one below 1 counts as 1.
-func (q *Queue) NewLine(p Priority, weight int) *Line {
-	l := &Line{
-		level:    &q.levels[p],
-		priority: p,
-		weight:   int64(max(1, weight)),
-		places:   make(map[*Item]*place),
-		slots:    [kinds]int{-1, -1},
-	}
-	l.heads[Shared].of = linksInLine
-	l.heads[Whole].of = linksInLine
-	return l
 }
 
 // Add adds one waiter for it to the back of l. If the item is in l already, it
@@ -79,8 +64,9 @@ func (q *Queue) Return(it *Item, l *Line, since, now time.Time) {
 		p.since = since
 	}
 	p.back = true
-	l.level.all.remove(p)
-	l.level.all.pushFront(p)
+	all := &l.peer.level.all
+	all.remove(p)
+	all.pushFront(p)
 }
 
 func (q *Queue) add(it *Item, l *Line, now time.Time, front bool) {
@@ -88,12 +74,14 @@ func (q *Queue) add(it *Item, l *Line, now time.Time, front bool) {
 		p.waiters++
 		return
 	}
-	if l.Len() == 0 {
-		l.tag = max(l.tag, l.level.joinAt(it.Kind))
-		q.seq++
-		l.joined = q.seq
-	}
 	q.seq++
+	from, v := l.peer, l.peer.level
+	if from.units == 0 {
+		v.join(&from.turn, it.Kind, q.seq)
+	}
+	if l.units == 0 {
+		from.join(&l.turn, it.Kind, q.seq)
+	}
 	p := &place{item: it, line: l, seq: q.seq, waiters: 1, since: now}
 	k := it.Kind
 	if front {
@@ -118,27 +106,17 @@ func (q *Queue) add(it *Item, l *Line, now time.Time, front bool) {
 		}
 	}
 	l.places[it] = p
-	l.level.all.pushBack(p)
-	q.move(l, k.cost())
-	if l.slots[k] < 0 {
-		heap.Push(&l.level.turns[k], l)
-	}
-}
-
-// joinAt is the least tag of a line that was empty and now has an item of a kind.
-// Items that fill another line's request leave before their turn. Who shares
-// requests joins level with them, or it would draw them along by each turn that it
-// has, and so keep those behind that take requests for themselves.
-func (v *level) joinAt(k Kind) float64 {
-	if k == Shared {
-		return max(v.vtime, v.filled)
-	}
-	return v.vtime
+	v.all.pushBack(p)
+	l.move(k.cost())
+	from.wait(l, k)
+	v.wait(from, k)
 }
 
 // move counts units more, or less, in l.
-func (q *Queue) move(l *Line, units int64) {
-	l.level.backlog.move(l.units, l.units+units, l.weight)
+func (l *Line) move(units int64) {
+	from := l.peer
+	from.level.backlog.move(from.units, from.units+units, from.weight)
+	from.units += units
 	l.units += units
 }
 
@@ -163,13 +141,25 @@ func (q *Queue) Leave(it *Item, l *Line) {
 	if !it.Waiting() {
 		q.forget(it)
 	}
+	q.settle()
 }
 
 // Remove takes the item out of all its lines.
 func (q *Queue) Remove(it *Item) {
-	if !it.Waiting() {
-		return
+	if it.Waiting() {
+		q.remove(it)
+		q.settle()
 	}
+}
+
+// settle forgets what need not be remembered.
+func (q *Queue) settle() {
+	for p := range q.levels {
+		q.levels[p].settle()
+	}
+}
+
+func (q *Queue) remove(it *Item) {
 	for _, p := range it.places {
 		q.drop(p)
 	}
@@ -187,16 +177,20 @@ func (q *Queue) forget(it *Item) {
 func (q *Queue) drop(p *place) {
 	l, k := p.line, p.item.Kind
 	l.heads[k].remove(p)
-	l.level.all.remove(p)
+	l.peer.level.all.remove(p)
 	if l.priority == Interactive {
 		if p.item.urgent--; p.item.urgent == 0 {
 			q.urgent--
 		}
 	}
 	delete(l.places, p.item)
-	q.move(l, -k.cost())
+	l.move(-k.cost())
 	if l.heads[k].first == nil {
-		heap.Remove(&l.level.turns[k], l.slots[k])
+		from := l.peer
+		from.leave(l, k)
+		if from.turns[k].Len() == 0 {
+			from.level.leave(from, k)
+		}
 	}
 }
 
@@ -243,6 +237,9 @@ func (q *Queue) CheckEmpty() error {
 	}
 	for p := range q.levels {
 		v := &q.levels[p]
+		if len(v.peers) != 0 || v.indebted.Len() != 0 {
+			return fmt.Errorf("priority %d remembers %d peers, %d of them indebted", p, len(v.peers), v.indebted.Len())
+		}
 		if v.backlog != (backlog{}) || v.all.first != nil || v.all.last != nil || v.turns[Shared].Len()+v.turns[Whole].Len() != 0 {
 			return fmt.Errorf("priority %d is not empty: %+v", p, v)
 		}

@@ -18,7 +18,8 @@ var epoch = time.Unix(1_800_000_000, 0)
 type model struct {
 	q     *Queue
 	now   time.Time
-	lines []*Line
+	lines []*Line // each once
+	holds []*Line // each as often as it is held
 	items []*modelItem
 }
 
@@ -41,6 +42,15 @@ func (m *modelItem) in(l *Line) *modelPlace {
 		}
 	}
 	return nil
+}
+
+// line has somebody more hold a line.
+func (m *model) line(who Party, p Priority, weight int) {
+	l := m.q.Line(who, p, weight)
+	m.holds = append(m.holds, l)
+	if !slices.Contains(m.lines, l) {
+		m.lines = append(m.lines, l)
+	}
 }
 
 func (m *model) check(t *rapid.T) {
@@ -116,7 +126,11 @@ func TestQueueDoesWhatAModelDoes(t *testing.T) {
 		m := &model{q: New(), now: epoch}
 		for range rapid.IntRange(1, 6).Draw(t, "lines") {
 			p := Priority(rapid.IntRange(0, 1).Draw(t, "priority"))
-			m.lines = append(m.lines, m.q.NewLine(p, rapid.IntRange(0, 3).Draw(t, "weight")))
+			who := Party{
+				Peer: rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "peer"),
+				Name: rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "name"),
+			}
+			m.line(who, p, rapid.IntRange(0, 3).Draw(t, "weight"))
 		}
 		for range rapid.IntRange(1, 30).Draw(t, "items") {
 			it := &modelItem{}
@@ -180,10 +194,10 @@ func TestQueueDoesWhatAModelDoes(t *testing.T) {
 				cost := 0.0
 				for _, tk := range taken {
 					m.checkTaken(t, tk)
-					cost += tk.Cost
+					cost += tk.peerUnits
 				}
-				if math.Abs(cost-1) > 1e-9 {
-					t.Fatalf("one request cost %v", cost)
+				if math.Abs(cost-wholeCost) > 1e-6 {
+					t.Fatalf("one request cost %v units", cost)
 				}
 			},
 			"charge": func() {
@@ -206,6 +220,9 @@ func TestQueueDoesWhatAModelDoes(t *testing.T) {
 		for _, it := range m.items {
 			m.q.Remove(&it.Item)
 		}
+		for _, l := range m.holds {
+			l.Release()
+		}
 		if err := m.q.CheckEmpty(); err != nil {
 			t.Fatal(err)
 		}
@@ -224,7 +241,7 @@ func TestLinesTakeTurnsByWeight(t *testing.T) {
 		add := func(l *Line) { q.Add(&Item{Kind: Whole}, l, epoch) }
 		for i, w := range weights {
 			sum += w
-			lines[i] = q.NewLine(Interactive, w)
+			lines[i] = q.Line(Party{Name: fmt.Sprint(i)}, Interactive, w)
 			for range rapid.IntRange(1, 3).Draw(t, "backlog") {
 				add(lines[i])
 			}
@@ -249,7 +266,7 @@ func TestLinesTakeTurnsByWeight(t *testing.T) {
 func TestEveryTenthRequestIsBatchs(t *testing.T) {
 	q := New()
 	for p := range Priority(priorities) {
-		l := q.NewLine(p, 1)
+		l := q.Line(Party{}, p, 1)
 		for range 100 {
 			q.Add(&Item{Kind: Whole}, l, epoch)
 		}
@@ -270,13 +287,17 @@ func TestEveryTenthRequestIsBatchs(t *testing.T) {
 // TestEachAheadIsInOrder: what waits longer in a line has no more ahead of it.
 func TestEachAheadIsInOrder(t *testing.T) {
 	q := New()
-	a, b := q.NewLine(Interactive, 1), q.NewLine(Interactive, 1)
+	a, b := q.Line(Party{Peer: "a"}, Interactive, 1), q.Line(Party{Peer: "b"}, Interactive, 1)
 	for i := range 300 {
 		q.Add(&Item{Kind: Kind(i % kinds)}, a, epoch)
 		q.Add(&Item{Kind: Whole}, b, epoch)
 	}
 	var ahead []int
-	q.EachAhead(a, func(_ *Item, n int) { ahead = append(ahead, n) })
+	q.EachAhead(func(it *Item, n int) {
+		if it.In(a) {
+			ahead = append(ahead, n)
+		}
+	})
 	if len(ahead) != 300 || !slices.IsSortedFunc(ahead, cmp.Compare[int]) || ahead[0] != 0 {
 		t.Errorf("%d items have %v requests ahead of them", len(ahead), ahead)
 	}
@@ -293,7 +314,7 @@ func BenchmarkQueue(b *testing.B) {
 		q := New()
 		lines := make([]*Line, size.lines)
 		for i := range lines {
-			lines[i] = q.NewLine(Interactive, 1)
+			lines[i] = q.Line(Party{Peer: fmt.Sprint(i)}, Interactive, 1)
 		}
 		for i := range size.items {
 			q.Add(&Item{}, lines[i%len(lines)], epoch)

@@ -5,8 +5,9 @@ import "container/heap"
 // Taken is an item that has left the queue.
 type Taken struct {
 	Item *Item
-	Line *Line   // which gave it
-	Cost float64 // what the line was charged for it, in requests
+	Line *Line // which gave it
+
+	lineUnits, peerUnits float64 // what these were charged for it
 }
 
 // Next returns what the next request is for, and whether there is anything. A
@@ -30,36 +31,43 @@ func (q *Queue) together(most int) int { return min(most, q.shared) }
 // next is the kind of item whose turn it is in the level, and whether there is one.
 // So many shared items would go together; if it is 0, none may.
 func (v *level) next(together int) (Kind, bool) {
-	w, s := v.turns[Whole].top(), v.turns[Shared].top()
-	if together == 0 {
-		s = nil
-	}
+	w, whole := v.turns[Whole].top()
+	s, shared := v.turns[Shared].top()
 	switch {
-	case w == nil && s == nil:
-		return 0, false
-	case w == nil:
+	case !shared || together == 0:
+		return Whole, whole
+	case !whole:
 		return Shared, true
-	case s == nil:
-		return Whole, true
-	case w == s: // in one line they go in order of arrival
-		if w.heads[Whole].first.seq < w.heads[Shared].first.seq {
-			return Whole, true
-		}
-		return Shared, true
-	// Between the kinds the one that would end first, so that an item which is
-	// nearly free does not wait for the whole ones of all who began at the same time.
-	case w.tag+wholeCost/float64(w.weight) < s.tag+wholeCost/float64(together)/float64(s.weight):
+	case s.next(together) == Whole: // w's goes first, if it is another's
 		return Whole, true
 	}
-	return Shared, true
+	return v.first(&w.turn, &s.turn, together), true
+}
+
+// next is the kind of item whose turn it is in the peer, which must wait with shared
+// ones.
+func (from *peer) next(together int) Kind {
+	w, whole := from.turns[Whole].top()
+	s, _ := from.turns[Shared].top()
+	switch {
+	case !whole:
+		return Shared
+	case w != s:
+		return from.first(&w.turn, &s.turn, together)
+	// In one line they go in order of arrival.
+	case w.heads[Whole].first.seq < w.heads[Shared].first.seq:
+		return Whole
+	}
+	return Shared
 }
 
 // Head returns the item that Take would take first, nil if there is none.
 func (q *Queue) Head(p Priority, k Kind) *Item {
-	l := q.levels[p].turns[k].top()
-	if l == nil {
+	from, ok := q.levels[p].turns[k].top()
+	if !ok {
 		return nil
 	}
+	l, _ := from.turns[k].top()
 	return l.heads[k].first.item
 }
 
@@ -73,64 +81,52 @@ func (q *Queue) Take(p Priority, k Kind, most int) []Taken {
 	} else {
 		q.batchAge = 0
 	}
-	n := 1
-	if k == Shared {
-		n = q.together(most)
-	}
-	all := make([]Taken, 0, n)
-	for _, p := range [priorities]Priority{p, 1 - p} {
+	q.round++
+	var all []Taken
+	if k == Whole {
 		v := &q.levels[p]
-		v.begin(k)
-		for len(all) < n {
-			it, l := q.take(v, k, wholeCost/float64(n))
-			if it == nil {
-				break
-			}
-			all = append(all, Taken{Item: it, Line: l, Cost: 1 / float64(n)})
+		v.begin(Whole, q.round)
+		if from, ok := v.turns[Whole].top(); ok {
+			all = append(all, q.take(from, Whole, wholeCost, wholeCost))
 		}
+	} else {
+		all = q.fill(p, most)
 	}
+	q.settle()
 	return all
 }
 
-// begin moves the level's time on to the turn of the line that is next. If another
-// priority's request takes its items along, they leave before what waits for a turn
-// of its own, which must not lose it.
-func (v *level) begin(k Kind) {
-	l := v.turns[k].top()
-	if l == nil {
-		return
-	}
-	at := l.tag
-	if w := v.turns[Whole].top(); w != nil {
-		at = min(at, w.tag)
-	}
-	v.vtime = max(v.vtime, at)
-}
-
-// take removes the next item of a kind from the level and charges its line so many
-// units.
-func (q *Queue) take(v *level, k Kind, units float64) (*Item, *Line) {
-	l := v.turns[k].top()
-	if l == nil {
-		return nil, nil
-	}
+// take removes the next item of a kind from a peer, and charges the line and the peer
+// so many units for it.
+func (q *Queue) take(from *peer, k Kind, lineUnits, peerUnits float64) Taken {
+	from.begin(k, q.round)
+	l, _ := from.turns[k].top()
 	it := l.heads[k].first.item
-	if k == Shared {
-		v.filled = max(v.filled, l.tag)
+	from.gave(&l.turn, k, lineUnits)
+	if peerUnits > 0 {
+		from.level.gave(&from.turn, k, peerUnits)
 	}
-	q.Remove(it)
-	q.charge(l, units)
-	return it, l
+	q.remove(it)
+	l.charge(lineUnits, peerUnits)
+	return Taken{Item: it, Line: l, lineUnits: lineUnits, peerUnits: peerUnits}
 }
 
-// Charge moves l's turn on by so many requests; a negative number gives turns back.
-func (q *Queue) Charge(l *Line, requests float64) { q.charge(l, requests*wholeCost) }
+// Charge moves the turns of l, and of its peer, on by so many requests.
+func (q *Queue) Charge(l *Line, requests float64) { l.charge(requests*wholeCost, requests*wholeCost) }
 
-func (q *Queue) charge(l *Line, units float64) {
-	l.tag += units / float64(l.weight)
-	for k := range l.slots {
-		if l.slots[k] >= 0 {
-			heap.Fix(&l.level.turns[k], l.slots[k])
-		}
+// Refund gives back the turns that an item was charged for.
+func (q *Queue) Refund(t Taken) { t.Line.charge(-t.lineUnits, -t.peerUnits) }
+
+func (l *Line) charge(lineUnits, peerUnits float64) {
+	from := l.peer
+	from.charge(l, lineUnits)
+	if peerUnits != 0 {
+		from.level.charge(from, peerUnits)
+	}
+	if from.slot >= 0 {
+		heap.Fix(&from.level.indebted, from.slot)
+	}
+	if from.units == 0 {
+		from.rest()
 	}
 }

@@ -20,12 +20,24 @@ const (
 
 var priorities = [...]Priority{Interactive, Batch}
 
+// Party is who takes turns: first a peer among peers, then a name among its names.
+type Party = fairqueue.Party
+
 // Options say on whose behalf and how urgently something is asked.
 type Options struct {
-	Caller   string   // name of the caller, for fairness and figures
+	Caller   string   // name of the caller, for figures
+	Party    Party    // whose turns are taken; its zero value: those of the name Caller, of this process
 	Priority Priority // Interactive by default
 	// Fresh lets the lookup join no request that has already left.
 	Fresh bool
+}
+
+// party is who takes turns.
+func (o Options) party() Party {
+	if o.Party == (Party{}) {
+		return Party{Name: o.Caller}
+	}
+	return o.Party
 }
 
 // Result is what became of one id that was looked up: either User or Err is set.

@@ -25,7 +25,7 @@ func fill(n, callers int) (*Gate, []*pending) {
 func (g *Gate) wish(id, caller string) *pending {
 	p := &pending{results: make([]Result, 1), left: 1, done: make(chan struct{}), waiters: make([]waiter, 1)}
 	o := Options{Caller: caller}
-	g.callers.name(p, o)
+	g.enter(p, o)
 	g.lookup(p, 0, id, o, time.Now())
 	return p
 }

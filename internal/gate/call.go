@@ -19,7 +19,7 @@ func (g *Gate) Lookup(ctx context.Context, ids []string, o Options) []Result {
 	}
 	g.mu.Lock()
 	now := time.Now()
-	g.callers.name(p, o)
+	g.enter(p, o)
 	for i, id := range ids {
 		g.lookup(p, i, id, o, now)
 	}
@@ -46,14 +46,26 @@ func (g *Gate) lookup(p *pending, i int, id string, o Options, now time.Time) {
 	if w == nil {
 		w = newWant(&want{id: id, eta: eta})
 		g.queued[id] = w
-		w.join(p, i)
-		g.queue.Add(&w.item, p.line, now)
+		g.lineUp(w.join(p, i), now)
 		return
 	}
-	w.join(p, i)
+	x := w.join(p, i)
 	if w.item.Waiting() { // not one that is put off until a retry
-		g.queue.Add(&w.item, p.line, now)
+		g.lineUp(x, now)
 	}
+}
+
+// enter notes who makes the call p, and gives it a line.
+func (g *Gate) enter(p *pending, o Options) {
+	who := o.party()
+	p.caller = g.callers.get(o.Caller)
+	p.line = g.queue.Line(who, o.Priority, g.cfg.Weight(who.Name))
+}
+
+// lineUp puts x's want to the back of x's line, if it is not there already.
+func (g *Gate) lineUp(x *waiter, now time.Time) {
+	g.queue.Add(&x.want.item, x.pending.line, now)
+	x.count(true)
 }
 
 // List reads one page of users. Its errors are those of Result.
@@ -90,14 +102,13 @@ func (g *Gate) call(ctx context.Context, asks string, o Options, do func(context
 	p := g.newPending(ctx, 1)
 	g.mu.Lock()
 	now := time.Now()
-	g.callers.name(p, o)
+	g.enter(p, o)
 	if eta, err := g.admit(p, nil, fairqueue.Whole, 1, now); err != nil {
 		g.refused(p.caller, 1, err)
 		p.fill(0, Result{Err: err})
 	} else {
 		w := newWant(&want{call: do, asks: asks, eta: eta})
-		w.join(p, 0)
-		g.queue.Add(&w.item, p.line, now)
+		g.lineUp(w.join(p, 0), now)
 	}
 	g.mu.Unlock()
 	g.poke()

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-
-	"github.com/clerkgate/clerkgate/internal/fairqueue"
 )
 
 const (
@@ -21,14 +19,11 @@ const wholeRequest = 1_000_000
 
 // caller is who asks.
 type caller struct {
-	name  string
-	lines [2]*fairqueue.Line   // by Priority
-	first bool                 // one of those that came first
-	sums  atomic.Pointer[sums] // its own or, once it is forgotten, those of all who are
+	name   string
+	queued int                  // its waiters in the queue
+	first  bool                 // one of those that came first
+	sums   atomic.Pointer[sums] // its own or, once it is forgotten, those of all who are
 }
-
-// queued is how many wants wait in c's lines.
-func (c *caller) queued() int { return c.lines[Interactive].Len() + c.lines[Batch].Len() }
 
 // sums are what is counted of callers since the start.
 type sums struct {
@@ -54,16 +49,12 @@ func (c *caller) handOn(s *sums) {
 
 // callers are those seen lately. Beyond a bound the least busy are forgotten.
 type callers struct {
-	queue     *fairqueue.Queue
-	weight    func(string) int
 	byName    map[string]*caller
 	index     sync.Map // the same, for reading without the gate's lock
 	forgotten sums
 }
 
-func (c *callers) init(q *fairqueue.Queue, weight func(string) int) {
-	c.queue, c.weight, c.byName = q, weight, make(map[string]*caller)
-}
+func (c *callers) init() { c.byName = make(map[string]*caller) }
 
 // get gives the caller of a name.
 func (c *callers) get(name string) *caller {
@@ -74,24 +65,13 @@ func (c *callers) get(name string) *caller {
 		}
 		who = &caller{name: name, first: len(c.byName) < firstCallers}
 		who.sums.Store(&sums{})
-		for p := range who.lines {
-			who.lines[p] = c.queue.NewLine(Priority(p), c.weight(name))
-		}
 		c.byName[name] = who
 		c.index.Store(name, who)
 	}
 	return who
 }
 
-// name notes who calls, and in which line its wants wait.
-func (c *callers) name(p *pending, o Options) {
-	p.caller = c.get(o.Caller)
-	p.line = p.caller.lines[o.Priority]
-}
-
-// forget drops the less busy half of those who want nothing now. A line that is
-// dropped loses no turn: an empty one joins at the level's time at any rate, but
-// for what it has had ahead, which a busy one keeps.
+// forget drops the less busy half of those who want nothing now.
 func (c *callers) forget() {
 	idle := slices.DeleteFunc(c.standings(), func(st standing) bool { return st.first || st.queued > 0 })
 	for _, st := range idle[len(idle)/2:] {
@@ -146,7 +126,7 @@ func (c *callers) standings() []standing {
 	all := make([]standing, 0, len(c.byName))
 	for _, who := range c.byName {
 		st := who.sums.Load().standing()
-		st.name, st.first, st.queued = who.name, who.first, who.queued()
+		st.name, st.first, st.queued = who.name, who.first, who.queued
 		all = append(all, st)
 	}
 	slices.SortFunc(all, func(a, b standing) int {

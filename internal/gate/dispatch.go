@@ -171,6 +171,9 @@ func (g *Gate) load(f *flight, now time.Time) {
 		w := wantOf(t.Item)
 		f.wants = append(f.wants, w)
 		f.payers = append(f.payers, w.payer(t.Line))
+		for _, x := range w.waiters {
+			x.count(false)
+		}
 		g.figures.Waits[t.Line.Priority()].observe(now.Sub(t.Item.Since()).Seconds())
 		if f.lookup() {
 			delete(g.queued, w.id)
@@ -221,4 +224,5 @@ func (g *Gate) enqueue(w *want, now time.Time) {
 // comeBack gives w, which has been under way, the place of one of its waiters again.
 func (g *Gate) comeBack(w *want, x *waiter, now time.Time) {
 	g.queue.Return(&w.item, x.pending.line, x.pending.since, now)
+	x.count(true)
 }

@@ -238,7 +238,7 @@ func (g *Gate) deliver(f *flight, a answer) {
 // that can't wait until the key is free again.
 func (g *Gate) takeBack(f *flight, now time.Time, cause error) {
 	for _, t := range f.taken {
-		g.queue.Charge(t.Line, -t.Cost)
+		g.queue.Refund(t)
 	}
 	for i := len(f.wants) - 1; i >= 0; i-- {
 		g.enqueue(f.wants[i], now)
@@ -256,11 +256,7 @@ func (g *Gate) recheck(now time.Time, cause error) {
 			etas[w] = eta
 		}
 	}
-	for _, c := range g.callers.byName {
-		for _, l := range c.lines {
-			g.queue.EachAhead(l, func(it *fairqueue.Item, ahead int) { expect(wantOf(it), ahead) })
-		}
-	}
+	g.queue.EachAhead(func(it *fairqueue.Item, ahead int) { expect(wantOf(it), ahead) })
 	for _, w := range g.apart() {
 		for _, x := range w.waiters {
 			expect(w, g.queue.AheadAtFront(x.pending.line, w.item.Kind))

@@ -55,9 +55,9 @@ type Config struct {
 	// none.
 	Place string
 
-	// Weight is a caller's share of the turns, relative to others'; nil, or a
-	// result below 1: 1.
-	Weight func(caller string) int
+	// Weight is the share that a name has of its peer's turns, relative to the peer's
+	// other names; nil, or a result below 1: 1.
+	Weight func(name string) int
 	// Tracer makes spans: of the time that wants of sampled calls wait, and of the
 	// requests that serve them. Nil: there are none.
 	Tracer trace.Tracer
@@ -157,7 +157,7 @@ func New(cfg Config) *Gate {
 	if cfg.Quota.FirstWindow != quota.FullWindow {
 		g.lowFrom = now.Add(g.limiter.Config().Window)
 	}
-	g.callers.init(g.queue, cfg.Weight)
+	g.callers.init()
 	g.shut.init(cfg)
 	return g
 }

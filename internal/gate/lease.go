@@ -50,8 +50,8 @@ type leases struct {
 // Acquire lends count permits, at least 1 and at most what could ever be held at
 // once, else it fails with a *LeaseSizeError. Each of them is a want of its own in
 // the queue, as a list call is, so fairness and deadlines hold as for reads; those
-// gathered are held until the last has come, and go back if ctx ends before. The turns that these took are
-// spent, since nobody else could have the permits meanwhile. Who asks pays, once
+// gathered are held until the last has come, and go back if ctx ends before. The turns
+// that these took are spent, since nobody else could have the permits meanwhile. Who asks pays, once
 // the lease has ended, for those that were used. Its errors are those of Result.
 func (g *Gate) Acquire(ctx context.Context, count int, o Options) (Lease, error) {
 	g.mu.Lock()
@@ -61,18 +61,18 @@ func (g *Gate) Acquire(ctx context.Context, count int, o Options) (Lease, error)
 		return Lease{}, &LeaseSizeError{Max: most}
 	}
 	p := g.newPending(ctx, count)
-	g.callers.name(p, o)
+	g.enter(p, o)
 	eta, err := g.admit(p, nil, fairqueue.Whole, count, now)
 	if err != nil {
 		g.refused(p.caller, count, err)
+		p.line.Release()
 		g.mu.Unlock()
 		return Lease{}, err
 	}
 	le := &lease{caller: p.caller}
 	for i := range count {
 		w := newWant(&want{lease: le, eta: eta})
-		w.join(p, i)
-		g.queue.Add(&w.item, p.line, now)
+		g.lineUp(w.join(p, i), now)
 	}
 	g.mu.Unlock()
 	g.poke()

@@ -135,8 +135,9 @@ func TestEstimatesHold(t *testing.T) {
 		for _, who := range []string{"new", "c", "a", "b"} {
 			for _, p := range []Priority{Interactive, Batch} {
 				g.mu.Lock()
-				l := g.callers.get(who).lines[p]
+				l := g.queue.Line(Party{Name: who}, p, 1)
 				want := g.estimate(g.queue.Ahead(l, fairqueue.Whole, 1), time.Now())
+				l.Release()
 				g.mu.Unlock()
 				start := time.Now()
 				if _, err := g.List(ctx, clerkapi.ListParams{}, Options{Caller: who, Priority: p}); err != nil {

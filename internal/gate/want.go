@@ -49,14 +49,15 @@ func wantOf(it *fairqueue.Item) *want { return it.Value.(*want) }
 type waiter struct {
 	want    *want
 	pending *pending
-	index   int // in pending.results
-	at      int // in want.waiters, -1 once answered or gone
+	index   int  // in pending.results
+	at      int  // in want.waiters, -1 once answered or gone
+	queued  bool // counted by its caller
 }
 
 // pending is a call that waits for one or more wants.
 type pending struct {
 	caller   *caller
-	line     *fairqueue.Line // in which its wants wait, or would if they came back to the queue
+	line     *fairqueue.Line // in which its wants wait, or would if they came back to the queue; held until all are answered
 	since    time.Time       // when it came
 	deadline time.Time       // zero: none
 	results  []Result
@@ -84,6 +85,7 @@ func (g *Gate) newPending(ctx context.Context, n int) *pending {
 func (p *pending) fill(i int, r Result) {
 	p.results[i] = r
 	if p.left--; p.left == 0 {
+		p.line.Release()
 		close(p.done)
 	}
 }
@@ -104,12 +106,25 @@ func (x *waiter) part() {
 	last.at = x.at
 	w.waiters = w.waiters[:len(w.waiters)-1]
 	x.at = -1
+	x.count(false)
+}
+
+// count notes whether x waits in the queue.
+func (x *waiter) count(queued bool) {
+	switch {
+	case queued && !x.queued:
+		x.pending.caller.queued++
+	case !queued && x.queued:
+		x.pending.caller.queued--
+	}
+	x.queued = queued
 }
 
 // answer gives r to all who wait.
 func (w *want) answer(r Result, value any) {
 	for _, x := range w.waiters {
 		x.at = -1
+		x.count(false)
 		x.pending.value = value
 		x.pending.fill(x.index, r)
 	}

@@ -35,7 +35,11 @@ const (
 //
 // Request metadata that every method understands:
 //   - `clerkgate-caller`: the name of the calling service, for fairness and usage
-//     figures. At most 64 letters, digits, `.`, `_`, `-`, `/` and `:`.
+//     figures. At most 64 letters, digits, `.`, `_`, `-`, `/` and `:`. Callers take
+//     turns at the quota by their peer addresses first: the server's own machine
+//     counts as one, and so does an IPv6 /64. Inside an address names take turns, up
+//     to 16 at a time; further ones share a turn. Figures have names of callers on
+//     the server's machine only.
 //   - `clerkgate-priority`: `interactive` (the default) or `batch`.
 //   - `x-request-id`: names the call in the server's log. As `clerkgate-caller`.
 //
@@ -189,7 +193,11 @@ func (c *userServiceClient) InvalidateUsers(ctx context.Context, in *InvalidateU
 //
 // Request metadata that every method understands:
 //   - `clerkgate-caller`: the name of the calling service, for fairness and usage
-//     figures. At most 64 letters, digits, `.`, `_`, `-`, `/` and `:`.
+//     figures. At most 64 letters, digits, `.`, `_`, `-`, `/` and `:`. Callers take
+//     turns at the quota by their peer addresses first: the server's own machine
+//     counts as one, and so does an IPv6 /64. Inside an address names take turns, up
+//     to 16 at a time; further ones share a turn. Figures have names of callers on
+//     the server's machine only.
 //   - `clerkgate-priority`: `interactive` (the default) or `batch`.
 //   - `x-request-id`: names the call in the server's log. As `clerkgate-caller`.
 //

@@ -1,0 +1,70 @@
+package fairqueue
+
+// maxAside is how many peers are passed over while a request is filled.
+const maxAside = 100
+
+// filling is a request that is being filled with shared items.
+type filling struct {
+	q     *Queue
+	n     int     // so many will leave together
+	units float64 // what each costs, if all pay
+	all   []Taken
+	aside []*peer
+}
+
+// fill fills a request of priority p with up to most shared items.
+//
+// First come peers that have a shared item's turn next. They pay for the request. Then
+// room that is left is filled with items of peers whose next turn is a whole item's.
+// If these peers paid for a ride that they have not asked for, they might never come to
+// that turn. Only the lines pay, so that names share what their peer gets.
+func (q *Queue) fill(p Priority, most int) []Taken {
+	n := q.together(most)
+	f := &filling{q: q, n: n, units: wholeCost / float64(n), all: make([]Taken, 0, n)}
+	for _, p := range [priorities]Priority{p, 1 - p} {
+		f.pay(&q.levels[p])
+	}
+	payers := len(f.all)
+	for _, from := range f.aside {
+		f.ride(from)
+	}
+	if more := wholeCost/float64(max(1, payers)) - f.units; more > 0 {
+		for i := range f.all[:payers] {
+			t := &f.all[i]
+			t.Line.charge(more, more)
+			t.lineUnits += more
+			t.peerUnits += more
+		}
+	}
+	return f.all
+}
+
+// pay takes items of peers that pay for them.
+func (f *filling) pay(v *level) {
+	v.begin(Shared, f.q.round)
+	for len(f.all) < f.n {
+		from, ok := v.turns[Shared].top()
+		if !ok {
+			return
+		}
+		if from.round != f.q.round && from.next(f.n) == Whole {
+			if len(f.aside) == maxAside {
+				return
+			}
+			v.leave(from, Shared)
+			f.aside = append(f.aside, from)
+			continue
+		}
+		f.all = append(f.all, f.q.take(from, Shared, f.units, f.units))
+	}
+}
+
+// ride takes items of a peer that was passed over.
+func (f *filling) ride(from *peer) {
+	for len(f.all) < f.n && from.turns[Shared].Len() > 0 {
+		f.all = append(f.all, f.q.take(from, Shared, f.units, 0))
+	}
+	if from.turns[Shared].Len() > 0 {
+		from.level.wait(from, Shared)
+	}
+}

@@ -1,0 +1,176 @@
+package fairqueue
+
+import "container/heap"
+
+// MaxNames is how many names of one peer have lines of their own at one time. All
+// others share one more, so that who invents names wins nothing beyond its peer's
+// turns.
+const MaxNames = 16
+
+// maxIndebted is how many peers of a priority that want nothing are remembered for
+// the turns that they have had ahead.
+const maxIndebted = 10_000
+
+// Party is who takes turns. Turns go to peers first, and inside a peer to names.
+type Party struct {
+	Peer string // who the caller is as far as that is proven, such as its address
+	Name string // what it calls itself
+}
+
+// peer takes turns among the peers of a level.
+type peer struct {
+	turn
+	schedule[*Line]
+	level  *level
+	key    string
+	lines  map[string]*Line // by name
+	others *Line            // of all other names; nil if there were none
+	units  int64            // cost of all that waits here
+	users  int              // holders of its lines
+	slot   int              // index in level.indebted, -1 if not there
+}
+
+// Line is where one party's items of one priority wait.
+type Line struct {
+	turn
+	peer     *peer
+	priority Priority
+	places   map[*Item]*place
+	heads    [kinds]placeList
+	units    int64 // cost of all that waits here
+	users    int   // who hold it
+}
+
+// Line returns the line in which a party's items of a priority wait, and holds it
+// until Release. Lines of one peer get its turns in proportion to their weights; one
+// below 1 counts as 1. The weight is that of who comes first, while the line is
+// remembered.
+func (q *Queue) Line(who Party, p Priority, weight int) *Line {
+	v := &q.levels[p]
+	from := v.peers[who.Peer]
+	if from == nil {
+		from = &peer{turn: newTurn(1), level: v, key: who.Peer, lines: make(map[string]*Line), slot: -1}
+		from.init()
+		v.peers[who.Peer] = from
+	}
+	if from.slot >= 0 {
+		heap.Remove(&v.indebted, from.slot)
+	}
+	l := from.line(who.Name, p, weight)
+	l.users++
+	from.users++
+	return l
+}
+
+// line returns the line of a name, or that of the other names if there is no room.
+func (from *peer) line(name string, p Priority, weight int) *Line {
+	if l := from.lines[name]; l != nil {
+		return l
+	}
+	if len(from.lines) >= MaxNames && !from.forgetName() {
+		if from.others == nil {
+			from.others = newLine(from, p, 1)
+		}
+		return from.others
+	}
+	l := newLine(from, p, weight)
+	from.lines[name] = l
+	return l
+}
+
+func newLine(from *peer, p Priority, weight int) *Line {
+	l := &Line{turn: newTurn(weight), peer: from, priority: p, places: make(map[*Item]*place)}
+	l.heads[Shared].of = linksInLine
+	l.heads[Whole].of = linksInLine
+	return l
+}
+
+// forgetName drops the line of a name that wants nothing, if there is one: of these
+// the one that has had the fewest turns ahead.
+func (from *peer) forgetName() bool {
+	var oldest *Line
+	var name string
+	for n, l := range from.lines {
+		if l.users == 0 && l.Len() == 0 && (oldest == nil || l.tag < oldest.tag) {
+			oldest, name = l, n
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	delete(from.lines, name)
+	return true
+}
+
+// Release ends what Line has begun. An item that waits in a line must be held by
+// somebody.
+func (l *Line) Release() {
+	l.users--
+	l.peer.users--
+	l.peer.settle()
+}
+
+// settle forgets a peer that nobody holds, once it has had no turns ahead.
+func (from *peer) settle() {
+	v := from.level
+	v.settle()
+	switch {
+	case from.users > 0:
+	case from.tag <= v.vtime:
+		delete(v.peers, from.key)
+	default:
+		heap.Push(&v.indebted, from)
+		if v.indebted.Len() > maxIndebted {
+			v.forgive()
+		}
+	}
+}
+
+// forgive forgets the peer that has had the fewest turns ahead of those who want
+// nothing.
+func (v *level) forgive() {
+	delete(v.peers, heap.Pop(&v.indebted).(*peer).key)
+}
+
+// settle forgets peers whose time has come.
+func (v *level) settle() {
+	if v.backlog.total == 0 {
+		v.rest()
+	}
+	for v.indebted.Len() > 0 && v.indebted[0].tag <= v.vtime {
+		v.forgive()
+	}
+}
+
+// Priority returns the line's priority.
+func (l *Line) Priority() Priority { return l.priority }
+
+// Len returns how many items wait in the line.
+func (l *Line) Len() int { return len(l.places) }
+
+// peerHeap orders peers that want nothing by their tags.
+type peerHeap []*peer
+
+func (h peerHeap) Len() int           { return len(h) }
+func (h peerHeap) Less(i, j int) bool { return h[i].tag < h[j].tag }
+func (h peerHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].slot, h[j].slot = i, j
+}
+
+// Push is container/heap's.
+func (h *peerHeap) Push(x any) {
+	p := x.(*peer)
+	p.slot = len(*h)
+	*h = append(*h, p)
+}
+
+// Pop is container/heap's.
+func (h *peerHeap) Pop() any {
+	n := len(*h) - 1
+	p := (*h)[n]
+	(*h)[n] = nil
+	*h = (*h)[:n]
+	p.slot = -1
+	return p
+}
