@@ -30,6 +30,9 @@ type Options struct {
 	Priority Priority // Interactive by default
 	// Fresh lets the lookup join no request that has already left.
 	Fresh bool
+	// LeftSince lets the lookup join only those requests that left then or later.
+	// Zero: any.
+	LeftSince time.Time
 }
 
 // party is who takes turns.

@@ -31,7 +31,7 @@ func (g *Gate) Lookup(ctx context.Context, ids []string, o Options) []Result {
 
 // lookup makes place i of p wait for a user, or refuses it.
 func (g *Gate) lookup(p *pending, i int, id string, o Options, now time.Time) {
-	if w := g.flying[id]; w != nil && !o.Fresh && !g.closed {
+	if w := g.flying[id]; w != nil && !o.Fresh && !w.left.Before(o.LeftSince) && !g.closed {
 		w.join(p, i)
 		w.batch.join(p, i, w, now)
 		return

@@ -53,6 +53,9 @@ func (g *Gate) dispatch(launch func(*flight)) (next time.Time) {
 			g.grant(f)
 			continue
 		}
+		for _, w := range f.wants {
+			w.left = now
+		}
 		g.flights[f] = struct{}{}
 		g.traceSent(f, now)
 		g.retries.sent(now)

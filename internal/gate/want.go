@@ -32,6 +32,7 @@ type want struct {
 	tries   int
 	batch   *batch    // of its latest flight; nil if nothing is traced
 	eta     time.Time // when it is expected to be sent, as first estimated
+	left    time.Time // when the request left that carries it, the last one
 }
 
 // newWant completes w, which must have an id, a call or a lease.

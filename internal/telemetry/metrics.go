@@ -10,6 +10,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/redislink"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
@@ -206,9 +207,13 @@ var metrics = []metric{
 	{"clerkgate_redis_call_seconds_total", counter, nil,
 		"Time that these took.",
 		redis(func(r *usercache.RedisStats, e emit) { e.value(r.Latency.Seconds()) })},
-	{"clerkgate_redis_errors_total", counter, nil,
-		"Calls to Redis that failed or took too long.",
-		redis(func(r *usercache.RedisStats, e emit) { e.value(float64(r.Errors)) })},
+	{"clerkgate_redis_errors_total", counter, []string{"kind"},
+		"Calls to Redis that failed or took too long, of the cache and of the shared quota, and failures to connect, by kind: OOM, WRONGPASS, NOPERM, READONLY, other (another error of Redis's), timeout, no_connection.",
+		redis(func(r *usercache.RedisStats, e emit) {
+			for _, kind := range redislink.Kinds() {
+				e.value(float64(r.Errors[kind]), string(kind))
+			}
+		})},
 	{"clerkgate_redis_refused_total", counter, nil,
 		"Calls to Redis that were not tried, since it is away.",
 		redis(func(r *usercache.RedisStats, e emit) { e.value(float64(r.Refused)) })},

@@ -16,6 +16,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/redislink"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
@@ -74,7 +75,7 @@ func knownSources() Sources {
 	return Sources{
 		Version: "1.2.3", Gate: k, Cache: k, Server: k, Tracing: &Tracing{lost: &losses{total: 61}},
 		Store: knownStore{Entries: 23, Bytes: 24, MaxBytes: 25, Evictions: 26, Redis: &usercache.RedisStats{
-			Connected: true, Calls: 27, Errors: 28, Refused: 29, Latency: 30 * time.Second, Hits: 31, Misses: 32, Lost: 33,
+			Connected: true, Calls: 27, Errors: map[redislink.Kind]int64{redislink.TimedOut: 28, redislink.OutOfMemory: 62}, Refused: 29, Latency: 30 * time.Second, Hits: 31, Misses: 32, Lost: 33,
 		}},
 		Webhooks: knownEvents{
 			{Kind: "user.updated", Outcome: webhook.Applied}: 34,
@@ -160,7 +161,13 @@ clerkgate_rate_limited_total 15
 clerkgate_redis_call_seconds_total 30
 clerkgate_redis_calls_total 27
 clerkgate_redis_connected 1
-clerkgate_redis_errors_total 28
+clerkgate_redis_errors_total{kind="NOPERM"} 0
+clerkgate_redis_errors_total{kind="OOM"} 62
+clerkgate_redis_errors_total{kind="READONLY"} 0
+clerkgate_redis_errors_total{kind="WRONGPASS"} 0
+clerkgate_redis_errors_total{kind="no_connection"} 0
+clerkgate_redis_errors_total{kind="other"} 0
+clerkgate_redis_errors_total{kind="timeout"} 28
 clerkgate_redis_lost_writes_total 33
 clerkgate_redis_reads_total{result="hit"} 31
 clerkgate_redis_reads_total{result="miss"} 32

@@ -3,6 +3,7 @@ package usercache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -61,12 +62,12 @@ type Result struct {
 func (c *Cache) Lookup(ctx context.Context, ids []string, o Options) []Result {
 	c.source.Asked(o.Caller, len(ids))
 	results := make([]Result, len(ids))
-	now := time.Now()
+	call := lookup{Options: o, began: time.Now()}
 	fromClerk := o.MaxAge != nil && *o.MaxAge == 0
 	var missing []int
 	for i, id := range ids {
-		if e := c.store.inMemory(id); !fromClerk && e != nil && c.good(e, o, now) && c.store.trusted(e, now) {
-			c.readAgain(id, e, now)
+		if e := c.store.inMemory(id); !fromClerk && e != nil && c.good(e, call) && c.store.trusted(e, call.began) {
+			c.readAgain(id, e, call.began)
 			results[i] = c.result(e, clerkgatev1.ServedFrom_SERVED_FROM_MEMORY)
 			continue
 		}
@@ -76,23 +77,29 @@ func (c *Cache) Lookup(ctx context.Context, ids []string, o Options) []Result {
 		return results
 	}
 	if !fromClerk {
-		missing = c.fromRedis(ctx, ids, missing, o, results)
+		missing = c.fromRedis(ctx, ids, missing, call, results)
 	}
 	if len(missing) > 0 {
-		c.fromSource(ctx, ids, missing, o, results)
+		c.fromSource(ctx, ids, missing, call, results)
 	}
 	return results
 }
 
-// good says whether an entry is what the caller wants.
-func (c *Cache) good(e *Entry, o Options, now time.Time) bool {
+// lookup is one call of Lookup. Its time decides what may answer it.
+type lookup struct {
+	Options
+	began time.Time
+}
+
+// good reports whether an entry is what the call wants.
+func (c *Cache) good(e *Entry, o lookup) bool {
 	if !e.Has(o.View) {
 		return false
 	}
 	if o.MaxAge != nil {
-		return e.Deleted || now.Sub(e.FetchTime()) <= *o.MaxAge
+		return e.Deleted || o.began.Sub(e.fetched) <= *o.MaxAge
 	}
-	fresh, _ := c.store.fresh(e, now)
+	fresh, _ := c.store.fresh(e, o.began)
 	return fresh
 }
 
@@ -106,17 +113,16 @@ func (c *Cache) result(e *Entry, level clerkgatev1.ServedFrom) Result {
 	return r
 }
 
-// fromRedis answers from Redis what it can of the missing, and gives the rest.
-func (c *Cache) fromRedis(ctx context.Context, ids []string, missing []int, o Options, results []Result) []int {
+// fromRedis answers from Redis what it can of the missing, and returns the rest.
+func (c *Cache) fromRedis(ctx context.Context, ids []string, missing []int, o lookup, results []Result) []int {
 	if c.store.redis == nil {
 		return missing
 	}
 	asked := pick(ids, missing)
-	now := time.Now()
 	rest := missing[:0]
 	for j, e := range c.store.inRedis(ctx, asked, o.View) {
 		i := missing[j]
-		if e != nil && c.good(e, o, now) {
+		if e != nil && c.good(e, o) {
 			results[i] = c.result(e, clerkgatev1.ServedFrom_SERVED_FROM_REDIS)
 		} else {
 			rest = append(rest, i)
@@ -127,81 +133,131 @@ func (c *Cache) fromRedis(ctx context.Context, ids []string, missing []int, o Op
 
 // fromSource asks Clerk for the missing. Where it is away, copies that are too
 // old stand in for those callers who say nothing of their age.
-func (c *Cache) fromSource(ctx context.Context, ids []string, missing []int, o Options, results []Result) {
+func (c *Cache) fromSource(ctx context.Context, ids []string, missing []int, o lookup, results []Result) {
 	asked := pick(ids, missing)
-	old := make([]*Entry, len(missing))
-	have := false
-	if o.MaxAge == nil {
-		for j, id := range asked {
-			if e := c.store.inMemory(id); e != nil && !e.Missing && e.Has(o.View) {
-				old[j], have = e, true
-			}
-		}
-	}
 	early := ctx
-	if deadline, ok := ctx.Deadline(); ok && have {
+	if deadline, ok := ctx.Deadline(); ok && c.anyStandIn(asked, o) {
 		// While Clerk hangs there must be time left to answer with the copy.
 		var cancel context.CancelFunc
 		early, cancel = context.WithDeadline(ctx, deadline.Add(-min(standInTime, time.Until(deadline)/10)))
 		defer cancel()
 	}
-	o.Fresh = o.Fresh || o.MaxAge != nil && *o.MaxAge == 0
-	for j, r := range c.lookup(early, asked, o.Options) {
-		results[missing[j]] = c.answer(asked[j], r, old[j])
+	for j, r := range c.ask(early, asked, o) {
+		results[missing[j]] = c.answer(asked[j], r, o)
 	}
 }
 
-// lookup asks the source. It may answer by a request that had left before an
-// invalidation which this read must heed: then it is asked again, for one that
-// has not.
-func (c *Cache) lookup(ctx context.Context, ids []string, o gate.Options) []gate.Result {
+// maxAsks is how often a lookup asks the source, at most. Each time but the first
+// the request leaves later, so that more than twice is rarely needed.
+const maxAsks = 4
+
+// ask asks the source. It may answer by a request that had left before an
+// invalidation which this read must heed, or with an older version than one that
+// has come meanwhile for BASIC only: then it is asked again, for a request that
+// has not left.
+func (c *Cache) ask(ctx context.Context, ids []string, o lookup) []gate.Result {
+	options := o.Options.Options
+	options.LeftSince, options.Fresh = c.leftSince(o)
 	required := make([]requirement, len(ids))
+	open := make([]int, len(ids))
 	for j, id := range ids {
-		required[j] = c.store.order.since(id)
+		required[j] = c.store.order.require(id, o.began)
+		open[j] = j
 	}
-	results := c.source.Lookup(ctx, ids, o)
-	var again []int
-	for j, r := range results {
-		if r.Kept != nil && !required[j].met(r.Stamp, r.FetchTime) {
-			again = append(again, j)
+	results := make([]gate.Result, len(ids))
+	for range maxAsks {
+		var again []int
+		for k, r := range c.source.Lookup(ctx, pick(ids, open), options) {
+			j := open[k]
+			results[j] = r
+			e, _ := r.Kept.(*Entry)
+			if e != nil && (!e.Has(o.View) || !required[j].met(e, r.Stamp, r.FetchTime) || r.FetchTime.Before(options.LeftSince)) {
+				again = append(again, j)
+			}
 		}
-	}
-	if len(again) > 0 {
-		o.Fresh = true
-		for k, r := range c.source.Lookup(ctx, pick(ids, again), o) {
-			results[again[k]] = r
+		if open = again; len(open) == 0 {
+			break
 		}
+		options.Fresh = true
 	}
 	return results
 }
+
+// leftSince is when a request must have left, at the earliest, whose answer the
+// call may share. fresh: it must not have left yet.
+func (c *Cache) leftSince(o lookup) (t time.Time, fresh bool) {
+	switch {
+	case o.MaxAge != nil && *o.MaxAge == 0, !c.store.hears(o.began) && !c.store.cfg.AvailableWithoutRedis:
+		return o.began, true // another replica may have acknowledged anything until then
+	case o.MaxAge != nil:
+		return o.began.Add(-*o.MaxAge), false
+	}
+	return o.began.Add(-c.store.cfg.TTL), false
+}
+
+// errClerkLags: the newest copy lacks what the view needs, and Clerk's own answer is older.
+var errClerkLags = fmt.Errorf("%w: it is older than a copy that was served before", clerkapi.ErrBadAnswer)
 
 // standInTime is how long before a deadline an old copy stands in for an answer
 // that does not come, or a tenth of the time left if that is less.
 const standInTime = 100 * time.Millisecond
 
-// answer makes a result of what the source gave.
-func (c *Cache) answer(id string, r gate.Result, old *Entry) Result {
+// answer makes a result of what the source returned.
+func (c *Cache) answer(id string, r gate.Result, o lookup) Result {
 	e, _ := r.Kept.(*Entry)
 	switch {
-	case r.Err == nil && e == nil:
+	case e == nil && r.Err == nil:
 		return Result{Err: errEntry}
-	case r.Err == nil, e != nil:
+	case e != nil && !e.Has(o.View):
+		// Clerk has returned an older version than one that was read for BASIC.
+		return Result{Err: errClerkLags}
+	case e != nil:
 		c.totals[clerkgatev1.ServedFrom_SERVED_FROM_UPSTREAM].Add(1)
-		return Result{Entry: e, Err: r.Err, ServedFrom: clerkgatev1.ServedFrom_SERVED_FROM_UPSTREAM}
-	}
-	// What an invalidation has made old while Clerk was asked is no stand-in.
-	if old != nil && clerkIsAway(r.Err) && c.store.inMemory(id) == old {
-		s := c.result(old, clerkgatev1.ServedFrom_SERVED_FROM_MEMORY)
-		if fresh, _ := c.store.fresh(old, time.Now()); !fresh {
-			s.Stale = true
-			c.stale.Add(1)
+		s := Result{Entry: e, ServedFrom: clerkgatev1.ServedFrom_SERVED_FROM_UPSTREAM}
+		if e.Missing {
+			s.Err = clerkapi.ErrNotFound
 		}
 		return s
+	}
+	if clerkIsAway(r.Err) {
+		if old := c.standIn(id, o, time.Now()); old != nil {
+			s := c.result(old, clerkgatev1.ServedFrom_SERVED_FROM_MEMORY)
+			if fresh, _ := c.store.fresh(old, time.Now()); !fresh {
+				s.Stale = true
+				c.stale.Add(1)
+			}
+			return s
+		}
 	}
 	return Result{Err: r.Err}
 }
 
-// clerkIsAway says whether err is a reason to make do with an old copy.
+// standIn is the copy that may stand in for Clerk's answer, nil if there is none:
+// one that the replica knows no invalidation has made old.
+func (c *Cache) standIn(id string, o lookup, now time.Time) *Entry {
+	if o.MaxAge != nil {
+		return nil
+	}
+	e := c.store.inMemory(id)
+	if e == nil || e.Missing || !e.Has(o.View) {
+		return nil
+	}
+	if !c.store.hears(now) && e.asOf.Before(o.began) && !c.store.cfg.AvailableWithoutRedis {
+		return nil
+	}
+	return e
+}
+
+func (c *Cache) anyStandIn(ids []string, o lookup) bool {
+	for _, id := range ids {
+		if c.standIn(id, o, o.began) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// clerkIsAway reports whether err is a reason to make do with an old copy.
 func clerkIsAway(err error) bool {
 	for _, is := range []error{
 		clerkapi.ErrUnavailable, clerkapi.ErrBadAnswer, clerkapi.ErrKeyRejected, clerkapi.ErrPlanLimit, clerkapi.ErrRateLimited,

@@ -99,7 +99,7 @@ func TestTheTimeToLiveIsOnlyEverShortened(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	ends := map[time.Duration]bool{}
 	for i := range 1000 {
-		e := &Entry{fetched: now.UnixNano() + int64(i)*997}
+		e := &Entry{fetched: now.Add(time.Duration(i) * 997)}
 		end := time.Duration(0)
 		for ; ; end += 100 * time.Millisecond {
 			if fresh, _ := s.fresh(e, e.FetchTime().Add(end)); !fresh {
@@ -289,14 +289,17 @@ func TestAWebhookPutsTheCopyInPlace(t *testing.T) {
 // TestAFetchThatLeftBeforeIsNotKept: invalidation, webhook and deletion while the
 // fetch of an older copy is under way.
 func TestAFetchThatLeftBeforeIsNotKept(t *testing.T) {
-	for name, event := range map[string]func(r instance, clerk *fakeClerk) error{
-		"invalidation": func(r instance, clerk *fakeClerk) error {
+	for name, c := range map[string]struct {
+		event func(r instance, clerk *fakeClerk) error
+		want  int64 // what the reader gets who asked before
+	}{
+		"invalidation": {func(r instance, clerk *fakeClerk) error {
 			clerk.change("user_1")
 			return r.Invalidate(context.Background(), []string{"user_1"})
-		},
-		"webhook": func(r instance, clerk *fakeClerk) error {
+		}, 1},
+		"webhook": {func(r instance, clerk *fakeClerk) error {
 			return r.store.Updated(context.Background(), userOf("user_1", clerk.change("user_1")), time.Now())
-		},
+		}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			clerk := &fakeClerk{back: time.Second}
@@ -304,12 +307,12 @@ func TestAFetchThatLeftBeforeIsNotKept(t *testing.T) {
 			inBubble(t, clerk, Config{}, func(t *testing.T, r instance) {
 				var reader sync.WaitGroup
 				reader.Go(func() {
-					if v, res := r.get(t, "user_1", Options{}); v != 1 {
-						t.Errorf("got %+v: Clerk was to be read before the event", res)
+					if v, res := r.get(t, "user_1", Options{}); v != c.want {
+						t.Errorf("got version %d (%+v), want %d", v, res, c.want)
 					}
 				})
 				synctest.Wait()
-				if err := event(r, clerk); err != nil {
+				if err := c.event(r, clerk); err != nil {
 					t.Error(err)
 				}
 				reader.Wait()

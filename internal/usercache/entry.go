@@ -13,10 +13,10 @@ import (
 )
 
 // Entry is a copy of a user, or the knowledge that there is none, as it is kept
-// and sent: encoded. What it says is never changed.
+// and sent: encoded. It is immutable.
 //
 // A user's encoded fields are in two pieces, so that what only FULL shows is
-// apart: Public is what BASIC shows, and its first `shared` bytes are those
+// apart: public is what BASIC shows, and its first `shared` bytes are those
 // fields that FULL shows just so; FULL is these and then private. Encoded
 // messages may be joined, so each view is one run of bytes or two.
 type Entry struct {
@@ -26,13 +26,21 @@ type Entry struct {
 	// hasPrivate tells an entry that has all FULL needs from one that was read
 	// for BASIC only.
 	hasPrivate bool
+	// outdated: an invalidation, or a webhook of a newer version, has made the
+	// copy old. It is kept so that nothing older takes its place: see place.
+	outdated bool
 
 	Missing   bool               // there is no such user
 	Deleted   bool               // ... and never will be: a webhook has told of its deletion
 	UpdatedAt int64              // the user's updated_at, in Unix ms
 	Stamp     uint64             // the sequence number when the request left that brought it
 	Origin    clerkgatev1.Origin // who brought it
-	fetched   int64              // when that request left, in Unix ns
+	// fetched is when that request left, or the webhook's event happened. It has a
+	// monotonic reading, so that setting the clock changes no age.
+	fetched time.Time
+	// asOf is when the copy was last known to be good: when the request left that
+	// brought it from Clerk or from Redis, or when a webhook told of it.
+	asOf time.Time
 	// origin is the stamp of the request that brought the entry, where that is
 	// known: Stamp is higher once a webhook has confirmed the copy. 0: a webhook
 	// brought it, or it was read from Redis.
@@ -44,9 +52,9 @@ type Entry struct {
 
 // FetchTime is when the request left that brought the entry, or when the event
 // happened that told of it.
-func (e *Entry) FetchTime() time.Time { return time.Unix(0, e.fetched) }
+func (e *Entry) FetchTime() time.Time { return e.fetched }
 
-// outdatedBy says whether an invalidation or an event with the number seq has
+// outdatedBy reports whether an invalidation or an event with the number seq has
 // made the entry old. One with a higher stamp may all the same: numbers are drawn
 // before what they stand for is done, so two that come together can overtake each
 // other, and only a request's own departure surely came after a lower number.
@@ -54,22 +62,54 @@ func (e *Entry) outdatedBy(seq uint64) bool {
 	return !e.Deleted && e.Stamp != seq && e.origin < seq
 }
 
-// stamped is the entry with another stamp.
-func (e *Entry) stamped(stamp uint64) *Entry {
+// clone is a copy of the entry that nobody has read yet.
+func (e *Entry) clone() *Entry {
 	return &Entry{
-		public: e.public, private: e.private, shared: e.shared, hasPrivate: e.hasPrivate,
-		Missing: e.Missing, Deleted: e.Deleted, UpdatedAt: e.UpdatedAt, Stamp: stamp, Origin: e.Origin, fetched: e.fetched,
-		origin: e.origin,
+		public: e.public, private: e.private, shared: e.shared, hasPrivate: e.hasPrivate, outdated: e.outdated,
+		Missing: e.Missing, Deleted: e.Deleted, UpdatedAt: e.UpdatedAt, Stamp: e.Stamp, Origin: e.Origin,
+		fetched: e.fetched, asOf: e.asOf, origin: e.origin,
 	}
 }
 
-// Encode makes an entry of a user. u is not kept.
+// stamped is the entry with another stamp.
+func (e *Entry) stamped(stamp uint64) *Entry {
+	c := e.clone()
+	c.Stamp = stamp
+	return c
+}
+
+// madeOld is the entry as an outdated one.
+func (e *Entry) madeOld() *Entry {
+	c := e.clone()
+	c.outdated = true
+	return c
+}
+
+// confirmedBy is the entry after Clerk, asked later, has answered with an older
+// version: Clerk lags behind what it told before, and the entry is the newest that
+// there is.
+func (e *Entry) confirmedBy(later *Entry) *Entry {
+	c := e.clone()
+	c.outdated = false
+	c.Stamp, c.origin = max(e.Stamp, later.Stamp), max(e.origin, later.origin)
+	if later.fetched.After(e.fetched) {
+		c.fetched = later.fetched
+	}
+	if later.asOf.After(e.asOf) {
+		c.asOf = later.asOf
+	}
+	return c
+}
+
+// Encode makes an entry of a user that was fetched, or told of, at the given time.
+// u is not kept.
 func Encode(u *clerkgatev1.User, stamp uint64, fetched time.Time, by clerkgatev1.Origin) (*Entry, error) {
 	e := &Entry{
 		hasPrivate: true,
 		UpdatedAt:  u.GetUpdatedAt().AsTime().UnixMilli(),
 		Stamp:      stamp,
-		fetched:    fetched.UnixNano(),
+		fetched:    fetched,
+		asOf:       fetched,
 		Origin:     by,
 	}
 	if by == clerkgatev1.Origin_ORIGIN_CLERK {
@@ -94,12 +134,18 @@ func Encode(u *clerkgatev1.User, stamp uint64, fetched time.Time, by clerkgatev1
 
 // missing makes an entry of the knowledge that there is no such user.
 func missing(stamp uint64, fetched time.Time) *Entry {
-	return &Entry{Missing: true, hasPrivate: true, Stamp: stamp, origin: stamp, fetched: fetched.UnixNano(), Origin: clerkgatev1.Origin_ORIGIN_CLERK}
+	return &Entry{
+		Missing: true, hasPrivate: true, Stamp: stamp, origin: stamp,
+		fetched: fetched, asOf: fetched, Origin: clerkgatev1.Origin_ORIGIN_CLERK,
+	}
 }
 
 // tombstone makes an entry of a user's deletion, told at the time given.
 func tombstone(stamp uint64, told time.Time) *Entry {
-	return &Entry{Missing: true, Deleted: true, hasPrivate: true, Stamp: stamp, fetched: told.UnixNano(), Origin: clerkgatev1.Origin_ORIGIN_WEBHOOK}
+	return &Entry{
+		Missing: true, Deleted: true, hasPrivate: true, Stamp: stamp,
+		fetched: told, asOf: told, Origin: clerkgatev1.Origin_ORIGIN_WEBHOOK,
+	}
 }
 
 // Has says whether the entry has all that the view needs.
@@ -158,7 +204,7 @@ func move[T interface {
 }
 
 // entryVersion is the version of the form in which entries are stored.
-const entryVersion = 2
+const entryVersion = 3
 
 const (
 	flagMissing = 1 << iota
@@ -168,10 +214,10 @@ const (
 
 var errEntry = errors.New("not a stored entry")
 
-// marshal gives the entry in the form in which it is stored: what BASIC needs,
-// and apart from it what only FULL needs.
+// marshal returns the entry in the form in which it is stored: what BASIC needs,
+// and apart from it what only FULL needs. Its stamp and age are stored beside it.
 func (e *Entry) marshal() (public, private []byte) {
-	b := make([]byte, 0, 48+len(e.public))
+	b := make([]byte, 0, 32+len(e.public))
 	var flags byte
 	if e.Missing {
 		flags |= flagMissing
@@ -184,13 +230,11 @@ func (e *Entry) marshal() (public, private []byte) {
 	}
 	b = append(b, entryVersion, flags)
 	b = binary.AppendVarint(b, e.UpdatedAt)
-	b = binary.AppendUvarint(b, e.Stamp)
-	b = binary.AppendVarint(b, e.fetched)
 	b = binary.AppendUvarint(b, uint64(e.shared))
 	return append(b, e.public...), e.private
 }
 
-// unmarshal reads what marshal gave. A nil private makes an entry for BASIC only.
+// unmarshal reads what marshal returned. A nil private makes an entry for BASIC only.
 func unmarshal(public, private []byte) (*Entry, error) {
 	if len(public) < 2 || public[0] != entryVersion {
 		return nil, errEntry
@@ -206,21 +250,16 @@ func unmarshal(public, private []byte) (*Entry, error) {
 	if flags&flagWebhook != 0 {
 		e.Origin = clerkgatev1.Origin_ORIGIN_WEBHOOK
 	}
-	var fetched int64
 	var shared uint64
-	var n [4]int
+	var n [2]int
 	e.UpdatedAt, n[0] = binary.Varint(b)
 	b = b[max(0, n[0]):]
-	e.Stamp, n[1] = binary.Uvarint(b)
+	shared, n[1] = binary.Uvarint(b)
 	b = b[max(0, n[1]):]
-	fetched, n[2] = binary.Varint(b)
-	b = b[max(0, n[2]):]
-	shared, n[3] = binary.Uvarint(b)
-	b = b[max(0, n[3]):]
-	if min(n[0], n[1], n[2], n[3]) <= 0 || shared > uint64(len(b)) {
+	if min(n[0], n[1]) <= 0 || shared > uint64(len(b)) {
 		return nil, fmt.Errorf("%w: cut off", errEntry)
 	}
-	e.fetched, e.shared, e.public = fetched, int(shared), b
+	e.shared, e.public = int(shared), b
 	if e.Missing {
 		e.hasPrivate = true
 	}

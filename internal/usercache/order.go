@@ -6,43 +6,40 @@ import (
 	"time"
 )
 
-// order knows which copies an invalidation has made old.
+// order knows which copies an invalidation or a webhook has made old.
 //
-// Invalidations are numbered. A request to Clerk takes the last number known
-// when it leaves, as its stamp; what it brings is good only if no later
-// invalidation of that user is known. Times play no part, with one exception:
-// where no number could be had (Redis is away), a flight's departure is compared
-// with the invalidation by this process's own monotonic clock.
+// Both are numbered. A request to Clerk takes the last number known when it
+// leaves, as its stamp; what it brings is good only if no later invalidation of
+// that user is known, and if it is not older than what a later webhook told. Where
+// no number could be had (Redis is away), and where it is not known which users
+// were invalidated, the time when the request left is compared, by this process's
+// monotonic clock.
 //
-// Marks need to outlive the longest flight only: what leaves later has a higher
+// Marks need to outlive the longest request only: what leaves later has a higher
 // stamp.
 type order struct {
-	keep time.Duration // how long marks are kept
-	seq  highest       // the highest number known
+	start time.Time // what marks count time from
+	keep  time.Duration
+	seq   highest // the highest number known
 
 	mu    sync.RWMutex
-	marks map[string]mark
-	ends  []ending  // of marks, the earliest first
-	floor time.Time // flights that left before are old, whomever they are about
+	marks *marks // guarded by mu
+	// What follows concerns all users; guarded by mu.
+	floor       time.Time // copies that were last known to be good before are old
+	sharedFloor uint64    // copies in Redis with a lower stamp may be old: it has lost marks
+	blindUntil  time.Time // marks that an older webhook would need may be missing
 }
 
-type mark struct {
-	seq   uint64    // copies with a lower stamp are old
-	at    time.Time // copies of flights that left before are old; zero: none
-	blind bool      // nobody said which version made them old
-	told  int64     // the newest updated_at that a webhook has told of, in Unix ms
+func (o *order) init(keep time.Duration, now time.Time) {
+	o.keep, o.marks = keep, newMarks(keep, maxMarks)
+	o.start = now.Add(-time.Hour) // so that no time is 0
+	o.blindUntil = now.Add(keep)
 }
 
-type ending struct {
-	id string
-	at time.Time
-}
+// since is the time t as marks count it.
+func (o *order) since(t time.Time) time.Duration { return t.Sub(o.start) }
 
-func (o *order) init(keep time.Duration) {
-	o.keep, o.marks = keep, make(map[string]mark)
-}
-
-// stamp is the number that a flight takes along which leaves now.
+// stamp is the number that a request takes along which leaves now.
 func (o *order) stamp() uint64 { return o.seq.Load() }
 
 // raise notes that a number has been drawn elsewhere.
@@ -61,132 +58,143 @@ func (h *highest) raise(seq uint64) {
 	}
 }
 
-// invalidate notes that copies of id are old whose stamp is below seq or whose
-// flight left before at, where that is not zero.
-func (o *order) invalidate(id string, seq uint64, at, now time.Time) {
+// invalidate notes that copies of id are old that have a stamp below seq, and, if
+// byTime, those of requests that left before now.
+func (o *order) invalidate(id string, seq uint64, byTime bool, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	m := o.marks[id]
+	t := o.since(now)
+	m := o.marks.get(id, t)
 	m.seq, m.blind = max(m.seq, seq), true
-	if at.After(m.at) {
-		m.at = at
+	if byTime {
+		m.at = max(m.at, t)
 	}
-	o.set(id, m, now)
+	o.marks.set(id, m, t)
 }
 
 // draw draws a number and invalidates the ids by it. It is for a cache that
 // shares none.
 func (o *order) draw(ids []string, now time.Time) uint64 {
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	seq := o.seq.Add(1)
 	for _, id := range ids {
-		m := o.marks[id]
-		m.seq, m.blind = seq, true
-		o.set(id, m, now)
+		o.invalidate(id, seq, false, now)
 	}
 	return seq
 }
 
-// told notes that a webhook has told of a version of id, under the number seq, or
-// under one that is drawn if it is 0. It says whether that version may be put in
-// place where there is no copy to compare it with: not if an event that came
-// before told of a newer one, or an invalidation of one that nobody knows.
-func (o *order) told(id string, updatedAt int64, seq uint64, now time.Time) (number uint64, mayPlace bool) {
+// told notes that a webhook has told of a version of id, under the number seq, or,
+// if that is 0, under none. It reports whether that version may be put in place
+// where there is no copy to compare it with: not if an event that came before told
+// of a newer one, or if an invalidation may have been about one.
+func (o *order) told(id string, updatedAt int64, seq uint64, now time.Time) (mayPlace bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if seq == 0 {
-		seq = o.seq.Add(1)
+	t := o.since(now)
+	m := o.marks.get(id, t)
+	mayPlace = !m.blind && !now.Before(o.blindUntil) && updatedAt >= m.told.updatedAt
+	m.told.updatedAt = max(m.told.updatedAt, updatedAt)
+	if seq != 0 {
+		m.told.seq = max(m.told.seq, seq)
+	} else {
+		m.told.at = max(m.told.at, t)
 	}
-	m := o.marks[id]
-	mayPlace = !m.blind && m.seq <= seq && updatedAt >= m.told
-	m.seq, m.told = max(m.seq, seq), max(m.told, updatedAt)
-	o.set(id, m, now)
-	return seq, mayPlace
+	o.marks.set(id, m, t)
+	return mayPlace
 }
 
-// set keeps a mark, and drops those that are kept no longer; o.mu is held.
-func (o *order) set(id string, m mark, now time.Time) {
-	o.marks[id] = m
-	o.ends = append(o.ends, ending{id, now.Add(o.keep)})
-	for len(o.ends) > 0 && !o.ends[0].at.After(now) {
-		old := o.ends[0].id
-		o.ends = o.ends[1:]
-		if !o.endsLater(old, now) {
-			delete(o.marks, old)
-		}
-	}
-}
-
-// endsLater says whether another ending of id's mark is to come. Repeated
-// invalidations of one user within a few minutes are rare, and so is this search.
-func (o *order) endsLater(id string, now time.Time) bool {
-	for _, e := range o.ends {
-		if e.id == id && e.at.After(now) {
-			return true
-		}
-	}
-	return false
-}
-
-// invalidateAll notes that all copies are old whose flights left before at.
-func (o *order) invalidateAll(at time.Time) {
+// missed notes that invalidations may not have been heard, so that all copies are
+// old that were not known to be good at now. lost: Redis has lost data, perhaps
+// marks, too, so that what it has is good only from the last number on.
+func (o *order) missed(lost bool, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.floor = at
-}
-
-// accepts says whether a copy of id is not known to be old: one with the given
-// stamp that a flight of this process brought, which left at left.
-func (o *order) accepts(id string, stamp uint64, left time.Time) bool {
-	o.mu.RLock()
-	defer o.mu.RUnlock()
-	m := o.marks[id]
-	return requirement{m.seq, m.at}.met(stamp, left) && !left.Before(o.floor)
-}
-
-// since is what must be true of an answer to a read of id that starts now.
-func (o *order) since(id string) requirement {
-	o.mu.RLock()
-	defer o.mu.RUnlock()
-	m := o.marks[id]
-	if o.floor.After(m.at) {
-		m.at = o.floor
+	o.floor = now
+	if lost {
+		o.sharedFloor = max(o.sharedFloor, o.seq.Load())
+		o.blindUntil = now.Add(o.keep)
 	}
-	return requirement{m.seq, m.at}
 }
 
-// requirement is what an answer's flight must have known.
+// blind reports whether webhooks must not be believed where there is no copy to
+// compare them with, since Redis has lost marks.
+func (o *order) blind(now time.Time) bool {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.sharedFloor > 0 && now.Before(o.blindUntil)
+}
+
+// heard reports whether nothing has been missed since the copy was last known to
+// be good.
+func (o *order) heard(e *Entry) bool {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return e.Deleted || !e.asOf.Before(o.floor)
+}
+
+// requirement is what must be true of a copy that a request to Clerk brings.
 type requirement struct {
-	seq uint64
-	at  time.Time
+	mark
+	start time.Time // what the mark's times count from
+	left  time.Time // the request must not have left before
 }
 
-func (q requirement) met(stamp uint64, left time.Time) bool {
-	return stamp >= q.seq && !left.Before(q.at)
-}
-
-// acceptsShared says the same of a copy that was read from Redis.
-func (o *order) acceptsShared(id string, stamp uint64) bool {
+// require returns what must be true of an answer to a read of id that starts now.
+func (o *order) require(id string, now time.Time) requirement {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
-	m := o.marks[id]
-	return stamp >= m.seq && m.at.IsZero()
+	q := requirement{mark: o.marks.get(id, o.since(now)), start: o.start, left: o.floor}
+	if oldest := now.Add(-o.keep); oldest.After(q.left) {
+		q.left = oldest // of what such a request may have missed, marks may be gone
+	}
+	return q
 }
 
-// supersedes says whether a copy takes the place of another that is kept.
+// met reports whether a copy meets the requirement: one of a request of this
+// process that left at left with the given stamp.
+func (q requirement) met(e *Entry, stamp uint64, left time.Time) bool {
+	since := left.Sub(q.start)
+	if stamp < q.seq || since < q.at || left.Before(q.left) {
+		return false
+	}
+	return stamp >= q.told.seq && since >= q.told.at || !e.Missing && e.UpdatedAt >= q.told.updatedAt
+}
+
+// accepts reports whether a copy is not known to be old: one that a request of this
+// process brought, which left at left.
+func (o *order) accepts(id string, e *Entry, left time.Time) bool {
+	return o.require(id, time.Now()).met(e, e.Stamp, left)
+}
+
+// acceptsShared reports the same of a copy that was read from Redis.
+func (o *order) acceptsShared(id string, e *Entry) bool {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	m := o.marks.get(id, o.since(time.Now()))
+	switch {
+	case e.Deleted:
+		return true
+	case e.Stamp < m.seq, e.Stamp < o.sharedFloor, m.at != 0, e.asOf.Before(o.floor):
+		return false
+	}
+	return !e.Missing && e.UpdatedAt >= m.told.updatedAt || m.told.at == 0 && e.Stamp >= m.told.seq
+}
+
+// supersedes reports whether a copy takes the place of another that is kept, where
+// both are good.
 func supersedes(e, old *Entry) bool {
 	switch {
 	case old.Deleted:
 		return e.Deleted
 	case e.Deleted:
 		return true
+	case old.outdated && !old.Missing && !e.Missing:
+		return e.UpdatedAt >= old.UpdatedAt
 	case e.Missing == old.Missing && e.UpdatedAt != old.UpdatedAt:
 		return e.UpdatedAt > old.UpdatedAt
 	case e.Stamp != old.Stamp: // the later departure knows more
 		return e.Stamp > old.Stamp
-	case e.fetched != old.fetched:
-		return e.fetched > old.fetched
+	case !e.fetched.Equal(old.fetched):
+		return e.fetched.After(old.fetched)
 	}
 	return e.hasPrivate || !old.hasPrivate
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,20 +26,24 @@ type redis struct {
 	log     *slog.Logger
 	breaker *gobreaker.TwoStepCircuitBreaker[any]
 
-	prefix  string // of all keys
-	me      string // the replica's name on the channel
-	start   time.Time
-	highest highest
-	token   string // of the last publication heard; for the subscription's goroutine only
+	prefix   string // of all keys
+	me       string // the replica's name on the channel
+	start    time.Time
+	highest  highest
+	followed heard // for the subscription's goroutine only
+	leases   leases
+	// mute: this user may not publish or subscribe, so that nothing is heard.
+	mute atomic.Bool
 
 	mu     sync.RWMutex
 	client rueidis.Client // nil while Redis is away
 	calls  sync.WaitGroup // added to under mu, while there is a client
 
 	stats struct {
-		calls, errors, refused, hits, misses atomic.Int64
-		latency                              atomic.Int64
+		calls, refused, hits, misses atomic.Int64
+		latency                      atomic.Int64
 	}
+	unreadable sync.Once // the first value that can't be decrypted is logged
 }
 
 // redisConfig says where Redis is. Zero values are defaults.
@@ -50,12 +53,17 @@ type redisConfig struct {
 	// Instance is part of every key: levels with different ones share nothing.
 	Instance string
 	Timeout  time.Duration // of one reading; default 10 ms
-	// Beat is how often the replica makes sure that it hears the others; default 1 s.
+	// Beat is how often the replica makes sure that it hears the others; default beatTime.
 	Beat time.Duration
 	// MarkFor is how long an invalidation is remembered; it must be longer than
 	// any request to Clerk takes. Default: longestFetch.
 	MarkFor time.Duration
-	Logger  *slog.Logger // default: discards
+	// Lease is how long a replica believes its memory after it has heard itself;
+	// it must be the same for all. Default: leaseTime.
+	Lease  time.Duration
+	Keys   *Keys             // nil: nothing is encrypted, and private parts are not stored
+	Errors *redislink.Errors // counts what goes wrong; default: one of its own
+	Logger *slog.Logger      // default: discards
 }
 
 // errRedisAway: Redis is not asked, since it could not be reached just now.
@@ -65,6 +73,10 @@ const (
 	writeTimeout    = 500 * time.Millisecond // of what is told
 	breakerFailures = 3
 	breakerOpen     = 500 * time.Millisecond
+	beatTime        = 500 * time.Millisecond
+	// sequenceTTL is how long the sequence is kept without a beat. After that, no
+	// copy and no mark is left that its numbers were for.
+	sequenceTTL = tombstoneTTL + time.Hour
 )
 
 // newRedis makes a redis. Its error is one of the URL, and shows nothing of it,
@@ -74,13 +86,19 @@ func newRedis(cfg redisConfig) (*redis, error) {
 		cfg.Timeout = 10 * time.Millisecond
 	}
 	if cfg.Beat <= 0 {
-		cfg.Beat = time.Second
+		cfg.Beat = beatTime
 	}
 	if cfg.MarkFor <= 0 {
 		cfg.MarkFor = longestFetch
 	}
+	if cfg.Lease <= 0 {
+		cfg.Lease = leaseTime
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Errors == nil {
+		cfg.Errors = &redislink.Errors{}
 	}
 	options, err := redislink.Options(cfg.URL)
 	if err != nil {
@@ -92,9 +110,13 @@ func newRedis(cfg redisConfig) (*redis, error) {
 		log:     cfg.Logger,
 		// Escaped, an instance can neither reach into the keys of another nor
 		// bring all keys of a cluster together by a hash tag.
-		prefix: "clerkgate:" + url.QueryEscape(cfg.Instance) + ":cache1:",
+		prefix: "clerkgate:" + url.QueryEscape(cfg.Instance) + ":cache2:",
 		me:     rand.Text(),
 		start:  time.Now(),
+		leases: leases{lasts: cfg.Lease},
+	}
+	if cfg.Errors.News == nil {
+		cfg.Errors.News = r.news
 	}
 	r.breaker = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 		Timeout:       breakerOpen,
@@ -116,7 +138,7 @@ func (r *redis) breakerChanged(_ string, from, to gobreaker.State) {
 	}
 }
 
-// isReply says whether err is an answer of Redis's, which so is not away.
+// isReply reports whether err is an answer of Redis's, which so is not away.
 func isReply(err error) bool {
 	_, ok := rueidis.IsRedisErr(err)
 	return ok
@@ -176,13 +198,22 @@ func call[T any](ctx context.Context, r *redis, timeout time.Duration, done func
 	r.stats.calls.Add(1)
 	r.stats.latency.Add(int64(time.Since(begin)))
 	if o.err != nil {
-		r.stats.errors.Add(1)
+		if ctx.Err() == nil {
+			r.cfg.Errors.Add(o.err)
+		}
 		return o.value, fmt.Errorf("redis: %w", o.err)
 	}
 	return o.value, nil
 }
 
-// enter gives the client for a call that ends with r.calls.Done, or nil.
+// news logs an error of which kind there was none lately. Of a lost connection run tells.
+func (r *redis) news(kind redislink.Kind, err error) {
+	if kind != redislink.Unreachable && r.counters().Connected {
+		r.log.Warn("redis does not do what it is asked", "reason", kind, "error", err, "hint", kind.Hint())
+	}
+}
+
+// enter returns the client for a call that ends with r.calls.Done, or nil.
 func (r *redis) enter() rueidis.Client {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -198,12 +229,10 @@ func (r *redis) counters() RedisStats {
 	return RedisStats{
 		Connected: r.client != nil,
 		Calls:     r.stats.calls.Load(),
-		Errors:    r.stats.errors.Load(),
+		Errors:    r.cfg.Errors.Counts(),
 		Refused:   r.stats.refused.Load(),
 		Latency:   time.Duration(r.stats.latency.Load()),
 		Hits:      r.stats.hits.Load(),
 		Misses:    r.stats.misses.Load(),
 	}
 }
-
-func (r *redis) highestText() string { return strconv.FormatUint(r.highest.Load(), 10) }

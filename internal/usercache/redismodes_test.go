@@ -255,7 +255,6 @@ func TestRedisStaysInUse(t *testing.T) {
 	cancel()
 	late, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
 	defer cancel()
-	s.Ask("SET " + r.userKey("user_text") + " text")
 	for range 2 * breakerFailures {
 		if _, err := r.get(gone, []string{"user_1"}, basic); !errors.Is(err, context.Canceled) {
 			t.Fatalf("got %v", err)
@@ -264,8 +263,11 @@ func TestRedisStaysInUse(t *testing.T) {
 			t.Fatalf("got %v", err)
 		}
 	}
+	s.Ask("CONFIG SET maxmemory 1")
+	s.Ask("CONFIG SET maxmemory-policy noeviction")
 	for range 2 * breakerFailures {
-		if _, err := r.get(t.Context(), []string{"user_text"}, basic); err == nil || errors.Is(err, errRedisAway) {
+		err := r.put(t.Context(), []putItem{{id: "user_1", entry: copyAt(1, 1, 1), ttl: time.Hour}})
+		if err == nil || errors.Is(err, errRedisAway) {
 			t.Fatalf("got %v", err)
 		}
 	}

@@ -2,10 +2,10 @@ package usercache
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -18,8 +18,10 @@ const (
 	longestBackoff = time.Second
 	// silentBeats is how many beats may go unheard before the connection is
 	// given up.
-	silentBeats = 3
+	silentBeats = 6
 	idSeparator = "\x00"
+	// subscribeAgain is how long a replica that may not subscribe waits for the next try.
+	subscribeAgain = 10 * time.Second
 )
 
 var errSilent = errors.New("nothing is heard through the subscription")
@@ -30,7 +32,7 @@ var errSilent = errors.New("nothing is heard through the subscription")
 // call none of r's. r can be run once.
 func (r *redis) run(ctx context.Context, l listener) error {
 	backoff := firstBackoff
-	quiet := false // the log tells of what changes only
+	var told string // the log tells of what changes only
 	for ctx.Err() == nil {
 		connected := false
 		err := r.session(ctx, l, func() {
@@ -40,12 +42,13 @@ func (r *redis) run(ctx context.Context, l listener) error {
 		if ctx.Err() != nil {
 			break
 		}
+		kind := r.cfg.Errors.Add(err)
 		if connected {
-			backoff, quiet = firstBackoff, false
+			backoff, told = firstBackoff, ""
 		}
-		if !quiet {
-			quiet = true
-			r.log.Warn("redis is away, trying again", "error", err)
+		if told != string(kind) {
+			told = string(kind)
+			r.log.Warn("redis is away, trying again", "reason", kind, "error", err, "hint", kind.Hint())
 		}
 		select {
 		case <-ctx.Done():
@@ -58,7 +61,7 @@ func (r *redis) run(ctx context.Context, l listener) error {
 
 // session is one connection, from its making until it is lost. Calls are let
 // through from when the replica has heard itself, so that whatever was missed is
-// known before.
+// known before, or has learned that it is not allowed to.
 func (r *redis) session(ctx context.Context, l listener, connected func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -66,12 +69,22 @@ func (r *redis) session(ctx context.Context, l listener, connected func()) error
 	if err != nil {
 		return err
 	}
-	ears := &ears{redis: r, listener: l, heard: make(chan struct{}, 1)}
+	ears := &ears{redis: r, listener: l, heard: make(chan struct{}, 1), publication: make(chan struct{}, 1)}
 	subscribed := make(chan struct{}, 1)
 	lost := make(chan error, 1)
+	listening := false
+	subscribe := func() {
+		listening = true
+		go func() {
+			ctx := rueidis.WithOnSubscriptionHook(ctx, func(rueidis.PubSubSubscription) { signal(subscribed) })
+			lost <- client.Receive(ctx, client.B().Subscribe().Channel(r.channel()).Build(), ears.hear)
+		}()
+	}
+	subscribe()
+	reporting := make(chan struct{})
 	go func() {
-		ctx := rueidis.WithOnSubscriptionHook(ctx, func(rueidis.PubSubSubscription) { signal(subscribed) })
-		lost <- client.Receive(ctx, client.B().Subscribe().Channel(r.channel()).Build(), ears.hear)
+		defer close(reporting)
+		r.report(ctx, client, ears)
 	}()
 	defer func() {
 		r.mu.Lock()
@@ -80,7 +93,8 @@ func (r *redis) session(ctx context.Context, l listener, connected func()) error
 		cancel() // closes the connections, so that nothing below waits for Redis
 		client.Close()
 		r.calls.Wait()
-		if lost != nil {
+		<-reporting
+		if listening {
 			_ = <-lost // it ended because it was told to
 		}
 	}()
@@ -88,17 +102,44 @@ func (r *redis) session(ctx context.Context, l listener, connected func()) error
 	ticks := time.NewTicker(r.cfg.Beat)
 	defer ticks.Stop()
 	last := time.Now()
+	denied := time.Time{}
+	// beat lets the replica hear itself. Where it may not, that Redis answers must do.
+	beat := func() {
+		seq, may, err := r.beat(ctx, client, listening)
+		if err != nil {
+			return // it shows by not being heard
+		}
+		l.drawn(seq)
+		if listening && may {
+			return
+		}
+		last = time.Now()
+		if r.let(client) {
+			connected()
+		}
+		if !r.mute.Swap(true) {
+			r.log.Warn("this Redis user may not use pub/sub: memory is not used, and every read asks Redis. Give it the right to the channels &clerkgate:*; docs/operations.md has the line to paste")
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case err := <-lost:
-			lost = nil
-			return err
+			listening = false
+			if redislink.KindOf(err) != redislink.NotPermitted {
+				return err
+			}
+			r.cfg.Errors.Add(err)
+			denied = time.Now()
+			beat()
 		case <-subscribed:
-			r.beat(ctx, client)
+			beat()
 		case <-ears.heard:
 			last = time.Now()
+			if r.mute.Swap(false) {
+				r.log.Info("this Redis user may use pub/sub again: memory is used")
+			}
 			if r.let(client) {
 				connected()
 			}
@@ -106,12 +147,16 @@ func (r *redis) session(ctx context.Context, l listener, connected func()) error
 			if time.Since(last) > silentBeats*r.cfg.Beat {
 				return errSilent
 			}
-			r.beat(ctx, client)
+			if !listening && time.Since(denied) > subscribeAgain {
+				subscribe()
+				continue
+			}
+			beat()
 		}
 	}
 }
 
-// let lets calls through to the client, and says whether they were not before.
+// let lets calls through to the client, and reports whether they were not before.
 func (r *redis) let(client rueidis.Client) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -120,48 +165,105 @@ func (r *redis) let(client rueidis.Client) bool {
 	return before == nil
 }
 
-// beat publishes what this replica is to hear again. A failure shows by its not
-// being heard.
-func (r *redis) beat(ctx context.Context, client rueidis.Client) {
+// beat publishes what this replica is to hear again, and renews its lease if it is
+// listening. It returns the highest number drawn, and whether it may publish.
+func (r *redis) beat(ctx context.Context, client rueidis.Client, listening bool) (seq uint64, may bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Beat)
 	defer cancel()
 	sent := strconv.FormatInt(int64(time.Since(r.start)), 10)
-	_, _ = runScript(ctx, client, beatScript, redislink.ScriptCall{Key: r.sequenceKey(), Args: []string{
-		r.highestText(), rand.Text(), r.channel(), r.me, sent}})
+	lease := ""
+	if listening {
+		lease = sent
+	}
+	args := append(r.sequenceArgs(), r.channel(), r.me, lease, sent)
+	reply, err := runOne(ctx, client, beatScript, redislink.ScriptCall{Key: r.sequenceKey(), Args: append(args, r.leases.gone()...)})
+	if err != nil {
+		if ctx.Err() == nil {
+			r.cfg.Errors.Add(err)
+		}
+		return 0, false, err
+	}
+	n, err := number(reply, 0)
+	if err != nil {
+		return 0, false, err
+	}
+	allowed, err := number(reply, 1)
+	if err != nil || len(reply) < 3 {
+		return 0, false, errReply
+	}
+	fields, err := reply[2].AsStrMap()
+	if err != nil {
+		return 0, false, err
+	}
+	r.leases.observe(leasesIn(fields), time.Now())
+	r.highest.raise(uint64(n))
+	return uint64(n), allowed == 1, nil
+}
+
+// report tells those who wait for it what this replica has heard, until ctx ends.
+func (r *redis) report(ctx context.Context, client rueidis.Client, e *ears) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.publication:
+		}
+		what := *e.last.Load()
+		within, cancel := context.WithTimeout(ctx, writeTimeout)
+		// If it fails, whoever waits does so until this replica's lease has ended.
+		_ = client.Do(within, client.B().Hset().Key(r.sequenceKey()).FieldValue().FieldValue(heardField+r.me, what).Build()).Error()
+		cancel()
+	}
+}
+
+// heard is the last publication that was heard.
+type heard struct {
+	token  string
+	epoch  string
+	number int64
 }
 
 // ears hear what is published.
 type ears struct {
-	redis    *redis
-	listener listener
-	heard    chan struct{} // signalled when the replica has heard itself
+	redis       *redis
+	listener    listener
+	heard       chan struct{}          // signalled when the replica has heard itself
+	publication chan struct{}          // signalled when there is something to report
+	last        atomic.Pointer[string] // epoch and number of the last publication
 }
 
-// hear takes a message: "invalidated TOKEN NEWTOKEN NUMBER IDS" or "beat TOKEN
-// REPLICA SENT NUMBER".
+// hear takes a message: "invalidated TOKEN NEWTOKEN EPOCH PUBLICATION NUMBER IDS" or
+// "beat TOKEN REPLICA EPOCH PUBLICATION SENT NUMBER".
 func (e *ears) hear(m rueidis.PubSubMessage) {
-	f := strings.SplitN(m.Message, " ", 5)
-	if len(f) != 5 {
+	f := strings.SplitN(m.Message, " ", 7)
+	if len(f) != 7 {
+		return
+	}
+	publication, err := strconv.ParseInt(f[4], 10, 64)
+	if err != nil {
 		return
 	}
 	r := e.redis
 	switch f[0] {
 	case "invalidated":
-		seq, err := strconv.ParseUint(f[3], 10, 64)
+		seq, err := strconv.ParseUint(f[5], 10, 64)
 		if err != nil {
 			return
 		}
 		r.highest.raise(seq)
-		e.follow(f[1], f[2])
-		e.listener.invalidated(seq, strings.Split(f[4], idSeparator))
+		e.follow(f[1], heard{f[2], f[3], publication})
+		e.listener.invalidated(seq, strings.Split(f[6], idSeparator))
+		e.toReport(f[3], publication)
 	case "beat":
-		sent, err := strconv.ParseInt(f[3], 10, 64)
-		seq, err2 := strconv.ParseUint(f[4], 10, 64)
+		sent, err := strconv.ParseInt(f[5], 10, 64)
+		seq, err2 := strconv.ParseUint(f[6], 10, 64)
 		if err != nil || err2 != nil {
 			return
 		}
 		r.highest.raise(seq)
-		e.follow(f[1], f[1])
+		if e.follow(f[1], heard{f[1], f[3], publication}) {
+			e.toReport(f[3], publication)
+		}
 		if f[2] == r.me {
 			e.listener.alive(r.start.Add(time.Duration(sent)), seq)
 			signal(e.heard)
@@ -169,12 +271,22 @@ func (e *ears) hear(m rueidis.PubSubMessage) {
 	}
 }
 
-// follow goes from one publication to the next, which names the one before it.
-func (e *ears) follow(before, token string) {
-	if before != e.redis.token {
-		e.listener.missed()
+func (e *ears) toReport(epoch string, publication int64) {
+	what := epoch + " " + strconv.FormatInt(publication, 10)
+	e.last.Store(&what)
+	signal(e.publication)
+}
+
+// follow goes from one publication to the next, which names the one before it, and
+// reports whether any between them has been missed.
+func (e *ears) follow(before string, next heard) (missed bool) {
+	last := e.redis.followed
+	e.redis.followed = next
+	if before == last.token {
+		return false
 	}
-	e.redis.token = token
+	e.listener.missed(last.token != "" && (next.epoch != last.epoch || next.number <= last.number))
+	return true
 }
 
 func signal(c chan<- struct{}) {

@@ -11,57 +11,111 @@ import (
 // What is kept of a user is one hash, so that every script has one key and works
 // in a cluster, too. Its fields:
 //
-//	b  what marshal gives for BASIC
-//	p  what marshal gives for FULL alone, empty if there is nothing
+//	b  what marshal returns for BASIC, encrypted if there is a key
+//	p  what marshal returns for FULL alone, empty if there is nothing; it is
+//	   missing if there is something and no key to encrypt it with
 //	u  updated_at in Unix ms
 //	s  the stamp, higher than the flight's if a webhook has confirmed the copy
 //	o  the stamp that the copy came with, 0 if a webhook brought it
-//	f  when the flight left, in Unix ns, as 19 digits so that it is compared as text
+//	f  when the flight left, in Unix µs by Redis's clock
 //	m  "1" where there is no such user, else empty
 //	d  there for a tombstone only
 //	i  the number of the last invalidation, from which flights count
-//	x  until when i is needed, in Unix ms by Redis's clock
+//	v  the newest updated_at that a webhook has told of, in Unix ms
+//	j  the number of the last webhook: flights below it count if they are not older than v
+//	x  until when i, v and j are needed, in Unix ms by Redis's clock
 //	w  there once an invalidation has left no copy: nobody knows which version it was about
 //
-// A copy is there if b is. Numbers stay below 2^53, which Lua holds exactly.
+// A copy is there if b is. Numbers stay below 2^53, which Lua holds exactly. A
+// key of another type, and a hash with fields that are no numbers, is as good as
+// lost, and is overwritten.
 
-// luaMark, before the other scripts, gives them mark: it notes the invalidation n.
-const luaMark = `
-local function mark(n, last, keep)
-  local t = redis.call('TIME')
-  local x = t[1] * 1000 + math.floor(t[2] / 1000) + keep
-  redis.call('HSET', KEYS[1], 'i', string.format('%.0f', math.max(n, last)), 'x', string.format('%.0f', x))
+// luaLoad, before the scripts, reads the hash into h, with numbers as such; has
+// reports whether there is a copy. now is Redis's time in µs.
+const luaLoad = `
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+local h, has = {}, false
+local function text(n) return string.format('%.0f', n) end
+do
+  local names = { 'u', 's', 'o', 'f', 'i', 'v', 'j', 'x', 'm', 'd', 'w' }
+  local kind = redis.call('TYPE', KEYS[1]).ok
+  local sound = kind == 'hash' or kind == 'none'
+  if kind == 'hash' then
+    local values = redis.call('HMGET', KEYS[1], unpack(names))
+    has = redis.call('HEXISTS', KEYS[1], 'b') == 1
+    for i, name in ipairs(names) do
+      h[name] = values[i] or nil
+      if i <= 8 and values[i] then
+        h[name] = tonumber(values[i])
+        sound = sound and h[name] ~= nil and h[name] == h[name] and h[name] < 2^53
+      end
+    end
+    sound = sound and (not has or h.u and h.s and h.o and h.f and h.m ~= nil)
+  end
+  if not sound then
+    h, has = {}, false
+    redis.call('DEL', KEYS[1])
+  end
+end
+-- store replaces the copy. A private part of 'none' is not stored.
+local function store(public, private, u, s, o, f, m)
+  redis.call('HSET', KEYS[1], 'b', public, 'u', u, 's', s, 'o', o, 'f', text(f), 'm', m)
+  if private == 'none' then
+    redis.call('HDEL', KEYS[1], 'p')
+  else
+    redis.call('HSET', KEYS[1], 'p', string.sub(private, 2))
+  end
+end
+local function expire(keep)
+  if h.x then keep = math.max(keep, h.x - math.floor(now / 1000)) end
+  redis.call('PEXPIRE', KEYS[1], text(math.max(1, keep)))
+end
+-- remember lets the marks be kept for a while.
+local function remember(keep)
+  h.x = math.floor(now / 1000) + keep
+  redis.call('HSET', KEYS[1], 'x', text(h.x))
 end
 `
 
-// putScript stores a copy that Clerk gave unless something newer is known, and
-// says whether it did.
+// getScript reads a copy: its fields b and s, its age in µs, and, for FULL, p. It
+// returns nothing where there is none, and where the copy is from the future,
+// since Redis's clock was set back and nobody knows how old it is. It writes nothing.
 //
-// ARGV: public, private, updated_at, stamp, flight's departure, missing, ms to
-// keep it, "1" to replace only.
-var putScript = redislink.NewScript(`
-local h = redis.call('HMGET', KEYS[1], 'u', 's', 'f', 'm', 'd', 'i', 'x')
-local u, s, f, m = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6]
-if h[5] or tonumber(h[6] or 0) > s then
+// ARGV: "1" for FULL.
+var getScript = redislink.NewScript(`
+if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then return false end
+local t = redis.call('TIME')
+local h = redis.call('HMGET', KEYS[1], 'b', 's', 'f', ARGV[1] == '1' and 'p' or 'u')
+local f = tonumber(h[3] or '')
+if not h[1] or not h[2] or not f then return false end
+local age = t[1] * 1000000 + t[2] - f
+if age < 0 then return false end
+if ARGV[1] ~= '1' then h[4] = false end
+return { h[1], h[2], string.format('%.0f', age), h[4] }
+`)
+
+// putScript stores a copy that Clerk gave unless something newer is known, and
+// returns whether it did.
+//
+// ARGV: public, private, updated_at, stamp, age in µs, missing, ms to keep it,
+// "1" to replace only.
+var putScript = redislink.NewScript(luaLoad + `
+local u, s, f, m = tonumber(ARGV[3]), tonumber(ARGV[4]), now - ARGV[5], ARGV[6]
+if h.d or (h.i or 0) > s or (h.j or 0) > s and not (m == '' and u >= (h.v or 0)) then
   return 0
 end
-if h[1] then
-  local storedU, storedS = tonumber(h[1]), tonumber(h[2])
-  if m == h[4] and u ~= storedU then
-    if storedU > u then return 0 end
-  elseif storedS > s or storedS == s and h[3] > f then
+if has then
+  if m == h.m and u ~= h.u then
+    if h.u > u then return 0 end
+  elseif h.s > s or h.s == s and h.f > f and h.f <= now then
     return 0
   end
 elseif ARGV[8] == '1' then
   return 0
 end
-redis.call('HSET', KEYS[1], 'b', ARGV[1], 'p', ARGV[2], 'u', ARGV[3], 's', ARGV[4], 'o', ARGV[4], 'f', f, 'm', m)
-local keep = tonumber(ARGV[7])
-if h[7] then
-  local t = redis.call('TIME')
-  keep = math.max(keep, h[7] - t[1] * 1000 - math.floor(t[2] / 1000))
-end
-redis.call('PEXPIRE', KEYS[1], string.format('%.0f', keep))
+store(ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[4], f, m)
+expire(tonumber(ARGV[7]))
 return 1
 `)
 
@@ -70,103 +124,149 @@ return 1
 // number: it may have come first.
 //
 // ARGV: number, ms to keep the mark.
-var invalidateScript = redislink.NewScript(luaMark + `
-local h = redis.call('HMGET', KEYS[1], 'o', 'd', 'i')
+var invalidateScript = redislink.NewScript(luaLoad + `
 local n, keep = tonumber(ARGV[1]), tonumber(ARGV[2])
-if h[2] then
+if h.d then
   return 0
 end
-if h[1] and tonumber(h[1]) < n then
+if has and h.o < n then
   redis.call('HDEL', KEYS[1], 'b', 'p', 'u', 's', 'o', 'f', 'm')
-  h[1] = false
+  has = false
 end
-if h[1] then
-  keep = math.max(keep, redis.call('PTTL', KEYS[1]))
+redis.call('HSET', KEYS[1], 'i', text(math.max(n, h.i or 0)))
+remember(keep)
+if has then
+  expire(redis.call('PTTL', KEYS[1]))
 else
   redis.call('HSET', KEYS[1], 'w', '1')
+  expire(keep)
 end
-mark(n, tonumber(h[3] or 0), tonumber(ARGV[2]))
-redis.call('PEXPIRE', KEYS[1], string.format('%.0f', keep))
 return 1
 `)
 
-// applyScript stores what a webhook told and marks the user. A copy that is
-// there and has what the webhook tells is confirmed: it is as good as one that
-// came now. Where there is none to compare with, and the last invalidation was of
-// a version that nobody knows, what the webhook told may be older than that one,
-// and is not stored.
+// applyScript stores what a webhook told, notes its version, and returns what
+// became of it and, if a copy that is there has what it tells, that copy's
+// updated_at. Such a copy is confirmed: it is as good as one that came now. Where
+// there is none to compare with, and the last invalidation was of a version that
+// nobody knows, what the webhook told may be older than that one, and is not stored.
 //
-// ARGV: public, private, updated_at, number, time told, missing, ms to keep it,
-// "1" for a tombstone, ms to keep the mark.
-var applyScript = redislink.NewScript(luaMark + `
-local h = redis.call('HMGET', KEYS[1], 'u', 's', 'm', 'd', 'i', 'w', 'x')
-local n, last, keep = tonumber(ARGV[4]), tonumber(h[5] or 0), tonumber(ARGV[7])
+// ARGV: public, private, updated_at, number, age in µs, missing, ms to keep it,
+// "1" for a tombstone, ms to keep the mark, "1" if marks may be missing.
+var applyScript = redislink.NewScript(luaLoad + `
+local u, n, keep, mark = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[7]), tonumber(ARGV[9])
 local tombstone = ARGV[8] == '1'
-if h[4] and not tombstone then
-  return 0
+if h.d and not tombstone then
+  return { ` + outcomeDeleted + `, 0 }
 end
-local known = h[3] == '' and tonumber(h[1]) >= tonumber(ARGV[3]) or h[3] == '1' and tonumber(h[2]) > n
-local t = redis.call('TIME')
-local blind = not h[1] and h[6] and tonumber(h[7] or 0) > t[1] * 1000 + math.floor(t[2] / 1000)
-if tombstone or not known and not blind and last <= n then
-  redis.call('HSET', KEYS[1], 'b', ARGV[1], 'p', ARGV[2], 'u', ARGV[3], 's', ARGV[4], 'o', '0', 'f', ARGV[5], 'm', ARGV[6])
+local known = has and h.m == '' and h.u >= u
+local later = has and h.m == '1' and h.s > n
+local blind = not has and (ARGV[10] == '1' or h.w and (h.x or 0) > now / 1000 or (h.v or 0) > u)
+local outcome, newest = ` + outcomeRefused + `, 0
+if tombstone or not known and not later and not blind and (h.i or 0) <= n then
+  store(ARGV[1], ARGV[2], ARGV[3], ARGV[4], '0', now - ARGV[5], ARGV[6])
   if tombstone then redis.call('HSET', KEYS[1], 'd', '1') end
+  outcome = ` + outcomePlaced + `
 else
-  if known and tonumber(h[2]) < n then redis.call('HSET', KEYS[1], 's', ARGV[4]) end
+  if known then
+    outcome, newest = ` + outcomeKnown + `, h.u
+    if h.s < n then redis.call('HSET', KEYS[1], 's', ARGV[4]) end
+  end
   keep = redis.call('PTTL', KEYS[1])
 end
-mark(n, last, tonumber(ARGV[9]))
-redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(keep, tonumber(ARGV[9]))))
-return 1
+redis.call('HSET', KEYS[1], 'v', text(math.max(u, h.v or 0)), 'j', text(math.max(n, h.j or 0)))
+remember(mark)
+expire(keep)
+return { outcome, text(newest) }
 `)
 
-// The sequence is one hash: n the last number drawn, t a token that every
-// publication replaces by a new one, so that whoever knows the token has missed
-// nothing, and that a Redis which lost its data can't have. A new sequence begins
-// at the time of day in ms, or well above the highest number that the replica
-// that makes it has seen, since others may have seen a little more.
+// The outcomes of applyScript; see applyOutcome.
+const (
+	outcomeRefused = "0"
+	outcomePlaced  = "1"
+	outcomeKnown   = "2"
+	outcomeDeleted = "3"
+)
+
+// The sequence is one hash:
+//
+//	n  the last number drawn
+//	t  a token that every publication replaces by a new one, so that whoever
+//	   knows the token has missed nothing
+//	p  how many publications there were
+//	e  a token that a Redis which lost its data can't have
+//	b  when the sequence began, in Unix ms
+//	l:REPLICA  changes with each beat of a replica that believes its memory
+//	h:REPLICA  e and p of the last publication that it has heard
+//
+// A new sequence begins at the time of day in ms, or well above the highest
+// number that the replica that makes it has seen, since others may have seen a
+// little more.
 const luaSequence = `
-local h = redis.call('HMGET', KEYS[1], 'n', 't')
 local seen = tonumber(ARGV[1])
-local n, token = tonumber(h[1] or 0), h[2]
-if not h[1] then
-  local t = redis.call('TIME')
-  n = math.max(t[1] * 1000, seen + 1000)
-  token = ARGV[2]
-  redis.call('HSET', KEYS[1], 't', token)
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', KEYS[1]) end
+local h = redis.call('HMGET', KEYS[1], 'n', 't', 'p', 'e', 'b')
+local n, token, p, epoch, born = tonumber(h[1] or ''), h[2], tonumber(h[3] or ''), h[4], tonumber(h[5] or '')
+local t = redis.call('TIME')
+local ms = t[1] * 1000 + math.floor(t[2] / 1000)
+local function text(x) return string.format('%.0f', x) end
+if not (n and token and p and epoch and born and n < 2^53) then
+  n, p, token, epoch, born = math.max(ms, seen + 1000), 0, ARGV[2], ARGV[2], ms
+  redis.call('DEL', KEYS[1])
+  redis.call('HSET', KEYS[1], 't', token, 'p', '0', 'e', epoch, 'b', text(ms))
 end
 n = math.max(n, seen)
+local function keep()
+  redis.call('HSET', KEYS[1], 'n', text(n))
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+end
+-- publish reports whether this user may.
+local function publish(channel, message)
+  local reply = redis.pcall('PUBLISH', channel, message)
+  return type(reply) ~= 'table' or not reply.err
+end
 `
 
-// drawScript draws the next number.
+// drawScript draws the next number, and returns it and the sequence's age in ms.
 //
-// ARGV: the highest number seen, a new token.
+// ARGV: the highest number seen, a new token, ms to keep the sequence.
 var drawScript = redislink.NewScript(luaSequence + `
 n = n + 1
-redis.call('HSET', KEYS[1], 'n', string.format('%.0f', n))
-return n
+keep()
+return { text(n), text(math.abs(ms - born)) }
 `)
 
-// publishScript tells all replicas of an invalidation. It has the sequence's key,
-// though a channel needs none, so that all is published by one node, in order.
+// publishScript tells all replicas of an invalidation, and returns the number of
+// the publication, the epoch, and the leases of all replicas. It has the sequence's
+// key, though a channel needs none, so that all is published by one node, in order.
 //
-// ARGV: the highest number seen, a new token, channel, number, ids.
+// ARGV: the highest number seen, a new token, ms to keep the sequence, channel, number, ids.
 var publishScript = redislink.NewScript(luaSequence + `
-redis.call('HSET', KEYS[1], 'n', string.format('%.0f', n), 't', ARGV[2])
-redis.call('PUBLISH', ARGV[3], 'invalidated ' .. token .. ' ' .. ARGV[2] .. ' ' .. ARGV[4] .. ' ' .. ARGV[5])
-return n
+p = p + 1
+keep()
+redis.call('HSET', KEYS[1], 't', ARGV[2], 'p', text(p))
+publish(ARGV[4], table.concat({ 'invalidated', token, ARGV[2], epoch, text(p), ARGV[5], ARGV[6] }, ' '))
+return { text(p), epoch, redis.call('HGETALL', KEYS[1]) }
 `)
 
-// beatScript lets a replica hear itself.
+// beatScript lets a replica hear itself, and returns the last number, whether it
+// may publish, and the leases of all replicas. Replicas that are gone are dropped.
 //
-// ARGV: the highest number seen, a new token, channel, replica, time of sending.
+// ARGV: the highest number seen, a new token, ms to keep the sequence, channel,
+// replica, its lease (empty: it believes nothing), time of sending, replicas that are gone.
 var beatScript = redislink.NewScript(luaSequence + `
-redis.call('HSET', KEYS[1], 'n', string.format('%.0f', n))
-redis.call('PUBLISH', ARGV[3], 'beat ' .. token .. ' ' .. ARGV[4] .. ' ' .. ARGV[5] .. ' ' .. string.format('%.0f', n))
-return n
+keep()
+if ARGV[6] ~= '' then
+  redis.call('HSET', KEYS[1], 'l:' .. ARGV[5], ARGV[6])
+else
+  redis.call('HDEL', KEYS[1], 'l:' .. ARGV[5], 'h:' .. ARGV[5])
+end
+for i = 8, #ARGV do redis.call('HDEL', KEYS[1], 'l:' .. ARGV[i], 'h:' .. ARGV[i]) end
+local may = publish(ARGV[4], table.concat({ 'beat', token, ARGV[5], epoch, text(p), ARGV[7], text(n) }, ' '))
+return { text(n), may and 1 or 0, redis.call('HGETALL', KEYS[1]) }
 `)
 
-// runScript runs a script for each call and gives the numbers that it returns. Those
+// runScript runs a script for each call and returns the numbers that it returns. Those
 // that could not be run are 0; the error is the first one's.
 func runScript(ctx context.Context, c rueidis.Client, s redislink.Script, calls ...redislink.ScriptCall) ([]int64, error) {
 	numbers := make([]int64, len(calls))
@@ -178,4 +278,9 @@ func runScript(ctx context.Context, c rueidis.Client, s redislink.Script, calls 
 		}
 	}
 	return numbers, first
+}
+
+// runOne runs a script that returns an array.
+func runOne(ctx context.Context, c rueidis.Client, s redislink.Script, call redislink.ScriptCall) ([]rueidis.RedisMessage, error) {
+	return s.Run(ctx, c, call)[0].ToArray()
 }

@@ -3,12 +3,18 @@ package usercache
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/clerkgate/clerkgate/internal/redislink"
 )
 
 func TestMain(m *testing.M) {
@@ -35,6 +41,7 @@ type told struct {
 	seq   uint64
 	ids   []string
 	since time.Time
+	lost  bool
 }
 
 // recorder is a listener that remembers.
@@ -60,7 +67,16 @@ func (l *recorder) invalidated(seq uint64, ids []string) {
 func (l *recorder) alive(since time.Time, seq uint64) {
 	l.add(told{what: "alive", seq: seq, since: since})
 }
-func (l *recorder) missed() { l.add(told{what: "missed"}) }
+func (l *recorder) drawn(uint64)     {}
+func (l *recorder) missed(lost bool) { l.add(told{what: "missed", lost: lost}) }
+
+// sum is the number of errors of all kinds.
+func sum(errors map[redislink.Kind]int64) (n int64) {
+	for _, m := range errors {
+		n += m
+	}
+	return n
+}
 
 func (l *recorder) heard() []told {
 	l.mu.Lock()
@@ -113,9 +129,38 @@ type redisReplica struct {
 // It ends with the test.
 func startRedisReplica(t testing.TB, cfg redisConfig) *redisReplica {
 	t.Helper()
+	if cfg.Keys == nil {
+		cfg.Keys = testKeys(t, "k1")
+	}
 	r := runRedisReplica(t, cfg)
 	r.waitConnected()
+	r.age()
 	return r
+}
+
+// age makes the sequence as old as if all marks since its beginning had ended.
+func (r *redisReplica) age() {
+	r.t.Helper()
+	client := r.enter()
+	defer r.calls.Done()
+	if err := client.Do(context.Background(), client.B().Hset().Key(r.sequenceKey()).FieldValue().FieldValue("b", "1").Build()).Error(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// testKeys makes keys with the given ids; the same id gives the same key.
+func testKeys(t testing.TB, ids ...string) *Keys {
+	t.Helper()
+	var text strings.Builder
+	for _, id := range ids {
+		sum := sha256.Sum256([]byte(id))
+		fmt.Fprintf(&text, "%s %s\n", id, base64.StdEncoding.EncodeToString(sum[:]))
+	}
+	keys, err := ParseKeys(text.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys
 }
 
 func runRedisReplica(t testing.TB, cfg redisConfig) *redisReplica {

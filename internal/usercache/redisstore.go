@@ -3,7 +3,9 @@ package usercache
 import (
 	"context"
 	"crypto/rand"
-	"fmt"
+	"errors"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,27 +24,27 @@ func (r *redis) get(ctx context.Context, ids []string, view clerkgatev1.UserView
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	fields := []string{"b", "s"}
-	if view == clerkgatev1.UserView_USER_VIEW_FULL {
-		fields = append(fields, "p")
+	calls := make([]redislink.ScriptCall, len(ids))
+	for i, id := range ids {
+		calls[i] = redislink.ScriptCall{Key: r.userKey(id), Args: []string{flag(view == clerkgatev1.UserView_USER_VIEW_FULL)}}
 	}
-	keys := r.userKeys(ids)
+	ids = slices.Clone(ids) // the caller's may change before a late answer comes
 	entries, err := read(ctx, r, func(ctx context.Context, c rueidis.Client) ([]*Entry, error) {
-		commands := make(rueidis.Commands, len(keys))
-		for i, key := range keys {
-			commands[i] = c.B().Hmget().Key(key).Field(fields...).Build()
-		}
-		entries := make([]*Entry, len(keys))
+		sent := time.Now()
+		entries := make([]*Entry, len(ids))
 		var first error
-		for i, reply := range c.DoMulti(ctx, commands...) {
+		for i, reply := range getScript.Run(ctx, c, calls...) {
 			values, err := reply.ToArray()
+			if rueidis.IsRedisNil(err) {
+				continue
+			}
 			if err != nil {
 				if first == nil {
 					first = err
 				}
 				continue
 			}
-			entries[i] = stored(values)
+			entries[i] = r.stored(ids[i], values, sent)
 		}
 		return entries, first
 	})
@@ -59,18 +61,27 @@ func (r *redis) get(ctx context.Context, ids []string, view clerkgatev1.UserView
 	return entries, err
 }
 
-// stored makes an entry of the fields b, s and, for FULL, p. What another
-// version may have stored there counts as nothing.
-func stored(values []rueidis.RedisMessage) *Entry {
+// stored makes an entry of what getScript, sent at the given time, has returned of
+// a user. What can't be read counts as nothing.
+func (r *redis) stored(id string, values []rueidis.RedisMessage, sent time.Time) *Entry {
+	if len(values) < 3 {
+		return nil
+	}
 	public, err := values[0].AsBytes()
 	if err != nil {
 		return nil
 	}
 	var private []byte
-	if len(values) > 2 {
-		if private, err = values[2].AsBytes(); err == nil && private == nil {
+	if len(values) > 3 {
+		if private, err = values[3].AsBytes(); err == nil && private == nil {
 			private = []byte{}
 		}
+	}
+	if public, private, err = r.unseal(id, public, private); err != nil {
+		r.unreadable.Do(func() {
+			r.log.Warn("redis holds values that can't be read with the keys of --cache-encryption-key-file: they count as not there", "error", err)
+		})
+		return nil
 	}
 	e, err := unmarshal(public, private)
 	if err != nil {
@@ -79,8 +90,57 @@ func stored(values []rueidis.RedisMessage) *Entry {
 	if e.Stamp, err = values[1].AsUint64(); err != nil {
 		return nil
 	}
+	age, err := values[2].AsInt64()
+	if err != nil || age < 0 || age > int64(math.MaxInt64/time.Microsecond) {
+		return nil
+	}
+	e.asOf, e.fetched = sent, sent.Add(-time.Duration(age)*time.Microsecond)
 	return e
 }
+
+// seal returns a user's values as they are written: encrypted, or, without a key,
+// in clear and without the private one. noPrivate stands for one that is not stored.
+func (r *redis) seal(id string, e *Entry) (sealedPublic, sealedPrivate string) {
+	public, private := e.marshal()
+	switch {
+	case r.cfg.Keys != nil:
+		return string(r.cfg.Keys.seal(public, r.sealContext(id, "public"))), storedPrivate + string(r.cfg.Keys.seal(private, r.sealContext(id, "private")))
+	case len(private) > 0:
+		return string(public), noPrivate
+	}
+	return string(public), storedPrivate
+}
+
+// What the scripts are given of a private part.
+const (
+	noPrivate     = "none"
+	storedPrivate = "-" // before the part itself
+)
+
+// unseal reads what seal returned. A nil private stays nil.
+func (r *redis) unseal(id string, public, private []byte) (openPublic, openPrivate []byte, err error) {
+	if r.cfg.Keys == nil {
+		if len(public) > 0 && public[0] == sealedVersion {
+			return nil, nil, errSealed
+		}
+		return public, private, nil
+	}
+	if openPublic, err = r.cfg.Keys.open(public, r.sealContext(id, "public")); err != nil {
+		return nil, nil, err
+	}
+	if private != nil {
+		if openPrivate, err = r.cfg.Keys.open(private, r.sealContext(id, "private")); err != nil {
+			return nil, nil, err
+		}
+		if openPrivate == nil {
+			openPrivate = []byte{}
+		}
+	}
+	return openPublic, openPrivate, nil
+}
+
+// sealContext is what a value is bound to: it can't be read in another place.
+func (r *redis) sealContext(id, part string) string { return r.userKey(id) + " " + part }
 
 // put stores copies that Clerk gave, each unless something newer is known: a
 // tombstone, an invalidation after the flight left, a copy with a newer
@@ -93,7 +153,7 @@ func (r *redis) put(ctx context.Context, items []putItem) error {
 			continue
 		}
 		calls = append(calls, redislink.ScriptCall{Key: r.userKey(item.id), Args: append(
-			entryArgs(item.entry, item.entry.Stamp), milliseconds(item.ttl), flag(item.onlyPresent))})
+			r.entryArgs(item.id, item.entry, item.entry.Stamp), milliseconds(item.ttl), flag(item.onlyPresent))})
 	}
 	if len(calls) == 0 {
 		return nil
@@ -105,55 +165,102 @@ func (r *redis) put(ctx context.Context, items []putItem) error {
 }
 
 // invalidate drops copies of the ids that left before now, marks the ids so that
-// none is put back, tells all replicas, and gives the number of the invalidation.
-// After an error it must be repeated: it may be half done.
+// none is put back, tells all replicas, and waits until they have heard. It returns
+// the number of the invalidation. After an error it must be repeated: it may be
+// half done.
 func (r *redis) invalidate(ctx context.Context, ids []string) (uint64, error) {
 	keys := r.userKeys(ids)
-	return write(ctx, r, func(ctx context.Context, c rueidis.Client) (uint64, error) {
-		return r.announce(ctx, c, ids, func(seq uint64) error {
-			calls := make([]redislink.ScriptCall, len(keys))
-			for i, key := range keys {
-				calls[i] = redislink.ScriptCall{Key: key, Args: []string{strconv.FormatUint(seq, 10), milliseconds(r.cfg.MarkFor)}}
-			}
-			_, err := runScript(ctx, c, invalidateScript, calls...)
-			return err
-		})
+	return r.announce(ctx, ids, func(ctx context.Context, c rueidis.Client, seq uint64, _ bool) error {
+		calls := make([]redislink.ScriptCall, len(keys))
+		for i, key := range keys {
+			calls[i] = redislink.ScriptCall{Key: key, Args: []string{strconv.FormatUint(seq, 10), milliseconds(r.cfg.MarkFor)}}
+		}
+		_, err := runScript(ctx, c, invalidateScript, calls...)
+		return err
 	})
 }
 
-// apply stores what a webhook told: a copy, unless a tombstone is there or a
-// copy that has what it tells, or a tombstone. The entry's stamp is the number
-// that apply draws and returns; it marks the id with it and tells all replicas.
-// After an error it must be repeated: it may be half done.
-func (r *redis) apply(ctx context.Context, id string, e *Entry, ttl time.Duration) (uint64, error) {
+// apply stores what a webhook told: a tombstone, or a copy, unless a tombstone is
+// there or a copy that has what it tells. The entry's stamp is the number that
+// apply draws; it marks the id with it, tells all replicas, and waits until they
+// have heard. After an error it must be repeated: it may be half done.
+func (r *redis) apply(ctx context.Context, id string, e *Entry, ttl time.Duration, blind bool) (a applied, err error) {
 	key := r.userKey(id)
-	return write(ctx, r, func(ctx context.Context, c rueidis.Client) (uint64, error) {
-		return r.announce(ctx, c, []string{id}, func(seq uint64) error {
-			_, err := runScript(ctx, c, applyScript, redislink.ScriptCall{Key: key, Args: append(
-				entryArgs(e, seq), milliseconds(ttl), flag(e.Deleted), milliseconds(r.cfg.MarkFor))})
+	a.seq, err = r.announce(ctx, []string{id}, func(ctx context.Context, c rueidis.Client, seq uint64, young bool) error {
+		reply, err := runOne(ctx, c, applyScript, redislink.ScriptCall{Key: key, Args: append(
+			r.entryArgs(id, e, seq), milliseconds(ttl), flag(e.Deleted), milliseconds(r.cfg.MarkFor), flag(blind || young))})
+		if err != nil {
 			return err
-		})
+		}
+		outcome, err := number(reply, 0)
+		if err != nil {
+			return err
+		}
+		a.outcome = applyOutcome(outcome)
+		a.updatedAt, err = number(reply, 1)
+		return err
 	})
+	return a, err
 }
 
-// announce draws a number, does with it what is to be done, and tells all
-// replicas. They are told last, so that one which reads again then reads what is new.
-func (r *redis) announce(ctx context.Context, c rueidis.Client, ids []string, do func(seq uint64) error) (uint64, error) {
-	drawn, err := runScript(ctx, c, drawScript, redislink.ScriptCall{Key: r.sequenceKey(), Args: []string{r.highestText(), rand.Text()}})
+// number reads an integer of an array.
+func number(values []rueidis.RedisMessage, i int) (int64, error) {
+	if i >= len(values) {
+		return 0, errReply
+	}
+	return values[i].AsInt64()
+}
+
+// errReply: a script returned something else than expected.
+var errReply = errors.New("redis: an unexpected reply")
+
+// announce draws a number, does with it what is to be done, tells all replicas,
+// and waits until they have heard. They are told last, so that one which reads
+// again then reads what is new. young: marks that were set before the sequence
+// began may be missing.
+func (r *redis) announce(ctx context.Context, ids []string, do func(ctx context.Context, c rueidis.Client, seq uint64, young bool) error) (uint64, error) {
+	type told struct {
+		seq  uint64
+		wait awaited
+	}
+	t, err := write(ctx, r, func(ctx context.Context, c rueidis.Client) (t told, err error) {
+		drawn, err := runOne(ctx, c, drawScript, redislink.ScriptCall{Key: r.sequenceKey(), Args: r.sequenceArgs()})
+		if err != nil {
+			return t, err
+		}
+		seq, err := number(drawn, 0)
+		if err != nil {
+			return t, err
+		}
+		age, err := number(drawn, 1)
+		if err != nil {
+			return t, err
+		}
+		t.seq = uint64(seq)
+		r.highest.raise(t.seq)
+		if err := do(ctx, c, t.seq, time.Duration(age)*time.Millisecond < r.cfg.MarkFor); err != nil {
+			return t, err
+		}
+		reply, err := runOne(ctx, c, publishScript, redislink.ScriptCall{Key: r.sequenceKey(), Args: append(
+			r.sequenceArgs(), r.channel(), strconv.FormatUint(t.seq, 10), strings.Join(ids, idSeparator))})
+		if err != nil {
+			return t, err
+		}
+		t.wait, err = r.awaited(reply)
+		return t, err
+	})
 	if err != nil {
 		return 0, err
 	}
-	seq := uint64(drawn[0])
-	r.highest.raise(seq)
-	if err := do(seq); err != nil {
-		return 0, err
-	}
-	_, err = runScript(ctx, c, publishScript, redislink.ScriptCall{Key: r.sequenceKey(), Args: []string{
-		r.highestText(), rand.Text(), r.channel(), strconv.FormatUint(seq, 10), strings.Join(ids, idSeparator)}})
-	return seq, err
+	return t.seq, r.await(ctx, t.wait)
 }
 
-// seen says whether a webhook's event has been recorded.
+// sequenceArgs are the first arguments of all scripts of the sequence.
+func (r *redis) sequenceArgs() []string {
+	return []string{strconv.FormatUint(r.highest.Load(), 10), rand.Text(), milliseconds(sequenceTTL)}
+}
+
+// seen reports whether a webhook's event has been recorded.
 func (r *redis) seen(ctx context.Context, eventID string) (bool, error) {
 	key := r.eventKey(eventID)
 	return write(ctx, r, func(ctx context.Context, c rueidis.Client) (bool, error) {
@@ -184,11 +291,12 @@ func (r *redis) userKeys(ids []string) []string {
 }
 
 // entryArgs are a script's arguments from public to missing.
-func entryArgs(e *Entry, stamp uint64) []string {
-	public, private := e.marshal()
+func (r *redis) entryArgs(id string, e *Entry, stamp uint64) []string {
+	public, private := r.seal(id, e)
+	age := max(0, time.Since(e.fetched))
 	return []string{
-		string(public), string(private), strconv.FormatInt(e.UpdatedAt, 10), strconv.FormatUint(stamp, 10),
-		fmt.Sprintf("%019d", max(0, e.fetched)), flag(e.Missing),
+		public, private, strconv.FormatInt(e.UpdatedAt, 10), strconv.FormatUint(stamp, 10),
+		strconv.FormatInt(age.Microseconds(), 10), flag(e.Missing),
 	}
 }
 

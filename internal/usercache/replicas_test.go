@@ -23,7 +23,7 @@ func startReplicas(t testing.TB, redis *redistest.Server, clerk *fakeClerk, n in
 		replicas[i] = r
 	}
 	for _, r := range replicas {
-		for r.store.trust.Load() == 0 { // until it has heard itself
+		for !r.store.hears(time.Now()) { // until it has heard itself
 			time.Sleep(time.Millisecond)
 		}
 	}
@@ -97,7 +97,7 @@ func TestRedisMayBeKilledUnderLoad(t *testing.T) {
 	close(end)
 	readers.Wait()
 	for i, r := range replicas { // heard again, so that memory is trusted again
-		for deadline := time.Now().Add(20 * time.Second); !r.store.trusted(&Entry{}, time.Now()); {
+		for deadline := time.Now().Add(20 * time.Second); !r.store.hears(time.Now()); {
 			if time.Now().After(deadline) {
 				t.Fatalf("replica %d does not hear Redis again", i)
 			}

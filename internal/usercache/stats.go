@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/maypok86/otter/v2/stats"
+
+	"github.com/clerkgate/clerkgate/internal/redislink"
 )
 
 // Stats is what a Store holds, and what has been counted since the start.
@@ -18,14 +20,14 @@ type Stats struct {
 
 // RedisStats are sums since the start, but for Connected.
 type RedisStats struct {
-	Connected bool          // now
-	Calls     int64         // tried
-	Errors    int64         // ... of which failed, or took too long
-	Refused   int64         // not tried, since Redis is away
-	Latency   time.Duration // of all calls tried
-	Hits      int64         // ids found
-	Misses    int64         // ids not found
-	Lost      int64         // copies that were not written because too many waited
+	Connected bool                     // now
+	Calls     int64                    // tried
+	Errors    map[redislink.Kind]int64 // ... of which failed or took too long; of connecting, too
+	Refused   int64                    // not tried, since Redis is away
+	Latency   time.Duration            // of all calls tried
+	Hits      int64                    // ids found
+	Misses    int64                    // ids not found
+	Lost      int64                    // copies that were not written because too many waited
 }
 
 // Stats tells what the store holds. It takes a lock that writers take, too, so it

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/clerkgate/clerkgate/clerkapi"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
 )
@@ -23,14 +24,13 @@ func (awayRedis) seen(context.Context, string) (bool, error)           { return 
 func (awayRedis) record(context.Context, string) error                 { return errRedisAway }
 func (awayRedis) counters() RedisStats                                 { return RedisStats{} }
 func (awayRedis) run(ctx context.Context, _ listener) error            { <-ctx.Done(); return nil }
-func (awayRedis) apply(context.Context, string, *Entry, time.Duration) (uint64, error) {
-	return 0, errRedisAway
+func (awayRedis) apply(context.Context, string, *Entry, time.Duration, bool) (applied, error) {
+	return applied{}, errRedisAway
 }
 
-// TestCutOffFromRedisMemoryIsTrustedForFiveSeconds: who can't hear of other
-// replicas' invalidations believes what it has for five seconds more, and what it
-// has fetched since for five seconds.
-func TestCutOffFromRedisMemoryIsTrustedForFiveSeconds(t *testing.T) {
+// TestCutOffFromRedisMemoryIsBelievedForALease: who can't hear of other replicas'
+// invalidations believes what it has until its lease ends, and then nothing.
+func TestCutOffFromRedisMemoryIsBelievedForALease(t *testing.T) {
 	clerk := &fakeClerk{}
 	clerk.change("user_1")
 	synctest.Test(t, func(t *testing.T) {
@@ -38,20 +38,29 @@ func TestCutOffFromRedisMemoryIsTrustedForFiveSeconds(t *testing.T) {
 		defer stop()
 		r.store.alive(time.Now(), 7)
 		expect(t, r, Options{}, 1, fromClerk, false)
-		time.Sleep(4 * time.Second)
+		time.Sleep(leaseTime - time.Second)
 		r.store.alive(time.Now(), 7)
-		time.Sleep(trustTime - 1)
+		time.Sleep(leaseTime - 1)
 		expect(t, r, Options{}, 1, fromMemory, false)
 		time.Sleep(time.Nanosecond)
 		clerk.change("user_1")
-		expect(t, r, Options{}, 2, fromClerk, false)
-		time.Sleep(trustTime - 1)
-		expect(t, r, Options{}, 2, fromMemory, false)
-		time.Sleep(time.Nanosecond)
-		expect(t, r, Options{}, 2, fromClerk, false)
+		for range 3 {
+			expect(t, r, Options{}, 2, fromClerk, false)
+			time.Sleep(time.Nanosecond)
+		}
+		clerk.setFail(&clerkapi.Error{Kind: clerkapi.ErrUnavailable, Status: 503})
+		if v, res := r.get(t, "user_1", Options{}); v != -1 {
+			t.Errorf("a copy that may be old stands in for Clerk: %+v", res)
+		}
+		clerk.setFail(nil)
 
-		// What may have been missed is forgotten, when it is heard again.
-		r.store.missed()
+		// If nothing was missed, it is believed again, once something is heard.
+		r.store.alive(time.Now(), 7)
+		expect(t, r, Options{}, 2, fromMemory, false)
+
+		// What may have been missed is not.
+		time.Sleep(time.Nanosecond)
+		r.store.missed(false)
 		r.store.alive(time.Now(), 9)
 		clerk.change("user_1")
 		expect(t, r, Options{}, 3, fromClerk, false)
@@ -61,27 +70,58 @@ func TestCutOffFromRedisMemoryIsTrustedForFiveSeconds(t *testing.T) {
 	})
 }
 
-// TestWhatRedisCannotBeToldIsRefused, though it is carried out here.
-func TestWhatRedisCannotBeToldIsRefused(t *testing.T) {
+// TestAvailableWithoutRedis: the operator may choose to serve what may be old.
+func TestAvailableWithoutRedis(t *testing.T) {
 	clerk := &fakeClerk{}
 	clerk.change("user_1")
 	synctest.Test(t, func(t *testing.T) {
-		r, stop := newInstance(t, clerk, Config{TTL: time.Hour}, awayRedis{})
+		r, stop := newInstance(t, clerk, Config{TTL: time.Minute, AvailableWithoutRedis: true}, awayRedis{})
 		defer stop()
 		expect(t, r, Options{}, 1, fromClerk, false)
+		time.Sleep(availableTime - 1)
+		expect(t, r, Options{}, 1, fromMemory, false)
+		time.Sleep(time.Nanosecond)
+		expect(t, r, Options{}, 1, fromClerk, false)
+		clerk.setFail(&clerkapi.Error{Kind: clerkapi.ErrUnavailable, Status: 503})
+		time.Sleep(2 * time.Minute)
+		expect(t, r, Options{}, 1, fromMemory, true)
+		// Never what is known to be old.
+		if err := r.Invalidate(t.Context(), []string{"user_1"}); !errors.Is(err, ErrRedisAway) {
+			t.Error(err)
+		}
+		if v, res := r.get(t, "user_1", Options{}); v != -1 {
+			t.Errorf("got %+v", res)
+		}
+	})
+}
+
+// TestWhatRedisCannotBeToldIsRefused, though it is carried out here.
+func TestWhatRedisCannotBeToldIsRefused(t *testing.T) {
+	for what, c := range map[string]struct {
+		tell func(r instance) error
+		want int64
+	}{
+		"invalidation": {func(r instance) error { return r.Invalidate(context.Background(), []string{"user_1"}) }, 2},
+		"webhook": {func(r instance) error {
+			return r.store.Updated(context.Background(), userOf("user_1", 2), time.Now())
+		}, 2},
+		"deletion": {func(r instance) error { return r.store.Deleted(context.Background(), "user_1", time.Now()) }, 0},
+	} {
+		clerk := &fakeClerk{}
 		clerk.change("user_1")
-		ctx := t.Context()
-		for what, err := range map[string]error{
-			"invalidation": r.Invalidate(ctx, []string{"user_1"}),
-			"webhook":      r.store.Updated(ctx, userOf("user_1", 2), time.Now()),
-			"deletion":     r.store.Deleted(ctx, "user_1", time.Now()),
-		} {
-			if !errors.Is(err, ErrRedisAway) {
+		synctest.Test(t, func(t *testing.T) {
+			r, stop := newInstance(t, clerk, Config{TTL: time.Hour}, awayRedis{})
+			defer stop()
+			expect(t, r, Options{}, 1, fromClerk, false)
+			clerk.change("user_1")
+			if err := c.tell(r); !errors.Is(err, ErrRedisAway) {
 				t.Errorf("%s: %v, want %v", what, err, ErrRedisAway)
 			}
-		}
-		expect(t, r, Options{}, 2, fromClerk, false)
-	})
+			if v, res := r.get(t, "user_1", Options{}); v != c.want {
+				t.Errorf("%s: got version %d (%v), want %d", what, v, res.Err, c.want)
+			}
+		})
+	}
 }
 
 // TestWhatIsKnownToBeOldIsNotWrittenToRedis: Redis may have lost its own marks.

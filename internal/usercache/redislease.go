@@ -1,0 +1,165 @@
+package usercache
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// leases knows which replicas may believe their memory. A replica renews its lease
+// with each beat, and believes its memory for a fixed time after the last beat that
+// it has heard itself. Whoever invalidates waits until every replica with a lease
+// has heard, or can't believe its memory any more. Leases are told apart by their
+// values, and their ends are reckoned by this process's monotonic clock, so that no
+// other clock counts.
+type leases struct {
+	lasts time.Duration
+
+	mu    sync.Mutex
+	known map[string]lease // by replica; guarded by mu
+	over  []string         // whose ended long ago; guarded by mu
+}
+
+// lease is what this replica knows of another's.
+type lease struct {
+	value string
+	since time.Time // when it was first seen with this value
+}
+
+// forgetAfter is how many times the time of a lease it may be over before its
+// replica is forgotten.
+const forgetAfter = 30
+
+// gone returns the replicas whose leases ended long ago.
+func (l *leases) gone() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.over
+}
+
+// observe notes the leases of all replicas as they are now, and returns when each
+// of them ends that has not ended.
+func (l *leases) observe(values map[string]string, now time.Time) (ends map[string]time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	known := l.known
+	l.known, l.over = make(map[string]lease, len(values)), nil
+	ends = make(map[string]time.Time)
+	for replica, value := range values {
+		k, ok := known[replica]
+		if !ok || k.value != value {
+			k = lease{value, now}
+		}
+		l.known[replica] = k
+		switch over := now.Sub(k.since); {
+		case over < l.lasts:
+			ends[replica] = k.since.Add(l.lasts)
+		case over > forgetAfter*l.lasts:
+			l.over = append(l.over, replica)
+		}
+	}
+	return ends
+}
+
+// awaited is who must hear of a publication, and until when.
+type awaited struct {
+	number int64  // of the publication
+	epoch  string // in which it counts
+	ends   map[string]time.Time
+}
+
+// awaited reads publishScript's reply.
+func (r *redis) awaited(reply []rueidis.RedisMessage) (a awaited, err error) {
+	if a.number, err = number(reply, 0); err != nil || len(reply) < 3 {
+		return a, errReply
+	}
+	if a.epoch, err = reply[1].ToString(); err != nil {
+		return a, err
+	}
+	fields, err := reply[2].AsStrMap()
+	if err != nil {
+		return a, err
+	}
+	a.ends = r.leases.observe(leasesIn(fields), time.Now())
+	delete(a.ends, r.me)
+	a.remove(fields)
+	return a, nil
+}
+
+// leasesIn returns the leases among the sequence's fields, by replica.
+func leasesIn(fields map[string]string) map[string]string {
+	values := make(map[string]string)
+	for name, value := range fields {
+		if replica, ok := strings.CutPrefix(name, leaseField); ok {
+			values[replica] = value
+		}
+	}
+	return values
+}
+
+// The names of the sequence's fields begin so.
+const (
+	leaseField = "l:"
+	heardField = "h:"
+)
+
+// remove takes out those who have heard.
+func (a *awaited) remove(fields map[string]string) {
+	for replica := range a.ends {
+		epoch, text, _ := strings.Cut(fields[heardField+replica], " ")
+		if n, err := strconv.ParseInt(text, 10, 64); err == nil && epoch == a.epoch && n >= a.number {
+			delete(a.ends, replica)
+		}
+	}
+}
+
+// How long await waits before it asks again: a little at first, then longer.
+const (
+	firstAsk   = 500 * time.Microsecond
+	longestAsk = 20 * time.Millisecond
+)
+
+// await blocks until all who are awaited have heard, or their leases have ended. It
+// fails only if ctx ends before. Redis may be away meanwhile: then leases end.
+func (r *redis) await(ctx context.Context, a awaited) error {
+	for pause := firstAsk; ; pause = min(2*pause, longestAsk) {
+		now := time.Now()
+		names := make([]string, 0, len(a.ends))
+		var last time.Time
+		for replica, end := range a.ends {
+			if !now.Before(end) {
+				delete(a.ends, replica)
+				continue
+			}
+			names = append(names, heardField+replica)
+			if end.After(last) {
+				last = end
+			}
+		}
+		if len(names) == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(min(pause, last.Sub(now))):
+		}
+		values, err := write(ctx, r, func(ctx context.Context, c rueidis.Client) ([]rueidis.RedisMessage, error) {
+			return c.Do(ctx, c.B().Hmget().Key(r.sequenceKey()).Field(names...).Build()).ToArray()
+		})
+		if err != nil {
+			continue
+		}
+		fields := make(map[string]string, len(names))
+		for i, name := range names {
+			if i < len(values) {
+				fields[name], _ = values[i].ToString()
+			}
+		}
+		a.remove(fields)
+	}
+}
