@@ -54,6 +54,9 @@ type serveCmd struct {
 	RedisURL      string        `name:"redis-url" unit:"URL" placeholder:"URL" group:"Cache and Redis" help:"A Redis through which replicas share the quota, and a second cache level: redis://host:port, or rediss:// for TLS."`
 	RedisURLFile  string        `name:"redis-url-file" placeholder:"FILE" group:"Cache and Redis" help:"The file that holds that URL, where it has a password in it."`
 
+	CacheEncryptionKeyFile string `placeholder:"FILE" group:"Cache and Redis" help:"Encrypts what the cache writes to Redis with the first key of this file, and reads it with any: an id and 32 bytes in base64 a line. Without it, names and addresses are there in clear, and private parts are not written there."`
+	WithoutRedis           string `enum:"strict,available" default:"strict" group:"Cache and Redis" help:"What a replica serves from memory while it can't hear the other replicas through Redis: strict, nothing, so that it never serves what another was told is old; available, copies of the last 5 s, and older ones, marked stale, while Clerk is away, too."`
+
 	WebhookListen     string `placeholder:"ADDRESS" group:"Webhooks" help:"Where to take Clerk's webhooks, POST /webhooks/clerk: host:port, or unix:/path. This listener faces the internet; it serves nothing else."`
 	WebhookSecretFile string `placeholder:"FILE" group:"Webhooks" reload:"of the secret in it, at once" help:"The file that holds the webhooks' signing secret (whsec_…). Without it, the secret is taken from the environment variable CLERK_WEBHOOK_SIGNING_SECRET."`
 
@@ -91,6 +94,9 @@ func (c *serveCmd) check() error {
 		if d.value <= 0 {
 			return usagef("--%s: want a duration above 0, such as 10s", d.flag)
 		}
+	}
+	if c.UpstreamTimeout > usercache.MaxUpstreamTimeout {
+		return usagef("--upstream-timeout: want at most %v: invalidations are remembered for a little longer", usercache.MaxUpstreamTimeout)
 	}
 	if c.DrainDelay < 0 {
 		return usagef("--drain-delay: want a duration of 0 or more, such as 5s")
@@ -261,6 +267,19 @@ func (c *serveCmd) cacheConfig(instance string, logger *slog.Logger) (usercache.
 	if cfg.RedisURL != "" {
 		if _, err := redislink.Options(cfg.RedisURL); err != nil {
 			return cfg, usagef("--%s: %v", c.redisURLFlag(), err)
+		}
+	}
+	cfg.AvailableWithoutRedis = c.WithoutRedis == "available"
+	if c.CacheEncryptionKeyFile != "" {
+		if cfg.RedisURL == "" {
+			return cfg, usagef("--cache-encryption-key-file: there is nothing to encrypt without --redis-url")
+		}
+		text, err := os.ReadFile(c.CacheEncryptionKeyFile)
+		if err != nil {
+			return cfg, usagef("--cache-encryption-key-file: %v", err)
+		}
+		if cfg.RedisKeys, err = usercache.ParseKeys(string(text)); err != nil {
+			return cfg, usagef("--cache-encryption-key-file: %s: %v", c.CacheEncryptionKeyFile, err)
 		}
 	}
 	return cfg, nil

@@ -35,7 +35,7 @@ const (
 )
 
 // sink is what events are brought to. An error means that the event must come
-// again.
+// again; it may have been carried out in part. Carrying one out twice does no harm.
 type sink interface {
 	// Updated puts a copy in place; at is when the event happened.
 	Updated(ctx context.Context, u *clerkgatev1.User, at time.Time) error
@@ -43,7 +43,7 @@ type sink interface {
 	Deleted(ctx context.Context, id string, at time.Time) error
 	// Invalidate drops ids from every cache.
 	Invalidate(ctx context.Context, ids []string) error
-	// Seen says whether an event has been recorded as applied.
+	// Seen reports whether an event has been recorded as applied.
 	Seen(ctx context.Context, eventID string) (bool, error)
 	// Record records an event as applied.
 	Record(ctx context.Context, eventID string) error
@@ -220,13 +220,13 @@ func (h *Handler) apply(ctx context.Context, d delivery, e *event) *answer {
 }
 
 func (h *Handler) applyOnce(ctx context.Context, d delivery, e *event, id string) (Outcome, error) {
-	if seen, err := h.sink.Seen(ctx, d.id); err != nil {
-		return Failed, err
-	} else if seen {
+	seen, seenErr := h.sink.Seen(ctx, d.id)
+	if seenErr == nil && seen {
 		return Duplicate, nil
 	}
+	// Where that can't be asked, the sink can still do its part for this replica.
 	outcome, err := h.change(ctx, d, e, id)
-	if err != nil {
+	if err := errors.Join(seenErr, err); err != nil {
 		return Failed, err
 	}
 	return outcome, h.sink.Record(ctx, d.id) // last, so that what failed half-way is done again

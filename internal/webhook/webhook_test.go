@@ -295,6 +295,9 @@ func TestFailingSink(t *testing.T) {
 			if w := serve(h, signed(t, secret("a"), "msg_1", body)); w.Code != http.StatusServiceUnavailable || len(s.recorded) != 0 {
 				t.Errorf("status %d, recorded %v", w.Code, s.recorded)
 			}
+			if call == "seen" && (len(s.calls) != 1 || !strings.HasPrefix(s.calls[0], "updated")) {
+				t.Errorf("it can't be asked whether the event came before: the sink was told %q, want the event", s.calls)
+			}
 			s.fail = nil
 			if w := serve(h, signed(t, secret("a"), "msg_1", body)); w.Code != http.StatusNoContent || !s.recorded["msg_1"] {
 				t.Errorf("again: status %d, recorded %v", w.Code, s.recorded)
