@@ -155,14 +155,16 @@ func leftOut(f apiField) bool {
 }
 
 // notDescribed are the fields of the contract's that Clerk's description lacks,
-// and where they come from.
+// and who has them.
 var notDescribed = map[protoreflect.FullName]string{
-	"clerkgate.v1.User.timezone":                                 "webhooks",
+	"clerkgate.v1.User.timezone":                                 "Clerk's SDK for Node.js",
 	"clerkgate.v1.User.extra_json":                               "what the contract does not know",
-	"clerkgate.v1.Passkey.created_at":                            "webhooks",
-	"clerkgate.v1.Passkey.updated_at":                            "webhooks",
-	"clerkgate.v1.ExternalAccount.external_account_id":           "webhooks",
-	"clerkgate.v1.EnterpriseConnection.enterprise_connection_id": "Clerk's SDKs",
+	"clerkgate.v1.Passkey.created_at":                            "Clerk's SDK for Go",
+	"clerkgate.v1.Passkey.updated_at":                            "Clerk's SDK for Go",
+	"clerkgate.v1.ExternalAccount.external_account_id":           "Clerk's SDK for Node.js",
+	"clerkgate.v1.SamlAccount.enterprise_connection_id":          "Clerk's SDK for Go",
+	"clerkgate.v1.EnterpriseConnection.enterprise_connection_id": "Clerk's SDK for Go",
+	"clerkgate.v1.Organization.membership_limit_set_by":          "Clerk's SDK for Go",
 }
 
 // shapeCheck compares a decoded user with the object that it came from.

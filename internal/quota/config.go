@@ -44,7 +44,10 @@ type Config struct {
 	Burst int
 	// Reserve is the share of the quota, from 0 to less than 1, that is left to
 	// other users of the key. At least one permit is always kept.
-	Reserve     float64
+	Reserve float64
+	// MaxLeased is the share of what may be held, from 0 to 1, that may be lent at
+	// once: by Lend, until it has come free. At least one permit may be. Default 0.5.
+	MaxLeased   float64
 	Pace        Pace
 	FirstWindow FirstWindow
 	// LostHold is how long a permit stays held after its request was given up
@@ -62,6 +65,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.LostHold <= 0 {
 		c.LostHold = 20 * time.Second
+	}
+	if c.MaxLeased <= 0 {
+		c.MaxLeased = 0.5
 	}
 	return c
 }

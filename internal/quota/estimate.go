@@ -50,9 +50,18 @@ func (l *Limiter) paced(now time.Time, k int) time.Time {
 		return next
 	}
 	free := max(0, l.free())
-	atOnce := max(0, free-l.limit()/2)
+	atOnce := max(0, free-l.unlent()/2)
 	if k <= atOnce {
 		return now
 	}
-	return next.Add(time.Duration(k-atOnce-1) * l.strict.lasting(next, free-atOnce))
+	apart := l.strict.lasting(next, free-atOnce, l.lent.len())
+	at := next.Add(time.Duration(k-atOnce-1) * apart)
+	if l.lent.len() > 0 && at.After(l.lent.at(0)) { // from there on there are more
+		back := l.lent.at(0)
+		if back.Before(next) {
+			back = next
+		}
+		at = back.Add(time.Duration(int64(at.Sub(back)) / int64(apart) * int64(l.even())))
+	}
+	return at
 }

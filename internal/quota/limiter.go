@@ -46,6 +46,7 @@ type Limiter struct {
 	good        float64   // regained soon: the limit before 429s that came while little was sent
 	goodAt      time.Time // from when the next step towards it counts
 	accepted    times     // answers other than 429 in the last window
+	lent        times     // when permits come free that are lent, or were and got no answer
 	pausedUntil time.Time
 	pausedSeq   uint64        // permits up to this one left before the last 429 was known
 	guess       time.Duration // the next pause where Retry-After is missing
@@ -148,6 +149,7 @@ func (l *Limiter) advance(now time.Time) {
 	l.at = now
 	l.grow(now)
 	l.accepted.dropUntil(now.Add(-l.cfg.Window))
+	l.lent.dropUntil(now)
 	if l.strict != nil {
 		l.strict.advance(now)
 		return
@@ -171,6 +173,9 @@ func (l *Limiter) grow(now time.Time) {
 	}
 }
 
+// unlent is how many permits may be held now that are not lent.
+func (l *Limiter) unlent() int { return max(0, l.limit()-l.lent.len()) }
+
 func (l *Limiter) free() int {
 	if l.strict != nil {
 		return l.strict.free(l.limit())
@@ -186,14 +191,13 @@ func (l *Limiter) free() int {
 // The schedule is kept from one request to the next: spacing from the moment of
 // the send would add up the delays of timers.
 func (l *Limiter) next(now time.Time) time.Time {
-	limit := l.limit()
 	switch {
 	case l.cfg.Pace == PaceAlways, now.Before(l.slowTill):
 		return l.last.Add(l.steady())
-	case l.strict == nil, 2*l.free() > limit:
+	case l.strict == nil, 2*l.free() > l.unlent():
 		return now // the refill spaces what a bucket lets through
 	}
-	return l.last.Add(l.strict.lasting(l.last, l.free()))
+	return l.last.Add(l.strict.lasting(l.last, l.free(), l.lent.len()))
 }
 
 // lag is how far behind the schedule requests may be, and still keep to it.
@@ -445,7 +449,7 @@ func (l *Limiter) State(now time.Time) State {
 func (l *Limiter) MostlyFree(now time.Time) bool {
 	l.advance(now)
 	if l.strict != nil {
-		return 2*l.free() > l.limit()
+		return 2*l.free() > l.unlent()
 	}
 	return 2*l.free() > l.burst()
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -19,6 +20,7 @@ type Saved struct {
 	Level       float64     `json:"level,omitempty"`     // bucket: tokens at At
 	Unsettled   int         `json:"unsettled,omitempty"` // permits whose requests had no answer yet
 	Ahead       int         `json:"ahead,omitempty"`     // permits that may have been taken since
+	Lent        []SavedLoan `json:"lent,omitempty"`      // permits that are lent, and in none of the above
 	Learned     float64     `json:"learned,omitempty"`   // the limit that 429s have taught, 0 if none
 	PausedUntil time.Time   `json:"paused_until,omitzero"`
 }
@@ -27,17 +29,23 @@ type Saved struct {
 // Save, a Limiter made from this one counts them all as spent.
 func (l *Limiter) Save(now time.Time, ahead int) Saved {
 	l.advance(now)
-	s := Saved{Version: savedVersion, At: now.Round(0), Ahead: ahead, PausedUntil: l.pausedUntil.Round(0)}
+	s := Saved{Version: savedVersion, At: now.Round(0), Ahead: ahead, PausedUntil: l.pausedUntil.Round(0), Lent: l.saveLent()}
 	if l.learned < float64(l.cfg.share(l.cfg.Limit)) {
 		s.Learned = l.learned
 	}
 	if l.strict == nil {
-		s.Level, s.Unsettled = l.bucket.level, l.bucket.unanswered
+		s.Level, s.Unsettled = l.bucket.level, l.bucket.unanswered-l.lent.len()
 		return s
 	}
 	s.Unsettled = l.strict.inFlight
+	lent := 0
 	for i := range l.strict.releases.len() {
-		s.FreeAt = append(s.FreeAt, l.strict.releases.at(i).Round(0))
+		at := l.strict.releases.at(i)
+		if lent < l.lent.len() && l.lent.at(lent).Equal(at) {
+			lent++
+			continue
+		}
+		s.FreeAt = append(s.FreeAt, at.Round(0))
 	}
 	return s
 }
@@ -51,7 +59,7 @@ func ParseSaved(text []byte) (Saved, error) {
 	if s.Version != savedVersion {
 		return s, fmt.Errorf("saved quota: version %d, want %d", s.Version, savedVersion)
 	}
-	if s.Unsettled < 0 || s.Ahead < 0 || s.Learned < 0 {
+	if s.Unsettled < 0 || s.Ahead < 0 || s.Learned < 0 || slices.ContainsFunc(s.Lent, func(l SavedLoan) bool { return l.Permits < 0 }) {
 		return s, errors.New("saved quota: negative counts")
 	}
 	return s, nil
@@ -79,6 +87,7 @@ func Restore(cfg Config, s Saved, now time.Time) *Limiter {
 		b.level = min(full-float64(unknown), s.Level-float64(s.Ahead)+rate*elapsed)
 		// Clerk's own is never below 0, but for what is still on its way.
 		b.level = max(b.level, -float64(s.Unsettled))
+		l.restoreLent(s, now)
 		return l
 	}
 	longest := now.Add(l.strict.hold + l.strict.lostHold)
@@ -93,5 +102,6 @@ func Restore(cfg Config, s Saved, now time.Time) *Limiter {
 	for range min(unknown, l.cfg.Limit) {
 		l.strict.releases.add(now.Add(l.strict.hold))
 	}
+	l.restoreLent(s, now)
 	return l
 }

@@ -57,27 +57,59 @@ func (s *semaphore) freeAt(now time.Time, k, limit int, roundTrip time.Duration)
 	}
 	// All permits come round once in a cycle: those answered at their release,
 	// those in flight, and those free now that will be taken before, a cycle from now.
+	// Those that are lent, or got no answer, come later, and then take part in it.
 	cycle := s.hold + roundTrip
-	size := max(1, limit, s.held())
-	rounds := time.Duration((k - 1) / size)
-	if i := (k - 1) % size; i < s.releases.len() {
-		return s.releases.at(i).Add(rounds * cycle)
+	near := s.releases.search(now.Add(cycle))
+	late := s.releases.len() - near
+	size := max(limit, s.held()) - late
+	if size <= 0 && late > 0 { // all are late
+		return s.releases.at(near + (k-1)%late).Add(time.Duration((k-1)/late) * cycle)
 	}
-	return now.Add((rounds + 1) * cycle)
+	size = max(1, size)
+	at := func(k int) time.Time {
+		rounds := time.Duration((k - 1) / size)
+		if i := (k - 1) % size; i < near {
+			return s.releases.at(i).Add(rounds * cycle)
+		}
+		return now.Add((rounds + 1) * cycle)
+	}
+	early, last := now, at(k) // between these is the k-th
+	if late == 0 || !s.releases.at(near).Before(last) {
+		return last
+	}
+	for range 20 {
+		t := early.Add(last.Sub(early) / 2)
+		if rest := k - s.came(near, t, cycle); rest > 0 && at(rest).After(t) {
+			early = t
+		} else {
+			last = t
+		}
+	}
+	return last
+}
+
+// came is how many permits the releases from the i-th on have brought by t, if they
+// come round in each cycle.
+func (s *semaphore) came(i int, t time.Time, cycle time.Duration) (n int) {
+	for ; i < s.releases.len() && !s.releases.at(i).After(t); i++ {
+		n += 1 + int(t.Sub(s.releases.at(i))/cycle)
+	}
+	return n
 }
 
 // lasting is the least spacing of sends from now on at which the free permits, and
 // those that come free meanwhile, do not run out: the longest time until a
-// release, divided by the permits that there are until then. Of many releases
-// only some are looked at; that costs a spacing a little too short.
-func (s *semaphore) lasting(now time.Time, free int) time.Duration {
+// release, divided by the permits that there are until then. So many are lent, and
+// do not come round. Of many releases only some are looked at; that costs a spacing a
+// little too short.
+func (s *semaphore) lasting(now time.Time, free, lent int) time.Duration {
 	n := s.releases.len()
-	longest := s.hold / time.Duration(max(1, free+n+1))
+	longest := s.hold / time.Duration(max(1, free+n-lent+1))
 	step := max(1, n/64)
 	for i := 0; i < n; i += step {
 		wait := s.releases.at(i).Sub(now)
 		if wait > s.hold {
-			break // permits of requests without an answer; what is answered comes round before
+			break // permits that are lent, or had no answer; what is answered comes round before
 		}
 		longest = max(longest, wait/time.Duration(max(1, free+i+1)))
 	}

@@ -33,6 +33,16 @@ func (q *times) add(t time.Time) {
 	q.buf = slices.Insert(q.buf, q.head+q.search(t), t)
 }
 
+// drop drops one instant t, and reports whether there was one.
+func (q *times) drop(t time.Time) bool {
+	i := q.head + q.search(t) - 1
+	if i < q.head || !q.buf[i].Equal(t) {
+		return false
+	}
+	q.buf = slices.Delete(q.buf, i, i+1)
+	return true
+}
+
 // dropUntil drops all instants up to and including t and says how many.
 func (q *times) dropUntil(t time.Time) int {
 	n := q.search(t)

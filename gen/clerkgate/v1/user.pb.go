@@ -57,7 +57,7 @@ type User struct {
 	// The user's preferred language, as a BCP 47 tag.
 	Locale *string `protobuf:"bytes,9,opt,name=locale,proto3,oneof" json:"locale,omitempty"`
 	// The user's time zone, such as `Europe/Berlin`. Clerk's description of the
-	// Backend API does not have it; webhooks and its SDKs may.
+	// Backend API does not have it; its SDK for Node.js does.
 	Timezone *string `protobuf:"bytes,10,opt,name=timezone,proto3,oneof" json:"timezone,omitempty"`
 	// The URL of the user's picture. Clerk has replaced it by `image_url`.
 	//
@@ -832,9 +832,10 @@ type Passkey struct {
 	LastUsedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_used_at,json=lastUsedAt,proto3" json:"last_used_at,omitempty"`
 	// How the passkey was or is being verified.
 	Verification *Verification `protobuf:"bytes,4,opt,name=verification,proto3" json:"verification,omitempty"`
-	// When the passkey was added. Only webhooks may bring it.
+	// When the passkey was added. Clerk's description of the Backend API does not
+	// have it; its SDK for Go does.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	// When the passkey was last changed. Only webhooks may bring it.
+	// When the passkey was last changed. As `created_at`.
 	UpdatedAt     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -957,8 +958,9 @@ type ExternalAccount struct {
 	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
 	// How the account was or is being verified.
 	Verification *Verification `protobuf:"bytes,19,opt,name=verification,proto3" json:"verification,omitempty"`
-	// The `eac_…` id of an account whose `id` is that of its identification. Only
-	// webhooks bring it.
+	// The `eac_…` id of an account of the kinds `facebook_account` and
+	// `google_account`. Clerk's description of the Backend API does not have it; its
+	// SDK for Node.js does.
 	ExternalAccountId *string `protobuf:"bytes,20,opt,name=external_account_id,json=externalAccountId,proto3,oneof" json:"external_account_id,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
@@ -1160,8 +1162,11 @@ type SamlAccount struct {
 	Verification *Verification `protobuf:"bytes,10,opt,name=verification,proto3" json:"verification,omitempty"`
 	// The SAML connection that the account belongs to.
 	SamlConnection *SamlConnection `protobuf:"bytes,11,opt,name=saml_connection,json=samlConnection,proto3" json:"saml_connection,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The id of the enterprise connection that the account belongs to. Clerk's
+	// description of the Backend API does not have it; its SDK for Go does.
+	EnterpriseConnectionId *string `protobuf:"bytes,12,opt,name=enterprise_connection_id,json=enterpriseConnectionId,proto3,oneof" json:"enterprise_connection_id,omitempty"`
+	unknownFields          protoimpl.UnknownFields
+	sizeCache              protoimpl.SizeCache
 }
 
 func (x *SamlAccount) Reset() {
@@ -1269,6 +1274,13 @@ func (x *SamlAccount) GetSamlConnection() *SamlConnection {
 		return x.SamlConnection
 	}
 	return nil
+}
+
+func (x *SamlAccount) GetEnterpriseConnectionId() string {
+	if x != nil && x.EnterpriseConnectionId != nil {
+		return *x.EnterpriseConnectionId
+	}
+	return ""
 }
 
 // The SAML connection that a SAML account belongs to.
@@ -1579,7 +1591,7 @@ type EnterpriseConnection struct {
 	// The id of the SAML connection or OAuth configuration behind the connection.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Clerk's id of the enterprise connection. Clerk's description of the Backend
-	// API does not have it; its SDKs do.
+	// API does not have it; its SDK for Go does.
 	EnterpriseConnectionId *string `protobuf:"bytes,2,opt,name=enterprise_connection_id,json=enterpriseConnectionId,proto3,oneof" json:"enterprise_connection_id,omitempty"`
 	// The protocol: `oauth` or `saml`.
 	Protocol string `protobuf:"bytes,3,opt,name=protocol,proto3" json:"protocol,omitempty"`
@@ -1912,9 +1924,12 @@ type Organization struct {
 	// When the organization was last changed.
 	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
 	// When the organization was last active.
-	LastActiveAt  *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=last_active_at,json=lastActiveAt,proto3" json:"last_active_at,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	LastActiveAt *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=last_active_at,json=lastActiveAt,proto3" json:"last_active_at,omitempty"`
+	// What set `max_allowed_memberships`, in Clerk's words. Clerk's description of
+	// the Backend API does not have it; its SDK for Go does.
+	MembershipLimitSetBy *string `protobuf:"bytes,18,opt,name=membership_limit_set_by,json=membershipLimitSetBy,proto3,oneof" json:"membership_limit_set_by,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *Organization) Reset() {
@@ -2064,6 +2079,13 @@ func (x *Organization) GetLastActiveAt() *timestamppb.Timestamp {
 		return x.LastActiveAt
 	}
 	return nil
+}
+
+func (x *Organization) GetMembershipLimitSetBy() string {
+	if x != nil && x.MembershipLimitSetBy != nil {
+		return *x.MembershipLimitSetBy
+	}
+	return ""
 }
 
 // What other members of an organization see of a user.
@@ -2696,7 +2718,7 @@ const file_clerkgate_v1_user_proto_rawDesc = "" +
 	"\r_phone_numberB\b\n" +
 	"\x06_labelB\x17\n" +
 	"\x15_public_metadata_jsonB\x16\n" +
-	"\x14_external_account_id\"\xc4\x04\n" +
+	"\x14_external_account_id\"\xa0\x05\n" +
 	"\vSamlAccount\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bprovider\x18\x02 \x01(\tR\bprovider\x12\x16\n" +
@@ -2710,12 +2732,14 @@ const file_clerkgate_v1_user_proto_rawDesc = "" +
 	"\x14public_metadata_json\x18\t \x01(\tH\x03R\x12publicMetadataJson\x88\x01\x01\x12>\n" +
 	"\fverification\x18\n" +
 	" \x01(\v2\x1a.clerkgate.v1.VerificationR\fverification\x12E\n" +
-	"\x0fsaml_connection\x18\v \x01(\v2\x1c.clerkgate.v1.SamlConnectionR\x0esamlConnectionB\r\n" +
+	"\x0fsaml_connection\x18\v \x01(\v2\x1c.clerkgate.v1.SamlConnectionR\x0esamlConnection\x12=\n" +
+	"\x18enterprise_connection_id\x18\f \x01(\tH\x04R\x16enterpriseConnectionId\x88\x01\x01B\r\n" +
 	"\v_first_nameB\f\n" +
 	"\n" +
 	"_last_nameB\x13\n" +
 	"\x11_provider_user_idB\x17\n" +
-	"\x15_public_metadata_json\"\xe2\x04\n" +
+	"\x15_public_metadata_jsonB\x1b\n" +
+	"\x19_enterprise_connection_id\"\xe2\x04\n" +
 	"\x0eSamlConnection\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1f\n" +
@@ -2797,7 +2821,7 @@ const file_clerkgate_v1_user_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAtB\f\n" +
 	"\n" +
 	"_role_nameB\x18\n" +
-	"\x16_private_metadata_json\"\xca\a\n" +
+	"\x16_private_metadata_json\"\xa2\b\n" +
 	"\fOrganization\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -2820,7 +2844,8 @@ const file_clerkgate_v1_user_proto_rawDesc = "" +
 	"created_at\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
 	"\n" +
 	"updated_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12@\n" +
-	"\x0elast_active_at\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\flastActiveAtB\f\n" +
+	"\x0elast_active_at\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\flastActiveAt\x12:\n" +
+	"\x17membership_limit_set_by\x18\x12 \x01(\tH\aR\x14membershipLimitSetBy\x88\x01\x01B\f\n" +
 	"\n" +
 	"_image_urlB\x10\n" +
 	"\x0e_members_countB+\n" +
@@ -2828,7 +2853,8 @@ const file_clerkgate_v1_user_proto_rawDesc = "" +
 	"\x1a_pending_invitations_countB\x0f\n" +
 	"\r_role_set_keyB\x18\n" +
 	"\x16_private_metadata_jsonB\r\n" +
-	"\v_created_by\"\xfe\x03\n" +
+	"\v_created_byB\x1a\n" +
+	"\x18_membership_limit_set_by\"\xfe\x03\n" +
 	"\x0ePublicUserData\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\"\n" +
 	"\n" +

@@ -1,0 +1,176 @@
+package quota
+
+import "time"
+
+// MaxLoan is the longest that permits may be lent for.
+const MaxLoan = 5 * time.Minute
+
+// Loan is a number of permits that are lent to somebody who sends requests of his
+// own. It is settled from the start: if nothing is heard of it, its permits come free
+// by themselves, so that a loan outlives whoever has made it. The zero value is no loan.
+type Loan struct {
+	Permits int
+	gone    time.Time // from when none of its requests can be under way any more
+	free    time.Time // when its permits come free: with a window, that much later
+}
+
+// Use is what became of a loan's permits.
+type Use struct {
+	Sent       int // requests that were sent, at most Loan.Permits
+	Unanswered int // ... of these, the ones without an answer
+}
+
+// mostLent is how many of n permits may be lent at once, at least one if there is one.
+func (c Config) mostLent(n int) int {
+	return min(n, max(1, int(float64(n)*c.MaxLeased+1e-9)))
+}
+
+// MostLent returns how many permits can be lent at once while nothing lowers the limit.
+func (c Config) MostLent() int {
+	c = c.withDefaults()
+	if c.Burst > 0 {
+		return c.mostLent(c.share(c.Burst))
+	}
+	return c.mostLent(c.share(c.Limit))
+}
+
+// MostLent returns how many permits may be lent at once as the limit is at now.
+func (l *Limiter) MostLent(now time.Time) int {
+	l.advance(now)
+	if l.bucket != nil {
+		return l.cfg.mostLent(l.burst())
+	}
+	return l.cfg.mostLent(l.limit())
+}
+
+// MayLend reports whether n more permits may be lent at now. Permits that were lent
+// count until they are free, but for those whose requests have been answered: they
+// are held no longer than any other request's.
+func (l *Limiter) MayLend(now time.Time, n int) bool {
+	most := l.MostLent(now)
+	return l.lent.len()+n <= most
+}
+
+// Lend settles permits that are lent until end. If they are not recalled, their
+// requests count as sent at the end and never answered.
+func (l *Limiter) Lend(permits []Permit, end, now time.Time) Loan {
+	l.advance(now)
+	loan := Loan{Permits: len(permits), gone: end.Add(l.cfg.LostHold)}
+	loan.free = loan.gone
+	if l.strict != nil {
+		loan.free = loan.gone.Add(l.strict.hold)
+		l.strict.inFlight -= len(permits)
+	} else {
+		l.bucket.unanswered -= len(permits)
+	}
+	l.hold(loan)
+	for _, p := range permits {
+		l.probeOver(p)
+	}
+	return loan
+}
+
+// hold holds a loan's permits.
+func (l *Limiter) hold(loan Loan) {
+	for range loan.Permits {
+		if l.strict != nil {
+			l.strict.releases.add(loan.free)
+			l.lent.add(loan.free)
+		} else {
+			l.bucket.unanswered++
+			l.bucket.gone.add(loan.gone)
+			l.lent.add(loan.gone)
+		}
+	}
+}
+
+// Recall ends a loan before its time. Permits of answered requests are held for a
+// window from now, those of unanswered ones as by Lost, and the others are free.
+func (l *Limiter) Recall(loan Loan, use Use, now time.Time) {
+	l.advance(now)
+	for i := range loan.Permits {
+		if !l.dropLent(loan) {
+			return // it was free by itself
+		}
+		switch {
+		case i < use.Sent-use.Unanswered:
+			l.accepted.add(now)
+			if l.strict != nil {
+				l.strict.releases.add(now.Add(l.strict.hold))
+			}
+		case i < use.Sent:
+			lost := Loan{Permits: 1, gone: now.Add(l.cfg.LostHold)}
+			if l.strict != nil {
+				lost.free = lost.gone.Add(l.strict.hold)
+			}
+			l.hold(lost)
+		case l.bucket != nil:
+			l.bucket.level++
+		}
+	}
+}
+
+// dropLent takes one permit of a loan out of those that are held, and reports whether
+// it was among them.
+func (l *Limiter) dropLent(loan Loan) bool {
+	if l.strict != nil {
+		return l.lent.drop(loan.free) && l.strict.releases.drop(loan.free)
+	}
+	if !l.lent.drop(loan.gone) || !l.bucket.gone.drop(loan.gone) {
+		return false
+	}
+	l.bucket.unanswered--
+	return true
+}
+
+// SavedLoan is a Loan in a form that outlives the process, in wall clock times.
+type SavedLoan struct {
+	Permits int       `json:"permits"`
+	Gone    time.Time `json:"gone"`
+}
+
+// Save returns the loan as of now.
+func (loan Loan) Save() SavedLoan { return SavedLoan{loan.Permits, loan.gone.Round(0)} }
+
+// saveLent returns what is lent at now.
+func (l *Limiter) saveLent() (lent []SavedLoan) {
+	for i := range l.lent.len() {
+		gone := l.lent.at(i)
+		if l.strict != nil {
+			gone = gone.Add(-l.strict.hold)
+		}
+		s := Loan{Permits: 1, gone: gone}.Save()
+		if n := len(lent); n > 0 && lent[n-1].Gone.Equal(s.Gone) {
+			lent[n-1].Permits++
+			continue
+		}
+		lent = append(lent, s)
+	}
+	return lent
+}
+
+// Loan returns the loan s of what was saved as it stands at now. Clocks may have been
+// set since: no loan lasts longer than was left of it when it was saved.
+func (l *Limiter) Loan(saved Saved, s SavedLoan, now time.Time) Loan {
+	left := min(s.Gone.Sub(now), s.Gone.Sub(saved.At), MaxLoan+l.cfg.LostHold)
+	loan := Loan{Permits: s.Permits, gone: now.Add(left)}
+	loan.free = loan.gone
+	if l.strict != nil {
+		loan.free = loan.gone.Add(l.strict.hold)
+	}
+	return loan
+}
+
+// restoreLent holds what was lent when s was saved.
+func (l *Limiter) restoreLent(s Saved, now time.Time) {
+	for _, lent := range s.Lent {
+		loan := l.Loan(s, lent, now)
+		loan.Permits = min(loan.Permits, max(l.cfg.Limit, l.cfg.Burst))
+		if loan.free.After(now) {
+			l.hold(loan)
+		}
+	}
+	if b := l.bucket; b != nil {
+		b.level = min(b.level, float64(l.cfg.share(l.cfg.Burst)-b.unanswered))
+	}
+}
