@@ -15,7 +15,7 @@ type Report struct {
 	Ready int     `json:"ready"` // ... and at once
 
 	Fallback bool `json:"fallback"` // it does without the state
-	Full     bool `json:"full"`     // Releases and Lost are all that there are, not only new ones
+	Full     bool `json:"full"`     // Releases, Lost and Lent are all that there are, not only new ones
 	Bye      bool `json:"bye"`      // it ends, with nothing under way
 	Peers    int  `json:"peers"`    // replicas known, this one included; 0 before the first reply
 
@@ -39,6 +39,10 @@ type Report struct {
 	Releases []Microseconds `json:"releases"` // until settled ones come free, of a window
 	Lost     []Microseconds `json:"lost"`     // ... of a bucket: only of requests without an answer
 	Returned int            `json:"returned"` // tokens that were not used
+
+	Lent      []LentEvent `json:"lent"`       // permits that are lent, apart from all others
+	Lend      int         `json:"lend"`       // permits that it wants to lend next
+	MaxLeased float64     `json:"max_leased"` // the share that may be lent
 
 	Era         int64          `json:"era"`          // of the 429s that it knows of
 	EraOut      int            `json:"era_out"`      // permits of this era that are not settled
@@ -87,6 +91,8 @@ type Reply struct {
 	Capacity  int          `json:"capacity"` // the most that could ever be available at once
 	Available int          `json:"available"`
 	Held      int          `json:"held"`
+	Lent      int          `json:"lent"`  // ... of these, the ones that are lent
+	Lend      int          `json:"lend"`  // that this replica may lend next: all that it wants, or none
 	Quota     int          `json:"quota"` // the smallest that a replica has
 	Window    Microseconds `json:"window"`
 	Burst     int          `json:"burst"` // 0: a window, if only because a replica has one

@@ -43,10 +43,11 @@ type Limiter struct {
 	// What 429s have taught.
 	learned     float64 // permits per window, at most the configured share
 	learnedAt   time.Time
-	good        float64   // regained soon: the limit before 429s that came while little was sent
-	goodAt      time.Time // from when the next step towards it counts
-	accepted    times     // answers other than 429 in the last window
-	lent        times     // when permits come free that are lent, or were and got no answer
+	good        float64       // regained soon: the limit before 429s that came while little was sent
+	goodAt      time.Time     // from when the next step towards it counts
+	accepted    times         // answers other than 429 in the last window
+	lent        times         // when permits come free that are lent, or were and got no answer
+	lentHold    time.Duration // how long these are held once no request is under way; 0 with a bucket
 	pausedUntil time.Time
 	pausedSeq   uint64        // permits up to this one left before the last 429 was known
 	guess       time.Duration // the next pause where Retry-After is missing
@@ -79,6 +80,7 @@ func New(cfg Config, now time.Time) *Limiter {
 		}
 	} else {
 		l.strict = &semaphore{hold: stretch(cfg.Window), lostHold: cfg.LostHold}
+		l.lentHold = l.strict.hold
 	}
 	l.advance(now)
 	l.firstWindow(now)

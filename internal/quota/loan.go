@@ -11,7 +11,6 @@ const MaxLoan = 5 * time.Minute
 type Loan struct {
 	Permits int
 	gone    time.Time // from when none of its requests can be under way any more
-	free    time.Time // when its permits come free: with a window, that much later
 }
 
 // Use is what became of a loan's permits.
@@ -55,14 +54,12 @@ func (l *Limiter) MayLend(now time.Time, n int) bool {
 // requests count as sent at the end and never answered.
 func (l *Limiter) Lend(permits []Permit, end, now time.Time) Loan {
 	l.advance(now)
-	loan := Loan{Permits: len(permits), gone: end.Add(l.cfg.LostHold)}
-	loan.free = loan.gone
 	if l.strict != nil {
-		loan.free = loan.gone.Add(l.strict.hold)
 		l.strict.inFlight -= len(permits)
 	} else {
 		l.bucket.unanswered -= len(permits)
 	}
+	loan := Loan{Permits: len(permits), gone: end.Add(l.cfg.LostHold)}
 	l.hold(loan)
 	for _, p := range permits {
 		l.probeOver(p)
@@ -72,25 +69,26 @@ func (l *Limiter) Lend(permits []Permit, end, now time.Time) Loan {
 
 // hold holds a loan's permits.
 func (l *Limiter) hold(loan Loan) {
+	free := loan.gone.Add(l.lentHold)
 	for range loan.Permits {
+		l.lent.add(free)
 		if l.strict != nil {
-			l.strict.releases.add(loan.free)
-			l.lent.add(loan.free)
+			l.strict.releases.add(free)
 		} else {
 			l.bucket.unanswered++
-			l.bucket.gone.add(loan.gone)
-			l.lent.add(loan.gone)
+			l.bucket.gone.add(free)
 		}
 	}
 }
 
 // Recall ends a loan before its time. Permits of answered requests are held for a
-// window from now, those of unanswered ones as by Lost, and the others are free.
-func (l *Limiter) Recall(loan Loan, use Use, now time.Time) {
+// window from now, those of unanswered ones as by Lost, and the others are free. It
+// reports whether the loan's permits were still held.
+func (l *Limiter) Recall(loan Loan, use Use, now time.Time) bool {
 	l.advance(now)
 	for i := range loan.Permits {
 		if !l.dropLent(loan) {
-			return // it was free by itself
+			return false
 		}
 		switch {
 		case i < use.Sent-use.Unanswered:
@@ -99,28 +97,26 @@ func (l *Limiter) Recall(loan Loan, use Use, now time.Time) {
 				l.strict.releases.add(now.Add(l.strict.hold))
 			}
 		case i < use.Sent:
-			lost := Loan{Permits: 1, gone: now.Add(l.cfg.LostHold)}
-			if l.strict != nil {
-				lost.free = lost.gone.Add(l.strict.hold)
-			}
-			l.hold(lost)
+			l.hold(Loan{Permits: 1, gone: now.Add(l.cfg.LostHold)})
 		case l.bucket != nil:
 			l.bucket.level++
 		}
 	}
+	return true
 }
 
 // dropLent takes one permit of a loan out of those that are held, and reports whether
 // it was among them.
 func (l *Limiter) dropLent(loan Loan) bool {
-	if l.strict != nil {
-		return l.lent.drop(loan.free) && l.strict.releases.drop(loan.free)
-	}
-	if !l.lent.drop(loan.gone) || !l.bucket.gone.drop(loan.gone) {
+	free := loan.gone.Add(l.lentHold)
+	if !l.lent.drop(free) {
 		return false
 	}
+	if l.strict != nil {
+		return l.strict.releases.drop(free)
+	}
 	l.bucket.unanswered--
-	return true
+	return l.bucket.gone.drop(free)
 }
 
 // SavedLoan is a Loan in a form that outlives the process, in wall clock times.
@@ -135,11 +131,7 @@ func (loan Loan) Save() SavedLoan { return SavedLoan{loan.Permits, loan.gone.Rou
 // saveLent returns what is lent at now.
 func (l *Limiter) saveLent() (lent []SavedLoan) {
 	for i := range l.lent.len() {
-		gone := l.lent.at(i)
-		if l.strict != nil {
-			gone = gone.Add(-l.strict.hold)
-		}
-		s := Loan{Permits: 1, gone: gone}.Save()
+		s := Loan{Permits: 1, gone: l.lent.at(i).Add(-l.lentHold)}.Save()
 		if n := len(lent); n > 0 && lent[n-1].Gone.Equal(s.Gone) {
 			lent[n-1].Permits++
 			continue
@@ -149,24 +141,19 @@ func (l *Limiter) saveLent() (lent []SavedLoan) {
 	return lent
 }
 
-// Loan returns the loan s of what was saved as it stands at now. Clocks may have been
+// Loan returns the loan l of what was saved as it stands at now. Clocks may have been
 // set since: no loan lasts longer than was left of it when it was saved.
-func (l *Limiter) Loan(saved Saved, s SavedLoan, now time.Time) Loan {
-	left := min(s.Gone.Sub(now), s.Gone.Sub(saved.At), MaxLoan+l.cfg.LostHold)
-	loan := Loan{Permits: s.Permits, gone: now.Add(left)}
-	loan.free = loan.gone
-	if l.strict != nil {
-		loan.free = loan.gone.Add(l.strict.hold)
-	}
-	return loan
+func (s Saved) Loan(l SavedLoan, lostHold time.Duration, now time.Time) Loan {
+	left := min(l.Gone.Sub(now), l.Gone.Sub(s.At), MaxLoan+lostHold)
+	return Loan{Permits: l.Permits, gone: now.Add(left)}
 }
 
 // restoreLent holds what was lent when s was saved.
 func (l *Limiter) restoreLent(s Saved, now time.Time) {
 	for _, lent := range s.Lent {
-		loan := l.Loan(s, lent, now)
+		loan := s.Loan(lent, l.cfg.LostHold, now)
 		loan.Permits = min(loan.Permits, max(l.cfg.Limit, l.cfg.Burst))
-		if loan.free.After(now) {
+		if loan.gone.Add(l.lentHold).After(now) {
 			l.hold(loan)
 		}
 	}

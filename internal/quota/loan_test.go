@@ -240,11 +240,10 @@ func TestLoansNeverExceedTheQuota(t *testing.T) {
 				l.Recall(b.loan, Use{Sent: b.sent, Unanswered: lost}, now)
 			case "restart":
 				saved := l.Save(now, 0)
-				old := l
 				l = restart(t, l, now, 50*time.Millisecond)
 				now = now.Add(50 * time.Millisecond)
 				for _, b := range loans {
-					b.loan = old.Loan(saved, b.loan.Save(), now)
+					b.loan = saved.Loan(b.loan.Save(), cfg.LostHold, now)
 				}
 			}
 		}

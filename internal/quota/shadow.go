@@ -45,12 +45,19 @@ func (l *Limiter) restart(now time.Time, tokens int, paused time.Time) {
 func (s *Shared) conform(now time.Time) {
 	if l := s.local; (l.strict == nil) != (s.view.Burst > 0) {
 		l.cfg.Burst = s.view.Burst
-		l.strict, l.bucket = nil, nil
+		l.strict, l.bucket, l.lent = nil, nil, times{}
 		if s.view.Burst > 0 {
 			l.bucket = &bucket{at: now, lostHold: l.cfg.LostHold, unanswered: s.out, gone: times{buf: s.lost.known.all()}}
 		} else {
 			l.strict = &semaphore{lostHold: l.cfg.LostHold, inFlight: s.out, releases: times{buf: s.settled.known.all()}}
 		}
+	}
+	hold := time.Duration(0)
+	if s.local.strict != nil {
+		hold = s.held()
+	}
+	if hold != s.local.lentHold {
+		s.lending.conform(s.local, hold)
 	}
 	s.local.capAt(-1, s.held())
 }

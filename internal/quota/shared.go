@@ -50,6 +50,7 @@ type Shared struct {
 	handed   []time.Time // when reserved permits that were not used come free, until that has arrived
 	told     int         // how many of them the last report has told
 	returned int         // tokens that were not used, not reported yet
+	lending  lending
 
 	era         int64
 	eraOut      int // used ones of this era, not settled
@@ -252,10 +253,11 @@ func (s *Shared) Report(now time.Time, wants [2]int) Report {
 	wants[0] = min(wants[0], maxWants)
 	wants[1] = min(wants[1], maxWants-wants[0])
 	s.seq++
+	all := s.full || s.lending.recall > s.acked
 	r := Report{
 		ID: s.id, Seq: s.seq, Acked: s.acked, Epoch: s.epoch,
 		Share: s.share(), Ready: s.view.Ready,
-		Fallback: s.mode != sharing, Full: s.full, Peers: s.view.Replicas,
+		Fallback: s.mode != sharing, Full: all, Peers: s.view.Replicas,
 		Jumped: s.clock.jumped,
 		Limit:  s.cfg.share(s.cfg.Limit), Window: micros(s.cfg.Window), Burst: s.burst(),
 		PaceAlways: s.cfg.Pace == PaceAlways,
@@ -264,7 +266,9 @@ func (s *Shared) Report(now time.Time, wants [2]int) Report {
 		Alive: micros(alive), Beat: micros(beat), Horizon: micros(horizon),
 		Out: s.out + len(s.grants), Unused: len(s.grants), Returned: s.returned,
 		Era: s.era, EraOut: s.eraOut, AnsweredEra: s.answeredEra, Accepted: s.accepted,
-		Releases: s.settled.report(now, s.full), Lost: s.lost.report(now, s.full), Limited: s.tellLimited(now), Wants: wants,
+		Releases: s.settled.report(now, all), Lost: s.lost.report(now, all), Lent: s.lending.report(now, s.held(), all),
+		Lend: s.lending.wanted, MaxLeased: s.cfg.MaxLeased,
+		Limited: s.tellLimited(now), Wants: wants,
 	}
 	for _, g := range s.grants {
 		if g.era == s.era {
@@ -340,6 +344,9 @@ func (s *Shared) Reply(r Report, sent, now time.Time, reply Reply, err error) {
 	s.limited = s.limited[len(r.Limited):]
 	s.handed = s.handed[s.told:]
 	s.view, s.viewAt = reply, now
+	if r.Seq < s.lending.mark {
+		s.view.Lend = 0 // it was reserved for a loan that has been made since
+	}
 	if reply.Era != s.era {
 		s.era, s.eraOut = reply.Era, 0
 	}

@@ -44,7 +44,7 @@ func (s *Shared) MostlyFree(now time.Time) bool {
 	if s.mode != sharing {
 		return s.local.MostlyFree(now)
 	}
-	return 2*s.view.Available > s.view.Capacity
+	return 2*s.view.Available > s.view.Capacity-s.view.Lent
 }
 
 // Estimate is how long it takes from now until the k-th further permit, k from
@@ -61,7 +61,7 @@ func (s *Shared) Estimate(now time.Time, k int) time.Duration {
 	until := s.pausedUntil()
 	if len(s.grants) == 0 && !until.After(now) {
 		// Over half of the quota goes at once.
-		if further -= max(0, s.view.Available-s.view.Capacity/2); further <= 0 {
+		if further -= max(0, s.view.Available-(s.view.Capacity-s.view.Lent)/2); further <= 0 {
 			return 0
 		}
 	}
@@ -72,7 +72,7 @@ func (s *Shared) Estimate(now time.Time, k int) time.Duration {
 	if until.After(next) {
 		next = until
 	}
-	turn := s.window() / time.Duration(max(1, s.view.Limit)) * time.Duration(max(1, s.view.Active))
+	turn := s.window() / time.Duration(max(1, s.view.Limit-s.view.Lent)) * time.Duration(max(1, s.view.Active))
 	return max(0, next.Sub(now)) + time.Duration(further-1)*turn
 }
 

@@ -25,6 +25,7 @@ local VERSION = 1 -- of what is stored
 local SECOND = 1000000
 local LEAST_PAUSE, LONGEST_PAUSE = SECOND, 300 * SECOND
 local me = report.id
+local LENT = 'lent '
 
 -- The state -----------------------------------------------------------------
 --
@@ -33,8 +34,10 @@ local me = report.id
 --   without this state), waits (permits wanted and not given, by priority),
 --   limit, window, burst; given (the reply's grants that lie ahead, until it is
 --   known to have come); share and ready (permits that it may hold if it is cut off:
---   in the end, and at once), the larger of what it knew and of what it is told; old
--- at, owner, count: when permits come free, sorted; whose they were; how many
+--   in the end, and at once), the larger of what it knew and of what it is told; old;
+--   lend (permits that it will lend)
+-- at, owner, count: when permits come free, sorted; whose they were; how many. The
+--   owner of lent ones is LENT and who has lent them
 -- last, slow: the schedule: when the last request was to leave, until when it is even
 -- learned (0: not lowered), learned_at, good, good_at, limited_at, era, paused, guess, penalty,
 -- probing, prober: what 429s have taught
@@ -78,13 +81,20 @@ local function answer(status, fields)
   return cjson.encode(fields)
 end
 
--- begin_anew replaces the state by one that knows who there is, but not what they hold.
-local function begin_anew(paused)
+-- begin_anew replaces the state by one that knows who there is, but not what they hold,
+-- except for what is lent: who has lent it may be gone. Times are later by shift.
+local function begin_anew(paused, shift)
   local before = state
   state = new_state(now + report.hold)
   state.era, state.learned, state.good = math.max(state.era, before.era + 1), before.learned, before.good
   state.paused, state.strict = paused, before.strict
   for _ in pairs(before.replicas) do state.peers = state.peers + 1 end
+  for i = 1, #before.at do
+    if string.sub(before.owner[i], 1, #LENT) == LENT then
+      local n = #state.at + 1
+      state.at[n], state.owner[n], state.count[n] = before.at[i] + shift, before.owner[i], before.count[i]
+    end
+  end
 end
 
 -- Redis's clock is not where the replica expects it. The replica sees by the
@@ -94,7 +104,7 @@ if state and report.expect > 0 and not report.jumped and math.abs(now - report.e
 end
 if state and (report.jumped and report.epoch == state.epoch or state.now - now > report.tolerance) then
   -- All times are wrong by an unknown span.
-  begin_anew(now + math.max(0, state.paused - state.now))
+  begin_anew(now + math.max(0, state.paused - state.now), now - state.now)
 end
 
 local fresh = not state
@@ -115,7 +125,7 @@ end
 if report.epoch == state.epoch and
     (mine and mine.seq < report.acked or not mine and not report.fallback) then
   -- Redis answers with data older than what it has answered before.
-  begin_anew(state.paused)
+  begin_anew(state.paused, 0)
   state.peers = state.peers + 1 -- it may know of one more
   mine = nil
 elseif report.epoch ~= '' and report.epoch ~= state.epoch then

@@ -38,7 +38,7 @@ for i = 1, #state.count do unanswered = unanswered + state.count[i] end
 -- If the last reply did not arrive, nobody uses what it gave.
 local returned = report.returned -- to a bucket
 local lost = mine and mine.given and mine.given_seq > report.acked and mine.given or {}
-if report.full then keep(function(i) return state.owner[i] ~= me end) end
+if report.full then keep(function(i) return state.owner[i] ~= me and state.owner[i] ~= LENT .. me end) end
 for _, t in ipairs(lost) do
   if not state.strict then
     returned = returned + 1
@@ -49,7 +49,7 @@ end
 mine = {
   seen = now, seq = report.seq, out = report.out, fallback = not sharing, waits = { 0, 0 },
   limit = report.limit, window = report.window, burst = report.burst,
-  share = report.share, ready = report.ready, old = old,
+  share = report.share, ready = report.ready, old = old, lend = 0,
 }
 state.replicas[me] = mine
 if report.bye then state.replicas[me] = nil end
@@ -76,7 +76,9 @@ local ghosts = math.max(0, state.peers - state.known) -- not heard of in this st
 local replicas = math.max(1, #ids + ghosts)
 
 local function save()
-  redis.call('SET', KEYS[1], cmsgpack.pack(state), 'PX', math.ceil((20 * window + report.lost_hold) / 1000))
+  local lasts = 20 * window + report.lost_hold
+  if #state.at > 0 then lasts = math.max(lasts, state.at[#state.at] - now + window) end -- what is lent for long
+  redis.call('SET', KEYS[1], cmsgpack.pack(state), 'PX', math.ceil(lasts / 1000))
 end
 
 if fresh then
@@ -84,7 +86,7 @@ if fresh then
 elseif state.strict ~= (burst == 0) and (burst == 0 or now >= state.trust and ghosts == 0) then
   -- Of permits of the other kind it is not known when they come free.
   if report.epoch == '' then state.replicas[me] = nil end -- it is none of those before
-  begin_anew(state.paused)
+  begin_anew(state.paused, burst == 0 and report.hold or 0)
   state.strict = burst == 0
   save()
   return answer('stale', {})

@@ -5,14 +5,24 @@ if fresh and report.first == 'slow' and burst == 0 then
   for i = 1, n do insert(now + window * i / n, '', 1) end
 end
 for _, after in ipairs(state.strict and report.releases or report.lost) do insert(now + after, me, 1) end
+for _, e in ipairs(report.lent) do insert(now + e.after + (state.strict and hold or 0), LENT .. me, e.permits) end
 if #state.at > 0 and state.at[1] <= now then
   state.released = state.released + keep(function(i) return state.at[i] > now end)
 end
 
-local queued, by_owner, out = 0, {}, 0
+-- owner_of returns whose the i-th permits are, lent or not.
+local function owner_of(i)
+  local owner = state.owner[i]
+  if string.sub(owner, 1, #LENT) == LENT then return string.sub(owner, #LENT + 1), true end
+  return owner, false
+end
+
+local queued, by_owner, out, all_lent = 0, {}, 0, 0
 for i = 1, #state.at do
+  local owner, lent = owner_of(i)
   queued = queued + state.count[i]
-  by_owner[state.owner[i]] = (by_owner[state.owner[i]] or 0) + state.count[i]
+  by_owner[owner] = (by_owner[owner] or 0) + state.count[i]
+  if lent then all_lent = all_lent + state.count[i] end
 end
 local shared_out = math.max(1, math.floor(learned())) -- as shares
 local away = ghosts > 0 and math.max(0, shared_out - state.known_share) or 0 -- shares of those who are
@@ -93,3 +103,15 @@ if state.blind and now - state.told > report.beat / 3 and now >= state.paused an
 end
 if news then state.told = now end
 
+
+-- A replica reserves what it will lend, so that two do not gather permits for leases
+-- that together are too large.
+do
+  local most = burst > 0 and burst or limit_now()
+  local room = math.min(most, math.max(1, math.floor(report.max_leased * most + 1e-9))) - all_lent
+  for _, id in ipairs(ids) do
+    local r = state.replicas[id]
+    if id ~= me and now - r.seen <= report.alive then room = room - (r.lend or 0) end
+  end
+  if sharing and not report.bye and now >= state.trust and report.lend <= room then mine.lend = report.lend end
+end

@@ -7,11 +7,11 @@ local function pace()
   local n = limit_now()
   if report.pace_always then return state.last + window / math.max(1, n - 3 - math.floor(n / 100)) end
   if now < state.slow then return state.last + even() end
-  if burst > 0 or 2 * left() > n then return now end
+  if burst > 0 or 2 * left() > n - all_lent then return now end
   local f = math.max(0, free())
   -- What is out comes back within the hold, too: most of it is reserved for
   -- before state.last.
-  local longest, passed = hold / math.max(1, f + queued + out + 1), 0
+  local longest, passed = hold / math.max(1, f + queued - all_lent + out + 1), 0
   local step = math.max(1, math.floor(#state.at / 64))
   for i = 1, #state.at do
     if state.at[i] - state.last > hold then break end -- those of requests without an answer
@@ -39,7 +39,7 @@ local function earliest()
     local swallowed = 1 - free() -- a limit below what is held swallows the first releases
     local remain = {}
     for i = 1, #state.at do
-      local n, owner = state.count[i], state.owner[i]
+      local n, owner = state.count[i], owner_of(i)
       if spare[owner] then -- the others come free for itself
         n = math.min(n, remain[owner] or spare[owner])
         remain[owner] = (remain[owner] or spare[owner]) - n
@@ -52,7 +52,7 @@ local function earliest()
     end
     if not release then return nil end
     t = state.at[release]
-    local reported = seen[state.owner[release]]
+    local reported = seen[owner_of(release)]
     if reported and t > reported + report.alive then
       -- Its owner uses it again by itself, should it be cut off now. If not it will
       -- have reported again before the next beat of this one.
@@ -105,7 +105,8 @@ if sharing and not report.bye and wants > 0 and now >= state.trust then
     end
     state.last = due < t - lag and t or due
     if release then
-      local owner = state.owner[release]
+      local owner, lent = owner_of(release)
+      if lent then all_lent = all_lent - 1 end
       by_owner[owner] = by_owner[owner] - 1
       if spare[owner] then spare[owner] = spare[owner] - 1 end
       if seen[owner] and state.replicas[owner].out + by_owner[owner] < state.replicas[owner].ready then reserve = reserve + 1 end
@@ -172,6 +173,8 @@ return answer(now < state.trust and 'learning' or 'ok', {
   capacity = burst > 0 and burst or limit_now(),
   available = available,
   held = math.ceil(burst > 0 and out or held + extra),
+  lent = all_lent,
+  lend = mine.lend,
   quota = limit,
   window = window,
   burst = burst,

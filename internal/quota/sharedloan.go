@@ -1,0 +1,122 @@
+package quota
+
+import (
+	"slices"
+	"time"
+)
+
+// lending is what a Shared has lent.
+//
+// The state counts loans apart from other permits. They stay with it when the replica
+// ends or falls silent, and no more is lent by all replicas together than the share
+// that may be: a replica reserves what it will lend before it takes the permits.
+type lending struct {
+	loans  []Loan // that are held
+	fresh  []Loan // ... of these, the ones not reported yet
+	wanted int    // permits to be lent next
+	mark   int64  // the first report that tells of the latest loan
+	recall int64  // the first report that tells of the latest recall
+}
+
+// LentEvent is a number of permits that are lent.
+type LentEvent struct {
+	After   Microseconds `json:"after"` // until none of their requests can be under way
+	Permits int          `json:"permits"`
+}
+
+// MostLent is as Limiter.MostLent, for all replicas together; in the fallback, for
+// this one alone.
+func (s *Shared) MostLent(now time.Time) int {
+	s.advance(now)
+	if s.mode == sharing {
+		return s.cfg.mostLent(s.view.Capacity)
+	}
+	if n, _ := s.allowance(now); n > 0 {
+		return s.cfg.mostLent(n)
+	}
+	return s.cfg.MostLent() // of what is allowed next
+}
+
+// MayLend reports whether n permits may be lent at now. If the state must be asked, it
+// reports false, and the reply tells.
+func (s *Shared) MayLend(now time.Time, n int) bool {
+	s.advance(now)
+	if n != s.lending.wanted {
+		s.lending.wanted = n
+		s.urgent = s.urgent || s.mode == sharing && n > s.view.Lend
+	}
+	if s.mode == sharing {
+		return n <= s.view.Lend
+	}
+	most := s.MostLent(now)
+	return s.local.lent.len()+n <= most
+}
+
+// Lend settles permits as Limiter.Lend does. The loan outlives this replica once Told
+// reports so.
+func (s *Shared) Lend(permits []Permit, end, now time.Time) Loan {
+	loan := s.local.Lend(permits, end, now)
+	for _, p := range permits {
+		s.settle(p)
+	}
+	s.addLoan(loan)
+	s.lending.wanted, s.view.Lend = 0, 0
+	s.lending.mark = s.seq + 1
+	s.urgent = true
+	return loan
+}
+
+func (s *Shared) addLoan(loan Loan) {
+	s.lending.loans = append(s.lending.loans, loan)
+	s.lending.fresh = append(s.lending.fresh, loan)
+}
+
+// Told reports whether the state knows of all loans that were made so far, or can't be
+// told.
+func (s *Shared) Told() bool { return s.acked >= s.lending.mark || s.mode != sharing }
+
+// Recall ends a loan as Limiter.Recall does.
+func (s *Shared) Recall(loan Loan, use Use, now time.Time) bool {
+	if !s.local.Recall(loan, use, now) {
+		return false
+	}
+	if i := slices.Index(s.lending.loans, loan); i >= 0 {
+		s.lending.loans = slices.Delete(s.lending.loans, i, i+1)
+	}
+	for range use.Sent - use.Unanswered {
+		s.settled.add(now.Add(s.held()))
+		s.accepted++
+	}
+	if use.Unanswered > 0 {
+		s.addLoan(Loan{Permits: use.Unanswered, gone: now.Add(s.cfg.LostHold)})
+	}
+	s.lending.recall = s.seq + 1
+	s.urgent = true
+	return true
+}
+
+// report gives what is to be told of loans, of all of them or of those that are new.
+func (l *lending) report(now time.Time, hold time.Duration, all bool) []LentEvent {
+	l.loans = slices.DeleteFunc(l.loans, func(loan Loan) bool { return !loan.gone.Add(hold).After(now) })
+	if all {
+		l.fresh = l.loans
+	}
+	told := []LentEvent{}
+	for _, loan := range l.fresh {
+		told = append(told, LentEvent{After: microsUp(loan.gone.Sub(now)), Permits: loan.Permits})
+	}
+	l.fresh = nil
+	return told
+}
+
+// conform has the local limiter hold what is lent, after its kind or its window has
+// changed.
+func (l *lending) conform(local *Limiter, hold time.Duration) {
+	for i := range local.lent.len() { // none, if it is of another kind now
+		local.strict.releases.drop(local.lent.at(i))
+	}
+	local.lent, local.lentHold = times{}, hold
+	for _, loan := range l.loans {
+		local.hold(loan)
+	}
+}
