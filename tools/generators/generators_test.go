@@ -8,6 +8,7 @@
 package generators
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -176,16 +177,17 @@ func serve(t *testing.T) (address, program string) {
 		stop()
 		_ = cmd.Wait() // it was killed
 	})
-	line := make([]byte, 1024)
-	n, err := out.Read(line)
+	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
+		stop()
+		_ = cmd.Wait() // log is complete then
 		t.Fatalf("clerkgate serve --sim: %v\n%s", err, &log)
 	}
-	for word := range strings.FieldsSeq(string(line[:n])) {
+	for word := range strings.FieldsSeq(line) {
 		if strings.HasPrefix(word, "127.0.0.1:") {
 			return word, program
 		}
 	}
-	t.Fatalf("clerkgate serve --sim printed no address: %q", line[:n])
+	t.Fatalf("clerkgate serve --sim printed no address: %q", line)
 	return "", ""
 }
