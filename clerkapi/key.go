@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 	"unique"
 )
 
@@ -30,6 +31,9 @@ type Key struct {
 // ParseKey reads a secret key; space around it does not count. Its errors say
 // what is wrong without showing any of the text.
 func ParseKey(s string) (Key, error) {
+	if err := CheckPlain(s); err != nil {
+		return Key{}, fmt.Errorf("this is no secret key as Clerk shows it: %w", err)
+	}
 	s = strings.TrimSpace(s)
 	rest, test := strings.CutPrefix(s, "sk_test_")
 	live := false
@@ -40,15 +44,20 @@ func ParseKey(s string) (Key, error) {
 	case s == "":
 		return Key{}, errors.New("the secret key is empty")
 	case strings.HasPrefix(s, "pk_"):
-		return Key{}, errors.New("this is a publishable key (pk_…); a secret key (sk_test_… or sk_live_…) is needed")
+		return Key{}, errors.New("this is a publishable key (pk_…); a secret key is needed, sk_test_… or sk_live_…")
+	case strings.HasPrefix(s, "whsec_"):
+		return Key{}, errors.New("this is a webhook signing secret; a secret key is needed, sk_test_… or sk_live_…")
 	case !test && !live:
 		return Key{}, errors.New("a secret key starts with sk_test_ or sk_live_")
 	case rest == "":
 		return Key{}, errors.New("the secret key ends after its prefix")
 	}
+	if strings.ContainsFunc(rest, unicode.IsSpace) {
+		return Key{}, errors.New("a secret key has no space and no line break in it")
+	}
 	for _, b := range []byte(rest) {
 		if b <= ' ' || b > '~' {
-			return Key{}, errors.New("a secret key holds printable ASCII characters only, and no space")
+			return Key{}, errors.New("a secret key holds printable ASCII characters only")
 		}
 	}
 	return Key{unique.Make(s)}, nil
@@ -95,21 +104,21 @@ const (
 	keyFileSize   = 4096 // bytes
 )
 
-// KeyFile is a secret key that is kept in a file and may change there. Its
-// methods may be called at once.
+// KeyFile is a secret key that is kept in a file and may change there, to another
+// one of the same kind of instance. It is safe for concurrent use.
 type KeyFile struct {
 	path   string
 	report func(error)
 
-	mu     sync.Mutex
-	read   time.Time // when the file was last read
-	key    Key       // the last good one
-	failed bool      // the last reading gave none
+	mu   sync.Mutex
+	read time.Time // when the file was last read; guarded by mu
+	key  Key       // the last good one; guarded by mu
+	err  error     // why the last reading gave none; guarded by mu
 }
 
 // OpenKeyFile reads the key in the file at path. There is nothing to close.
-// report is told when the file comes to hold no key, with the reason, and with
-// nil when it holds one again; it must not use the KeyFile.
+// report is told when the file comes to hold no key that can be used, each time for
+// another reason, and with nil when it holds one again; it must not use the KeyFile.
 func OpenKeyFile(path string, report func(error)) (*KeyFile, error) {
 	key, err := readKey(path)
 	if err != nil {
@@ -118,30 +127,55 @@ func OpenKeyFile(path string, report func(error)) (*KeyFile, error) {
 	return &KeyFile{path: path, report: report, key: key, read: time.Now()}, nil
 }
 
-// Key gives the key that the file holds, as of at most a second ago. While the
-// file is missing or holds none, as it may be while it is being replaced, the
-// last good one stays.
+// Key returns the key that the file holds, as of at most a second ago. While the
+// file is missing or holds none, as it may be while it is being replaced, the last
+// good one stays. So it does if the file comes to hold a key of another kind of
+// instance: with a key of another kind come other users and another quota.
 func (f *KeyFile) Key() Key {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if time.Since(f.read) >= keyFilePeriod {
-		f.refresh()
-	}
+	f.refresh(keyFilePeriod)
 	return f.key
 }
 
-// Secret gives Key().Secret(). As a method value it serves as Config.Key.
+// Secret returns Key().Secret(). As a method value it serves as Config.Key.
 func (f *KeyFile) Secret() string { return f.Key().Secret() }
 
-// refresh reads the file; f.mu is held.
-func (f *KeyFile) refresh() {
+// Err returns why the key in the file is not used, as of at most a second ago; nil
+// if it is.
+func (f *KeyFile) Err() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refresh(keyFilePeriod)
+	return f.err
+}
+
+// Reload reads the file now, and returns what Err does.
+func (f *KeyFile) Reload() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refresh(0)
+	return f.err
+}
+
+// refresh reads the file, if it was not within the period; f.mu is held.
+func (f *KeyFile) refresh(period time.Duration) {
+	now := time.Now()
+	if now.Sub(f.read) < period {
+		return
+	}
 	key, err := readKey(f.path)
-	f.read = time.Now()
+	if err == nil && key.Instance() != f.key.Instance() {
+		err = fmt.Errorf("key file %s: it holds a key of a %s instance, and the key in use is of a %s instance, which has other users and another quota: restart to change",
+			f.path, key.Instance(), f.key.Instance())
+	}
+	f.read = now
 	if err == nil {
 		f.key = key
 	}
-	if failed := err != nil; failed != f.failed {
-		f.failed = failed
+	was := f.err
+	f.err = err
+	if (err == nil) != (was == nil) || err != nil && err.Error() != was.Error() {
 		f.report(err)
 	}
 }

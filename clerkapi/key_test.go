@@ -23,6 +23,19 @@ func TestParseKey(t *testing.T) {
 		{"abc", "", "starts with"},
 		{"SK_LIVE_abc", "", "starts with"},
 		{"sk_live_", "", "ends after its prefix"},
+		{"whsec_abc", "", "webhook signing secret"},
+		{"\ufeffsk_live_abc", "", "byte order mark"},
+		{"\xff\xfes\x00k\x00", "", "UTF-16"},
+		{"s\x00k\x00_\x00", "", "UTF-16"},
+		{`"sk_live_abc"`, "", "quotes"},
+		{` 'sk_live_abc'` + "\n", "", "quotes"},
+		{`sk_live_abc"`, "", "quotes"},
+		{"“sk_live_abc”", "", "quotes"},
+		{"CLERK_SECRET_KEY=sk_live_abc", "", "name of a variable"},
+		{"export KEY = sk_live_abc", "", "name of a variable"},
+		{"Bearer sk_live_abc", "", "Bearer"},
+		{"\u00a0sk_live_abc\t", LiveInstance, ""},
+		{"sk_live_a=b", LiveInstance, ""},
 		{"sk_live_a b", "", "no space"},
 		{"sk_live_abc\nsk_test_abc", "", "no space"},
 		{"sk_live_ä", "", "ASCII"},
@@ -125,11 +138,33 @@ func TestKeyFile(t *testing.T) {
 		}
 		time.Sleep(keyFilePeriod)
 		check("sk_test_two", true)
-		write("sk_live_three")
+		write("sk_test_three")
 		time.Sleep(keyFilePeriod)
-		check("sk_live_three", false)
-		if len(reports) != 2 {
-			t.Errorf("told of %v, want one failure and its end", reports)
+		check("sk_test_three", false)
+		if len(reports) != 3 {
+			t.Errorf("told of %v, want two failures and their end", reports)
+		}
+
+		write("sk_live_other") // of an instance with other users
+		if err := file.Err(); err != nil {
+			t.Errorf("within a second: %v", err)
+		}
+		if err := file.Reload(); err == nil || !strings.Contains(err.Error(), "restart") || strings.Contains(err.Error(), "other\n") {
+			t.Errorf("a key of another kind: %v", err)
+		}
+		check("sk_test_three", true)
+		time.Sleep(time.Minute)
+		check("sk_test_three", true)
+		if err := file.Err(); err == nil {
+			t.Error("the key of another kind is forgotten")
+		}
+		write("sk_test_four")
+		if err := file.Reload(); err != nil {
+			t.Error(err)
+		}
+		check("sk_test_four", false)
+		if len(reports) != 5 {
+			t.Errorf("told of %v", reports)
 		}
 	})
 }
@@ -140,6 +175,8 @@ func TestRedact(t *testing.T) {
 		{"a sk_test_abc b sk_live_d,e whsec_f= g", "a [redacted] b [redacted] [redacted] g"},
 		{`"sk_live_abc"`, `"[redacted]`},
 		{"sk_live_", "sk_live_"},
+		{"a publishable key (pk_…); want sk_test_… or sk_live_…", "a publishable key (pk_…); want sk_test_… or sk_live_…"},
+		{"sk_live_)", "[redacted]"},
 	}
 	for _, test := range tests {
 		if got := Redact(test.in); got != test.want {

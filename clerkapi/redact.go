@@ -9,7 +9,9 @@ import (
 // redacted stands where a secret was.
 const redacted = "[redacted]"
 
-var secrets = regexp.MustCompile(`sk_(test|live)_\S+|whsec_\S+`)
+// secrets has the prefix of each with what may follow it: a key is printable ASCII,
+// so that "sk_test_…" in a message is none.
+var secrets = regexp.MustCompile(`sk_(test|live)_[!-~]\S*|whsec_[!-~]\S*`)
 
 // Redact replaces Clerk's secret keys and webhook secrets in s by "[redacted]".
 // Text that others wrote must pass through it before it is logged or shown.

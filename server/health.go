@@ -157,6 +157,9 @@ func (s *Server) probes() http.Handler {
 			return
 		}
 		_, _ = w.Write([]byte("ready\n"))
+		for _, note := range s.cfg.Notes() {
+			_, _ = fmt.Fprintf(w, "note: %s\n", note)
+		}
 	})
 	if s.cfg.Metrics != nil {
 		mux.Handle("GET /metrics", promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{}))

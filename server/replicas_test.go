@@ -12,6 +12,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
 	"github.com/clerkgate/clerkgate/internal/quota/quotaredis"
+	"github.com/clerkgate/clerkgate/internal/redislink"
 	"github.com/clerkgate/clerkgate/internal/redislink/redistest"
 )
 
@@ -40,7 +41,7 @@ func TestReplicasShareOneQuota(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(client.CloseIdleConnections)
-		shared, err := quotaredis.New(redis.URL(), "test")
+		shared, err := quotaredis.New(redis.URL(), "test", redislink.Access{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -87,6 +87,9 @@ type Config struct {
 	// Logger is told of failures, slow calls, some of the others, and what health
 	// says. Default slog.Default().
 	Logger *slog.Logger
+	// Notes returns what is wrong though calls are taken, a line each, which /readyz
+	// adds to its answer. Default: nothing.
+	Notes func() []string
 	// OnListen, if set, is told the addresses before the first call is served.
 	OnListen func(Addresses)
 }
@@ -131,6 +134,9 @@ func New(cfg Config) *Server {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
+	}
+	if cfg.Notes == nil {
+		cfg.Notes = func() []string { return nil }
 	}
 	e := &edge{logger: cfg.Logger, calls: newCallLog(cfg.Logger), defaultTimeout: cfg.DefaultTimeout}
 	quotas := &quotaService{quota: cfg.Quota, totals: cfg.Users}

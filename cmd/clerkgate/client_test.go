@@ -153,7 +153,7 @@ func TestSimCommand(t *testing.T) {
 	}()
 	fields := strings.Fields(<-line)
 	url := fields[len(fields)-1]
-	pool, err := (&serveCmd{ClerkCAFile: cert}).rootCAs()
+	pool, err := rootCAs("clerk-ca-file", cert)
 	if err != nil {
 		t.Fatal(err)
 	}

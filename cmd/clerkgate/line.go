@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/alecthomas/kong"
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,6 +28,7 @@ import (
 // settings are the flags of serve, understood.
 type settings struct {
 	key    func() clerkapi.Key
+	files  secretFiles
 	quota  quota.Config
 	cache  usercache.Config
 	clerk  clerkapi.Config
@@ -44,14 +47,17 @@ func (c *serveCmd) settings(logger *slog.Logger) (s settings, err error) {
 	if s.view, err = c.fullView(); err != nil {
 		return s, err
 	}
-	if s.key, err = c.key(logger); err != nil {
+	if s.key, s.files.key, err = c.key(logger); err != nil {
+		return s, err
+	}
+	if s.files.redis, err = c.redisFile(logger); err != nil {
 		return s, err
 	}
 	instance := s.key().Instance()
 	if s.quota, err = c.quotaConfig(instance); err != nil {
 		return s, err
 	}
-	if s.cache, err = c.cacheConfig(instance, logger); err != nil {
+	if s.cache, err = c.cacheConfig(instance, s.files.redis, logger); err != nil {
 		return s, err
 	}
 	if s.secret, err = c.webhookSecret(logger); err != nil {
@@ -60,7 +66,7 @@ func (c *serveCmd) settings(logger *slog.Logger) (s settings, err error) {
 	s.clerk = clerkapi.Config{
 		BaseURL: c.ClerkAPIURL, Key: func() string { return s.key().Secret() }, Timeout: c.UpstreamTimeout, Version: buildVersion(),
 	}
-	if s.clerk.RootCAs, err = c.rootCAs(); err != nil {
+	if s.clerk.RootCAs, err = rootCAs("clerk-ca-file", c.ClerkCAFile); err != nil {
 		return s, err
 	}
 	if client, err := clerkapi.New(s.clerk); err != nil {
@@ -113,7 +119,12 @@ func (c *serveCmd) place() string {
 
 // Run serves until ctx ends.
 func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o *origins) error {
-	logger := c.logger(std.err)
+	level := &slog.LevelVar{}
+	level.Set(slog.Level(c.LogLevel))
+	logger := c.logger(std.err, level)
+	hangups := make(chan os.Signal, 1) // from here on, SIGHUP ends nothing
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	if c.Tracing != "off" {
 		telemetry.LogOpenTelemetry(logger) // before anything of it is made
 	}
@@ -165,7 +176,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 	}
 	var shared *quotaredis.Store
 	if s.cache.RedisURL != "" {
-		if shared, err = quotaredis.New(s.cache.RedisURL, s.cache.RedisInstance); err != nil {
+		if shared, err = quotaredis.New(s.cache.RedisURL, s.cache.RedisInstance, s.cache.RedisAccess); err != nil {
 			return usagef("--redis-url: %v", err)
 		}
 		defer shared.Close()
@@ -188,7 +199,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 		Users: cache, Quota: g, Instance: s.cache.RedisInstance, GRPCListen: c.GRPCListen, HTTPListen: c.HTTPListen,
 		WebhookListen: c.WebhookListen, Webhooks: hooks, Metrics: metrics, Traces: spans.provider,
 		FullView: s.view, DefaultTimeout: c.DefaultTimeout, DrainDelay: c.DrainDelay, DrainTimeout: c.DrainTimeout, Logger: logger,
-		MaxConnections: c.MaxConnections, SendTimeout: c.SendTimeout,
+		MaxConnections: c.MaxConnections, Notes: s.files.notes, SendTimeout: c.SendTimeout,
 		OnListen: func(at server.Addresses) {
 			attrs := []any{"version", buildVersion(), "grpc", at.GRPC.String(), "http", at.HTTP.String(),
 				"quota", fmt.Sprintf("%d/%s", s.quota.Limit, s.quota.Window), "burst", s.quota.Burst}
@@ -197,6 +208,10 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 			}
 			logger.Info("serving", attrs...)
 			c.logSettings(logger, o, settingsFlags(parsed), s)
+			run("reload", func(ctx context.Context) error {
+				r := &reloading{logger: logger, level: level, files: s.files, secret: s.secret, origins: o, running: c.effective(o, settingsFlags(parsed), s)}
+				return r.run(ctx, hangups)
+			})
 			run("gate", g.Run) // only now, since it asks about the key at once, and may have to complain of it
 			if c.Sim {
 				fmt.Fprintf(std.out, "grpcurl -plaintext -d '{\"user_id\":\"%s\"}' %s clerkgate.v1.UserService/GetUser\n", exampleID, dialable(at.GRPC))
@@ -205,7 +220,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 	})
 	err = telemetry.Register(metrics, telemetry.Sources{
 		Version: buildVersion(), Gate: g, Cache: cache, Store: store, Webhooks: hooks, Server: srv,
-		Tracing: spans.sender,
+		Tracing: spans.sender, KeyFile: s.files.keyErr,
 	})
 	if err != nil {
 		return err

@@ -1,23 +1,43 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"reflect"
+	"strings"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
 )
 
 // logFlags say how to log.
 type logFlags struct {
-	LogFormat string     `enum:"text,json" default:"text" help:"How log lines look: text or json."`
-	LogLevel  slog.Level `default:"info" help:"The least level that is logged: debug, info, warn or error."`
+	LogFormat string   `enum:"text,json" default:"text" help:"How log lines look: text or json."`
+	LogLevel  logLevel `default:"info" unit:"level" reload:"in the file, at SIGHUP" help:"The least level that is logged: debug, info, warn (or warning) or error."`
 }
 
-// logger gives a logger that lets no secret through.
-func (f logFlags) logger(w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: f.LogLevel, ReplaceAttr: redactAttr}
+// logLevel is the least level that is logged.
+type logLevel slog.Level
+
+// UnmarshalText reads a level by its name.
+func (l *logLevel) UnmarshalText(text []byte) error {
+	switch name := strings.ToLower(string(text)); name {
+	case "debug", "info", "warn", "error":
+		return (*slog.Level)(l).UnmarshalText([]byte(name))
+	case "warning":
+		*l = logLevel(slog.LevelWarn)
+		return nil
+	}
+	return errors.New("want debug, info, warn or error")
+}
+
+// String returns the level's name.
+func (l logLevel) String() string { return strings.ToLower(slog.Level(l).String()) }
+
+// logger returns a logger that lets no secret through.
+func (f logFlags) logger(w io.Writer, level slog.Leveler) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: redactAttr}
 	if f.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}

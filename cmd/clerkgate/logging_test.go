@@ -50,7 +50,7 @@ func TestLogsHoldNoSecret(t *testing.T) {
 		for _, format := range []string{"text", "json"} {
 			t.Run(name+", "+format, func(t *testing.T) {
 				var out output
-				log(logFlags{LogFormat: format}.logger(&out))
+				log(logFlags{LogFormat: format}.logger(&out, slog.LevelInfo))
 				got := out.String()
 				for _, s := range []string{secret, webhookSecret, fmt.Sprint([]byte(secret))} {
 					if strings.Contains(got, strings.Trim(s, "[]")) {
@@ -68,7 +68,7 @@ func TestLogsHoldNoSecret(t *testing.T) {
 // TestLogsShowTheRest logs what is no secret: redaction leaves it as it is.
 func TestLogsShowTheRest(t *testing.T) {
 	var out output
-	logFlags{LogFormat: "json"}.logger(&out).Info("m", "ip", net.IPv4(192, 0, 2, 1), "took", time.Second, "n", 7, "nil", nil,
+	logFlags{LogFormat: "json"}.logger(&out, slog.LevelInfo).Info("m", "ip", net.IPv4(192, 0, 2, 1), "took", time.Second, "n", 7, "nil", nil,
 		slog.Group("g", "bytes", []byte("text"), "error", errors.New("e")))
 	var got map[string]any
 	if err := json.Unmarshal([]byte(out.String()), &got); err != nil {

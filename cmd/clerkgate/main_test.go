@@ -252,7 +252,7 @@ func TestQuotaByKey(t *testing.T) {
 	} {
 		tt.cmd.UpstreamTimeout = 3 * time.Second
 		tt.cmd.QuotaReserve = "30%"
-		key, err := tt.cmd.key(slog.New(slog.DiscardHandler))
+		key, _, err := tt.cmd.key(slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

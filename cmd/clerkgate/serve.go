@@ -36,7 +36,7 @@ type serveCmd struct {
 	FullView   string `placeholder:"WHO" group:"Listening" help:"Who may have USER_VIEW_FULL, which has private metadata: none, nobody; loopback, whoever connects from a loopback address or by a Unix socket, which behind a proxy or sidecar on this machine is everybody; any, everybody. Default: none, and any under --sim."`
 
 	ClerkAPIURL        string `name:"clerk-api-url" unit:"URL" env:"CLERKGATE_CLERK_API_URL,CLERK_API_URL" default:"https://api.clerk.com" group:"Clerk" help:"Clerk's base URL, without /v1."`
-	ClerkCAFile        string `name:"clerk-ca-file" placeholder:"FILE" group:"Clerk" help:"PEM certificates to trust at Clerk's URL instead of the system's."`
+	ClerkCAFile        string `name:"clerk-ca-file" placeholder:"FILE" group:"Clerk" help:"PEM certificates to trust at Clerk's URL instead of the system's (which SSL_CERT_FILE and SSL_CERT_DIR change)."`
 	ClerkSecretKeyFile string `placeholder:"FILE" group:"Clerk" reload:"of the key in it, within a second" help:"The file that holds Clerk's secret key; it is read again when it changes. Without it, the key is taken from the environment variable CLERK_SECRET_KEY."`
 
 	Quota string `placeholder:"QUOTA" group:"Quota" help:"What Clerk allows: development (100/10s), production (1000/10s), free (20/10s, burst 40), pro (100/10s, burst 200), or requests per window such as 250/10s. Default: by the key, development for sk_test_ and production for sk_live_."`
@@ -48,11 +48,12 @@ type serveCmd struct {
 	StateDir     string `placeholder:"DIR" group:"Quota" help:"Where a lone server keeps what it has spent of the quota, so that a restart does not spend it twice. Replicas that share a key can't share it."`
 
 	CacheTTL      time.Duration `name:"cache-ttl" default:"60s" group:"Cache and Redis" help:"How old an answer may be where the caller says nothing of its age."`
-	CacheMaxBytes string        `default:"256MiB" placeholder:"BYTES" group:"Cache and Redis" help:"How much memory the cache may take, in bytes or with KiB, MiB or GiB."`
+	CacheMaxBytes string        `default:"256MiB" placeholder:"BYTES" group:"Cache and Redis" help:"How much memory the cache may take, in bytes or with a unit: KiB, MiB, GiB (or Ki, Mi, Gi), kB, MB, GB (or k, M, G)."`
 	StaleIfError  time.Duration `default:"24h" group:"Cache and Redis" help:"How old an answer may be while Clerk is away, where the caller says nothing of its age."`
 	Instance      string        `placeholder:"NAME" group:"Clerk" help:"The name of the Clerk instance: part of every key in Redis, so that two instances never mix and a new key of the same one changes nothing. Default: test or live, by the key."`
-	RedisURL      string        `name:"redis-url" unit:"URL" placeholder:"URL" group:"Cache and Redis" help:"A Redis through which replicas share the quota, and a second cache level: redis://host:port, or rediss:// for TLS."`
-	RedisURLFile  string        `name:"redis-url-file" placeholder:"FILE" group:"Cache and Redis" help:"The file that holds that URL, where it has a password in it."`
+	RedisURL      string        `name:"redis-url" unit:"URL" placeholder:"URL" group:"Cache and Redis" help:"A Redis through which replicas share the quota, and a second cache level: redis://[user:password@]host:port[/database], or rediss:// for TLS; unix:///path for a socket. Its parameters are addr, client_name, db, dial_timeout, master_set, protocol, skip_verify and write_timeout; skip_verify=true trusts any certificate."`
+	RedisURLFile  string        `name:"redis-url-file" placeholder:"FILE" group:"Cache and Redis" reload:"of the user and password in it, with the next connection, but for sentinels" help:"The file that holds that URL, where it has a password in it. User and password are read again for each new connection."`
+	RedisCAFile   string        `name:"redis-ca-file" placeholder:"FILE" group:"Cache and Redis" help:"PEM certificates to trust at a rediss:// URL instead of the system's (which SSL_CERT_FILE and SSL_CERT_DIR change)."`
 
 	CacheEncryptionKeyFile string `placeholder:"FILE" group:"Cache and Redis" help:"Encrypts what the cache writes to Redis with the first key of this file, and reads it with any: an id and 32 bytes in base64 a line. Without it, names and addresses are there in clear, and private parts are not written there."`
 	WithoutRedis           string `enum:"strict,available" default:"strict" group:"Cache and Redis" help:"What a replica serves from memory while it can't hear the other replicas through Redis: strict, nothing, so that it never serves what another was told is old; available, copies of the last 5 s, and older ones, marked stale, while Clerk is away, too."`
@@ -154,8 +155,8 @@ func (c *serveCmd) fullView() (server.FullView, error) {
 	return 0, usagef("--full-view: want none, loopback or any")
 }
 
-// key gives the source of the secret key.
-func (c *serveCmd) key(logger *slog.Logger) (func() clerkapi.Key, error) {
+// key returns the source of the secret key, and its file, nil if it is in none.
+func (c *serveCmd) key(logger *slog.Logger) (func() clerkapi.Key, *clerkapi.KeyFile, error) {
 	text := os.Getenv(secretKeyEnv)
 	if c.Sim {
 		text = simulatedKey
@@ -164,23 +165,23 @@ func (c *serveCmd) key(logger *slog.Logger) (func() clerkapi.Key, error) {
 	case c.ClerkSecretKeyFile != "" && !c.Sim:
 		file, err := clerkapi.OpenKeyFile(c.ClerkSecretKeyFile, func(err error) {
 			if err != nil {
-				logger.Error("the secret key's file holds no key: the last one stays in use", "error", err)
+				logger.Error("the secret key's file can't be used: the last key stays in use", "error", err)
 			} else {
-				logger.Info("the secret key's file holds a key again")
+				logger.Info("the secret key's file can be used again")
 			}
 		})
 		if err != nil {
-			return nil, usagef("--clerk-secret-key-file: %v", err)
+			return nil, nil, usagef("--clerk-secret-key-file: %v", err)
 		}
-		return file.Key, nil
-	case text != "":
+		return file.Key, file, nil
+	case strings.TrimSpace(text) != "":
 		key, err := clerkapi.ParseKey(text)
 		if err != nil {
-			return nil, usagef("%s: %v", secretKeyEnv, err)
+			return nil, nil, usagef("%s: %v", secretKeyEnv, err)
 		}
-		return func() clerkapi.Key { return key }, nil
+		return func() clerkapi.Key { return key }, nil, nil
 	}
-	return nil, usagef("no Clerk secret key: set %s or --clerk-secret-key-file, or try --sim, which needs none", secretKeyEnv)
+	return nil, nil, usagef("no Clerk secret key: set %s or --clerk-secret-key-file, or try --sim, which needs none", secretKeyEnv)
 }
 
 // quotaConfig gives the quota that is meant for a key of the instance.
@@ -222,25 +223,25 @@ func parseShare(text string) (float64, error) {
 	return percent / 100, nil
 }
 
-// rootCAs gives whom to trust at Clerk's URL, nil for the system's choice.
-func (c *serveCmd) rootCAs() (*x509.CertPool, error) {
-	if c.ClerkCAFile == "" {
+// rootCAs returns the certificates in the file that a flag names, nil if it names none.
+func rootCAs(flag, path string) (*x509.CertPool, error) {
+	if path == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(c.ClerkCAFile)
+	pem, err := os.ReadFile(path)
 	if err != nil {
-		return nil, usagef("--clerk-ca-file: %v", err)
+		return nil, usagef("--%s: %v", flag, err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, usagef("--clerk-ca-file: %s holds no PEM certificate", c.ClerkCAFile)
+		return nil, usagef("--%s: %s holds no PEM certificate", flag, path)
 	}
 	return pool, nil
 }
 
 // cacheConfig gives the cache for a Clerk instance.
-func (c *serveCmd) cacheConfig(instance string, logger *slog.Logger) (usercache.Config, error) {
-	cfg := usercache.Config{TTL: c.CacheTTL, StaleIfError: c.StaleIfError, RedisURL: c.RedisURL, RedisInstance: c.Instance, Logger: logger}
+func (c *serveCmd) cacheConfig(instance string, file *redislink.URLFile, logger *slog.Logger) (usercache.Config, error) {
+	cfg := usercache.Config{TTL: c.CacheTTL, StaleIfError: c.StaleIfError, RedisInstance: c.Instance, Logger: logger}
 	if cfg.RedisInstance == "" {
 		cfg.RedisInstance = instance
 	}
@@ -251,38 +252,63 @@ func (c *serveCmd) cacheConfig(instance string, logger *slog.Logger) (usercache.
 	if cfg.MaxBytes, err = parseBytes(c.CacheMaxBytes); err != nil {
 		return cfg, usagef("--cache-max-bytes: %v", err)
 	}
-	if c.RedisURLFile != "" {
-		if c.RedisURL != "" {
-			return cfg, usagef("--redis-url-file: not together with --redis-url")
-		}
-		text, err := os.ReadFile(c.RedisURLFile)
-		if err != nil {
-			return cfg, usagef("--redis-url-file: %v", err)
-		}
-		cfg.RedisURL = strings.TrimSpace(string(text))
-		if cfg.RedisURL == "" {
-			return cfg, usagef("--redis-url-file: %s is empty", c.RedisURLFile)
-		}
-	}
-	if cfg.RedisURL != "" {
-		if _, err := redislink.Options(cfg.RedisURL); err != nil {
-			return cfg, usagef("--%s: %v", c.redisURLFlag(), err)
-		}
+	if cfg.RedisURL, cfg.RedisAccess, err = c.redis(file); err != nil {
+		return cfg, err
 	}
 	cfg.AvailableWithoutRedis = c.WithoutRedis == "available"
-	if c.CacheEncryptionKeyFile != "" {
-		if cfg.RedisURL == "" {
-			return cfg, usagef("--cache-encryption-key-file: there is nothing to encrypt without --redis-url")
-		}
-		text, err := os.ReadFile(c.CacheEncryptionKeyFile)
-		if err != nil {
-			return cfg, usagef("--cache-encryption-key-file: %v", err)
-		}
-		if cfg.RedisKeys, err = usercache.ParseKeys(string(text)); err != nil {
-			return cfg, usagef("--cache-encryption-key-file: %s: %v", c.CacheEncryptionKeyFile, err)
-		}
+	if c.CacheEncryptionKeyFile == "" {
+		return cfg, nil
+	}
+	if cfg.RedisURL == "" {
+		return cfg, usagef("--cache-encryption-key-file: there is nothing to encrypt without --redis-url")
+	}
+	text, err := os.ReadFile(c.CacheEncryptionKeyFile)
+	if err != nil {
+		return cfg, usagef("--cache-encryption-key-file: %v", err)
+	}
+	if cfg.RedisKeys, err = usercache.ParseKeys(string(text)); err != nil {
+		return cfg, usagef("--cache-encryption-key-file: %s: %v", c.CacheEncryptionKeyFile, err)
 	}
 	return cfg, nil
+}
+
+// redisFile opens the file of Redis's URL; it returns nil if there is none.
+func (c *serveCmd) redisFile(logger *slog.Logger) (*redislink.URLFile, error) {
+	if c.RedisURLFile == "" {
+		return nil, nil
+	}
+	if c.RedisURL != "" {
+		return nil, usagef("--redis-url-file: not together with --redis-url")
+	}
+	file, err := redislink.OpenURLFile(c.RedisURLFile, func(err error) {
+		if err != nil {
+			logger.Error("the Redis URL's file can't be used: what it last held stays in use", "error", err)
+		} else {
+			logger.Info("the Redis URL's file can be used again")
+		}
+	})
+	if err != nil {
+		return nil, usagef("--redis-url-file: %v", err)
+	}
+	return file, nil
+}
+
+// redis returns where Redis is, and how to reach it; an empty URL means nowhere.
+func (c *serveCmd) redis(file *redislink.URLFile) (url string, access redislink.Access, err error) {
+	url = c.RedisURL
+	if file != nil {
+		url, access.Credentials = file.URL(), file.Credentials
+	}
+	if access.RootCAs, err = rootCAs("redis-ca-file", c.RedisCAFile); err != nil {
+		return "", access, err
+	}
+	if url == "" {
+		return "", access, nil
+	}
+	if _, err := redislink.Options(url, access); err != nil {
+		return "", access, usagef("--%s: %v", c.redisURLFlag(), err)
+	}
+	return url, access, nil
 }
 
 // redisURLFlag names the flag that gives Redis's URL.
@@ -327,27 +353,29 @@ func (c *serveCmd) webhookSecret(logger *slog.Logger) (func() string, error) {
 
 var instancePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// byteUnits are the units that sizes may have.
+// byteUnits are the units that sizes may have: those of IEC, as Kubernetes shortens
+// them, too, and those of SI.
 var byteUnits = []struct {
-	name string
-	size int64
-}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"", 1}}
+	names []string
+	size  int64
+}{
+	{[]string{"KiB", "Ki"}, 1 << 10}, {[]string{"MiB", "Mi"}, 1 << 20}, {[]string{"GiB", "Gi"}, 1 << 30},
+	{[]string{"kB", "k"}, 1e3}, {[]string{"MB", "M"}, 1e6}, {[]string{"GB", "G"}, 1e9},
+	{[]string{"B", ""}, 1},
+}
 
 // minCacheBytes is the least that a cache is good for.
 const minCacheBytes = 1 << 20
 
 // parseBytes reads a size such as 256MiB.
 func parseBytes(text string) (int64, error) {
+	digits := strings.TrimRightFunc(text, func(r rune) bool { return r < '0' || r > '9' })
+	name := strings.TrimSpace(text[len(digits):])
+	n, err := strconv.ParseInt(digits, 10, 64)
 	for _, unit := range byteUnits {
-		number, ok := strings.CutSuffix(text, unit.name)
-		if !ok {
-			continue
+		if slices.Contains(unit.names, name) && err == nil && n <= (1<<50)/unit.size && n*unit.size >= minCacheBytes {
+			return n * unit.size, nil
 		}
-		n, err := strconv.ParseInt(number, 10, 64)
-		if err != nil || n > (1<<50)/unit.size || n*unit.size < minCacheBytes {
-			break
-		}
-		return n * unit.size, nil
 	}
-	return 0, fmt.Errorf("want 1MiB or more, in bytes or with KiB, MiB or GiB, not %q", text)
+	return 0, fmt.Errorf("want 1MiB or more, in bytes or with KiB, MiB, GiB, kB, MB or GB, not %q", text)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 )
 
 // examples are a good and a wrong value of each setting of serve that has values of a
@@ -25,34 +28,46 @@ func examples(t *testing.T, dir string) map[string][2]string {
 		return path
 	}
 	none := filepath.Join(dir, "none")
+	_, certificate, err := clerksim.SelfSigned()
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty := file("empty.pem", "")
 	return map[string][2]string{
-		"grpc-listen":           {"localhost:0", "9090"},
-		"http-listen":           {"localhost:0", "localhost:70000"},
-		"full-view":             {"loopback", "all"},
-		"clerk-api-url":         {"http://127.0.0.1:1", "ftp://x"},
-		"clerk-ca-file":         {"", file("empty.pem", "")},
-		"clerk-secret-key-file": {file("key", "sk_test_inafile"), ""},
-		"quota":                 {"7/1s", "many"},
-		"quota-reserve":         {"30%", "30"},
-		"state-dir":             {dir, none},
-		"cache-max-bytes":       {"2MiB", "2"},
-		"instance":              {"acme", "a b"},
-		"redis-url":             {"redis://127.0.0.1:1", "http://127.0.0.1"},
-		"redis-url-file":        {file("redis", "redis://127.0.0.1:1\n"), none},
-		"webhook-listen":        {"localhost:0", "x"},
-		"webhook-secret-file":   {file("secret", simulatedSecret), ""},
-		"trace-sample":          {"0.5", "2"},
-		"log-level":             {"error", "loud"},
-		"sim-users":             {"3", "0"},
-		"sim-quota-kind":        {"sliding", "odd"},
-		"sim-webhook-url":       {"", "http://127.0.0.1:1"}, // needs a secret
-		"sim-webhook-drop":      {"0.5", "2"},
-		"sim-webhook-forge":     {"0.5", "-1"},
+		"grpc-listen":               {"localhost:0", "9090"},
+		"http-listen":               {"localhost:0", "localhost:70000"},
+		"full-view":                 {"loopback", "all"},
+		"clerk-api-url":             {"http://127.0.0.1:1", "ftp://x"},
+		"clerk-ca-file":             {file("ca.pem", string(certificate)), empty},
+		"redis-ca-file":             {file("ca.pem", string(certificate)), empty},
+		"cache-encryption-key-file": {file("keys", "k1 "+base64.StdEncoding.EncodeToString(make([]byte, 32))+"\n"), none},
+		"clerk-secret-key-file":     {file("key", "sk_test_inafile"), ""},
+		"quota":                     {"7/1s", "many"},
+		"quota-reserve":             {"30%", "30"},
+		"state-dir":                 {dir, none},
+		"cache-max-bytes":           {"2MiB", "2"},
+		"instance":                  {"acme", "a b"},
+		"redis-url":                 {"redis://127.0.0.1:1", "http://127.0.0.1"},
+		"redis-url-file":            {file("redis", "redis://127.0.0.1:1\n"), none},
+		"webhook-listen":            {"localhost:0", "x"},
+		"webhook-secret-file":       {file("secret", simulatedSecret), ""},
+		"trace-sample":              {"0.5", "2"},
+		"log-level":                 {"error", "loud"},
+		"sim-users":                 {"3", "0"},
+		"sim-quota-kind":            {"sliding", "odd"},
+		"sim-webhook-url":           {"", "http://127.0.0.1:1"}, // needs a secret
+		"sim-webhook-drop":          {"0.5", "2"},
+		"sim-webhook-forge":         {"0.5", "-1"},
 	}
 }
 
+// needs are settings that others can't do without.
+var needs = map[string]string{"cache-encryption-key-file": "--redis-url=redis://127.0.0.1:1"}
+
 func otherExamples(f *kong.Flag) (good, wrong string) {
 	switch {
+	case f.PlaceHolder == "FILE":
+		return "", "/dev/null/none"
 	case f.Enum != "":
 		values := f.EnumSlice()
 		return values[len(values)-1], "other"
@@ -146,6 +161,9 @@ func (c combination) try(t *testing.T, dir string) {
 			args = append(args, "--"+f[0]+"="+f[1])
 		}
 	}
+	if flag := needs[c.name]; flag != "" {
+		args = append(args, flag)
+	}
 	if c.name == "sim" {
 		t.Setenv(secretKeyEnv, secret)
 		args = append(args, "--clerk-api-url=http://127.0.0.1:1")
@@ -218,7 +236,7 @@ func TestWarnings(t *testing.T) {
 		{args: []string{"--full-view=loopback"}, env: map[string]string{secretKeyEnv: secret}, want: []string{"--full-view loopback: behind a proxy"}},
 		{args: []string{"--clerk-api-url=http://clerk.example"}, env: map[string]string{secretKeyEnv: secret},
 			want: []string{"--clerk-api-url: the secret key and all users go unencrypted to clerk.example", "--clerk-api-url: the secret key is sent to clerk.example"}},
-		{args: []string{"--sim", "--redis-url=redis://u:donotshowme@redis.example"}, want: []string{"--redis-url: users, private metadata included, go unencrypted to redis.example"}},
+		{args: []string{"--sim", "--redis-url=redis://u:donotshowme@redis.example"}, want: []string{"--redis-url: names and addresses of users go unencrypted to redis.example"}},
 		{args: []string{"--sim", "--redis-url=rediss://redis.example?skip_verify=true"}, want: []string{"--redis-url: skip_verify"}},
 		{args: []string{"--sim", "--redis-url=rediss://redis.example"}},
 		{args: []string{"--clerk-secret-key-file", open}, env: map[string]string{secretKeyEnv: secret},

@@ -20,8 +20,8 @@ import (
 func (c *serveCmd) warnings(o *origins, flags []*kong.Flag, s settings) []string {
 	w := c.exposures(s)
 	w = append(w, c.readableSecrets()...)
-	w = append(w, c.quotaRisks(o)...)
-	return append(w, c.unused(o, flags)...)
+	w = append(w, c.quotaRisks(s)...)
+	return append(w, c.unused(o, flags, s)...)
 }
 
 // exposures are what others can see or reach.
@@ -51,8 +51,8 @@ func (c *serveCmd) exposures(s settings) []string {
 	}
 	if u, err := url.Parse(s.cache.RedisURL); err == nil && s.cache.RedisURL != "" {
 		switch {
-		case u.Scheme == "redis" && !onlyHere(net.JoinHostPort(u.Hostname(), "80")):
-			add("--redis-url: users, private metadata included, go unencrypted to %s; use rediss://", u.Host)
+		case u.Scheme == "redis" && !onlyHere(net.JoinHostPort(u.Hostname(), "80")) && c.CacheEncryptionKeyFile == "":
+			add("--redis-url: names and addresses of users go unencrypted to %s; use rediss:// or --cache-encryption-key-file", u.Host)
 		case u.Query().Has("skip_verify") && u.Query().Get("skip_verify") != "false" && u.Query().Get("skip_verify") != "0":
 			add("--redis-url: skip_verify: anybody in between can pose as Redis; use --redis-ca-file")
 		}
@@ -81,6 +81,7 @@ func (c *serveCmd) readableSecrets() []string {
 	var w []string
 	for _, f := range []struct{ flag, path string }{
 		{"clerk-secret-key-file", c.ClerkSecretKeyFile}, {"webhook-secret-file", c.WebhookSecretFile}, {"redis-url-file", c.RedisURLFile},
+		{"cache-encryption-key-file", c.CacheEncryptionKeyFile},
 	} {
 		const others fs.FileMode = 0o007
 		if info, err := os.Stat(f.path); f.path != "" && err == nil && info.Mode()&others != 0 {
@@ -91,16 +92,16 @@ func (c *serveCmd) readableSecrets() []string {
 }
 
 // quotaRisks are ways in which Clerk's quota may be spent twice.
-func (c *serveCmd) quotaRisks(o *origins) []string {
+func (c *serveCmd) quotaRisks(s settings) []string {
 	var w []string
-	if c.FirstWindow == "full" && c.StateDir == "" && !c.Sim && o.of("redis-url").place == fromDefault && o.of("redis-url-file").place == fromDefault {
+	if c.FirstWindow == "full" && c.StateDir == "" && !c.Sim && s.cache.RedisURL == "" {
 		w = append(w, "--first-window full: a restart may spend the quota of a window twice")
 	}
 	return w
 }
 
 // unused are settings that were given and have no effect.
-func (c *serveCmd) unused(o *origins, flags []*kong.Flag) []string {
+func (c *serveCmd) unused(o *origins, flags []*kong.Flag, s settings) []string {
 	var w []string
 	noEffect := func(name, why string) {
 		if from := o.of(name); from.place != fromDefault {
@@ -125,6 +126,11 @@ func (c *serveCmd) unused(o *origins, flags []*kong.Flag) []string {
 		noEffect("webhook-secret-file", "--webhook-listen is not given")
 	} else if c.WebhookSecretFile != "" && os.Getenv(webhookSecretEnv) != "" {
 		w = append(w, webhookSecretEnv+" has no effect: --webhook-secret-file beats it")
+	}
+	if s.cache.RedisURL == "" {
+		for _, name := range []string{"redis-ca-file", "without-redis"} {
+			noEffect(name, "--redis-url is not given")
+		}
 	}
 	if c.Tracing == "off" {
 		noEffect("trace-sample", "--tracing is off")

@@ -17,13 +17,14 @@ import (
 
 // figures are what the sources said at one scrape.
 type figures struct {
-	version   string
-	gate      gate.Status
-	lookups   usercache.Totals
-	store     usercache.Stats
-	events    map[webhook.Count]int64
-	panics    int64
-	spansLost int64
+	version      string
+	gate         gate.Status
+	lookups      usercache.Totals
+	store        usercache.Stats
+	events       map[webhook.Count]int64
+	panics       int64
+	spansLost    int64
+	keyFileFails bool
 }
 
 // kind is a metric's type, as docs/metrics.md calls it.
@@ -153,6 +154,9 @@ var metrics = []metric{
 	{"clerkgate_key_refused", gauge, nil,
 		"1 while Clerk refuses the secret key, by its last word on it, else 0.",
 		func(f *figures, e emit) { e.value(oneIf(f.gate.KeyRefused)) }},
+	{"clerkgate_key_file_unusable", gauge, nil,
+		"1 while the secret key's file can't be read, or holds no key or one of another kind of instance, so that the last one stays in use, else 0.",
+		func(f *figures, e emit) { e.value(oneIf(f.keyFileFails)) }},
 	{"clerkgate_breaker_state", gauge, []string{"state"},
 		"1 for the state of the circuit breaker before Clerk, 0 for the others.",
 		func(f *figures, e emit) {

@@ -15,7 +15,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
 
-// Sources are the parts that know the figures. All but Tracing are required, and
+// Sources are the parts that know the figures. All but Tracing and KeyFile are required, and
 // are asked at every scrape, several at once if scrapes are.
 type Sources struct {
 	Version  string // of the build
@@ -25,6 +25,9 @@ type Sources struct {
 	Webhooks events
 	Server   panics
 	Tracing  *Tracing // nil: nothing is traced
+	// KeyFile returns why the key in the secret key's file is not used. Nil: there
+	// is no such file.
+	KeyFile func() error
 }
 
 // quotas tells how quota, queue and breaker stand. A *gate.Gate does.
@@ -89,6 +92,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	now := figures{
 		version: s.Version, gate: s.Gate.Status(), lookups: s.Cache.Totals(), store: s.Store.Stats(),
 		events: s.Webhooks.Stats(), panics: s.Server.Panics(), spansLost: s.Tracing.Lost(),
+		keyFileFails: s.KeyFile != nil && s.KeyFile() != nil,
 	}
 	for i, m := range metrics {
 		m.read(&now, emit{m.kind, c.descs[i], ch})

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"io"
 	"net/http/httptest"
 	"runtime"
 	"slices"
@@ -74,6 +75,7 @@ func knownSources() Sources {
 	}
 	return Sources{
 		Version: "1.2.3", Gate: k, Cache: k, Server: k, Tracing: &Tracing{lost: &losses{total: 61}},
+		KeyFile: func() error { return io.ErrUnexpectedEOF },
 		Store: knownStore{Entries: 23, Bytes: 24, MaxBytes: 25, Evictions: 26, Redis: &usercache.RedisStats{
 			Connected: true, Calls: 27, Errors: map[redislink.Kind]int64{redislink.TimedOut: 28, redislink.OutOfMemory: 62}, Refused: 29, Latency: 30 * time.Second, Hits: 31, Misses: 32, Lost: 33,
 		}},
@@ -124,6 +126,7 @@ clerkgate_caller_refused_total{caller="a/b"} 50
 clerkgate_caller_upstream_requests_total{caller="(others)"} 55
 clerkgate_caller_upstream_requests_total{caller="(unnamed)"} 52
 clerkgate_caller_upstream_requests_total{caller="a/b"} 49.5
+clerkgate_key_file_unusable 1
 clerkgate_key_refused 1
 clerkgate_lookups_stale_total 18
 clerkgate_lookups_total{served_from="memory"} 21
@@ -201,11 +204,11 @@ clerkgate_webhook_events_total{outcome="forged",type="other"} 35`, "\n")
 	}
 }
 
-// TestWithoutTracing: no spans, none lost.
+// TestWithoutTracing: no spans, none lost; nor is a key file unusable that there is not.
 func TestWithoutTracing(t *testing.T) {
 	s := knownSources()
-	s.Tracing = nil
-	if lines := scrape(t, s); !slices.Contains(lines, "clerkgate_trace_spans_lost_total 0") {
+	s.Tracing, s.KeyFile = nil, nil
+	if lines := scrape(t, s); !slices.Contains(lines, "clerkgate_trace_spans_lost_total 0") || !slices.Contains(lines, "clerkgate_key_file_unusable 0") {
 		t.Errorf("without tracing:\n%s", strings.Join(lines, "\n"))
 	}
 }

@@ -49,7 +49,8 @@ type redis struct {
 // redisConfig says where Redis is. Zero values are defaults.
 type redisConfig struct {
 	// URL is one that redislink.Options takes.
-	URL string
+	URL    string
+	Access redislink.Access
 	// Instance is part of every key: levels with different ones share nothing.
 	Instance string
 	Timeout  time.Duration // of one reading; default 10 ms
@@ -100,7 +101,7 @@ func newRedis(cfg redisConfig) (*redis, error) {
 	if cfg.Errors == nil {
 		cfg.Errors = &redislink.Errors{}
 	}
-	options, err := redislink.Options(cfg.URL)
+	options, err := redislink.Options(cfg.URL, cfg.Access)
 	if err != nil {
 		return nil, err
 	}

@@ -112,9 +112,10 @@ type Config struct {
 	StaleIfError time.Duration // ... while Clerk is away; default 24 h
 	MaxBytes     int64         // of memory, with what an entry needs beside its bytes; default 256 MiB
 
-	RedisURL      string        // empty: memory only
-	RedisInstance string        // part of every key in Redis; default "default"
-	RedisTimeout  time.Duration // of one reading; default 10 ms
+	RedisURL      string           // empty: memory only
+	RedisAccess   redislink.Access // default: as the URL says
+	RedisInstance string           // part of every key in Redis; default "default"
+	RedisTimeout  time.Duration    // of one reading; default 10 ms
 	// RedisKeys encrypt what is written to Redis; see ParseKeys. Default: none, and
 	// private parts are not written there.
 	RedisKeys   *Keys
@@ -175,7 +176,7 @@ func NewStore(cfg Config) (*Store, error) {
 	}
 	s.order.init(longestFetch, s.start)
 	if cfg.RedisURL != "" {
-		r, err := newRedis(redisConfig{URL: cfg.RedisURL, Instance: cfg.RedisInstance, Timeout: cfg.RedisTimeout, Keys: cfg.RedisKeys, Errors: cfg.RedisErrors, Logger: cfg.Logger})
+		r, err := newRedis(redisConfig{URL: cfg.RedisURL, Access: cfg.RedisAccess, Instance: cfg.RedisInstance, Timeout: cfg.RedisTimeout, Keys: cfg.RedisKeys, Errors: cfg.RedisErrors, Logger: cfg.Logger})
 		if err != nil {
 			return nil, err
 		}

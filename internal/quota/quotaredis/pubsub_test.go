@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/redislink"
 	"github.com/clerkgate/clerkgate/internal/redislink/redistest"
 )
 
@@ -18,7 +19,7 @@ func TestA429WithoutPubSub(t *testing.T) {
 	if got := server.Ask("ACL SETUSER quota on >secret ~* +@all -publish -subscribe"); got != "+OK" {
 		t.Fatal(got)
 	}
-	store, err := New(fmt.Sprintf("redis://quota:secret@%s", server.Addr()), "test")
+	store, err := New(fmt.Sprintf("redis://quota:secret@%s", server.Addr()), "test", redislink.Access{})
 	if err != nil {
 		t.Fatal(err)
 	}

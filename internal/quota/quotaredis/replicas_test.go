@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/redislink"
 	"github.com/clerkgate/clerkgate/internal/redislink/redistest"
 )
 
@@ -224,7 +225,7 @@ func (s *Store) empty(t rapid.TB) {
 func (s *Store) setTime(t time.Time) { s.time = strconv.FormatInt(t.UnixMicro(), 10) }
 
 func newStore(t *testing.T) *Store {
-	s, err := New(redistest.Start(t).URL(), "test")
+	s, err := New(redistest.Start(t).URL(), "test", redislink.Access{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -74,8 +74,8 @@ type Store struct {
 
 // New makes a Store for the state of a Clerk instance. Nothing is connected before
 // the first exchange. It must be closed. Its error is one of the URL.
-func New(redisURL, instance string) (*Store, error) {
-	options, err := redislink.Options(redisURL)
+func New(redisURL, instance string, access redislink.Access) (*Store, error) {
+	options, err := redislink.Options(redisURL, access)
 	if err != nil {
 		return nil, err
 	}

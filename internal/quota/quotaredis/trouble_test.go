@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/redislink"
 	"github.com/clerkgate/clerkgate/internal/redislink/redistest"
 )
 
@@ -340,7 +341,7 @@ func TestBatchLeavesTheRestToInteractive(t *testing.T) {
 // with Redis back the next exchange is answered.
 func TestRedisThatHangs(t *testing.T) {
 	server := redistest.Start(t)
-	store, err := New(server.URL(), "test")
+	store, err := New(server.URL(), "test", redislink.Access{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -411,7 +412,7 @@ func TestAStateThatCannotBeReadIsALostOne(t *testing.T) {
 // TestAStateThatMayNotBeReadIsNotALostOne: the exchange fails, and nothing is changed.
 func TestAStateThatMayNotBeReadIsNotALostOne(t *testing.T) {
 	server := redistest.Start(t)
-	store, err := New(server.URL(), "test")
+	store, err := New(server.URL(), "test", redislink.Access{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -460,7 +461,7 @@ func TestTheStateStaysSmall(t *testing.T) {
 func BenchmarkExchange(b *testing.B) {
 	for _, limit := range []int{100, 1000} {
 		b.Run(fmt.Sprint(limit), func(b *testing.B) {
-			store, err := New(redistest.Start(b).URL(), "test")
+			store, err := New(redistest.Start(b).URL(), "test", redislink.Access{})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -1,0 +1,35 @@
+package clerkapi
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+)
+
+// assignment begins a line of a file of environment variables.
+var assignment = regexp.MustCompile(`^(export\s+)?[A-Z][A-Z0-9_]*\s*=`)
+
+// CheckPlain reports what stands around a secret, as a file or variable has it, that
+// is not part of it: a byte order mark, quotes, the name of a variable. White space
+// around it is no fault. The error shows nothing of the text.
+func CheckPlain(text string) error {
+	switch {
+	case strings.ContainsRune(text, 0), strings.HasPrefix(text, "\xff\xfe"), strings.HasPrefix(text, "\xfe\xff"):
+		return errors.New("it is UTF-16 or binary, as some editors and PowerShell write: save it as plain UTF-8")
+	case strings.HasPrefix(text, "\ufeff"):
+		return errors.New("a byte order mark (BOM) stands before it: save it as UTF-8 without one")
+	}
+	text = strings.TrimSpace(text)
+	switch {
+	case text == "":
+		return nil
+	case strings.ContainsAny(text[:1]+text[len(text)-1:], "\"'`"), strings.HasPrefix(text, "“"), strings.HasSuffix(text, "”"):
+		return errors.New("it is in quotes: leave them out")
+	case assignment.MatchString(text):
+		return errors.New("the name of a variable and = stand before it: leave them out")
+	}
+	if scheme, _, ok := strings.Cut(text, " "); ok && strings.EqualFold(scheme, "bearer") {
+		return errors.New("\"Bearer\" stands before it: leave it out")
+	}
+	return nil
+}

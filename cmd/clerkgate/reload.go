@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
+	"github.com/clerkgate/clerkgate/internal/redislink"
+	"github.com/clerkgate/clerkgate/internal/webhook"
+)
+
+// secretFiles are the files that hold secrets and are read again while the server
+// runs; nil for those that there are not.
+type secretFiles struct {
+	key   *clerkapi.KeyFile
+	redis *redislink.URLFile
+}
+
+// keyErr returns why the key in its file is not used.
+func (f secretFiles) keyErr() error {
+	if f.key == nil {
+		return nil
+	}
+	return f.key.Err()
+}
+
+// notes returns what is wrong with the files, a line each.
+func (f secretFiles) notes() []string {
+	var notes []string
+	if err := f.keyErr(); err != nil {
+		notes = append(notes, "the secret key's file can't be used, and the last key stays in use: "+oneLine(err.Error()))
+	}
+	if f.redis != nil {
+		if err := f.redis.Err(); err != nil {
+			notes = append(notes, "the Redis URL's file can't be used, and what it last held stays in use: "+oneLine(err.Error()))
+		}
+	}
+	return notes
+}
+
+// reloading reads again, at SIGHUP, what can be read again.
+type reloading struct {
+	logger  *slog.Logger
+	level   *slog.LevelVar
+	files   secretFiles
+	secret  func() string // of webhooks; nil: none are taken
+	origins *origins
+	running []setting // in effect
+}
+
+// run reloads at each signal until ctx ends.
+func (r *reloading) run(ctx context.Context, signals <-chan os.Signal) error {
+	for {
+		select {
+		case <-signals:
+			r.reload()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// reload reads the files of secrets and the configuration file. What can't be used
+// is logged, and changes nothing.
+func (r *reloading) reload() {
+	var fails []error
+	if r.files.key != nil {
+		fails = append(fails, r.files.key.Reload())
+	}
+	if r.files.redis != nil {
+		fails = append(fails, r.files.redis.Reload())
+	}
+	if r.secret != nil { // it is read for each event anyway
+		if err := webhook.CheckSecret(r.secret()); err != nil {
+			r.logger.Error("the webhook signing secret can't be used", "error", err)
+			fails = append(fails, err)
+		}
+	}
+	fails = append(fails, r.settings())
+	r.logger.Info("read again what can be, at SIGHUP", "all_well", errors.Join(fails...) == nil)
+}
+
+// settings parses the command line, the environment and the file anew, takes the log
+// level, and logs what else has changed.
+func (r *reloading) settings() error {
+	var c cli
+	o := &origins{args: r.origins.args}
+	parser, err := o.newParser(&c, kong.Name("clerkgate"), kong.Exit(func(int) {}), kong.Writers(io.Discard, io.Discard))
+	var parsed *kong.Context
+	if err == nil {
+		parsed, err = parser.Parse(o.args)
+	}
+	var s settings
+	if err == nil {
+		s, err = c.Serve.settings(slog.New(slog.DiscardHandler))
+	}
+	if err != nil {
+		r.logger.Error("the settings can't be read again: those in effect stay", "error", o.explain(err.Error()))
+		return err
+	}
+	r.level.Set(slog.Level(c.Serve.LogLevel))
+	now := c.Serve.effective(o, settingsFlags(parsed), s)
+	for _, one := range now {
+		if one.Name == "log-level" || strings.HasPrefix(one.Name, "(") {
+			continue
+		}
+		i := slices.IndexFunc(r.running, func(old setting) bool { return old.Name == one.Name })
+		if i >= 0 && r.running[i].Value != one.Value {
+			r.logger.Warn("a changed setting takes effect after a restart",
+				"name", one.Name, "in_effect", r.running[i].Value, "changed_to", one.Value, "from", one.From)
+		}
+	}
+	return nil
+}

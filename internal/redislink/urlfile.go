@@ -1,0 +1,121 @@
+package redislink
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+)
+
+// maxURLFile is how much of a file is read, in bytes.
+const maxURLFile = 16 << 10
+
+// URLFile is a Redis URL that is kept in a file, since it holds a password. It is
+// safe for concurrent use.
+type URLFile struct {
+	path   string
+	report func(error)
+
+	mu   sync.Mutex
+	url  string        // the last good one, at first; guarded by mu
+	user *url.Userinfo // the last good one; guarded by mu
+	err  error         // why the last reading gave none, or needs a restart; guarded by mu
+}
+
+// OpenURLFile reads the URL in the file at path, as Options takes it. There is
+// nothing to close. report is called when the file comes to hold what can't be
+// used, each time for another reason, and with nil when that is over; it must not
+// use the URLFile. No error shows anything of the URL.
+func OpenURLFile(path string, report func(error)) (*URLFile, error) {
+	f := &URLFile{path: path, report: report}
+	text, u, err := f.read()
+	if err != nil {
+		return nil, err
+	}
+	f.url, f.user = text, u.User
+	return f, nil
+}
+
+// URL returns the URL that the file held when it was opened.
+func (f *URLFile) URL() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.url
+}
+
+// Credentials reads the file, and returns the user and the password in it. While it
+// holds none that can be used, the last ones stay. It is for Access.
+func (f *URLFile) Credentials() (user, password string) {
+	_ = f.Reload()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	password, _ = f.user.Password()
+	return f.user.Username(), password
+}
+
+// Reload reads the file, and returns why what it holds is not in use: it can't be
+// read, or something but the user and the password has changed, which takes a restart.
+func (f *URLFile) Reload() error {
+	text, u, err := f.read()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil {
+		f.user = u.User
+		if withoutUser(text) != withoutUser(f.url) {
+			err = fmt.Errorf("%s: more than the user and the password has changed: restart to use it", f.path)
+		}
+	}
+	was := f.err
+	f.err = err
+	if (err == nil) != (was == nil) || err != nil && err.Error() != was.Error() {
+		f.report(err)
+	}
+	return err
+}
+
+// Err returns what the last Reload did.
+func (f *URLFile) Err() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
+func (f *URLFile) read() (string, *url.URL, error) {
+	file, err := os.Open(f.path)
+	if err != nil {
+		return "", nil, err
+	}
+	defer file.Close()
+	b, err := io.ReadAll(io.LimitReader(file, maxURLFile+1))
+	if err != nil {
+		return "", nil, err
+	}
+	text := strings.TrimSpace(string(b))
+	switch {
+	case len(b) > maxURLFile:
+		return "", nil, fmt.Errorf("%s: longer than %d bytes", f.path, maxURLFile)
+	case text == "":
+		return "", nil, fmt.Errorf("%s is empty", f.path)
+	}
+	if _, err := Options(text, Access{}); err != nil {
+		return "", nil, fmt.Errorf("%s: %w", f.path, err)
+	}
+	u, err := url.Parse(text)
+	if err != nil { // Options has parsed it already
+		return "", nil, errors.New("the Redis URL can't be read")
+	}
+	return text, u, nil
+}
+
+// withoutUser returns a URL without its user and password.
+func withoutUser(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return ""
+	}
+	u.User = nil
+	return u.String()
+}
