@@ -28,6 +28,9 @@ type UserResult struct {
 	// Err is ErrNotFound if Clerk has no such user, and wraps ErrBadAnswer if
 	// this user's part of the answer can't be used.
 	Err error
+	// Unclear: the answer may hold this user, but not so that it can be known. A
+	// lookup of the id alone tells.
+	Unclear bool
 }
 
 // Lookup is the answer to LookupUsers.

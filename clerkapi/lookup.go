@@ -117,7 +117,7 @@ func assign(positions map[string]int, users []decoded, meta Meta) ([]UserResult,
 	}
 	for i := range results {
 		if results[i] == (UserResult{}) {
-			results[i].Err = missing
+			results[i] = UserResult{Err: missing, Unclear: !errors.Is(missing, ErrNotFound)}
 		}
 	}
 	return results, nil

@@ -7,6 +7,13 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
+// Query returns the parameters in Clerk's form, escaped; p must be valid. Equal
+// calls have equal queries.
+func (p ListParams) Query() string { return p.query().Encode() }
+
+// FilterQuery returns a filter in Clerk's form, escaped; f must be valid.
+func FilterQuery(f *clerkgatev1.UserFilter) string { return filterQuery(f).Encode() }
+
 // query gives the parameters in Clerk's form. p must be valid.
 func (p ListParams) query() url.Values {
 	q := filterQuery(p.Filter)

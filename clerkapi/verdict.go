@@ -1,6 +1,7 @@
 package clerkapi
 
 import (
+	"context"
 	"errors"
 	"net/http"
 )
@@ -69,7 +70,10 @@ func Judge(err error) Verdict {
 		return Verdict{Breaker: Success}
 	}
 	var e *Error
-	if !errors.As(err, &e) { // a *ParamError, or a fault of our own: nothing has left
+	if !errors.As(err, &e) && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+		return Verdict{Spent: SpentLost}
+	}
+	if e == nil { // a *ParamError, or a fault of our own: nothing has left
 		return Verdict{Concern: ConcernsRequest, Spent: SpentNothing}
 	}
 	v := Verdict{Concern: ConcernsRequest, Spent: spent(e)}

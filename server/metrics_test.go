@@ -74,6 +74,7 @@ func TestMetricsAgreeWithClerk(t *testing.T) {
 	for name, want := range map[string]int64{
 		`clerkgate_upstream_requests_total{endpoint="lookup",outcome="ok"}`:           2,
 		`clerkgate_upstream_requests_total{endpoint="lookup",outcome="rate_limited"}`: 1,
+		`clerkgate_upstream_requests_total{endpoint="probe",outcome="rate_limited"}`:  1, // which tells whose it is
 		`clerkgate_upstream_requests_total{endpoint="list",outcome="ok"}`:             1,
 		`clerkgate_upstream_requests_total{endpoint="count",outcome="ok"}`:            1,
 		"clerkgate_upstream_requests_in_flight":                                       0,
@@ -95,7 +96,7 @@ func TestMetricsAgreeWithClerk(t *testing.T) {
 			t.Errorf("%s is %q, want %d", name, got[name], want)
 		}
 	}
-	if stats.RateLimited != 1 || stats.Requests != 5 {
+	if stats.RateLimited != 2 || stats.Requests != 6 {
 		t.Errorf("the simulator has counted %d requests and %d answers of 429", stats.Requests, stats.RateLimited)
 	}
 	if strings.Contains(text, lineKey) {

@@ -203,8 +203,10 @@ func TestWhatIsNotTraced(t *testing.T) {
 // server or Clerk is at fault.
 func TestTraceOfFailures(t *testing.T) {
 	l := startTraced(t, 1)
-	if err := l.sim.AddFault(clerksim.Fault{Kind: clerksim.FaultStatus, Status: 401, Endpoint: clerksim.Lookup}); err != nil {
-		t.Fatal(err)
+	for _, endpoint := range []clerksim.Endpoint{clerksim.Lookup, clerksim.List} { // List: the probe that believes it
+		if err := l.sim.AddFault(clerksim.Fault{Kind: clerksim.FaultStatus, Status: 401, Endpoint: endpoint}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := l.sim.AddFault(clerksim.Fault{Kind: clerksim.FaultStatus, Status: 503, Endpoint: clerksim.Get, Count: 3}); err != nil {
 		t.Fatal(err)
@@ -244,7 +246,18 @@ func TestTraceOfFailures(t *testing.T) {
 	if _, err := l.BatchGetUsers(t.Context(), &clerkgatev1.BatchGetUsersRequest{UserIds: []string{"user_1", "user_2", "user_3"}}); err != nil {
 		t.Error(err)
 	}
-	attrs := attributes(l.spans(t, batchGet, "gate.queue", "gate.batch", "GET /v1/users")[0])
+	call, seen = nil, map[string]int{}
+	for call == nil {
+		s := <-l.ended
+		seen[s.Name()]++
+		if s.Name() == batchGet {
+			call = s
+		}
+	}
+	if diff := cmp.Diff(map[string]int{batchGet: 1, "gate.queue": 1, "gate.batch": 2, "GET /v1/users": 2}, seen); diff != "" {
+		t.Errorf("a batch that is refused, and a probe (-want +got):\n%s", diff)
+	}
+	attrs := attributes(call)
 	if attrs["clerkgate.ids"] != "3" || attrs["clerkgate.from_memory"] != "1" || attrs["clerkgate.from_upstream"] != "" {
 		t.Errorf("a batch of which two ids fail: %v", attrs)
 	}

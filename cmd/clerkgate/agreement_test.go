@@ -468,7 +468,7 @@ func TestFiguresAgreeWithClerk(t *testing.T) {
 	}
 
 	// A 429 holds the key for longer than some can wait.
-	w.fault(clerksim.Fault{Kind: clerksim.FaultStatus, Status: 429, RetryAfter: "6", Count: 1})
+	w.fault(clerksim.Fault{Kind: clerksim.FaultStatus, Status: 429, RetryAfter: "6", Count: 2}) // and the probe that believes it
 	hurried, cancel := context.WithTimeout(w.as("hurried"), 5*time.Second)
 	defer cancel()
 	w.list(hurried, "hurried")
@@ -476,7 +476,7 @@ func TestFiguresAgreeWithClerk(t *testing.T) {
 	w.check()
 
 	// At last it takes the key no more.
-	w.fault(clerksim.Fault{Kind: clerksim.FaultStatus, Status: 401, Count: 1})
+	w.fault(clerksim.Fault{Kind: clerksim.FaultStatus, Status: 401, Count: 2})
 	w.count(w.as("web"), "web")
 	w.get(w.as("web"), "web", false, w.userIDs[:2]...)
 	w.check()

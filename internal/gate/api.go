@@ -116,7 +116,7 @@ type Status struct {
 	Available      int           // could be sent at once
 	Held           int           // permits held
 	InFlight       int           // requests in flight
-	InFlightLimit  int           // the most that may be
+	InFlightLimit  int           // the most that may be: Config.MaxInFlight, or fewer if Clerk bears fewer
 	Leased         int           // permits held by leases
 	Upstream       *Upstream     // what Clerk's headers last said, nil if none came
 	PausedUntil    time.Time     // zero if not paused

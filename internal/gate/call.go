@@ -37,14 +37,19 @@ func (g *Gate) lookup(p *pending, i int, id string, o Options, now time.Time) {
 		return
 	}
 	w := g.queued[id]
-	eta, err := g.admit(p, w, fairqueue.Shared, 1, now)
+	kind := fairqueue.Shared
+	alone := g.culprits.has(queryOf("user:"+id), now)
+	if alone {
+		kind = fairqueue.Whole
+	}
+	eta, err := g.admit(p, w, kind, 1, now)
 	if err != nil {
 		g.refused(p.caller, 1, err)
 		p.fill(i, Result{Err: err})
 		return
 	}
 	if w == nil {
-		w = newWant(&want{id: id, eta: eta})
+		w = newWant(&want{id: id, alone: alone, eta: eta})
 		g.queued[id] = w
 		g.lineUp(w.join(p, i), now)
 		return
@@ -58,7 +63,7 @@ func (g *Gate) lookup(p *pending, i int, id string, o Options, now time.Time) {
 // enter notes who makes the call p, and gives it a line.
 func (g *Gate) enter(p *pending, o Options) {
 	who := o.party()
-	p.caller = g.callers.get(o.Caller)
+	p.caller, p.party = g.callers.get(o.Caller), who
 	p.line = g.queue.Line(who, o.Priority, g.cfg.Weight(who.Name))
 }
 
@@ -70,7 +75,7 @@ func (g *Gate) lineUp(x *waiter, now time.Time) {
 
 // List reads one page of users. Its errors are those of Result.
 func (g *Gate) List(ctx context.Context, params clerkapi.ListParams, o Options) (*Page, error) {
-	v, r := g.call(ctx, "list", o, func(ctx context.Context) (any, clerkapi.Meta, error) {
+	v, r := g.call(ctx, "list", queryOf("list:"+params.Query()), o, func(ctx context.Context) (any, clerkapi.Meta, error) {
 		page, err := g.cfg.Upstream.ListUsers(ctx, params)
 		if err != nil {
 			return nil, clerkapi.Meta{}, err
@@ -85,7 +90,7 @@ func (g *Gate) List(ctx context.Context, params clerkapi.ListParams, o Options) 
 
 // Count counts users. Its errors are those of Result.
 func (g *Gate) Count(ctx context.Context, f *clerkgatev1.UserFilter, o Options) (Count, error) {
-	v, r := g.call(ctx, "count", o, func(ctx context.Context) (any, clerkapi.Meta, error) {
+	v, r := g.call(ctx, "count", queryOf("count:"+clerkapi.FilterQuery(f)), o, func(ctx context.Context) (any, clerkapi.Meta, error) {
 		c, err := g.cfg.Upstream.CountUsers(ctx, f)
 		if err != nil {
 			return nil, clerkapi.Meta{}, err
@@ -98,7 +103,7 @@ func (g *Gate) Count(ctx context.Context, f *clerkgatev1.UserFilter, o Options) 
 	return Count{Users: v.(int64), FetchTime: r.FetchTime}, nil
 }
 
-func (g *Gate) call(ctx context.Context, asks string, o Options, do func(context.Context) (any, clerkapi.Meta, error)) (any, Result) {
+func (g *Gate) call(ctx context.Context, asks string, query uint64, o Options, do func(context.Context) (any, clerkapi.Meta, error)) (any, Result) {
 	p := g.newPending(ctx, 1)
 	g.mu.Lock()
 	now := time.Now()
@@ -107,7 +112,7 @@ func (g *Gate) call(ctx context.Context, asks string, o Options, do func(context
 		g.refused(p.caller, 1, err)
 		p.fill(0, Result{Err: err})
 	} else {
-		w := newWant(&want{call: do, asks: asks, eta: eta})
+		w := newWant(&want{call: do, asks: asks, query: query, eta: eta})
 		g.lineUp(w.join(p, 0), now)
 	}
 	g.mu.Unlock()
@@ -178,7 +183,7 @@ func (g *Gate) estimate(ahead int, now time.Time) time.Duration {
 	permits := ahead + 1
 	wait := g.limiter.Estimate(now, permits)
 	// So many in flight that their answers are what is waited for.
-	if rounds := (len(g.flights) + permits - 1) / g.cfg.MaxInFlight; rounds > 0 {
+	if rounds := (len(g.flights) + permits - 1) / g.bears.limit; rounds > 0 {
 		wait = max(wait, time.Duration(rounds)*g.limiter.RoundTrip())
 	}
 	return wait

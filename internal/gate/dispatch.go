@@ -3,6 +3,7 @@ package gate
 import (
 	"time"
 
+	"github.com/clerkgate/clerkgate/clerkapi"
 	"github.com/clerkgate/clerkgate/internal/fairqueue"
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
@@ -24,10 +25,11 @@ func (g *Gate) dispatch(launch func(*flight)) (next time.Time) {
 	soonest(g.delayed.next())
 	g.starved = false
 	soonest(g.expireLeases(now))
-	for len(g.flights) < g.cfg.MaxInFlight {
+	soonest(g.overdueDoubt(now))
+	for {
 		f, again := g.choose(now)
 		soonest(again)
-		if f == nil {
+		if f == nil || !f.isProbe && len(g.flights) >= g.bears.limit {
 			break
 		}
 		p, ok, again := g.take(now)
@@ -46,7 +48,7 @@ func (g *Gate) dispatch(launch func(*flight)) (next time.Time) {
 		switch {
 		case f.isProbe:
 		case len(f.wants) == 0: // all left meanwhile
-			g.shut.settle(f, errNeutral, nil)
+			f.done(errNeutral)
 			g.giveBack(p, now)
 			continue
 		case f.wants[0].lease != nil:
@@ -57,6 +59,7 @@ func (g *Gate) dispatch(launch func(*flight)) (next time.Time) {
 			w.left = now
 		}
 		g.flights[f] = struct{}{}
+		f.number, f.beside = g.bears.launch(), len(g.flights)
 		g.traceSent(f, now)
 		g.retries.sent(now)
 		launch(f)
@@ -107,10 +110,13 @@ func (g *Gate) choose(now time.Time) (f *flight, again time.Time) {
 	if g.shut.refusing() || g.shut.asking {
 		return g.shut.probe(now)
 	}
-	if g.splits.ready(now, g.limiter) {
-		return &flight{split: true}, time.Time{}
+	due, again := g.shut.mustProbe(now)
+	switch {
+	case due:
+		return &flight{isProbe: true}, time.Time{}
+	case g.shut.holds(): // until a probe has told whose a 429 was
+		return nil, again
 	}
-	again = g.splits.next(g.limiter.Config().Window)
 	most, t := g.mayLookUp(now)
 	if !t.IsZero() && (again.IsZero() || t.Before(again)) {
 		again = t
@@ -119,8 +125,12 @@ func (g *Gate) choose(now time.Time) (f *flight, again time.Time) {
 	switch {
 	case !ok:
 		return nil, again
-	case k == fairqueue.Whole && g.limiter.Probing() && wantOf(g.queue.Head(p, k)).lease != nil:
-		// A lease can't be the probe after a pause: nobody would hear its answer.
+	case g.limiter.Probing():
+		// After a pause something goes first that is nobody's: a want may have drawn
+		// the 429 itself, and nobody would hear the answer to a lease.
+		if g.shut.probing {
+			return nil, again
+		}
 		return &flight{isProbe: true}, again
 	}
 	return &flight{priority: p, kind: k}, again
@@ -134,7 +144,7 @@ func (g *Gate) mayLookUp(now time.Time) (most int, again time.Time) {
 	if g.queue.Shared() == 0 {
 		return 0, time.Time{}
 	}
-	most = g.batch.size(now)
+	most = g.batch.limit
 	if g.queue.Shared() >= most {
 		return most, time.Time{}
 	}
@@ -146,7 +156,7 @@ func (g *Gate) mayLookUp(now time.Time) (most int, again time.Time) {
 	usual := g.limiter.RoundTrip()
 	for f := range g.flights {
 		late := f.sent.Add(2 * usual)
-		if !f.lookup() || usual > 0 && !now.Before(late) {
+		if !f.lookup() || f.alone() || usual > 0 && !now.Before(late) {
 			continue
 		}
 		counted++
@@ -162,37 +172,66 @@ func (g *Gate) mayLookUp(now time.Time) (most int, again time.Time) {
 
 // load fills f with what it was chosen for.
 func (g *Gate) load(f *flight, now time.Time) {
-	switch {
-	case f.isProbe:
-		return
-	case f.split:
-		g.loadSplit(f, now)
+	if f.isProbe {
 		return
 	}
-	f.taken = g.queue.Take(f.priority, f.kind, g.batch.size(now))
+	f.taken = g.queue.Take(f.priority, f.kind, g.batch.limit)
+	for _, t := range f.taken {
+		for range wantsOf(t.Item) {
+			g.figures.Waits[t.Line.Priority()].observe(now.Sub(t.Item.Since()).Seconds())
+		}
+	}
+	if gr, ok := f.taken[0].Item.Value.(*group); ok {
+		g.loadGroup(f, gr, f.taken[0])
+		return
+	}
+	g.cutLine(f, now)
 	for _, t := range f.taken {
 		w := wantOf(t.Item)
-		f.wants = append(f.wants, w)
-		f.payers = append(f.payers, w.payer(t.Line))
+		f.add(w, w.payer(t.Line))
 		for _, x := range w.waiters {
 			x.count(false)
 		}
-		g.figures.Waits[t.Line.Priority()].observe(now.Sub(t.Item.Since()).Seconds())
-		if f.lookup() {
+		if w.id != "" {
+			f.kind = fairqueue.Shared // one that goes alone, too
 			delete(g.queued, w.id)
 			g.flying[w.id] = w
 		}
 	}
 }
 
-// payer is who pays for w, which l has given: of those who wait in l, the first.
-func (w *want) payer(l *fairqueue.Line) *caller {
-	for _, x := range w.waiters {
-		if x.pending.line == l {
-			return x.pending.caller
+// cutLine puts back the ids that would make the request line too long.
+func (g *Gate) cutLine(f *flight, now time.Time) {
+	if f.kind != fairqueue.Shared {
+		return
+	}
+	length := clerkapi.LookupLine()
+	fits := 0
+	for ; fits < len(f.taken); fits++ {
+		length += clerkapi.LookupLine(wantOf(f.taken[fits].Item).id) - clerkapi.LookupLine()
+		if length > clerkapi.MaxRequestLine {
+			break
 		}
 	}
-	return w.waiters[0].pending.caller
+	for i := len(f.taken) - 1; i >= fits; i-- {
+		t := f.taken[i]
+		g.queue.Refund(t)
+		for _, x := range wantOf(t.Item).waiters {
+			g.comeBack(wantOf(t.Item), x, now)
+		}
+	}
+	f.taken = f.taken[:fits]
+}
+
+// payer is who of those that wait for w pays for it, if l has given it: the first
+// who waits there.
+func (w *want) payer(l *fairqueue.Line) *waiter {
+	for _, x := range w.waiters {
+		if x.pending.line == l {
+			return x
+		}
+	}
+	return w.waiters[0]
 }
 
 // enqueue puts w back to the front of the lines of all who wait for it, and merges

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
@@ -19,18 +20,65 @@ type flight struct {
 	wants    []*want
 	taken    []fairqueue.Taken // the wants, in the same order; none for splits
 	payers   []*caller         // who pay for it, one for each want
+	parties  []Party           // who these are
 	permit   quota.Permit
 	sent     time.Time
 	stamp    uint64
+	number   uint64 // of all that have left
+	beside   int    // how many were under way when it left, itself included
 	isProbe  bool
-	split    bool        // of wants that Clerk refused together
-	group    *group      // which of them
+	group    *group      // part of a refused batch that it is; nil: none
 	done     func(error) // settles it with the breaker
 	batch    *batch      // nil if nothing is traced
 }
 
 // lookup says whether f asks for users by their ids.
 func (f *flight) lookup() bool { return !f.isProbe && f.kind == fairqueue.Shared }
+
+// alone says whether f must not be joined by others' ids.
+func (f *flight) alone() bool { return f.group != nil || len(f.wants) > 0 && f.wants[0].alone }
+
+// add adds a want, for which x pays.
+func (f *flight) add(w *want, x *waiter) {
+	f.wants = append(f.wants, w)
+	f.payers = append(f.payers, x.pending.caller)
+	f.parties = append(f.parties, x.pending.party)
+}
+
+// shared says whether f's wants are those of several callers.
+func (f *flight) shared() bool {
+	return slices.ContainsFunc(f.parties, func(p Party) bool { return p != f.parties[0] })
+}
+
+// callers gives who asked for f's wants, as far as that is proven: one that gives
+// itself other names is no other caller.
+func (f *flight) callers() []string {
+	var all []string
+	for _, p := range f.parties {
+		who := "peer " + p.Peer
+		if p.Peer == "" {
+			who = "name " + p.Name
+		}
+		if !slices.Contains(all, who) {
+			all = append(all, who)
+		}
+	}
+	return all
+}
+
+// failedBefore says whether any of f's wants has.
+func (f *flight) failedBefore() bool {
+	return slices.ContainsFunc(f.wants, func(w *want) bool { return w.tries > 0 })
+}
+
+// queries gives what f's wants ask for.
+func (f *flight) queries() []uint64 {
+	queries := make([]uint64, len(f.wants))
+	for i, w := range f.wants {
+		queries[i] = w.query
+	}
+	return queries
+}
 
 // endpoint names what f asks Clerk, for the log.
 func (f *flight) endpoint() string {
@@ -48,6 +96,7 @@ func (f *flight) endpoint() string {
 // answer is what a flight brought.
 type answer struct {
 	results []Result // of a lookup
+	unclear []bool   // of a batch: only a request for the id alone can tell
 	value   any      // of a call
 	meta    clerkapi.Meta
 	err     error
@@ -65,16 +114,12 @@ func (g *Gate) ask(ctx context.Context, f *flight) (a answer) {
 	// A fault in one answer must not take the server down with it.
 	defer func() {
 		if p := recover(); p != nil {
-			g.cfg.Logger.Error("reading Clerk's answer panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			a = answer{err: &clerkapi.Error{Kind: clerkapi.ErrBadAnswer, Err: errors.New("reading it panicked")}}
+			a = answer{err: g.panicked(p)}
 		}
 	}()
 	switch {
 	case f.isProbe:
-		var page *clerkapi.Page
-		if page, a.err = g.cfg.Upstream.ListUsers(ctx, clerkapi.ListParams{Limit: 1}); a.err == nil {
-			a.meta = page.Meta
-		}
+		a.meta, a.err = g.probe(ctx)
 	case f.kind == fairqueue.Whole:
 		a.value, a.meta, a.err = f.wants[0].call(ctx)
 	default:
@@ -86,9 +131,19 @@ func (g *Gate) ask(ctx context.Context, f *flight) (a answer) {
 		if lookup, a.err = g.cfg.Upstream.LookupUsers(ctx, asked); a.err == nil {
 			a.meta = lookup.Meta
 			a.results = g.keep(f, asked, lookup.Results)
+			a.unclear = make([]bool, len(asked))
+			for i, r := range lookup.Results {
+				a.unclear[i] = r.Unclear && len(asked) > 1
+			}
 		}
 	}
 	return a
+}
+
+// panicked logs a panic in reading an answer, and makes it an error.
+func (g *Gate) panicked(p any) error {
+	g.cfg.Logger.Error("reading Clerk's answer panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	return &clerkapi.Error{Kind: clerkapi.ErrBadAnswer, Err: errors.New("reading it panicked")}
 }
 
 // keep has answers kept, and makes results of them.
@@ -111,14 +166,27 @@ func (g *Gate) land(f *flight, a answer) {
 	defer g.mu.Unlock()
 	now := time.Now()
 	delete(g.flights, f)
+	v := clerkapi.Judge(a.err)
 	g.traceLanded(f, now)
-	g.settlePermit(f, a, now)
 	g.countFlight(f, a, now)
-	g.shut.settle(f, outcomeOf(a.err), a.err)
-	if a.err != nil && !errors.Is(a.err, context.Canceled) {
+	if a.err != nil && v.Concern != clerkapi.ConcernsNobody {
 		g.logFailure(f, a.err, now.Sub(f.sent))
 	}
-	g.handRound(f, a, now)
+	if v.Spent == clerkapi.SpentAnswered {
+		g.bears.answer(f.beside)
+	}
+	switch {
+	case f.isProbe:
+		g.settlePermit(f, a, v.Spent, now)
+		g.probed(f, a, v, now)
+	case v.Spent == clerkapi.SpentLimited && !g.closed:
+		f.done(errNeutral)
+		g.limitedFlight(f, a, v, now)
+	default:
+		g.settlePermit(f, a, v.Spent, now)
+		g.shut.settle(f, v, a.err, now)
+		g.handRound(f, a, v, now)
+	}
 	if g.shut.refusing() {
 		g.failAll(g.shut.refusal(now))
 	}
@@ -144,18 +212,8 @@ func (g *Gate) logFailure(f *flight, err error, took time.Duration) {
 	g.cfg.Logger.Warn("a request to Clerk failed", attrs...)
 }
 
-// outcomeOf is what an error of Clerk's means to the breaker.
-func outcomeOf(err error) error {
-	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, clerkapi.ErrRateLimited):
-		return errNeutral
-	case errors.Is(err, clerkapi.ErrUnavailable), errors.Is(err, clerkapi.ErrBadAnswer):
-		return errFailure
-	}
-	return nil
-}
-
-func (g *Gate) settlePermit(f *flight, a answer, now time.Time) {
+// settlePermit gives f's permit back to the quota, as spent in one way or another.
+func (g *Gate) settlePermit(f *flight, a answer, spent clerkapi.Spent, now time.Time) {
 	var e *clerkapi.Error
 	meta := a.meta
 	if errors.As(a.err, &e) {
@@ -170,49 +228,38 @@ func (g *Gate) settlePermit(f *flight, a answer, now time.Time) {
 	if at.IsZero() {
 		at = now
 	}
-	switch {
-	case a.err == nil:
-		g.limiter.Answered(f.permit, f.sent, at, now, h)
-	case errors.Is(a.err, clerkapi.ErrNotSent):
+	switch spent {
+	case clerkapi.SpentNothing:
 		g.giveBack(f.permit, now)
-	case errors.Is(a.err, clerkapi.ErrRateLimited):
+	case clerkapi.SpentLimited:
 		g.limiter.Limited(f.permit, now, e.RetryAfter, h)
-	case e != nil && e.Status != 0:
+	case clerkapi.SpentAnswered:
 		g.limiter.Answered(f.permit, f.sent, at, now, h)
-	default:
+	case clerkapi.SpentLost:
 		g.limiter.Lost(f.permit, now)
 	}
 }
 
 // handRound answers f's wants, or puts them back.
-func (g *Gate) handRound(f *flight, a answer, now time.Time) {
+func (g *Gate) handRound(f *flight, a answer, v clerkapi.Verdict, now time.Time) {
 	switch {
-	case f.isProbe:
-		if errors.Is(a.err, clerkapi.ErrKeyRejected) {
-			g.shut.rejectKey(a.err, g.cfg.Key(), now)
-		} else if outcomeOf(a.err) == nil {
-			g.shut.keyRejected = nil
-		} else if g.shut.keyRejected != nil {
-			g.shut.probeAt = now.Add(g.shut.openFor)
-		}
 	case a.err == nil:
-		g.deliver(f, a)
-	case g.closed, errors.Is(a.err, context.Canceled):
+		g.probeTook = 0 // what others take says more
+		g.deliver(f, a, now)
+	case g.closed, v.Concern == clerkapi.ConcernsNobody:
 		g.failFlight(f, &Error{Kind: ErrShuttingDown})
-	case errors.Is(a.err, clerkapi.ErrRateLimited):
-		g.takeBack(f, now, a.err)
-	case errors.Is(a.err, clerkapi.ErrUnavailable), errors.Is(a.err, clerkapi.ErrBadAnswer):
-		g.retry(f, now, a.err)
-	case errors.Is(a.err, clerkapi.ErrRejected) && len(f.wants) > 1:
-		g.split(f, now, a.err)
-	case errors.Is(a.err, clerkapi.ErrRejected) && f.group != nil:
-		g.chargeCulprit(f)
-		g.failFlight(f, a.err)
-	case errors.Is(a.err, clerkapi.ErrKeyRejected):
-		g.shut.rejectKey(a.err, g.cfg.Key(), now)
-		g.failFlight(f, a.err)
+	case v.Resend && !f.wants[0].resent:
+		for _, w := range f.wants {
+			w.resent = true
+		}
+		g.figures.Retries[ended(a.err)]++
+		g.takeBack(f, now)
+	case v.Concern == clerkapi.ConcernsKey:
+		g.doubtKey(f, a, v, now)
+	case v.Retry:
+		g.retry(f, v, now, a.err)
 	default:
-		g.failFlight(f, a.err)
+		g.refuse(f, v, now, a.err)
 	}
 }
 
@@ -223,27 +270,46 @@ func (g *Gate) failFlight(f *flight, err error) {
 }
 
 // deliver answers f's wants with what Clerk said.
-func (g *Gate) deliver(f *flight, a answer) {
+func (g *Gate) deliver(f *flight, a answer, now time.Time) {
 	if f.kind == fairqueue.Whole {
 		g.finish(f.wants[0], Result{FetchTime: f.sent, Stamp: f.stamp}, a.value)
 		return
 	}
+	g.batch.answered(len(f.wants))
 	for i, w := range f.wants {
+		g.culprits.forget(w.query)
+		if a.unclear[i] {
+			w.askAlone()
+			g.enqueue(w, now)
+			continue
+		}
 		g.finish(w, a.results[i], nil)
+		g.totals.lookups++
 	}
-	g.totals.lookups += int64(len(f.wants))
 }
 
-// takeBack puts what a 429 answered to the front of the queue, and refuses all
-// that can't wait until the key is free again.
-func (g *Gate) takeBack(f *flight, now time.Time, cause error) {
+// takeBack puts what f was to answer to the front of the queue.
+func (g *Gate) takeBack(f *flight, now time.Time) {
+	if f.group != nil {
+		f.group.wants = f.wants
+		g.park(f.group, now)
+		return
+	}
 	for _, t := range f.taken {
 		g.queue.Refund(t)
 	}
 	for i := len(f.wants) - 1; i >= 0; i-- {
 		g.enqueue(f.wants[i], now)
 	}
-	g.recheck(now, cause)
+}
+
+// recheckPause refuses those who can't wait for the end of a pause, unless it is one
+// that they were compared with.
+func (g *Gate) recheckPause(now time.Time, cause error) {
+	if until := g.limiter.State(now).PausedUntil; until.After(g.pause) {
+		g.pause = until
+		g.recheck(now, cause)
+	}
 }
 
 // recheck refuses those whose deadlines their places in the queue no longer
@@ -256,7 +322,11 @@ func (g *Gate) recheck(now time.Time, cause error) {
 			etas[w] = eta
 		}
 	}
-	g.queue.EachAhead(func(it *fairqueue.Item, ahead int) { expect(wantOf(it), ahead) })
+	g.queue.EachAhead(func(it *fairqueue.Item, ahead int) {
+		for _, w := range wantsOf(it) {
+			expect(w, ahead)
+		}
+	})
 	for _, w := range g.apart() {
 		for _, x := range w.waiters {
 			expect(w, g.queue.AheadAtFront(x.pending.line, w.item.Kind))
@@ -288,6 +358,12 @@ func (g *Gate) refuseBefore(w *want, t time.Time, err error) {
 func (g *Gate) leave(x *waiter) {
 	w := x.want
 	x.part()
+	if gr := w.group; gr != nil {
+		if g.queue.Leave(&gr.item, x.pending.line); !gr.item.Waiting() { // all of them have left
+			g.unpark(gr)
+		}
+		return
+	}
 	g.queue.Leave(&w.item, x.pending.line)
 	if len(w.waiters) == 0 && (w.id == "" || g.flying[w.id] != w) {
 		g.drop(w)

@@ -14,9 +14,6 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// maxBatch is how many ids Clerk takes in one request.
-const maxBatch = 100
-
 // Config says what a gate guards and how. Upstream must be set; the zero value
 // of every other field is its default.
 type Config struct {
@@ -27,8 +24,13 @@ type Config struct {
 	QueueLimit       int // wants waiting in all; default 100,000
 	CallerQueueLimit int // wants waiting per caller; default 20,000
 
-	BreakerFailures int           // failures in a row that open the breaker; default 5
+	// BreakerFailures is how many failures in a row open the breaker, if they are of
+	// different callers' requests; those of one caller cause a probe. Default 5.
+	BreakerFailures int
 	BreakerOpen     time.Duration // how long it stays open before a probe; default 1 s
+	// ProbeTimeout is how long a probe may take before it counts as failed; it is
+	// heard to its end all the same, and a slow Clerk makes it longer. Default 0.75 s.
+	ProbeTimeout time.Duration
 
 	LeaseTTL time.Duration // how long permits are lent; default 30 s
 
@@ -77,6 +79,9 @@ func (c Config) withDefaults() Config {
 	if c.BreakerOpen <= 0 {
 		c.BreakerOpen = time.Second
 	}
+	if c.ProbeTimeout <= 0 {
+		c.ProbeTimeout = 750 * time.Millisecond
+	}
 	if c.LeaseTTL <= 0 {
 		c.LeaseTTL = 30 * time.Second
 	}
@@ -104,48 +109,56 @@ type Gate struct {
 	cfg  Config
 	wake chan struct{} // has room for one: something may be sent
 
-	mu      sync.Mutex
-	closed  bool
-	limiter limiter
-	shared  *quota.Shared // the limiter, if it is shared
-	decider quota.Decider // as last told to the log, if the limiter is shared
-	sharing SharedStatus  // sums of exchanges
-	pause   time.Time     // the end of it that what waits was last compared with
-	starved bool          // something may go but for a permit
-	share   chan struct{} // has room for one: an exchange may be due
-	queue   *fairqueue.Queue
-	queued  map[string]*want // users in lines or delayed
-	flying  map[string]*want // users in flight, by the latest
-	delayed delayed
-	splits  splits
-	flights map[*flight]struct{}
-	retries retryBudget
-	batch   batchSize
-	shut    shut
-	leases  leases
-	ledger  *Ledger   // nil: none
-	low     bool      // less than a tenth of the quota was left lately
-	lowFrom time.Time // from when that is judged, if all of it is known: first, some is held back for what may have been spent before
-	callers callers
-	totals  totals
-	figures Figures
+	mu        sync.Mutex
+	closed    bool
+	limiter   limiter
+	shared    *quota.Shared // the limiter, if it is shared
+	decider   quota.Decider // as last told to the log, if the limiter is shared
+	sharing   SharedStatus  // sums of exchanges
+	pause     time.Time     // the end of it that what waits was last compared with
+	starved   bool          // something may go but for a permit
+	share     chan struct{} // has room for one: an exchange may be due
+	queue     *fairqueue.Queue
+	queued    map[string]*want // users in lines or delayed
+	flying    map[string]*want // users in flight, by the latest
+	delayed   delayed
+	groups    map[*group]struct{} // parts of refused batches that wait
+	flights   map[*flight]struct{}
+	retries   retryBudget
+	batch     batchSize
+	bears     concurrency // requests in flight that Clerk bears
+	culprits  *memory     // ids, by their queries, that have spoilt a batch
+	shut      shut
+	paused    uint64         // requests up to this one left before the last pause was known
+	late      sync.WaitGroup // probes that are still heard
+	probeTook time.Duration  // the last that was answered
+	leases    leases
+	ledger    *Ledger   // nil: none
+	low       bool      // less than a tenth of the quota was left lately
+	lowFrom   time.Time // from when that is judged, if all of it is known: first, some is held back for what may have been spent before
+	callers   callers
+	totals    totals
+	figures   Figures
 }
 
 // New makes a Gate. It sends nothing before Run.
 func New(cfg Config) *Gate {
 	cfg = cfg.withDefaults()
 	g := &Gate{
-		cfg:     cfg,
-		wake:    make(chan struct{}, 1),
-		share:   make(chan struct{}, 1),
-		ledger:  cfg.Ledger,
-		leases:  leases{byID: make(map[string]*lease)},
-		queue:   fairqueue.New(),
-		queued:  make(map[string]*want),
-		flying:  make(map[string]*want),
-		flights: make(map[*flight]struct{}),
-		batch:   batchSize{limit: maxBatch},
-		figures: newFigures(),
+		cfg:      cfg,
+		wake:     make(chan struct{}, 1),
+		share:    make(chan struct{}, 1),
+		ledger:   cfg.Ledger,
+		leases:   leases{byID: make(map[string]*lease)},
+		queue:    fairqueue.New(),
+		queued:   make(map[string]*want),
+		flying:   make(map[string]*want),
+		flights:  make(map[*flight]struct{}),
+		groups:   make(map[*group]struct{}),
+		batch:    newBatchSize(),
+		bears:    newConcurrency(cfg.MaxInFlight),
+		culprits: newMemory(),
+		figures:  newFigures(),
 	}
 	now := time.Now()
 	if cfg.Shared != nil {
@@ -185,6 +198,7 @@ func (g *Gate) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			g.close()
 			flights.Wait()
+			g.late.Wait()
 			return nil
 		case <-g.wake:
 		case <-timer.C:
@@ -220,24 +234,32 @@ func (g *Gate) close() {
 func (g *Gate) failAll(err error) {
 	for _, p := range priorities {
 		for it := g.queue.First(p); it != nil; it = g.queue.First(p) {
+			if gr, ok := it.Value.(*group); ok {
+				g.unpark(gr)
+				for _, w := range gr.wants {
+					g.fail(w, err)
+				}
+				continue
+			}
 			g.fail(wantOf(it), err)
 		}
 	}
 	for _, w := range g.apart() {
 		g.fail(w, err)
 	}
-	g.delayed.heap, g.splits.groups = nil, nil
+	g.delayed.heap = nil
+	for _, d := range g.shut.takeDoubted() {
+		g.settleDoubt(d, time.Now())
+		g.failFlight(d.flight, err)
+	}
 }
 
-// apart gives the wants that wait for their next try, or for their part of a
-// refused batch to be sent. All who waited for one may have left.
+// apart gives the wants that wait for their next try. All who waited for one may
+// have left.
 func (g *Gate) apart() []*want {
 	var all []*want
 	for _, d := range g.delayed.heap {
 		all = append(all, d.want)
-	}
-	for _, gr := range g.splits.groups {
-		all = append(all, gr.wants...)
 	}
 	return all
 }

@@ -46,11 +46,12 @@ func TestHealth(t *testing.T) {
 		{"nothing asked", nil, Health{}},
 		{"answered", []error{nil}, Health{KeyTaken: true}},
 		{"refused arguments", []error{refused}, Health{KeyTaken: true}},
-		{"key refused first", []error{badKey}, Health{KeyRefused: true}},
-		{"key refused later", []error{nil, badKey}, Health{KeyRefused: true, KeyTaken: true}},
+		{"key refused first", []error{badKey, badKey}, Health{KeyRefused: true}},
+		{"key refused once only", []error{badKey, nil}, Health{KeyTaken: true}}, // a probe has contradicted it
+		{"key refused later", []error{nil, badKey, badKey}, Health{KeyRefused: true, KeyTaken: true}},
 		{"rate limited", []error{limited}, Health{KeyTaken: true}}, // by the probe after the pause
-		{"down", []error{down}, Health{Breaker: Open}},
-		{"down after a while", []error{nil, down}, Health{Breaker: Open, KeyTaken: true}},
+		{"down", []error{down, down, down}, Health{Breaker: Open}},
+		{"down after a while", []error{nil, down, down, down}, Health{Breaker: Open, KeyTaken: true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			clerk := &fakeClerk{latency: time.Millisecond}
@@ -178,7 +179,7 @@ func TestAnUntriedKeyIsNotTaken(t *testing.T) {
 					_ = one(ctx, g, "user_1", Options{})
 				}()
 				time.Sleep(50 * time.Millisecond)
-				if got := g.Health(); clerk.count() != 2 || got != (Health{KeyRefused: true}) {
+				if got := g.Health(); clerk.count() != 3 || got != (Health{KeyRefused: true}) {
 					t.Errorf("while the new key is tried, in request %d: %+v", clerk.count(), got)
 				}
 				<-answered
@@ -232,19 +233,19 @@ func TestAnotherKeyIsProbedAtOnce(t *testing.T) {
 			inBubble(t, clerk, cfg, func(t *testing.T, g *Gate) {
 				_ = one(t.Context(), g, "user_1", Options{})
 				time.Sleep(4500 * time.Millisecond)
-				if n := clerk.count(); n != 1 {
-					t.Errorf("%d requests while the key is the same, want 1", n)
+				if n := clerk.count(); n != 2 {
+					t.Errorf("%d requests while the key is the same, want 1 and the probe that believes it", n)
 				}
 				replace(tt.answer)
 				time.Sleep(time.Second)
-				if n := clerk.count(); n != 2 {
-					t.Errorf("%d requests a second after the key has changed, want 2", n)
+				if n := clerk.count(); n != 3 {
+					t.Errorf("%d requests a second after the key has changed, want 3", n)
 				}
 				if got := g.Health(); got != tt.want {
 					t.Errorf("got %+v, want %+v", got, tt.want)
 				}
 				time.Sleep(8400 * time.Millisecond) // not to the moment of a probe
-				if n := clerk.count() - 2; n != tt.more {
+				if n := clerk.count() - 3; n != tt.more {
 					t.Errorf("%d further probes, want %d", n, tt.more)
 				}
 			})

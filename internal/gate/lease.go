@@ -165,6 +165,6 @@ func (g *Gate) grant(f *flight) {
 	w := f.wants[0]
 	w.lease.permits = append(w.lease.permits, f.permit)
 	w.traceGranted(f.sent)
-	g.shut.settle(f, errNeutral, nil)
+	f.done(errNeutral)
 	g.finish(w, Result{}, nil)
 }

@@ -103,13 +103,7 @@ func TestALeaseThatCannotBeHadGivesBackWhatItGathered(t *testing.T) {
 }
 
 func TestALeaseIsNotTheProbe(t *testing.T) {
-	clerk := &fakeClerk{latency: 10 * time.Millisecond}
-	clerk.reply = func(n int, _ []string) error {
-		if n == 1 {
-			return limited
-		}
-		return nil
-	}
+	clerk := &fakeClerk{latency: 10 * time.Millisecond, reply: first(time.Second, limited)}
 	inBubble(t, clerk, Config{Quota: quota.Config{Limit: 10}}, func(t *testing.T, g *Gate) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -120,8 +114,8 @@ func TestALeaseIsNotTheProbe(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := clerk.count(); n != 2 {
-			t.Errorf("%d requests, want a probe before the lease", n)
+		if n := clerk.count(); n != 3 {
+			t.Errorf("%d requests, want a probe that believes the 429 and one before the lease", n)
 		}
 		if err := g.Release(le.ID, 0); err != nil {
 			t.Error(err)

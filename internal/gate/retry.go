@@ -4,6 +4,8 @@ import (
 	"container/heap"
 	"math/rand/v2"
 	"time"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
 )
 
 const (
@@ -21,8 +23,13 @@ type retryBudget struct {
 
 func (b *retryBudget) sent(now time.Time) { b.requests.add(now) }
 
+// left says whether there is any of it.
+func (b *retryBudget) left(now time.Time) bool {
+	return b.retries.sum(now) < max(retryFloor, b.requests.sum(now)/10)
+}
+
 func (b *retryBudget) spend(now time.Time) bool {
-	if b.retries.sum(now) >= max(retryFloor, b.requests.sum(now)/10) {
+	if !b.left(now) {
 		return false
 	}
 	b.retries.add(now)
@@ -30,13 +37,31 @@ func (b *retryBudget) spend(now time.Time) bool {
 }
 
 // retry puts f's wants off to try them again, where that is worth it and the
-// budget allows, and answers the others with err.
-func (g *Gate) retry(f *flight, now time.Time, err error) {
+// budget allows, and answers the others with err. A batch that fails again is split,
+// since the fault may be that of one id; so is one of several callers where its
+// wants can't be tried again together, or it drew no answer at all.
+func (g *Gate) retry(f *flight, v clerkapi.Verdict, now time.Time, err error) {
+	if f.lookup() && len(f.wants) > 1 && v.Split && !g.shut.refusing() &&
+		(f.failedBefore() || f.shared() && (v.Spent == clerkapi.SpentLost || !g.retries.left(now))) {
+		for _, w := range f.wants {
+			w.tries++
+		}
+		if !g.split(f, now) {
+			g.failFlight(f, err)
+		}
+		return
+	}
 	again := f.wants[:0:0]
 	for _, w := range f.wants {
 		if w.tries++; w.tries < maxTries && !g.shut.refusing() {
+			if f.alone() {
+				w.askAlone()
+			}
 			again = append(again, w)
 		} else {
+			if f.lookup() && v.Split {
+				g.culprits.add(w.query, now)
+			}
 			g.fail(w, err)
 		}
 	}
@@ -53,23 +78,30 @@ func (g *Gate) retry(f *flight, now time.Time, err error) {
 	at := now.Add(rand.N(retryBase << (again[0].tries - 1)))
 	put := false // any of them
 	for _, w := range again {
-		g.refuseBefore(w, at, err)
-		if len(w.waiters) == 0 || w.id != "" && g.queued[w.id] != nil {
-			g.enqueue(w, now) // forgets it, or merges it with a twin that goes sooner
-			continue
-		}
-		if w.id != "" {
-			if g.flying[w.id] == w {
-				delete(g.flying, w.id)
-			}
-			g.queued[w.id] = w
-		}
-		g.delayed.add(w, at)
-		put = true
+		put = g.putOff(w, at, now, err) || put
 	}
 	if put {
 		g.figures.Retries[ended(err)]++
 	}
+}
+
+// putOff has w tried again at a time, and answers those who can't wait for that with
+// err. It returns false if that was not necessary: nobody waits, or w goes sooner
+// together with a twin.
+func (g *Gate) putOff(w *want, at, now time.Time, err error) bool {
+	g.refuseBefore(w, at, err)
+	if len(w.waiters) == 0 || w.id != "" && g.queued[w.id] != nil {
+		g.enqueue(w, now)
+		return false
+	}
+	if w.id != "" {
+		if g.flying[w.id] == w {
+			delete(g.flying, w.id)
+		}
+		g.queued[w.id] = w
+	}
+	g.delayed.add(w, at)
+	return true
 }
 
 // delayed holds wants until their next try.

@@ -115,7 +115,7 @@ func (g *Gate) permitsWanted() [2]int {
 		wants[p] = g.queue.Requests(p)
 	}
 	if wants == [2]int{} {
-		wants[Interactive] = 1 // a probe, or ids that were refused together
+		wants[Interactive] = 1 // a probe
 	}
 	return wants
 }

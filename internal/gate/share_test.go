@@ -227,7 +227,8 @@ func TestAPauseRefusesWhatCannotWait(t *testing.T) {
 		what   func(*fakeState)
 		within time.Duration
 	}{
-		"a 429 of its own":                    {limited, 1, 0, nothing, 20 * time.Millisecond},
+		"a 429 of its own":                    {limited, 2, 0, nothing, 30 * time.Millisecond}, // one for the probe
+		"a 429 of its own, without permits":   {limited, 1, 0, nothing, 20*time.Millisecond + doubtFor},
 		"a 429 of its own, without the state": {limited, 1, time.Millisecond, hang, time.Second},
 		"another's, while it waits":           {nil, 0, 20 * time.Millisecond, pause, 20 * time.Millisecond},
 		"another's, before its next try":      {down, 1, 11 * time.Millisecond, pause, 11 * time.Millisecond},

@@ -21,10 +21,10 @@ const keyLookEvery = time.Second
 // from serving what it has.
 const askFor = 3 * time.Second
 
-// What a flight's end means to the breaker.
+// What the breaker is told of a flight's end.
 var (
 	errFailure = errors.New("a failure of Clerk's")
-	errNeutral = errors.New("says nothing of Clerk") // 429, not sent, shutting down
+	errNeutral = errors.New("says nothing of Clerk") // or what it says has been counted
 )
 
 // shut is why nothing but probes may go to Clerk: the breaker is open, the key was
@@ -35,18 +35,22 @@ type shut struct {
 	state    BreakerState
 	since    time.Time
 	opened   int64
-	last     [20]bool // the latest outcomes, true for failures
-	outcomes int      // how many there were
-	failure  error    // the last failure of Clerk's
+	evidence evidence
+	failed   bool  // a probe that suspicion has caused
+	failure  error // the last failure of Clerk's
 
 	key         func() clerkapi.Key
 	keyRejected error        // nil while Clerk takes the key
 	rejected    clerkapi.Key // the key that it does not take
-	probed      clerkapi.Key // the key that the last probe went with
+	probedWith  clerkapi.Key // the key that the last probe went with
 	keyUntried  bool         // another one is used since, of which Clerk has said nothing yet
 	keyTaken    bool         // Clerk has taken a key since the start
 	asking      bool         // it is still to be asked whether it takes the key, at the start
 	askUntil    time.Time    // until when that counts as starting
+
+	doubts     []doubt // answers that a probe is to explain
+	keyTrust   trust   // those whose answers about the key a probe has contradicted
+	quotaTrust trust   // ... and their 429s
 
 	probeAt time.Time // the next probe
 	probing bool      // one is under way
@@ -57,11 +61,13 @@ func (s *shut) init(cfg Config) {
 	s.key, s.asking = cfg.Key, cfg.AskKey
 	s.since = time.Now()
 	s.askUntil = s.since.Add(askFor)
+	s.evidence = newEvidence(cfg.BreakerFailures)
 	s.cb = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 		Name:    "clerk",
 		Timeout: cfg.BreakerOpen,
-		ReadyToTrip: func(c gobreaker.Counts) bool {
-			return int(c.ConsecutiveFailures) >= cfg.BreakerFailures || s.halfFailed()
+		ReadyToTrip: func(gobreaker.Counts) bool {
+			_, proven := s.evidence.weigh()
+			return proven || s.failed
 		},
 		IsExcluded: func(err error) bool { return errors.Is(err, errNeutral) },
 		// Called under the breaker's own lock: only take note.
@@ -74,7 +80,7 @@ func (s *shut) changed(to gobreaker.State, now time.Time) {
 	switch to {
 	case gobreaker.StateClosed:
 		s.state = Closed
-		s.outcomes = 0
+		s.evidence.clear()
 	case gobreaker.StateHalfOpen:
 		s.state = HalfOpen
 	case gobreaker.StateOpen:
@@ -83,20 +89,6 @@ func (s *shut) changed(to gobreaker.State, now time.Time) {
 		// The breaker turns half-open only after its time is over, not at it.
 		s.probeAt = now.Add(s.openFor + time.Millisecond)
 	}
-}
-
-// halfFailed says whether half of the last 20 requests failed.
-func (s *shut) halfFailed() bool {
-	if s.outcomes < len(s.last) {
-		return false
-	}
-	n := 0
-	for _, failed := range s.last {
-		if failed {
-			n++
-		}
-	}
-	return 2*n >= len(s.last)
 }
 
 // refusing says whether only probes may go to Clerk.
@@ -109,7 +101,7 @@ func (s *shut) keyReplaced() bool {
 		return false
 	}
 	key := s.key()
-	return key != s.rejected && key != s.probed
+	return key != s.rejected && key != s.probedWith
 }
 
 // refusal is what a newcomer is told while refusing.
@@ -137,34 +129,41 @@ func (s *shut) probe(now time.Time) (*flight, time.Time) {
 // allow asks the breaker whether f may go.
 func (s *shut) allow(f *flight) bool {
 	if f.isProbe {
-		s.probed = s.key()
+		s.probedWith = s.key()
 	}
 	done, err := s.cb.Allow()
 	if err != nil {
 		return false
 	}
 	f.done = done
-	s.probing = f.isProbe
+	s.probing = s.probing || f.isProbe
 	return true
 }
 
-// settle takes in how f ended: nil, errFailure or errNeutral.
-func (s *shut) settle(f *flight, outcome, err error) {
-	if f.isProbe {
-		s.probing, s.asking = false, false
+// settle tells the breaker how f, which is no probe, has ended.
+func (s *shut) settle(f *flight, v clerkapi.Verdict, err error, now time.Time) {
+	if v.Breaker == clerkapi.Success || clerkHasTaken(err) {
+		s.keyUntried, s.keyTaken = false, true
 	}
-	if outcome == nil {
-		s.keyUntried = false
-		s.keyTaken = s.keyTaken || !errors.Is(err, clerkapi.ErrKeyRejected)
-	}
-	if !errors.Is(outcome, errNeutral) {
-		s.last[s.outcomes%len(s.last)] = outcome != nil
-		s.outcomes++
-	}
-	if outcome != nil && !errors.Is(outcome, errNeutral) {
+	outcome := errNeutral
+	switch v.Breaker {
+	case clerkapi.Success:
+		s.evidence.answered(f.queries())
+		outcome = nil
+	case clerkapi.Failure:
 		s.failure = err
+		if s.evidence.failed(f.queries(), f.callers(), now) {
+			outcome = errFailure
+		}
+	case clerkapi.Neutral:
 	}
 	f.done(outcome)
+}
+
+// clerkHasTaken says whether err is one of Clerk's that only a good key draws.
+func clerkHasTaken(err error) bool {
+	e, ok := errors.AsType[*clerkapi.Error](err)
+	return ok && !e.NotSent && (e.Kind == clerkapi.ErrRejected || e.Kind == clerkapi.ErrPlanLimit)
 }
 
 // retryKey lets the key be used again if it is another one than the refused.
@@ -184,7 +183,7 @@ func (s *shut) health(now time.Time) Health {
 	}
 }
 
-// rejectKey notes that Clerk refuses the key.
+// rejectKey notes that Clerk refuses the key, as a probe has found.
 func (s *shut) rejectKey(err error, key clerkapi.Key, now time.Time) {
 	s.keyRejected, s.rejected = err, key
 	s.probeAt = now.Add(keyProbeEvery)

@@ -1,113 +1,170 @@
 package gate
 
 import (
-	"errors"
-	"net/http"
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
 	"github.com/clerkgate/clerkgate/internal/fairqueue"
 )
 
-// maxSplit is how many requests may be spent on finding out which ids of a
-// refused batch Clerk refuses. Halving 100 ids down to one takes 14.
+// maxSplit is how many requests may be spent on finding out which of one caller's
+// ids in a refused batch Clerk refuses. Halving 100 ids down to one takes 14.
 const maxSplit = 16
 
-// rememberBatchSize is how long a batch size that was too large is not tried again.
-const rememberBatchSize = 10 * time.Minute
-
-// batchSize is how many ids go into a request.
-type batchSize struct {
-	limit int
-	until time.Time // when twice as many are tried again
-}
-
-func (b *batchSize) size(now time.Time) int {
-	if b.limit < maxBatch && now.After(b.until) {
-		b.limit = min(maxBatch, 2*b.limit)
-		b.until = now.Add(rememberBatchSize)
-	}
-	return b.limit
-}
-
-func (b *batchSize) tooLarge(n int, now time.Time) {
-	b.limit = max(1, min(b.limit, n/2))
-	b.until = now.Add(rememberBatchSize)
-}
-
-// splits holds the parts of batches that Clerk refused, each to be sent by
-// itself. They go before all else, but take at most a tenth of the quota.
-type splits struct {
-	groups []*group
-	sent   []time.Time // in the last window
-}
-
-// group is a part of a refused batch.
+// group is a part of a refused batch, which is sent by itself. It waits in the lines
+// of those who want its ids and takes a whole request's turn there, so that nobody
+// else pays for it or waits behind it.
 type group struct {
 	wants []*want
+	item  fairqueue.Item
 	job   *splitJob
 }
 
 // splitJob is what is spent on one refused batch.
-type splitJob struct{ requests int }
-
-func (s *splits) ready(now time.Time, l limiter) bool {
-	cfg := l.Config()
-	for len(s.sent) > 0 && now.Sub(s.sent[0]) >= cfg.Window {
-		s.sent = s.sent[1:]
-	}
-	return len(s.groups) > 0 && len(s.sent) < max(1, cfg.Limit/10)
+type splitJob struct {
+	requests int
+	turns    []fairqueue.Taken // that were spent on it
 }
 
-// next is when a group may go that may not now. It is to be called after ready.
-func (s *splits) next(window time.Duration) time.Time {
-	if len(s.groups) == 0 || len(s.sent) == 0 {
-		return time.Time{}
+// wantsOf returns the wants of an item: one, or those of a group.
+func wantsOf(it *fairqueue.Item) []*want {
+	if gr, ok := it.Value.(*group); ok {
+		return gr.wants
 	}
-	return s.sent[0].Add(window)
+	return []*want{wantOf(it)}
 }
 
-// loadSplit fills f with the next group.
-func (g *Gate) loadSplit(f *flight, now time.Time) {
-	gr := g.splits.groups[0]
-	g.splits.groups = g.splits.groups[1:]
+// park puts gr to the front of the lines of all who wait for its wants, but for
+// those that nobody wants any more.
+func (g *Gate) park(gr *group, now time.Time) {
+	gr.wants = slices.DeleteFunc(gr.wants, func(w *want) bool {
+		if len(w.waiters) > 0 {
+			return false
+		}
+		g.drop(w)
+		return true
+	})
+	if len(gr.wants) == 0 {
+		return
+	}
+	gr.item = fairqueue.Item{Value: gr, Kind: fairqueue.Whole}
+	g.groups[gr] = struct{}{}
+	for _, w := range gr.wants {
+		w.group = gr
+		if g.flying[w.id] == w {
+			delete(g.flying, w.id) // who comes now does not wait behind the group
+		}
+		for _, x := range w.waiters {
+			g.queue.Return(&gr.item, x.pending.line, x.pending.since, now)
+			x.count(true)
+		}
+	}
+}
+
+// unpark makes gr one that waits nowhere.
+func (g *Gate) unpark(gr *group) {
+	g.queue.Remove(&gr.item)
+	delete(g.groups, gr)
+	for _, w := range gr.wants {
+		w.group = nil
+	}
+}
+
+// loadGroup fills f with a group that has been taken.
+func (g *Gate) loadGroup(f *flight, gr *group, turn fairqueue.Taken) {
+	g.unpark(gr)
+	gr.job.turns = append(gr.job.turns, turn)
 	f.kind, f.group = fairqueue.Shared, gr
 	for _, w := range gr.wants {
 		if len(w.waiters) == 0 {
 			g.drop(w)
 			continue
 		}
-		f.wants = append(f.wants, w)
-		f.payers = append(f.payers, w.waiters[0].pending.caller)
-	}
-	if len(f.wants) > 0 {
-		g.splits.sent = append(g.splits.sent, now)
+		g.flying[w.id] = w
+		for _, x := range w.waiters {
+			x.count(false)
+		}
+		f.add(w, w.waiters[0])
 	}
 }
 
-// split halves a batch that Clerk refused, until the culprit stands alone.
-func (g *Gate) split(f *flight, now time.Time, err error) {
-	var e *clerkapi.Error
-	if errors.As(err, &e) && (e.Status == http.StatusRequestEntityTooLarge || e.Status == http.StatusRequestURITooLong) {
-		g.batch.tooLarge(len(f.wants), now)
+// refuse answers the wants of a request that Clerk does not like with err. A batch
+// is split first, until the culprit stands alone or, after maxSplit requests, among
+// ids of one caller only.
+func (g *Gate) refuse(f *flight, v clerkapi.Verdict, now time.Time, err error) {
+	if f.lookup() && v.Shrink {
+		g.batch.tooLarge(len(f.wants))
 	}
+	if f.lookup() && v.Split && len(f.wants) > 1 && g.split(f, now) {
+		return
+	}
+	if f.group != nil {
+		g.chargeCulprit(f)
+	}
+	if f.lookup() && v.Split {
+		for _, w := range f.wants {
+			g.culprits.add(w.query, now)
+		}
+	}
+	g.failFlight(f, err)
+}
+
+// split parks the halves of f's batch: between callers first, so that those who asked
+// for nothing that Clerk refuses are soon out of it, and then inside one caller's
+// ids. It returns false if there is nothing left to be spent on that.
+func (g *Gate) split(f *flight, now time.Time) bool {
 	job := &splitJob{}
 	if f.group != nil {
 		job = f.group.job
 	}
-	if job.requests += 2; job.requests > maxSplit {
-		g.failFlight(f, err)
-		return
+	order := make([]int, len(f.wants))
+	for i := range order {
+		order[i] = i
 	}
-	half := len(f.wants) / 2
-	g.splits.groups = append(g.splits.groups,
-		&group{wants: f.wants[:half], job: job}, &group{wants: f.wants[half:], job: job})
+	slices.SortStableFunc(order, func(i, j int) int {
+		a, b := f.parties[i], f.parties[j]
+		return cmp.Or(cmp.Compare(a.Peer, b.Peer), cmp.Compare(a.Name, b.Name))
+	})
+	party := func(i int) Party { return f.parties[order[i]] }
+	half := len(order) / 2
+	if party(0) != party(len(order)-1) {
+		half = boundary(half, len(order), func(i int) bool { return party(i-1) != party(i) })
+	} else if job.requests+2 > maxSplit {
+		return false
+	}
+	job.requests += 2
+	for _, part := range [][]int{order[:half], order[half:]} {
+		gr := &group{job: job}
+		for _, i := range part {
+			gr.wants = append(gr.wants, f.wants[i])
+		}
+		g.park(gr, now)
+	}
+	return true
 }
 
-// chargeCulprit makes the line that asked for an id which Clerk refuses pay for
-// finding it.
+// boundary returns the place from 1 to n-1 nearest to the middle at which is holds.
+func boundary(middle, n int, is func(i int) bool) int {
+	for d := 0; d < n; d++ {
+		for _, i := range []int{middle - d, middle + d} {
+			if i > 0 && i < n && is(i) {
+				return i
+			}
+		}
+	}
+	return max(1, middle)
+}
+
+// chargeCulprit makes the line that asked for an id which Clerk refuses pay for all
+// that was spent on finding it, in the place of those that did.
 func (g *Gate) chargeCulprit(f *flight) {
 	if w := f.wants[0]; len(w.waiters) > 0 {
-		g.queue.Charge(w.waiters[0].pending.line, float64(f.group.job.requests))
+		for _, t := range f.group.job.turns {
+			g.queue.Refund(t)
+			g.queue.Charge(w.waiters[0].pending.line, 1)
+		}
+		f.group.job.turns = nil
 	}
 }

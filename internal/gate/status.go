@@ -23,7 +23,7 @@ func (g *Gate) Status() Status {
 		Available:      q.Available,
 		Held:           q.Held,
 		InFlight:       len(g.flights),
-		InFlightLimit:  g.cfg.MaxInFlight,
+		InFlightLimit:  g.bears.limit,
 		Leased:         g.leased(),
 		Upstream:       g.totals.upstream,
 		PausedUntil:    q.PausedUntil,
@@ -50,7 +50,23 @@ func (g *Gate) waiting(now time.Time) (waits [2]QueueLevel) {
 	for _, p := range priorities {
 		waits[p] = QueueLevel{Depth: g.queue.Depth(p), Oldest: g.queue.Oldest(p, now)}
 	}
-	for _, w := range g.apart() {
+	for gr := range g.groups { // the queue counts each as one
+		of, n := Batch, -1
+		for _, w := range gr.wants {
+			for _, x := range w.waiters {
+				of = min(of, x.pending.line.Priority())
+			}
+			if len(w.waiters) > 0 {
+				n++
+			}
+		}
+		waits[of].Depth += max(0, n)
+	}
+	apart := g.apart()
+	for _, d := range g.shut.doubts {
+		apart = append(apart, d.flight.wants...)
+	}
+	for _, w := range apart {
 		if len(w.waiters) == 0 { // all have left
 			continue
 		}

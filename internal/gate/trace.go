@@ -128,7 +128,7 @@ func (f *flight) traceKind() string {
 	switch {
 	case f.isProbe:
 		return "probe"
-	case f.split:
+	case f.group != nil:
 		return "split"
 	case f.kind == fairqueue.Shared:
 		return "lookup"

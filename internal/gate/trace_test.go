@@ -167,19 +167,22 @@ func TestSpans(t *testing.T) {
 			"batch 1: kind=lookup wants=1 try=1 2s (clerk is unavailable) -> ann",
 			"batch 2: kind=lookup wants=1 try=2 2s -> ann",
 		}},
-		{"an error", Config{}, fails(1, badKey), func(t *testing.T, g *Gate, s spans) {
+		{"an error", Config{ProbeTimeout: 3 * time.Second}, fails(1, badKey), func(t *testing.T, g *Gate, s spans) {
 			ask(g, s.caller(t.Context(), "ann"), "user_1")
 		}, []string{
 			"ann waits: wants=1 try=1 0s -> batch 1",
 			"batch 1: kind=lookup wants=1 try=1 2s (clerk refused the secret key) -> ann",
+			"batch 2: kind=probe wants=0 try=1 2s", // which tells whether it is so
 		}},
-		{"a 429", Config{}, fails(1, limited), func(t *testing.T, g *Gate, s spans) {
+		{"a 429", Config{ProbeTimeout: 3 * time.Second}, first(3*time.Second, limited), func(t *testing.T, g *Gate, s spans) {
 			ask(g, s.caller(t.Context(), "ann"), "user_1")
 		}, []string{
 			"ann waits: wants=1 try=1 0s -> batch 1",
-			"ann waits: wants=1 try=1 2s -> batch 2",
+			"ann waits: wants=1 try=1 6s -> batch 4",
 			"batch 1: kind=lookup wants=1 try=1 2s (clerk's quota is spent) -> ann",
-			"batch 2: kind=lookup wants=1 try=1 2s -> ann",
+			"batch 2: kind=probe wants=0 try=1 2s (clerk's quota is spent)", // which tells whose it is
+			"batch 3: kind=probe wants=0 try=1 2s",                          // after the pause
+			"batch 4: kind=lookup wants=1 try=1 2s -> ann",
 		}},
 		{"a batch that Clerk refuses", Config{}, fails(1, refused), func(t *testing.T, g *Gate, s spans) {
 			g.Lookup(s.caller(t.Context(), "ann"), []string{"user_1", "user_2"}, Options{})
@@ -226,13 +229,15 @@ func TestSpans(t *testing.T) {
 			"ann waits: wants=1 10s",
 			"batch 1: kind=lookup wants=1 try=1 2s",
 		}},
-		{"a probe", Config{BreakerFailures: 1}, fails(1, down), func(t *testing.T, g *Gate, s spans) {
+		{"a probe", Config{BreakerFailures: 1, ProbeTimeout: 3 * time.Second}, fails(1, down), func(t *testing.T, g *Gate, s spans) {
 			ask(g, s.caller(t.Context(), "ann"), "user_1")
 			time.Sleep(5 * time.Second)
 		}, []string{
 			"ann waits: wants=1 try=1 0s -> batch 1",
+			"ann waits: wants=1 try=2 0s -> batch 3",
 			"batch 1: kind=lookup wants=1 try=1 2s (clerk is unavailable) -> ann",
 			"batch 2: kind=probe wants=0 try=1 2s",
+			"batch 3: kind=lookup wants=1 try=2 2s -> ann",
 		}},
 		{"one who is not sampled", Config{}, nil, func(t *testing.T, g *Gate, s spans) {
 			ask(g, unsampled(t.Context()), "user_1")

@@ -60,7 +60,7 @@ func TestWhatIsPutOffWaitsToo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			clerk := &fakeClerk{latency: time.Second, reply: func(int, []string) error { return tt.reply }}
-			inBubble(t, clerk, Config{Quota: quota.Config{Limit: 10}}, func(t *testing.T, g *Gate) {
+			inBubble(t, clerk, Config{Quota: quota.Config{Limit: 10}, MaxInFlight: 1}, func(t *testing.T, g *Gate) {
 				ctx, leave := context.WithCancel(t.Context())
 				go func() { _ = g.Lookup(ctx, userIDs("", 4), Options{Priority: tt.priority}) }()
 				checkWaiting(t, g, "under way", QueueLevel{}, QueueLevel{})
@@ -110,7 +110,9 @@ func TestTheOldestWaitsInATwin(t *testing.T) {
 		ask("user_1", true)
 		checkWaiting(t, g, "in flight", QueueLevel{2, 0}, QueueLevel{})
 		time.Sleep(time.Second / 2)
-		checkWaiting(t, g, "back", QueueLevel{2, time.Second}, QueueLevel{})
+		checkWaiting(t, g, "while a probe is to explain it", QueueLevel{3, time.Second}, QueueLevel{})
+		time.Sleep(time.Second)
+		checkWaiting(t, g, "back", QueueLevel{2, 2 * time.Second}, QueueLevel{})
 		leave()
 	})
 }

@@ -20,16 +20,23 @@ type upstream interface {
 // permit of a lease. It belongs to nobody: it ends with an answer, or when the last
 // of its waiters leaves before it was sent.
 //
-// A want is in one of three places: in lines of the queue, delayed until a
-// retry, or in a flight.
+// A want is in one of these places: in lines of the queue, by itself or in a group;
+// delayed until a retry; in a flight, or in one that has landed with an answer that
+// a probe is to explain.
 type want struct {
 	id      string                                            // of a user; empty for all else
 	call    func(context.Context) (any, clerkapi.Meta, error) // of a list or count
 	asks    string                                            // of a call: list or count
 	lease   *lease                                            // that gathers a permit
+	query   uint64                                            // tells what it asks for from all else; 0 for a lease
+	alone   bool                                              // an id that shares no request, since it has spoilt one
 	item    fairqueue.Item                                    // its places in the queue; Shared if it is a user's id
+	group   *group                                            // in which it waits; nil if it does not
 	waiters []*waiter
 	tries   int
+	refused int       // times that a 429 was its own
+	limited int       // times that a 429 was taken for one of a limit on concurrency
+	resent  bool      // it was sent again because a kept connection was dead
 	batch   *batch    // of its latest flight; nil if nothing is traced
 	eta     time.Time // when it is expected to be sent, as first estimated
 	left    time.Time // when the request left that carries it, the last one
@@ -38,11 +45,17 @@ type want struct {
 // newWant completes w, which must have an id, a call or a lease.
 func newWant(w *want) *want {
 	w.item.Value = w
-	if w.id == "" {
+	if w.id != "" {
+		w.query = queryOf("user:" + w.id)
+	}
+	if w.id == "" || w.alone {
 		w.item.Kind = fairqueue.Whole
 	}
 	return w
 }
+
+// askAlone has w, which must not wait in a line, share no request.
+func (w *want) askAlone() { w.alone, w.item.Kind = true, fairqueue.Whole }
 
 func wantOf(it *fairqueue.Item) *want { return it.Value.(*want) }
 
@@ -58,6 +71,7 @@ type waiter struct {
 // pending is a call that waits for one or more wants.
 type pending struct {
 	caller   *caller
+	party    Party
 	line     *fairqueue.Line // in which its wants wait, or would if they came back to the queue; held until all are answered
 	since    time.Time       // when it came
 	deadline time.Time       // zero: none
