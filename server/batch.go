@@ -19,7 +19,7 @@ import (
 const maxBatch = 100
 
 func (s *userService) BatchGetUsers(ctx context.Context, req *clerkgatev1.BatchGetUsersRequest) (*clerkgatev1.BatchGetUsersResponse, error) {
-	o, err := s.lookupArgs(ctx, req.GetView(), req.GetMaxAge())
+	o, err := s.lookupArgs(ctx, req)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
@@ -124,17 +125,29 @@ func checkMaxAge(d *durationpb.Duration) error {
 	return checkDuration("max_age", d)
 }
 
-// lookupArgs checks what all lookups have in common, and gives the options that
+// lookupArgs checks what all lookups have in common, and returns the options that
 // are meant.
-func (s *userService) lookupArgs(ctx context.Context, view clerkgatev1.UserView, maxAge *durationpb.Duration) (o usercache.Options, err error) {
+func (s *userService) lookupArgs(ctx context.Context, req interface {
+	GetView() clerkgatev1.UserView
+	GetMaxAge() *durationpb.Duration
+	GetMinUpdatedAt() *timestamppb.Timestamp
+}) (o usercache.Options, err error) {
 	o.Options = optionsOf(ctx)
-	if o.View, err = s.checkView(ctx, view); err != nil || maxAge == nil {
+	if o.View, err = s.checkView(ctx, req.GetView()); err != nil {
 		return o, err
 	}
-	if err := checkMaxAge(maxAge); err != nil {
+	if err := checkMaxAge(req.GetMaxAge()); err != nil {
 		return o, err
 	}
-	age := maxAge.AsDuration()
-	o.MaxAge = &age
+	if req.GetMaxAge() != nil {
+		age := req.GetMaxAge().AsDuration()
+		o.MaxAge = &age
+	}
+	if at := req.GetMinUpdatedAt(); at != nil {
+		if at.CheckValid() != nil || at.AsTime().Unix() < 0 {
+			return o, invalid("min_updated_at", "must be a time from 1970 to 9999")
+		}
+		o.MinUpdatedAt = at.AsTime()
+	}
 	return o, nil
 }

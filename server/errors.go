@@ -97,6 +97,8 @@ var kinds = []struct {
 
 	{usercache.ErrRedisAway, codes.Unavailable, clerkgatev1.ErrorReason_ERROR_REASON_REDIS_UNAVAILABLE,
 		"the other replicas can't be told for the moment; ask again, so that they drop their copies, too"},
+	{usercache.ErrTooOld, codes.Unavailable, clerkgatev1.ErrorReason_ERROR_REASON_COPY_TOO_OLD,
+		"Clerk's own answer is still older than min_updated_at; come back later"},
 	{gate.ErrNoLease, codes.NotFound, clerkgatev1.ErrorReason_ERROR_REASON_LEASE_NOT_FOUND,
 		"there is no such lease, or it has ended"},
 

@@ -18,6 +18,7 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
 // clerkWords is text of Clerk's, which no caller may see.
@@ -56,6 +57,7 @@ func TestClassify(t *testing.T) {
 		{&gate.Error{Kind: gate.ErrRateLimited, Err: withRetry(clerkapi.ErrRateLimited, 9*time.Second)}, codes.ResourceExhausted, "CLERK_RATE_LIMITED", 9 * time.Second},
 		{&gate.Error{Kind: gate.ErrBreakerOpen, RetryAfter: 2 * time.Second, Err: clerkError(clerkapi.ErrUnavailable)}, codes.Unavailable, "BREAKER_OPEN", 2 * time.Second},
 
+		{&userError{"user_1", usercache.ErrTooOld}, codes.Unavailable, "COPY_TOO_OLD", time.Second},
 		{&userError{"user_1", clerkError(clerkapi.ErrNotFound)}, codes.NotFound, "USER_NOT_FOUND", 0},
 		{clerkError(clerkapi.ErrRejected), codes.InvalidArgument, "CLERK_REJECTED_ARGUMENT", 0},
 		{withRetry(clerkapi.ErrRateLimited, 4*time.Second), codes.ResourceExhausted, "CLERK_RATE_LIMITED", 4 * time.Second},

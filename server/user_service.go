@@ -51,7 +51,7 @@ type userService struct {
 }
 
 func (s *userService) GetUser(ctx context.Context, req *clerkgatev1.GetUserRequest) (*clerkgatev1.GetUserResponse, error) {
-	o, err := s.lookupArgs(ctx, req.GetView(), req.GetMaxAge())
+	o, err := s.lookupArgs(ctx, req)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
@@ -41,6 +42,8 @@ func TestInvalidArguments(t *testing.T) {
 		{"view", "view", &clerkgatev1.GetUserRequest{UserId: "user_1", View: 3}},
 		{"empty batch", "user_ids", &clerkgatev1.BatchGetUsersRequest{}},
 		{"101 ids", "user_ids", &clerkgatev1.BatchGetUsersRequest{UserIds: many}},
+		{"version that is no time", "min_updated_at", &clerkgatev1.GetUserRequest{UserId: "user_1", MinUpdatedAt: &timestamppb.Timestamp{Seconds: -1}}},
+		{"version that is no time, of a batch", "min_updated_at", &clerkgatev1.BatchGetUsersRequest{UserIds: many[:1], MinUpdatedAt: &timestamppb.Timestamp{Nanos: -1}}},
 		{"negative age of a batch", "max_age", &clerkgatev1.BatchGetUsersRequest{UserIds: many[:1], MaxAge: durationpb.New(-1)}},
 		{"view of a batch", "view", &clerkgatev1.BatchGetUsersRequest{UserIds: many[:1], View: -1}},
 		{"negative size", "page_size", &clerkgatev1.ListUsersRequest{PageSize: -1}},

@@ -44,13 +44,19 @@ type Options struct {
 	// MaxAge is the age of the oldest copy that will do, found or not. Nil: the
 	// time to live. 0: Clerk is asked, by a request that has not left yet.
 	MaxAge *time.Duration
+	// MinUpdatedAt is the updated_at of the oldest version that will do, to the
+	// millisecond. Zero: any.
+	MinUpdatedAt time.Time
 }
+
+// ErrTooOld: Clerk's own answer is older than Options.MinUpdatedAt.
+var ErrTooOld = errors.New("clerk's answer is older than the caller knows the user to be")
 
 // Result is what became of one id: either Entry or Err is set.
 type Result struct {
 	Entry *Entry // of a user, or, beside ErrNotFound, of there being none
-	// Err is clerkapi.ErrNotFound, another error of the gate's, or the error of
-	// the caller's context.
+	// Err is clerkapi.ErrNotFound, ErrTooOld, another error of the gate's, or the
+	// error of the caller's context.
 	Err        error
 	ServedFrom clerkgatev1.ServedFrom // where the answer came from
 	Stale      bool                   // older than the time to live, since Clerk is away
@@ -91,9 +97,14 @@ type lookup struct {
 	began time.Time
 }
 
+// tooOld reports whether a copy is of an older version than the caller knows of.
+func (o lookup) tooOld(e *Entry) bool {
+	return !e.Missing && !o.MinUpdatedAt.IsZero() && e.UpdatedAt < o.MinUpdatedAt.UnixMilli()
+}
+
 // good reports whether an entry is what the call wants.
 func (c *Cache) good(e *Entry, o lookup) bool {
-	if !e.Has(o.View) {
+	if !e.Has(o.View) || o.tooOld(e) || e.Missing && !e.Deleted && !o.MinUpdatedAt.IsZero() {
 		return false
 	}
 	if o.MaxAge != nil {
@@ -171,7 +182,10 @@ func (c *Cache) ask(ctx context.Context, ids []string, o lookup) []gate.Result {
 			j := open[k]
 			results[j] = r
 			e, _ := r.Kept.(*Entry)
-			if e != nil && (!e.Has(o.View) || !required[j].met(e, r.Stamp, r.FetchTime) || r.FetchTime.Before(options.LeftSince)) {
+			switch {
+			case e == nil:
+			case !e.Has(o.View), !required[j].met(e, r.Stamp, r.FetchTime), r.FetchTime.Before(options.LeftSince),
+				!o.MinUpdatedAt.IsZero() && r.FetchTime.Before(o.began) && (o.tooOld(e) || e.Missing && !e.Deleted):
 				again = append(again, j)
 			}
 		}
@@ -211,6 +225,8 @@ func (c *Cache) answer(id string, r gate.Result, o lookup) Result {
 	case e != nil && !e.Has(o.View):
 		// Clerk has returned an older version than one that was read for BASIC.
 		return Result{Err: errClerkLags}
+	case e != nil && o.tooOld(e):
+		return Result{Err: ErrTooOld}
 	case e != nil:
 		c.totals[clerkgatev1.ServedFrom_SERVED_FROM_UPSTREAM].Add(1)
 		s := Result{Entry: e, ServedFrom: clerkgatev1.ServedFrom_SERVED_FROM_UPSTREAM}
@@ -239,7 +255,7 @@ func (c *Cache) standIn(id string, o lookup, now time.Time) *Entry {
 		return nil
 	}
 	e := c.store.inMemory(id)
-	if e == nil || e.Missing || !e.Has(o.View) {
+	if e == nil || e.Missing || !e.Has(o.View) || o.tooOld(e) {
 		return nil
 	}
 	if !c.store.hears(now) && e.asOf.Before(o.began) && !c.store.cfg.AvailableWithoutRedis {

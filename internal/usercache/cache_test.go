@@ -323,3 +323,64 @@ func TestAFetchThatLeftBeforeIsNotKept(t *testing.T) {
 		})
 	}
 }
+
+// TestMinUpdatedAt: a copy older than the caller knows the user to be is not
+// served, wherever it is kept, and neither is such an answer of Clerk's.
+func TestMinUpdatedAt(t *testing.T) {
+	atLeast := func(version int64) Options { return Options{MinUpdatedAt: time.Unix(version, 999_999)} }
+	clerk := &fakeClerk{}
+	clerk.change("user_1")
+	inBubble(t, clerk, Config{TTL: time.Minute}, func(t *testing.T, r instance) {
+		expect(t, r, Options{}, 1, fromClerk, false)
+		expect(t, r, atLeast(1), 1, fromMemory, false)
+		if _, res := r.get(t, "user_1", atLeast(2)); !errors.Is(res.Err, ErrTooOld) {
+			t.Errorf("Clerk has version 1 of at least 2: got %+v", res)
+		}
+		clerk.change("user_1")
+		expect(t, r, Options{}, 1, fromMemory, false)
+		expect(t, r, atLeast(2), 2, fromClerk, false)
+		expect(t, r, atLeast(2), 2, fromMemory, false)
+
+		// That there is no such user may have been so before it was created.
+		if v, _ := r.get(t, "user_2", Options{}); v != 0 {
+			t.Fatal(v)
+		}
+		clerk.change("user_2")
+		if v, _ := r.get(t, "user_2", Options{}); v != 0 {
+			t.Error("not found is not kept: this test does not test it")
+		}
+		if v, res := r.get(t, "user_2", atLeast(1)); v != 1 {
+			t.Errorf("got %+v", res)
+		}
+
+		// Clerk is away: nothing older stands in.
+		clerk.setFail(&clerkapi.Error{Kind: clerkapi.ErrUnavailable, Status: 503})
+		time.Sleep(2 * time.Minute)
+		expect(t, r, atLeast(2), 2, fromMemory, true)
+		if _, res := r.get(t, "user_1", atLeast(3)); !errors.Is(res.Err, clerkapi.ErrUnavailable) && !errors.Is(res.Err, gate.ErrBreakerOpen) {
+			t.Errorf("got %+v", res)
+		}
+		if err := r.store.Deleted(t.Context(), "user_1", time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, r, atLeast(3), 0, fromWebhook, false)
+	})
+}
+
+// TestMinUpdatedAtJoinsNoRequestThatLeftTooEarly: such a one may bring an older version.
+func TestMinUpdatedAtJoinsNoRequestThatLeftTooEarly(t *testing.T) {
+	clerk := &fakeClerk{back: time.Second}
+	clerk.change("user_1")
+	inBubble(t, clerk, Config{TTL: time.Minute}, func(t *testing.T, r instance) {
+		var all sync.WaitGroup
+		all.Go(func() { r.get(t, "user_1", Options{}) })
+		time.Sleep(100 * time.Millisecond)
+		v := clerk.change("user_1")
+		all.Go(func() {
+			if got, res := r.get(t, "user_1", Options{MinUpdatedAt: time.Unix(v, 0)}); got != v {
+				t.Errorf("got version %d (%v)", got, res.Err)
+			}
+		})
+		all.Wait()
+	})
+}
