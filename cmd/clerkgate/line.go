@@ -19,6 +19,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
 	"github.com/clerkgate/clerkgate/internal/quota/quotaredis"
+	"github.com/clerkgate/clerkgate/internal/redislink"
 	"github.com/clerkgate/clerkgate/internal/telemetry"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
@@ -170,6 +171,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 		return usagef("--clerk-api-url: %v", err)
 	}
 	defer client.CloseIdleConnections()
+	s.cache.RedisErrors = &redislink.Errors{}
 	store, err := usercache.NewStore(s.cache)
 	if err != nil {
 		return usagef("--redis-url: %v", err)
@@ -180,6 +182,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 			return usagef("--redis-url: %v", err)
 		}
 		defer shared.Close()
+		shared.CountErrors(s.cache.RedisErrors)
 	}
 	gateConfig := gate.Config{
 		Upstream: client, Quota: s.quota, Key: s.key, AskKey: !c.Sim, Ledger: ledger, Stamp: store.Stamp, Keep: store.Keep,

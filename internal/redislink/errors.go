@@ -51,8 +51,11 @@ func KindOf(err error) Kind {
 				return k
 			}
 		}
-		if strings.Contains(text, "NOAUTH") {
+		switch {
+		case strings.Contains(text, "NOAUTH"):
 			return WrongPassword
+		case strings.Contains(text, "The user executing the script"): // Redis 7.0 says no more
+			return NotPermitted
 		}
 		return OtherReply
 	}

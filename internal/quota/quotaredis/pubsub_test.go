@@ -63,3 +63,49 @@ func TestASubscriptionThatFailsIsTriedLessOften(t *testing.T) {
 		})
 	})
 }
+
+// TestDocumentedRightsSuffice: the line of docs/operations.md gives the shared quota
+// all it needs.
+func TestDocumentedRightsSuffice(t *testing.T) {
+	server := redistest.Start(t)
+	store, err := New(server.DocumentedUser(t, "../../../docs/operations.md"), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	errors := &redislink.Errors{}
+	store.CountErrors(errors)
+	calm(t, store, quota.Config{}, func(w *world) {
+		w.add([2]int{50, 0})
+		r := w.add([2]int{50, 0})
+		w.run(epoch.Add(5 * time.Second))
+		if s := r.ShareState(w.now); s.Decider != quota.DecidesState {
+			t.Errorf("%+v", s)
+		}
+	})
+	for kind, n := range errors.Counts() {
+		if n > 0 {
+			t.Errorf("%d errors of kind %s", n, kind)
+		}
+	}
+}
+
+// TestErrorsAreCounted by kind.
+func TestErrorsAreCounted(t *testing.T) {
+	server := redistest.Start(t)
+	store, err := New(server.URL(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	errors := &redislink.Errors{}
+	store.CountErrors(errors)
+	server.Ask("CONFIG SET maxmemory-policy noeviction")
+	server.Ask("CONFIG SET maxmemory 1")
+	if _, err := store.Exchange(t.Context(), quota.Report{ID: "a", Limit: 10, Window: 1_000_000, Hold: 1_000_000}); err == nil {
+		t.Error("no error")
+	}
+	if got := errors.Counts()[redislink.OutOfMemory]; got != 1 {
+		t.Errorf("counted %v", errors.Counts())
+	}
+}

@@ -69,7 +69,8 @@ type Store struct {
 	hangUp   context.CancelFunc
 	failures int
 
-	time string // replaces Redis's time, for tests
+	errors *redislink.Errors // counts what goes wrong
+	time   string            // replaces Redis's time, for tests
 }
 
 // New makes a Store for the state of a Clerk instance. Nothing is connected before
@@ -86,10 +87,16 @@ func New(redisURL, instance string, access redislink.Access) (*Store, error) {
 		key:  "clerkgate:" + url.QueryEscape(instance) + ":quota1",
 		slot: make(chan struct{}, 1),
 		news: make(chan struct{}, 1),
+
+		errors: &redislink.Errors{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
 }
+
+// CountErrors makes the store count in e what goes wrong with Redis. It must be
+// called before the first exchange.
+func (s *Store) CountErrors(e *redislink.Errors) { s.errors = e }
 
 // News tells that an exchange is worth while before it is due.
 func (s *Store) News() <-chan struct{} { return s.news }
@@ -133,6 +140,7 @@ func (s *Store) exchange(ctx context.Context, r quota.Report) (reply quota.Reply
 		client, err := redislink.Connect(connected, s.options)
 		if err != nil {
 			hangUp()
+			s.errors.Add(err)
 			return reply, fmt.Errorf("redis: %w", err)
 		}
 		s.client, s.hangUp, s.failures = client, hangUp, 0
@@ -147,6 +155,7 @@ func (s *Store) exchange(ctx context.Context, r quota.Report) (reply quota.Reply
 	})[0]
 	answer, err := result.AsBytes()
 	if err != nil {
+		s.errors.Add(err)
 		if s.failures++; s.failures == maxFailures {
 			s.disconnect()
 		}

@@ -386,6 +386,9 @@ func TestAStateThatCannotBeReadIsALostOne(t *testing.T) {
 		{"SET", "rubbish"}, {"SET", ""}, {"SET", "\x80"}, {"SET", "\xc1"},
 		{"SET", "\x81\xa5epoch\xa1e"}, // a map of nothing but an epoch
 		{"RPUSH", "a list"}, {"SADD", "a set"}, {"HSET", "a", "hash"},
+		// Of this version, but with nothing else, or with something else than there should be.
+		{"SET", "\x81\xa7version\x01"}, {"SET", "\x81\xa7version\x02"}, {"SET", "\x81\xa7version\x03"},
+		{"SET", "\x82\xa7version\x01\xa3now\xa1x"}, {"SET", "\x83\xa7version\x01\xa3now\x01\xa8replicas\x05"},
 	} {
 		calm(t, store, quota.Config{}, func(w *world) {
 			r := w.add([2]int{1, 0})

@@ -68,7 +68,9 @@ end
 
 -- What is no state of this version, or a key of another type, is as good as lost.
 local raw = redis.pcall('GET', KEYS[1])
-if type(raw) == 'table' then
+if lost then
+  raw = false
+elseif type(raw) == 'table' then
   if not string.find(raw.err, 'WRONGTYPE', 1, true) then return raw end
   raw = false
 end
