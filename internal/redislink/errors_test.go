@@ -14,7 +14,7 @@ import (
 // TestKindOf: what a real Redis answers is known by its kind.
 func TestKindOf(t *testing.T) {
 	s := redistest.Start(t)
-	options, err := Options(s.URL())
+	options, err := Options(s.URL(), Access{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,7 @@ func TestASubscriptionThatFailsIsTriedLessOften(t *testing.T) {
 // all it needs.
 func TestDocumentedRightsSuffice(t *testing.T) {
 	server := redistest.Start(t)
-	store, err := New(server.DocumentedUser(t, "../../../docs/operations.md"), "test")
+	store, err := New(server.DocumentedUser(t, "../../../docs/operations.md"), "test", redislink.Access{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestDocumentedRightsSuffice(t *testing.T) {
 // TestErrorsAreCounted by kind.
 func TestErrorsAreCounted(t *testing.T) {
 	server := redistest.Start(t)
-	store, err := New(server.URL(), "test")
+	store, err := New(server.URL(), "test", redislink.Access{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,8 @@ func TestErrorsAreCounted(t *testing.T) {
 	store.CountErrors(errors)
 	server.Ask("CONFIG SET maxmemory-policy noeviction")
 	server.Ask("CONFIG SET maxmemory 1")
-	if _, err := store.Exchange(t.Context(), quota.Report{ID: "a", Limit: 10, Window: 1_000_000, Hold: 1_000_000}); err == nil {
+	if _, err := store.Exchange(t.Context(), quota.Report{ID: "a", Limit: 10, Window: 1_000_000, Hold: 1_000_000, Releases: []quota.Microseconds{},
+		Lost: []quota.Microseconds{}, Lent: []quota.LentEvent{}, Limited: []quota.LimitedEvent{}}); err == nil {
 		t.Error("no error")
 	}
 	if got := errors.Counts()[redislink.OutOfMemory]; got != 1 {
