@@ -86,6 +86,15 @@ func (c *serveCmd) settings(logger *slog.Logger) (s settings, err error) {
 	return s, c.checkStateDir(s.cache.RedisURL != "")
 }
 
+// ledgerInstance names whose quota the state directory keeps. That of a simulated
+// Clerk is nobody's else.
+func (c *serveCmd) ledgerInstance(instance string) string {
+	if c.Sim {
+		return "simulated"
+	}
+	return instance
+}
+
 // checkStateDir checks the directory of the ledger, without opening it.
 func (c *serveCmd) checkStateDir(shared bool) error {
 	if c.StateDir == "" {
@@ -135,7 +144,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 	}
 	var ledger *gate.Ledger
 	if c.StateDir != "" {
-		if ledger, err = gate.OpenLedger(c.StateDir); err != nil {
+		if ledger, err = gate.OpenLedger(c.StateDir, c.ledgerInstance(s.cache.RedisInstance)); err != nil {
 			return usagef("--state-dir: %v", err)
 		}
 	}

@@ -165,7 +165,7 @@ func New(cfg Config) *Gate {
 		g.shared = quota.NewShared(cfg.Quota, cfg.Place+"/"+rand.Text(), now)
 		g.limiter, g.decider = g.shared, undecided
 	} else {
-		g.limiter = cfg.Ledger.limiter(cfg.Quota, now)
+		g.limiter = cfg.Ledger.limiter(cfg.Quota, now, cfg.Logger)
 	}
 	if cfg.Quota.FirstWindow != quota.FullWindow {
 		g.lowFrom = now.Add(g.limiter.Config().Window)

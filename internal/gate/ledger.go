@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -22,46 +23,72 @@ type Ledger struct {
 	path   string
 	lock   *os.File
 	limits *quota.Limiter // whose spending it keeps
-	saved  *quota.Saved   // what the file held, nil if nothing
-	wants  chan struct{}  // has room for one: a block is wanted
+
+	instance string        // of Clerk
+	saved    *quota.Saved  // what the file held, nil if nothing that can be used
+	unusable error         // why it can't be used
+	wants    chan struct{} // has room for one: a block is wanted
 
 	block int
 	left  int   // permits that the file counts and that are not used yet; under Gate.mu
 	err   error // of the last writing; under Gate.mu
 }
 
+// ledgerState is what the file holds.
+type ledgerState struct {
+	Instance string `json:"instance"`
+	quota.Saved
+}
+
 // OpenLedger opens the ledger in dir, which must exist, for this process alone.
-// A file that is there but can't be read is an error: it may be deleted, at the
-// risk of spending a window twice. The gate that the ledger is given to closes it.
-func OpenLedger(dir string) (*Ledger, error) {
+// instance names the instance of Clerk whose quota it is. A file that is there but
+// does not tell what is spent of it, since it is corrupt or of another instance, is
+// logged and counts as none. The gate that the ledger is given to closes it.
+func OpenLedger(dir, instance string) (*Ledger, error) {
 	lock, err := lockFile(filepath.Join(dir, ledgerFile+".lock"))
 	if err != nil {
 		return nil, err
 	}
-	d := &Ledger{path: filepath.Join(dir, ledgerFile), lock: lock, wants: make(chan struct{}, 1)}
+	d := &Ledger{path: filepath.Join(dir, ledgerFile), lock: lock, instance: instance, wants: make(chan struct{}, 1)}
 	text, err := os.ReadFile(d.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return d, nil
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		_ = lock.Close()
+		return nil, err
+	default:
+		d.saved, d.unusable = parseLedger(text, instance)
 	}
-	if err == nil {
-		var saved quota.Saved
-		if saved, err = quota.ParseSaved(text); err == nil {
-			d.saved = &saved
-			return d, nil
-		}
+	return d, nil
+}
+
+// parseLedger reads what the file holds.
+func parseLedger(text []byte, instance string) (*quota.Saved, error) {
+	saved, err := quota.ParseSaved(text)
+	if err != nil {
+		return nil, err
 	}
-	_ = lock.Close()
-	return nil, fmt.Errorf("%s does not tell what is spent; delete it and start with --first-window wait: %w", d.path, err)
+	var state ledgerState
+	if err := json.Unmarshal(text, &state); err != nil {
+		return nil, err
+	}
+	if state.Instance != instance {
+		return nil, fmt.Errorf("it is of another instance, %q, and this one is %q", state.Instance, instance)
+	}
+	return &saved, nil
 }
 
 // limiter makes the limiter that knows of what was spent before.
-func (d *Ledger) limiter(cfg quota.Config, now time.Time) *quota.Limiter {
+func (d *Ledger) limiter(cfg quota.Config, now time.Time, logger *slog.Logger) *quota.Limiter {
 	if d == nil {
 		return quota.New(cfg, now)
 	}
-	l := quota.New(cfg, now)
+	l, why := quota.New(cfg, now), d.unusable
 	if d.saved != nil {
-		l = quota.Restore(cfg, *d.saved, now)
+		l, why = quota.Restore(cfg, *d.saved, now), d.saved.Complete(cfg, now)
+	}
+	if why != nil {
+		logger.Warn("the state file does not tell all that is spent: the first window is as --first-window says", "file", d.path, "reason", why)
 	}
 	d.limits = l
 	d.block = max(1, l.Config().Limit/20)
@@ -96,7 +123,7 @@ func (d *Ledger) giveBack() {
 
 // write replaces the file.
 func (d *Ledger) write(s quota.Saved) error {
-	text, err := json.Marshal(s)
+	text, err := json.Marshal(ledgerState{d.instance, s})
 	if err != nil {
 		return err
 	}

@@ -1,10 +1,15 @@
 package gate
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
@@ -14,7 +19,7 @@ import (
 // runWithLedger runs a gate on the ledger in dir while f runs.
 func runWithLedger(t *testing.T, dir string, clerk *fakeClerk, f func(*Gate)) {
 	t.Helper()
-	d, err := OpenLedger(dir)
+	d, err := OpenLedger(dir, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,30 +85,80 @@ func TestACrashLosesABlockAtMost(t *testing.T) {
 
 func TestALedgerServesOneServer(t *testing.T) {
 	dir := t.TempDir()
-	d, err := OpenLedger(dir)
+	d, err := OpenLedger(dir, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenLedger(dir); err == nil {
+	if _, err := OpenLedger(dir, "test"); err == nil {
 		t.Error("a second server opened the ledger")
 	}
 	if err := d.lock.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, ledgerFile), []byte("rubbish"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := OpenLedger(dir); err == nil {
-		t.Error("rubbish was taken for a ledger")
-	}
-	if _, err := OpenLedger(filepath.Join(dir, "missing")); err == nil {
+	if _, err := OpenLedger(filepath.Join(dir, "missing"), "test"); err == nil {
 		t.Error("a missing directory was taken for one")
 	}
 }
 
+// TestAStateFileThatDoesNotTellAll starts with files that may lack what was spent: the
+// first window is as configured, and the log has one line that says why.
+func TestAStateFileThatDoesNotTellAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		state := func(instance string, cfg quota.Config, age time.Duration) string {
+			text, err := json.Marshal(ledgerState{instance, quota.New(cfg, now.Add(-age)).Save(now.Add(-age), 0)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(text)
+		}
+		cfg := quota.Config{Limit: 40, Window: time.Minute, FirstWindow: quota.WaitWindow}
+		full := cfg
+		full.FirstWindow = quota.FullWindow
+		other := full
+		other.Limit = 41
+		for _, tt := range []struct {
+			name, text string
+			want       string // part of the line; empty: none
+		}{
+			{"of a moment ago", state("test", full, time.Second), ""},
+			{"of a window ago", state("test", full, time.Minute), ""},
+			{"of longer ago", state("test", full, time.Minute+time.Second), "longer than a window"},
+			{"of the future", state("test", full, -time.Hour), "in the future"},
+			{"of another quota", state("test", other, time.Second), "another quota, 41 requests per 1m0s"},
+			{"of another instance", state("live", full, time.Second), "another instance, \\\"live\\\""},
+			{"corrupt", "{\"version\":2,\"at\":", "unexpected end"},
+			{"empty", "", "unexpected end"},
+			{"of an earlier version", `{"version":1}`, "version 1, want 2"},
+		} {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, ledgerFile), []byte(tt.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			d, err := OpenLedger(dir, "test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var log bytes.Buffer
+			l := d.limiter(cfg, now, slog.New(slog.NewTextHandler(&log, nil)))
+			_ = d.lock.Close()
+			lines, held := 0, 0
+			if tt.want != "" {
+				lines, held = 1, cfg.Limit
+			}
+			if strings.Count(log.String(), "\n") != lines || !strings.Contains(log.String(), tt.want) {
+				t.Errorf("%s: logged %s", tt.name, log.String())
+			}
+			if got := l.State(now).Held; got != held {
+				t.Errorf("%s: %d permits held, want %d", tt.name, got, held)
+			}
+		}
+	})
+}
+
 func TestALedgerThatCannotBeWrittenStopsNobody(t *testing.T) {
 	dir := t.TempDir()
-	d, err := OpenLedger(dir)
+	d, err := OpenLedger(dir, "test")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,13 +9,16 @@ import (
 )
 
 // savedVersion is the version of Saved's form.
-const savedVersion = 1
+const savedVersion = 2
 
 // Saved is what a Limiter has spent, in a form that outlives the process. Its
 // times are wall clock times.
 type Saved struct {
 	Version     int         `json:"version"`
 	At          time.Time   `json:"at"`
+	Limit       int         `json:"limit"` // of the quota, as Window and Burst
+	Window      string      `json:"window"`
+	Burst       int         `json:"burst,omitempty"`
 	FreeAt      []time.Time `json:"free_at,omitempty"`   // strict: when answered permits come free
 	Level       float64     `json:"level,omitempty"`     // bucket: tokens at At
 	Unsettled   int         `json:"unsettled,omitempty"` // permits whose requests had no answer yet
@@ -29,7 +32,7 @@ type Saved struct {
 // Save, a Limiter made from this one counts them all as spent.
 func (l *Limiter) Save(now time.Time, ahead int) Saved {
 	l.advance(now)
-	s := Saved{Version: savedVersion, At: now.Round(0), Ahead: ahead, PausedUntil: l.pausedUntil.Round(0), Lent: l.saveLent()}
+	s := Saved{Version: savedVersion, At: now.Round(0), Limit: l.cfg.Limit, Window: l.cfg.Window.String(), Burst: l.cfg.Burst, Ahead: ahead, PausedUntil: l.pausedUntil.Round(0), Lent: l.saveLent()}
 	if l.learned < float64(l.cfg.share(l.cfg.Limit)) {
 		s.Learned = l.learned
 	}
@@ -65,12 +68,32 @@ func ParseSaved(text []byte) (Saved, error) {
 	return s, nil
 }
 
+// Complete returns nil if s has all that can count as spent at now, or else why it
+// may lack some: it is of another quota, or older than a window. Within a window,
+// another server that began with WaitWindow has sent nothing yet.
+func (s Saved) Complete(cfg Config, now time.Time) error {
+	cfg = cfg.withDefaults()
+	if window := cfg.Window.String(); s.Limit != cfg.Limit || s.Window != window || s.Burst != cfg.Burst {
+		return fmt.Errorf("it is of another quota, %d requests per %s with a burst of %d, and this one is %d per %s with a burst of %d",
+			s.Limit, s.Window, s.Burst, cfg.Limit, window, cfg.Burst)
+	}
+	switch age := now.Sub(s.At); {
+	case age > cfg.Window:
+		return fmt.Errorf("it was written %s ago, which is longer than a window: another server may have used the key since", age.Round(time.Second))
+	case age < -cfg.Window:
+		return fmt.Errorf("it was written %s in the future: a clock has been set", (-age).Round(time.Second))
+	}
+	return nil
+}
+
 // Restore makes a Limiter that knows of what an earlier one has spent. What had
 // no answer, or may have been taken after the Save, counts as sent just now.
 // Clocks may have been set meanwhile: nothing is held longer than a permit that
-// is lost now would be.
+// is lost now would be. If s is not Complete, the first window is as cfg says, too.
 func Restore(cfg Config, s Saved, now time.Time) *Limiter {
-	cfg.FirstWindow = FullWindow
+	if s.Complete(cfg, now) == nil {
+		cfg.FirstWindow = FullWindow
+	}
 	l := New(cfg, now)
 	if s.Learned > 0 {
 		l.learned = max(1, min(l.learned, s.Learned))
@@ -84,9 +107,10 @@ func Restore(cfg Config, s Saved, now time.Time) *Limiter {
 		elapsed := max(0, now.Sub(s.At)).Seconds()
 		rate := float64(l.limit()) / stretch(l.cfg.Window).Seconds()
 		full := float64(l.cfg.share(l.cfg.Burst))
+		careful := b.level // of the first window
 		b.level = min(full-float64(unknown), s.Level-float64(s.Ahead)+rate*elapsed)
 		// Clerk's own is never below 0, but for what is still on its way.
-		b.level = max(b.level, -float64(s.Unsettled))
+		b.level = min(careful, max(b.level, -float64(s.Unsettled)))
 		l.restoreLent(s, now)
 		return l
 	}

@@ -81,7 +81,7 @@ func TestARestartDoesNotSpendTheWindowTwice(t *testing.T) {
 }
 
 func TestSavedRubbishIsAnError(t *testing.T) {
-	for _, text := range []string{"", "{}", "null", `{"version":2}`, `{"version":1,"ahead":-1}`, `{"version":1,"free_at":["x"]}`} {
+	for _, text := range []string{"", "{}", "null", `{"version":1}`, `{"version":2,"ahead":-1}`, `{"version":2,"free_at":["x"]}`} {
 		if _, err := ParseSaved([]byte(text)); err == nil {
 			t.Errorf("ParseSaved(%q): no error", text)
 		}
@@ -89,7 +89,7 @@ func TestSavedRubbishIsAnError(t *testing.T) {
 }
 
 func TestAClockSetBackHoldsNothingForLong(t *testing.T) {
-	s := Saved{Version: 1, At: epoch.Add(time.Hour), FreeAt: []time.Time{epoch.Add(time.Hour)}, PausedUntil: epoch.Add(time.Hour)}
+	s := Saved{Version: savedVersion, At: epoch.Add(time.Hour), FreeAt: []time.Time{epoch.Add(time.Hour)}, PausedUntil: epoch.Add(time.Hour)}
 	l := Restore(Config{}, s, epoch)
 	if got := l.State(epoch.Add(maxPause)).Held; got != 0 {
 		t.Errorf("%d permits are still held after %v", got, maxPause)
@@ -97,4 +97,53 @@ func TestAClockSetBackHoldsNothingForLong(t *testing.T) {
 	if until := l.State(epoch).PausedUntil; until.After(epoch.Add(maxPause)) {
 		t.Errorf("paused until %v", until)
 	}
+}
+
+// TestAServerThatIsMovedAndBack stops a Limiter, lets another that knows nothing of it
+// use the key elsewhere, and restores the first from its old state: all arrivals keep
+// to the quota.
+func TestAServerThatIsMovedAndBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cfg := Config{Limit: rapid.IntRange(1, 20).Draw(t, "limit"), Window: time.Second}
+		rtt := time.Duration(rapid.IntRange(0, 100).Draw(t, "rtt")) * time.Millisecond
+		var arrivals []time.Time
+		// live spends all it may, and returns what it leaves when it ends.
+		live := func(l *Limiter, from time.Time, d time.Duration) (Saved, time.Time) {
+			type flight struct {
+				p    Permit
+				sent time.Time
+			}
+			var flights []flight
+			now, to := from, from.Add(d)
+			for ; now.Before(to); now = now.Add(time.Millisecond) {
+				for len(flights) > 0 && !flights[0].sent.Add(rtt).After(now) {
+					l.Answered(flights[0].p, flights[0].sent, now, now, nil)
+					flights = flights[1:]
+				}
+				for {
+					p, ok, _ := l.Take(now)
+					if !ok {
+						break
+					}
+					arrivals = append(arrivals, now)
+					flights = append(flights, flight{p, now})
+				}
+			}
+			return l.Save(now, 0), now
+		}
+		draw := func(name string, most int) time.Duration {
+			return time.Duration(rapid.IntRange(1, most).Draw(t, name)) * time.Millisecond
+		}
+		here, now := live(New(cfg, epoch), epoch, draw("here ms", 1500))
+		cfg.FirstWindow = WaitWindow
+		now = now.Add(draw("moving ms", 1500))
+		_, now = live(New(cfg, now), now, draw("elsewhere ms", 3000))
+		now = now.Add(draw("moving back ms", 1500))
+		live(Restore(cfg, here, now), now, 2*time.Second)
+		for i := cfg.Limit; i < len(arrivals); i++ {
+			if span := arrivals[i].Sub(arrivals[i-cfg.Limit]); span <= cfg.Window {
+				t.Fatalf("%d arrivals span %v", cfg.Limit+1, span)
+			}
+		}
+	})
 }
