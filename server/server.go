@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
@@ -62,6 +63,9 @@ type Config struct {
 	// Default: no such listener.
 	WebhookListen string
 	Webhooks      http.Handler
+	// TLS is that of the gRPC listener, HTTPTLS that of the HTTP listener, WebhookTLS that
+	// of the webhooks'. A Unix socket has none. Default: no TLS.
+	TLS, HTTPTLS, WebhookTLS TLSFiles
 	// Metrics is what /metrics shows. New registers there the metrics of gRPC
 	// calls, so that no two servers can have the same one. Default: calls are not
 	// measured, and there is no /metrics.
@@ -107,12 +111,14 @@ type Server struct {
 	grpc  *grpc.Server
 	ready *readiness
 	feed  *quotaFeed
-	after func(time.Duration) <-chan time.Time // time.After, but for tests
-	drain context.CancelFunc                   // ends streams
-	stop  context.CancelFunc                   // ends unary calls
+	tls   struct{ grpc, http, webhooks *liveTLS } // nil: none
+	fault error                                   // of what New has read; Run returns it
+	after func(time.Duration) <-chan time.Time    // time.After, but for tests
+	drain context.CancelFunc                      // ends streams
+	stop  context.CancelFunc                      // ends unary calls
 }
 
-// New makes a server. It starts nothing.
+// New makes a server. It reads the files that cfg names, and starts nothing.
 func New(cfg Config) *Server {
 	if cfg.GRPCListen == "" {
 		cfg.GRPCListen = "127.0.0.1:9090"
@@ -145,9 +151,13 @@ func New(cfg Config) *Server {
 	e.drain, s.drain = context.WithCancel(context.Background())
 	e.stop, s.stop = context.WithCancel(context.Background())
 
+	s.fault = s.openTLS()
 	var options []grpc.ServerOption
+	if s.tls.grpc != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(s.tls.grpc.config())))
+	}
 	if cfg.Metrics != nil {
-		options = measureCalls(cfg.Metrics)
+		options = append(options, measureCalls(cfg.Metrics)...)
 	}
 	if cfg.Traces != nil {
 		options = append(options, traceCalls(cfg.Traces))
@@ -184,6 +194,9 @@ func (s *Server) Panics() int64 { return s.edge.panics.Load() }
 func (s *Server) Run(ctx context.Context) error {
 	defer s.drain()
 	defer s.stop()
+	if s.fault != nil {
+		return s.fault
+	}
 	l, err := listen(s.cfg.GRPCListen)
 	if err != nil {
 		return fmt.Errorf("gRPC listener: %w", err)
@@ -191,9 +204,9 @@ func (s *Server) Run(ctx context.Context) error {
 	grpcListener := newBoundedListener(l, "gRPC", s.cfg.MaxConnections, s.cfg.SendTimeout, s.cfg.Logger)
 	listeners := []net.Listener{grpcListener}
 	addresses := Addresses{GRPC: grpcListener.Addr()}
-	sites := []*site{{name: "HTTP", address: s.cfg.HTTPListen, handler: s.probes(), bound: &addresses.HTTP}}
+	sites := []*site{{name: "HTTP", address: s.cfg.HTTPListen, handler: s.probes(), bound: &addresses.HTTP, tls: s.tls.http}}
 	if s.cfg.WebhookListen != "" {
-		sites = append(sites, &site{name: "webhook", address: s.cfg.WebhookListen, handler: s.cfg.Webhooks, bound: &addresses.Webhooks})
+		sites = append(sites, &site{name: "webhook", address: s.cfg.WebhookListen, handler: s.cfg.Webhooks, bound: &addresses.Webhooks, tls: s.tls.webhooks})
 	}
 	for _, site := range sites {
 		if err := site.listen(s.cfg.MaxConnections, s.cfg.Logger); err != nil {
@@ -217,7 +230,7 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	for _, site := range sites {
 		wg.Go(func() {
-			if err := site.server.Serve(site.listener); !errors.Is(err, http.ErrServerClosed) {
+			if err := site.serve(); !errors.Is(err, http.ErrServerClosed) {
 				failed <- fmt.Errorf("%s server: %w", site.name, err)
 			}
 		})
@@ -226,6 +239,9 @@ func (s *Server) Run(ctx context.Context) error {
 	following, stopFollowing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopFollowing()
 	wg.Go(func() { s.follow(following) })
+	for _, files := range s.liveFiles() {
+		wg.Go(func() { files.Run(following) })
+	}
 
 	select {
 	case <-ctx.Done():

@@ -23,6 +23,7 @@ type site struct {
 	address  string
 	handler  http.Handler
 	bound    *net.Addr // gets the address
+	tls      *liveTLS  // nil: none
 	listener *boundedListener
 	server   *http.Server
 }
@@ -36,7 +37,18 @@ func (s *site) listen(connections int, logger *slog.Logger) error {
 	*s.bound = l.Addr()
 	s.listener = newBoundedListener(l, s.name, connections, 0, logger)
 	s.server = newHTTPServer(s.handler)
+	// What clients do wrong, such as to break off a handshake, is no fault here.
+	s.server.ErrorLog = slog.NewLogLogger(logger.Handler(), slog.LevelDebug)
 	return nil
+}
+
+// serve serves until the server is closed.
+func (s *site) serve() error {
+	if s.tls == nil {
+		return s.server.Serve(s.listener)
+	}
+	s.server.TLSConfig = s.tls.config()
+	return s.server.ServeTLS(s.listener, "", "")
 }
 
 // newHTTPServer returns a server on which no request takes longer than the bounds above.

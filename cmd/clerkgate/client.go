@@ -12,30 +12,12 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
-
-// clientFlags say which server to ask, and how.
-type clientFlags struct {
-	Address string        `default:"127.0.0.1:9090" help:"The server's gRPC address, host:port."`
-	Timeout time.Duration `default:"30s" help:"How long to wait for an answer."`
-}
-
-// connect gives a connection to the server, which is to be closed.
-func (f clientFlags) connect() (*grpc.ClientConn, error) {
-	conn, err := grpc.NewClient(f.Address, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithNoProxy(), // HTTPS_PROXY is for the way to Clerk
-		grpc.WithUserAgent("clerkgate/"+buildVersion()))
-	if err != nil {
-		return nil, usagef("--address: want host:port, such as 127.0.0.1:9090: %v", err)
-	}
-	return conn, nil
-}
 
 // context gives the context of a call.
 func (f clientFlags) context(ctx context.Context) (context.Context, context.CancelFunc) {

@@ -17,7 +17,7 @@ const envPrefix = "CLERKGATE"
 
 // knownVariables returns the names of the environment variables that any command reads.
 func knownVariables(app *kong.Node) []string {
-	names := []string{secretKeyEnv, webhookSecretEnv}
+	names := []string{secretKeyEnv, webhookSecretEnv, tokenEnv}
 	for _, f := range allFlags(app) {
 		names = append(names, f.Envs...)
 	}

@@ -36,6 +36,7 @@ type settings struct {
 	secret func() string // of webhooks; nil: none are taken
 	view   server.FullView
 	spans  *telemetry.Tracing // nil: nothing is traced
+	tls    listenerTLS
 }
 
 // settings checks the flags and reads the files that they name. It opens and starts
@@ -46,6 +47,9 @@ func (c *serveCmd) settings(logger *slog.Logger) (s settings, err error) {
 		return s, err
 	}
 	if s.view, err = c.fullView(); err != nil {
+		return s, err
+	}
+	if s.tls, err = c.tls(); err != nil {
 		return s, err
 	}
 	if s.key, s.files.key, err = c.key(logger); err != nil {
@@ -79,6 +83,9 @@ func (c *serveCmd) settings(logger *slog.Logger) (s settings, err error) {
 		return s, err
 	}
 	if c.Sim {
+		if c.WebhookListen != "" && c.SimFlags.WebhookURL == "" && s.tls.webhooks != (server.TLSFiles{}) {
+			return s, usagef("--webhook-listen: the simulated Clerk sends its webhooks without TLS: add --webhook-tls-cert-file off")
+		}
 		if err := c.simulator(s).check("sim-", s.simulatedSecret(), s.simulatedQuota()); err != nil {
 			return s, err
 		}
@@ -207,9 +214,11 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 	run("refreshing", cache.Run)
 
 	hooks, metrics := webhook.New(webhook.Config{Secret: s.secret, Sink: store, Logger: logger}), prometheus.NewRegistry()
-	srv := server.New(server.Config{
+	var srv *server.Server
+	srv = server.New(server.Config{
 		Users: cache, Quota: g, Instance: s.cache.RedisInstance, GRPCListen: c.GRPCListen, HTTPListen: c.HTTPListen,
-		WebhookListen: c.WebhookListen, Webhooks: hooks, Metrics: metrics, Traces: spans.provider,
+		WebhookListen: c.WebhookListen, Webhooks: hooks,
+		TLS: s.tls.grpc, HTTPTLS: s.tls.http, WebhookTLS: s.tls.webhooks, Metrics: metrics, Traces: spans.provider,
 		FullView: s.view, DefaultTimeout: c.DefaultTimeout, DrainDelay: c.DrainDelay, DrainTimeout: c.DrainTimeout, Logger: logger,
 		MaxConnections: c.MaxConnections, Notes: s.files.notes, SendTimeout: c.SendTimeout,
 		OnListen: func(at server.Addresses) {
@@ -221,12 +230,12 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 			logger.Info("serving", attrs...)
 			c.logSettings(logger, o, settingsFlags(parsed), s)
 			run("reload", func(ctx context.Context) error {
-				r := &reloading{logger: logger, level: level, files: s.files, secret: s.secret, origins: o, running: c.effective(o, settingsFlags(parsed), s)}
+				r := &reloading{logger: logger, level: level, files: s.files, secret: s.secret, server: srv, origins: o, running: c.effective(o, settingsFlags(parsed), s)}
 				return r.run(ctx, hangups)
 			})
 			run("gate", g.Run) // only now, since it asks about the key at once, and may have to complain of it
 			if c.Sim {
-				fmt.Fprintf(std.out, "grpcurl -plaintext -d '{\"user_id\":\"%s\"}' %s clerkgate.v1.UserService/GetUser\n", exampleID, dialable(at.GRPC))
+				fmt.Fprintf(std.out, "grpcurl %s -d '{\"user_id\":\"%s\"}' %s clerkgate.v1.UserService/GetUser\n", c.grpcurlTrust(at.GRPC), exampleID, dialable(at.GRPC))
 			}
 		},
 	})
@@ -244,6 +253,14 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 		logger.Info("stopped")
 	}
 	return err
+}
+
+// grpcurlTrust returns the option with which grpcurl speaks to a listener.
+func (c *serveCmd) grpcurlTrust(a net.Addr) string {
+	if c.TLSCertFile == "" || a.Network() == "unix" {
+		return "-plaintext"
+	}
+	return "-insecure" // it may not know the authority
 }
 
 // dialable returns an address as gRPC clients take it.

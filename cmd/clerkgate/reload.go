@@ -51,6 +51,7 @@ type reloading struct {
 	level   *slog.LevelVar
 	files   secretFiles
 	secret  func() string // of webhooks; nil: none are taken
+	server  interface{ Reload() error }
 	origins *origins
 	running []setting // in effect
 }
@@ -83,7 +84,7 @@ func (r *reloading) reload() {
 			fails = append(fails, err)
 		}
 	}
-	fails = append(fails, r.settings())
+	fails = append(fails, r.server.Reload(), r.settings())
 	r.logger.Info("read again what can be, at SIGHUP", "all_well", errors.Join(fails...) == nil)
 }
 

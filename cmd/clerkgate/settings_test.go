@@ -15,7 +15,26 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
+	"github.com/clerkgate/clerkgate/internal/caller/callertest"
 )
+
+// tlsName names the files of a certificate and its key.
+const tlsName = "tls"
+
+// companions returns the flags without which a setting can't be given.
+func companions(name, dir string) []string {
+	cert, key := "tls-cert-file="+filepath.Join(dir, tlsName+".crt"), "tls-key-file="+filepath.Join(dir, tlsName+".key")
+	if name == "client-ca-file" {
+		return []string{"--" + cert, "--" + key}
+	}
+	if prefix, ok := strings.CutSuffix(name, "tls-cert-file"); ok {
+		return []string{"--" + prefix + key}
+	}
+	if prefix, ok := strings.CutSuffix(name, "tls-key-file"); ok {
+		return []string{"--" + prefix + cert}
+	}
+	return nil
+}
 
 // examples are a good and a wrong value of each setting of serve that has values of a
 // form of its own, and otherExamples those of the kinds of all others. --sim takes them all.
@@ -33,7 +52,15 @@ func examples(t *testing.T, dir string) map[string][2]string {
 		t.Fatal(err)
 	}
 	empty := file("empty.pem", "")
+	cert, key := callertest.NewCA(t).Issue("127.0.0.1").Files(t, dir, tlsName)
 	return map[string][2]string{
+		"tls-cert-file":             {cert, none},
+		"tls-key-file":              {key, none},
+		"client-ca-file":            {cert, none},
+		"http-tls-cert-file":        {cert, none},
+		"http-tls-key-file":         {key, none},
+		"webhook-tls-cert-file":     {cert, none},
+		"webhook-tls-key-file":      {key, none},
 		"grpc-listen":               {"localhost:0", "9090"},
 		"http-listen":               {"localhost:0", "localhost:70000"},
 		"full-view":                 {"loopback", "all"},
@@ -163,6 +190,9 @@ func (c combination) try(t *testing.T, dir string) {
 	}
 	if flag := needs[c.name]; flag != "" {
 		args = append(args, flag)
+	}
+	if len(c.flags)+len(c.file) > 0 || strings.TrimSpace(c.env) != "" {
+		args = append(args, companions(c.name, dir)...)
 	}
 	if c.name == "sim" {
 		t.Setenv(secretKeyEnv, secret)

@@ -29,7 +29,11 @@ func (c *serveCmd) exposures(s settings) []string {
 	var w []string
 	add := func(format string, args ...any) { w = append(w, fmt.Sprintf(format, args...)) }
 	if !onlyHere(c.GRPCListen) {
-		add("--grpc-listen %s: whoever reaches it can read every user, unauthenticated and unencrypted", c.GRPCListen)
+		how := "unauthenticated and unencrypted"
+		if s.tls.grpc != (server.TLSFiles{}) {
+			how = "unauthenticated"
+		}
+		add("--grpc-listen %s: whoever reaches it can read every user, %s", c.GRPCListen, how)
 	}
 	if !onlyHere(c.HTTPListen) {
 		add("--http-listen %s: whoever reaches it can read the metrics, with the names of callers", c.HTTPListen)

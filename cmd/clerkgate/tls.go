@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/clerkgate/clerkgate/server"
+)
+
+// noTLS as the certificate of a listener means that it has none.
+const noTLS = "off"
+
+// tlsFlags say over what serve is called.
+type tlsFlags struct {
+	TLSCertFile  string `name:"tls-cert-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"The PEM certificate, with intermediate ones behind it, that all listeners show: they then take TLS 1.2 and up and nothing else. A Unix socket has no TLS. Default: no TLS."`
+	TLSKeyFile   string `name:"tls-key-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"The PEM private key of that certificate."`
+	ClientCAFile string `name:"client-ca-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"PEM certificates of the authorities of clients: a client of the gRPC and HTTP listeners that shows a certificate must show one of theirs."`
+
+	HTTPTLSCertFile    string `name:"http-tls-cert-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"The certificate of the HTTP listener, where it is another one; off: no TLS there."`
+	HTTPTLSKeyFile     string `name:"http-tls-key-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"Its private key."`
+	WebhookTLSCertFile string `name:"webhook-tls-cert-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"The certificate of the webhook listener, where it is another one; off: no TLS there, as behind a proxy that ends it."`
+	WebhookTLSKeyFile  string `name:"webhook-tls-key-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"Its private key."`
+}
+
+// listenerTLS is the TLS of each listener.
+type listenerTLS struct{ grpc, http, webhooks server.TLSFiles }
+
+// tls returns the TLS that the flags mean. It reads the files.
+func (f tlsFlags) tls() (listenerTLS, error) {
+	var l listenerTLS
+	for _, one := range []struct {
+		prefix, cert, key, clients string
+		to                         *server.TLSFiles
+		orElse                     server.TLSFiles
+	}{
+		{"--", f.TLSCertFile, f.TLSKeyFile, f.ClientCAFile, &l.grpc, server.TLSFiles{}},
+		{"--http-", f.HTTPTLSCertFile, f.HTTPTLSKeyFile, f.ClientCAFile, &l.http,
+			server.TLSFiles{Cert: f.TLSCertFile, Key: f.TLSKeyFile, ClientCA: f.ClientCAFile}},
+		{"--webhook-", f.WebhookTLSCertFile, f.WebhookTLSKeyFile, "", &l.webhooks, server.TLSFiles{Cert: f.TLSCertFile, Key: f.TLSKeyFile}},
+	} {
+		switch {
+		case one.cert == noTLS && one.key == "" && one.prefix != "--":
+			continue
+		case one.cert == "" && one.key == "":
+			*one.to = one.orElse
+			continue
+		case one.cert == "" || one.key == "":
+			return l, usagef("%stls-cert-file and %stls-key-file: give both", one.prefix, one.prefix)
+		}
+		*one.to = server.TLSFiles{Cert: one.cert, Key: one.key, ClientCA: one.clients}
+		if err := one.to.Check(); err != nil {
+			flags := fmt.Sprintf("%[1]stls-cert-file and %[1]stls-key-file", one.prefix)
+			if one.clients != "" {
+				flags += " with --client-ca-file"
+			}
+			return l, usagef("%s: %v", flags, err)
+		}
+	}
+	if f.ClientCAFile != "" && l.grpc == (server.TLSFiles{}) {
+		return l, usagef("--client-ca-file: needs --tls-cert-file and --tls-key-file")
+	}
+	return l, nil
+}

@@ -1,0 +1,141 @@
+// Package livefile keeps a value that is read from files, and reads it again when
+// they change.
+package livefile
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// period is how often Run looks at the files. They are read, not watched, so that
+	// links which are swapped, as Kubernetes swaps ..data, and network file systems
+	// need no case of their own.
+	period = 500 * time.Millisecond
+	// maxSize is the size of the largest file, in bytes.
+	maxSize = 4 << 20
+)
+
+// Value is a T that is read from files. It is made by Open. Its methods are safe for
+// concurrent use.
+type Value[T any] struct {
+	paths  []string
+	parse  func(contents [][]byte) (T, error)
+	report func(error)
+
+	current atomic.Pointer[T]
+
+	mu     sync.Mutex
+	tried  [sha256.Size]byte // digest of what was last parsed; guarded by mu
+	seen   [sha256.Size]byte // digest of what Run last read; guarded by mu
+	fault  error             // of what was last parsed; guarded by mu
+	unread bool              // the files could not be read when Run last looked; guarded by mu
+}
+
+// Open reads the files and parses their contents, which are in the order of paths.
+// report is called after each later attempt to parse changed files: with nil if the
+// new value is in use, else with the reason why the old one stays. It must not use
+// the Value.
+func Open[T any](paths []string, parse func(contents [][]byte) (T, error), report func(error)) (*Value[T], error) {
+	v := &Value[T]{paths: paths, parse: parse, report: report}
+	contents, digest, err := v.read()
+	if err != nil {
+		return nil, err
+	}
+	value, err := parse(contents)
+	if err != nil {
+		return nil, err
+	}
+	v.current.Store(&value)
+	v.tried, v.seen = digest, digest
+	return v, nil
+}
+
+// Get returns the value in use.
+func (v *Value[T]) Get() T { return *v.current.Load() }
+
+// Run reads the files again when they change, until ctx ends. It takes up a change
+// once two looks have seen the same contents, so that it does not see files that are
+// being written.
+func (v *Value[T]) Run(ctx context.Context) {
+	ticker := time.NewTicker(period)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			_ = v.look(false) // it has been reported
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Reload reads the files again at once. It returns the reason why the old value stays
+// in use where the files can't be read or what they hold now can't be used.
+func (v *Value[T]) Reload() error { return v.look(true) }
+
+// look reads the files and, if they differ from what was last parsed, parses them.
+func (v *Value[T]) look(now bool) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	contents, digest, err := v.read()
+	if err != nil {
+		if now || !v.unread {
+			v.report(err)
+		}
+		v.unread = true
+		return err
+	}
+	v.unread = false
+	settled := digest == v.seen
+	v.seen = digest
+	if digest == v.tried || !settled && !now {
+		return v.fault
+	}
+	v.tried = digest
+	value, err := v.parse(contents)
+	if err == nil {
+		v.current.Store(&value)
+	}
+	v.fault = err
+	v.report(err)
+	return err
+}
+
+// read returns the contents of the files, and a digest of them.
+func (v *Value[T]) read() (contents [][]byte, digest [sha256.Size]byte, err error) {
+	hash := sha256.New()
+	for _, path := range v.paths {
+		b, err := readFile(path)
+		if err != nil {
+			return nil, digest, err
+		}
+		contents = append(contents, b)
+		fmt.Fprintf(hash, "%d:", len(b))
+		hash.Write(b)
+	}
+	return contents, [sha256.Size]byte(hash.Sum(nil)), nil
+}
+
+// readFile reads a file of at most maxSize.
+func readFile(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	b, err := io.ReadAll(io.LimitReader(file, maxSize+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxSize {
+		return nil, fmt.Errorf("%s: longer than %d bytes", path, maxSize)
+	}
+	return b, nil
+}

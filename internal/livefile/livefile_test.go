@@ -1,0 +1,152 @@
+package livefile
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// errBroken is what the test's parser says of a broken value.
+var errBroken = errors.New("broken")
+
+func parse(contents [][]byte) (string, error) {
+	var all []string
+	for _, c := range contents {
+		if string(c) == "broken" {
+			return "", errBroken
+		}
+		all = append(all, string(c))
+	}
+	return strings.Join(all, "+"), nil
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestReadAgain replaces files in all ways that operators have, in virtual time.
+func TestReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+		write(t, a, "1")
+		write(t, b, "2")
+		var mu sync.Mutex
+		var reports []error // guarded by mu
+		v, err := Open([]string{a, b}, parse, func(err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			reports = append(reports, err)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go v.Run(ctx)
+		after := func(what, want string, wantErr error, wantReports int) {
+			t.Helper()
+			time.Sleep(2*period + 1)
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			if got := v.Get(); got != want {
+				t.Errorf("%s: %q, want %q", what, got, want)
+			}
+			if len(reports) != wantReports {
+				t.Errorf("%s: reports %v, want %d", what, reports, wantReports)
+			} else if wantReports > 0 && !errors.Is(reports[len(reports)-1], wantErr) {
+				t.Errorf("%s: report %v, want %v", what, reports[len(reports)-1], wantErr)
+			}
+		}
+		after("nothing has changed", "1+2", nil, 0)
+		write(t, a, "3")
+		after("one is written", "3+2", nil, 1)
+		write(t, b, "broken")
+		after("one is broken", "3+2", errBroken, 2)
+		after("still broken, said once", "3+2", errBroken, 2)
+		_ = os.Remove(b)
+		after("one is gone", "3+2", os.ErrNotExist, 3)
+		after("still gone, said once", "3+2", os.ErrNotExist, 3)
+		write(t, b, "4")
+		after("it is there again", "3+4", nil, 4)
+		write(t, a, "5")
+		time.Sleep(period) // Run looks once, and does not take up what may be half of a change
+		write(t, b, "6")
+		after("two are written one after the other", "5+6", nil, 5)
+		write(t, a, "7")
+		if err := v.Reload(); err != nil || v.Get() != "7+6" {
+			t.Errorf("Reload waits: %q, %v", v.Get(), err)
+		}
+		write(t, a, "broken")
+		for range 2 {
+			if err := v.Reload(); !errors.Is(err, errBroken) || v.Get() != "7+6" {
+				t.Errorf("Reload of a broken file: %q, %v", v.Get(), err)
+			}
+		}
+	})
+}
+
+// TestSwappedLink replaces a folder as Kubernetes does: the files are links through
+// ..data, a link that is swapped.
+func TestSwappedLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		for _, version := range []string{"1", "2"} {
+			if err := os.Mkdir(filepath.Join(dir, ".."+version), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(dir, ".."+version, "tls.crt"), "certificate "+version)
+		}
+		link := func(target, name string) {
+			t.Helper()
+			if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		link("..1", "..data")
+		link(filepath.Join("..data", "tls.crt"), "tls.crt")
+		v, err := Open([]string{filepath.Join(dir, "tls.crt")}, parse, func(err error) {
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go v.Run(ctx)
+		link("..2", "..data_tmp")
+		if err := os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2*period + 1)
+		synctest.Wait()
+		if got := v.Get(); got != "certificate 2" {
+			t.Errorf("after the swap: %q", got)
+		}
+	})
+}
+
+// TestOpenRefuses opens what can't be read.
+func TestOpenRefuses(t *testing.T) {
+	dir := t.TempDir()
+	broken, large := filepath.Join(dir, "broken"), filepath.Join(dir, "large")
+	write(t, broken, "broken")
+	write(t, large, strings.Repeat("x", maxSize+1))
+	for _, path := range []string{broken, large, filepath.Join(dir, "missing"), dir} {
+		if _, err := Open([]string{path}, parse, func(error) {}); err == nil {
+			t.Errorf("%s is taken", path)
+		}
+	}
+}
