@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -21,7 +22,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// Path is where events are posted.
+// Path is where events are posted, also with a slash behind it.
 const Path = "/webhooks/clerk"
 
 const (
@@ -78,7 +79,7 @@ type Handler struct {
 	bodies *bodies
 
 	// Whoever can reach the listener can cause these lines.
-	refusals, failures rate.Sometimes
+	refusals, failures, strays, visits rate.Sometimes
 
 	stats stats
 }
@@ -98,6 +99,8 @@ func New(cfg Config) *Handler {
 		bodies:   &bodies{limit: maxBodies},
 		refusals: rate.Sometimes{Interval: logInterval},
 		failures: rate.Sometimes{Interval: logInterval},
+		strays:   rate.Sometimes{Interval: logInterval},
+		visits:   rate.Sometimes{Interval: logInterval},
 	}
 }
 
@@ -111,10 +114,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
 	switch {
-	case r.URL.Path != Path:
+	case r.URL.Path != Path && r.URL.Path != Path+"/":
+		h.misdirected(r)
 		http.NotFound(w, r)
 		return
 	case r.Method != http.MethodPost:
+		h.misdirected(r)
 		w.Header().Set("Allow", http.MethodPost)
 		http.Error(w, "events are posted", http.StatusMethodNotAllowed)
 		return
@@ -145,6 +150,28 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
+// misdirected counts and logs a request that is for no event. A POST may be an event
+// that is sent to the wrong path, and then is lost.
+func (h *Handler) misdirected(r *http.Request) {
+	h.stats.add(otherKind, Misdirected)
+	level, lines := slog.LevelInfo, &h.visits
+	if r.Method == http.MethodPost {
+		level, lines = slog.LevelWarn, &h.strays
+	}
+	lines.Do(func() {
+		h.logger.Log(r.Context(), level, "a request that is for no webhook", "outcome", Misdirected, "method", clip(r.Method), "path", clip(r.URL.Path), "want", "POST "+Path)
+	})
+}
+
+// clip cuts off what is too long for a line of the log.
+func clip(text string) string {
+	const most = 80
+	if len(text) > most {
+		text = text[:most] + "…"
+	}
+	return strings.ToValidUTF8(clerkapi.Redact(text), "?")
+}
+
 // answer is what becomes of an event.
 type answer struct {
 	outcome Outcome
@@ -162,14 +189,14 @@ func (h *Handler) receive(ctx context.Context, w http.ResponseWriter, r *http.Re
 	}
 	d, ok := parseHeader(r.Header)
 	if !ok {
-		return delivery{}, &answer{Malformed, http.StatusBadRequest, "want one each of svix-id, svix-timestamp and svix-signature"}
+		return delivery{}, &answer{Malformed, http.StatusBadRequest, "want one each of svix-id, svix-timestamp and svix-signature, or of webhook-id, webhook-timestamp and webhook-signature"}
 	}
 	var a *answer
 	if d.body, a = h.readBody(ctx, w, r); a != nil {
 		return d, a
 	}
 	switch {
-	case !verify(verifiers, d.body, r.Header):
+	case !verify(verifiers, d):
 		return d, &answer{Forged, http.StatusUnauthorized, "the signature is wrong"}
 	case !d.fresh(time.Now()):
 		return d, &answer{Stale, http.StatusBadRequest, "signed more than five minutes ago or ahead"}

@@ -8,12 +8,21 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 )
+
+// rename gives headers the names of Standard Webhooks.
+func rename(h http.Header, names ...string) {
+	for _, name := range names {
+		h.Set("webhook-"+name, h.Get("svix-"+name))
+		h.Del("svix-" + name)
+	}
+}
 
 func TestRefusals(t *testing.T) {
 	good := eventText("user.deleted", `{"id":"user_1"}`, "")
@@ -77,12 +86,26 @@ func TestRefusals(t *testing.T) {
 		{"two times", key, with(func(h http.Header) { h.Add("svix-timestamp", h.Get("svix-timestamp")) }), 400, Malformed},
 		{"two signatures", key, with(func(h http.Header) { h.Add("svix-signature", h.Get("svix-signature")) }), 400, Malformed},
 		{"a time that is no number", key, with(func(h http.Header) { h.Set("svix-timestamp", "now") }), 400, Malformed},
-		{"names of another standard", key, with(func(h http.Header) {
-			for _, name := range []string{"id", "timestamp", "signature"} {
-				h.Set("webhook-"+name, h.Get("svix-"+name))
-				h.Del("svix-" + name)
+		{"names of Standard Webhooks", key, with(func(h http.Header) { rename(h, "id", "timestamp", "signature") }), 204, ""},
+		{"both names, of which Svix's count", key, with(func(h http.Header) {
+			for _, name := range headerNames {
+				h.Set("webhook-"+name, "x")
 			}
+		}), 204, ""},
+		{"names of both, mixed", key, with(func(h http.Header) { rename(h, "id") }), 400, Malformed},
+		{"names of Standard Webhooks, no signature", key, with(func(h http.Header) {
+			rename(h, headerNames...)
+			h.Del("webhook-signature")
 		}), 400, Malformed},
+		{"names of Standard Webhooks, an empty signature of Svix's", key, with(func(h http.Header) {
+			rename(h, headerNames...)
+			h.Set("svix-signature", "")
+		}), 400, Malformed},
+		{"names of Standard Webhooks, another id", key, with(func(h http.Header) {
+			rename(h, headerNames...)
+			h.Set("webhook-id", "msg_2")
+		}), 401, Forged},
+		{"names of Standard Webhooks, another secret", secret("b"), with(func(h http.Header) { rename(h, headerNames...) }), 401, Forged},
 		{"an id too long", key, id(strings.Repeat("m", 257)), 400, Malformed},
 		{"an id with a space", key, id("msg 1"), 400, Malformed},
 		{"an id beyond ASCII", key, id("msg_é"), 400, Malformed},
@@ -118,40 +141,68 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestElsewhere: what is sent to another path or by another method is refused, counted
+// and logged, in few lines that are short.
 func TestElsewhere(t *testing.T) {
-	h := handler(&recorder{}, secret("a"))
+	var log bytes.Buffer
+	h := New(Config{Secret: func() string { return secret("a") }, Sink: &recorder{}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	send := func(method, path string) *httptest.ResponseRecorder {
+		r := signed(t, secret("a"), "msg_1", eventText("user.deleted", `{"id":"user_1"}`, ""))
+		r.Method, r.URL.Path = method, path
+		return serve(h, r)
+	}
 	for _, tt := range []struct {
 		method, path string
 		status       int
 		allow        string
 	}{
+		{http.MethodPost, "/api/webhooks?sk_live_hidden" + strings.Repeat("x", 2000), 404, ""},
 		{http.MethodPost, "/", 404, ""},
-		{http.MethodPost, Path + "/", 404, ""},
+		{http.MethodPost, Path + "//", 404, ""},
+		{http.MethodPost, Path + "/x", 404, ""},
 		{http.MethodGet, "/metrics", 404, ""},
 		{http.MethodGet, Path, 405, "POST"},
 		{http.MethodPut, Path, 405, "POST"},
+		{http.MethodGet, Path + "/", 405, "POST"},
 	} {
-		r := signed(t, secret("a"), "msg_1", eventText("user.deleted", `{"id":"user_1"}`, ""))
-		r.Method, r.URL.Path = tt.method, tt.path
-		if w := serve(h, r); w.Code != tt.status || w.Header().Get("Allow") != tt.allow {
+		if w := send(tt.method, tt.path); w.Code != tt.status || w.Header().Get("Allow") != tt.allow {
 			t.Errorf("%s %s: status %d, Allow %q", tt.method, tt.path, w.Code, w.Header().Get("Allow"))
 		}
 	}
-	wantStats(t, h, nil)
+	wantStats(t, h, map[Count]int64{{otherKind, Misdirected}: 8})
+	lines := strings.SplitAfter(log.String(), "\n")
+	if len(lines) != 3 || !strings.Contains(lines[0], "level=WARN") || !strings.Contains(lines[0], "/api/webhooks") || !strings.Contains(lines[1], "level=INFO") {
+		t.Errorf("logged:\n%s", &log)
+	}
+	if strings.Contains(log.String(), "hidden") || log.Len() > 1000 {
+		t.Errorf("too much is logged:\n%s", &log)
+	}
+
+	if w := send(http.MethodPost, Path+"/"); w.Code != http.StatusNoContent {
+		t.Errorf("with a slash behind the path: status %d", w.Code)
+	}
+	wantStats(t, h, map[Count]int64{{otherKind, Misdirected}: 8, {userDeleted, Applied}: 1})
 }
+
+// webhookVariable is a name that may stand before a secret.
+const webhookVariable = "CLERK_WEBHOOK_SIGNING_SECRET"
 
 func TestCheckSecret(t *testing.T) {
 	for text, ok := range map[string]bool{
-		secret("a"):                           true,
-		secret("a") + "," + secret("b"):       true,
-		"\n" + secret("a") + "\t ":            true,
-		"":                                    false,
-		" , ":                                 false,
-		"whsec_":                              false,
-		"changeme":                            false,
-		"whsec_changeme":                      false,
-		strings.TrimPrefix(secret("a"), "wh"): false,
-		"whsec_" + strings.Repeat("!", 32):    false,
+		secret("a"):                             true,
+		secret("a") + "," + secret("b"):         true,
+		"\n" + secret("a") + "\t ":              true,
+		"":                                      false,
+		" , ":                                   false,
+		"whsec_":                                false,
+		"changeme":                              false,
+		"whsec_changeme":                        false,
+		`"` + secret("a") + `"`:                 false,
+		"'" + secret("a") + "', " + secret("b"): false,
+		"\ufeff" + secret("a"):                  false,
+		webhookVariable + "=" + secret("a"):     false,
+		strings.TrimPrefix(secret("a"), "wh"):   false,
+		"whsec_" + strings.Repeat("!", 32):      false,
 		secret("a") + " sk_test_" + "abcdefghijklmnopqrstuvwx": false,
 	} {
 		err := CheckSecret(text)

@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 
 	svix "github.com/svix/svix-webhooks/go"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
 )
 
 const (
@@ -36,6 +39,9 @@ func parseSecret(text string) ([]*svix.Webhook, error) {
 	}
 	var verifiers []*svix.Webhook
 	for i, secret := range secrets {
+		if err := clerkapi.CheckPlain(secret); err != nil {
+			return nil, fmt.Errorf("number %d: %w", i+1, err)
+		}
 		encoded, ok := strings.CutPrefix(secret, secretPrefix)
 		if !ok || len(encoded) < minSecret {
 			return nil, fmt.Errorf("number %d is not %s and then at least %d characters of base64", i+1, secretPrefix, minSecret)
@@ -49,10 +55,14 @@ func parseSecret(text string) ([]*svix.Webhook, error) {
 	return verifiers, nil
 }
 
-// verify says whether any of the secrets has signed the body.
-func verify(verifiers []*svix.Webhook, body []byte, header http.Header) bool {
+// verify reports whether any of the secrets has signed the delivery.
+func verify(verifiers []*svix.Webhook, d delivery) bool {
+	header := http.Header{}
+	header.Set("svix-id", d.id)
+	header.Set("svix-timestamp", d.timestamp)
+	header.Set("svix-signature", d.signature)
 	for _, v := range verifiers {
-		if v.VerifyIgnoringTimestamp(body, header) == nil {
+		if v.VerifyIgnoringTimestamp(d.body, header) == nil {
 			return true
 		}
 	}
@@ -61,28 +71,47 @@ func verify(verifiers []*svix.Webhook, body []byte, header http.Header) bool {
 
 // delivery is an event as it was sent this time.
 type delivery struct {
-	id   string    // the same each time it is sent
-	sent time.Time // when it was signed, in whole seconds
-	body []byte
+	id        string    // the same each time it is sent
+	sent      time.Time // when it was signed, in whole seconds
+	timestamp string    // the same, as it was signed
+	signature string
+	body      []byte
 }
+
+// headerPrefixes begin the names of the headers of a delivery: Svix's own, and those
+// of https://www.standardwebhooks.com, which count if there are none of Svix's.
+var headerPrefixes = []string{"svix-", "webhook-"}
 
 // parseHeader reads what the header says of a delivery.
 func parseHeader(header http.Header) (delivery, bool) {
-	var d delivery
-	for _, name := range []string{"svix-id", "svix-timestamp", "svix-signature"} {
-		if len(header.Values(name)) != 1 {
-			return d, false
+	prefix := headerPrefixes[0]
+	if !hasAny(header, prefix) {
+		prefix = headerPrefixes[1]
+	}
+	values := map[string]string{}
+	for _, name := range headerNames {
+		all := header.Values(prefix + name)
+		if len(all) != 1 {
+			return delivery{}, false
 		}
+		values[name] = all[0]
 	}
-	seconds, err := strconv.ParseInt(header.Get("svix-timestamp"), 10, 64)
+	seconds, err := strconv.ParseInt(values["timestamp"], 10, 64)
 	if err != nil {
-		return d, false
+		return delivery{}, false
 	}
-	id := header.Get("svix-id")
+	id := values["id"]
 	if id == "" || len(id) > maxID || strings.ContainsFunc(id, unfit) {
-		return d, false
+		return delivery{}, false
 	}
-	return delivery{id: id, sent: time.Unix(seconds, 0)}, true
+	return delivery{id: id, sent: time.Unix(seconds, 0), timestamp: values["timestamp"], signature: values["signature"]}, true
+}
+
+var headerNames = []string{"id", "timestamp", "signature"}
+
+// hasAny reports whether there is a header of a delivery that begins with prefix.
+func hasAny(header http.Header, prefix string) bool {
+	return slices.ContainsFunc(headerNames, func(name string) bool { return len(header.Values(prefix+name)) > 0 })
 }
 
 // unfit says whether an id may not hold r. What is signed is the id, the time

@@ -17,6 +17,7 @@ const (
 	Forged      Outcome = "forged"      // the signature is wrong
 	Stale       Outcome = "stale"       // the signature is right, but too old or ahead of time
 	Malformed   Outcome = "malformed"   // no event, or it did not come whole
+	Misdirected Outcome = "misdirected" // another path or method than those of events
 	Failed      Outcome = "failed"      // the sink failed, there was no secret, or too many came at once
 )
 
@@ -30,7 +31,7 @@ type Count struct {
 func Counts() []Count {
 	var all []Count
 	for _, kind := range []Kind{userCreated, userUpdated, userDeleted, otherKind} {
-		for _, outcome := range []Outcome{Applied, Invalidated, Duplicate, Ignored, Forged, Stale, Malformed, Failed} {
+		for _, outcome := range []Outcome{Applied, Invalidated, Duplicate, Ignored, Forged, Stale, Malformed, Misdirected, Failed} {
 			all = append(all, Count{kind, outcome})
 		}
 	}
