@@ -25,8 +25,8 @@ type Meta struct {
 // UserResult is what became of one id that was looked up: either User or Err is set.
 type UserResult struct {
 	User *clerkgatev1.User // shared: never to be changed
-	// Err is ErrNotFound if Clerk has no such user, and wraps ErrBadAnswer if
-	// this user's part of the answer can't be used.
+	// Err is ErrNotFound if Clerk has no such user, and wraps ErrUnreadable if the
+	// user can't be read, and ErrBadAnswer if it is not known who is meant.
 	Err error
 	// Unclear: the answer may hold this user, but not so that it can be known. A
 	// lookup of the id alone tells.
@@ -41,8 +41,19 @@ type Lookup struct {
 
 // Page is the answer to ListUsers.
 type Page struct {
-	Users []*clerkgatev1.User // shared: never to be changed
-	Meta  Meta
+	Users      []*clerkgatev1.User // shared: never to be changed
+	Unreadable []Unreadable        // who else is on the page
+	Meta       Meta
+}
+
+// Entries is how many users Clerk's page has, those that can't be read included.
+func (p *Page) Entries() int { return len(p.Users) + len(p.Unreadable) }
+
+// Unreadable is a user of a page who can't be read.
+type Unreadable struct {
+	ID    string // empty if it can't be read
+	After int    // how many of Page.Users come before
+	Err   error  // why; it holds nothing of the user's but names of fields
 }
 
 // Count is the answer to CountUsers.

@@ -33,6 +33,11 @@ type Config struct {
 	Version      string         // of this program, for User-Agent; default "dev"
 	Tracer       trace.Tracer   // makes a span of each request; default: there are none
 
+	// Unread is called with the name of a field, such as
+	// "phone_numbers.verification.attempts", whenever a value of it can't be read;
+	// by several goroutines at once. The names are those of the contract, and so
+	// their number is bounded. Default: nobody is told.
+	Unread func(field string)
 	// Proxy returns the proxy for a request to Clerk, nil for none; default: as
 	// the environment variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY (or their
 	// lower-case forms) say when New is called.
@@ -52,6 +57,7 @@ type Client struct {
 	timeout   time.Duration
 	maxBody   int64
 	intake    *intake
+	unread    func(field string)
 	userAgent string
 	transport *http.Transport
 	tracer    trace.Tracer         // nil: there are no spans
@@ -82,6 +88,9 @@ func New(cfg Config) (*Client, error) {
 	if cfg.MaxReadBytes == 0 {
 		cfg.MaxReadBytes = 128 << 20
 	}
+	if cfg.Unread == nil {
+		cfg.Unread = func(string) {}
+	}
 	proxy, err := proxyFor(base, cfg.Proxy)
 	if err != nil {
 		return nil, err
@@ -95,6 +104,7 @@ func New(cfg Config) (*Client, error) {
 		timeout:   cfg.Timeout,
 		maxBody:   cfg.MaxBodyBytes,
 		intake:    newIntake(max(cfg.MaxReadBytes, 4*cfg.MaxBodyBytes)),
+		unread:    cfg.Unread,
 		userAgent: "clerkgate/" + cfg.Version,
 		transport: newTransport(cfg.RootCAs, proxy, cfg.DialContext),
 		tracer:    cfg.Tracer,
@@ -122,9 +132,9 @@ func parseBase(s string) (string, error) {
 // CloseIdleConnections closes the connections that carry no request just now.
 func (c *Client) CloseIdleConnections() { c.transport.CloseIdleConnections() }
 
-// ListUsers reads one page of users. If any of them can't be decoded, the page
-// is an ErrBadAnswer that names the user, since a page with a gap would pass
-// for a whole one. ErrNotFound and ErrRejected may mean that the user
+// ListUsers reads one page of users. Those that can't be read are in
+// Page.Unreadable; if nobody on the page has an id that can be read, the answer is an
+// ErrBadAnswer. ErrNotFound and ErrRejected may mean that the user
 // StartingAfter is gone.
 func (c *Client) ListUsers(ctx context.Context, p ListParams) (*Page, error) {
 	if err := p.Validate(); err != nil {
@@ -135,11 +145,12 @@ func (c *Client) ListUsers(ctx context.Context, p ListParams) (*Page, error) {
 		return nil, err
 	}
 	defer a.done()
-	users, err := decodePage(a.body, p.Limit)
+	page, err := decodePage(a.body, p.Limit, c.unread)
 	if err != nil {
 		return nil, badAnswer(a.meta, err)
 	}
-	return &Page{Users: users, Meta: a.meta}, nil
+	page.Meta = a.meta
+	return page, nil
 }
 
 // CountUsers counts the users that match a filter; nil counts everybody.

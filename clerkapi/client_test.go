@@ -54,7 +54,7 @@ func wantError(t *testing.T, err, kind error, notSent bool) *Error {
 	if !ok {
 		t.Fatalf("got %v, want an *Error", err)
 	}
-	for _, k := range []error{ErrNotFound, ErrRejected, ErrRateLimited, ErrKeyRejected, ErrPlanLimit, ErrUnavailable, ErrBadAnswer, ErrAbandoned, ErrRefused, ErrTooLarge} {
+	for _, k := range []error{ErrNotFound, ErrRejected, ErrRateLimited, ErrKeyRejected, ErrPlanLimit, ErrUnavailable, ErrBadAnswer, ErrAbandoned, ErrRefused, ErrTooLarge, ErrUnreadable} {
 		if errors.Is(err, k) != (k == kind) {
 			t.Errorf("got %v, want %v alone", err, kind)
 		}
@@ -220,6 +220,8 @@ func found(l *Lookup) []string {
 			ids = append(ids, "none")
 		case r.User == nil && errors.Is(r.Err, ErrBadAnswer):
 			ids = append(ids, "bad")
+		case r.User == nil && errors.Is(r.Err, ErrUnreadable):
+			ids = append(ids, "unreadable")
 		default:
 			ids = append(ids, fmt.Sprintf("%+v", r))
 		}
@@ -269,9 +271,10 @@ func TestLookupAnswers(t *testing.T) {
 		{"none", "user_a user_b", ` [ ] `, "none none"},
 		{"somebody else", "user_a user_b", `[` + a + `,` + c + `]`, ""},
 		{"the same twice", "user_a user_b", `[` + a + `,` + a + `]`, ""},
-		{"one of wrong shape", "user_a user_b", `[` + a + `,{"id":"user_b","scim":[]}]`, "user_a bad"},
-		{"one too wild", "user_a user_b", `[{"created_at":{},"id":"user_a"},` + b + `]`, "bad user_b"},
-		{"somebody else of wrong shape", "user_a user_b", `[` + a + `,{"id":"user_c","scim":[]}]`, ""},
+		{"one of wrong shape", "user_a user_b", `[` + a + `,{"id":"user_b","scim":[]}]`, "user_a user_b"},
+		{"one that can't be read", "user_a user_b", `[` + a + `,{"id":"user_b","banned":{}}]`, "user_a unreadable"},
+		{"one too wild", "user_a user_b", `[{"updated_at":{},"id":"user_a"},` + b + `]`, "unreadable user_b"},
+		{"somebody else who can't be read", "user_a user_b", `[` + a + `,{"id":"user_c","locked":[]}]`, ""},
 		{"one without an id", "user_a user_b user_c", `[` + a + `,{"name":"x"},` + c + `]`, "user_a bad user_c"},
 		{"null among them", "user_a user_b", `[` + a + `,null]`, "user_a bad"},
 		{"cut off after a user", "user_a user_b", `[` + a, ""},
@@ -286,7 +289,8 @@ func TestLookupAnswers(t *testing.T) {
 		{"lone", "user_a", a, "user_a"},
 		{"lone, somebody else", "user_a", b, ""},
 		{"lone, a list", "user_a", `[` + a + `]`, ""},
-		{"lone, wrong shape", "user_a", `{"id":"user_a","scim":[]}`, "bad"},
+		{"lone, wrong shape", "user_a", `{"id":"user_a","scim":[]}`, "user_a"},
+		{"lone, can't be read", "user_a", `{"id":"user_a","deprovisioned":"perhaps"}`, "unreadable"},
 		{"lone, without an id", "user_a", `{}`, ""},
 		{"lone, cut off", "user_a", `{"id":"user_a"`, ""},
 		{"lone, trailing rubbish", "user_a", a + `}`, ""},
@@ -319,7 +323,10 @@ func TestListAnswers(t *testing.T) {
 		{"two", `[{"id":"user_a"},{"id":"user_b"}]`, "user_a user_b"},
 		{"none", `[]`, ""},
 		{"too many", `[{"id":"user_a"},{"id":"user_b"},{"id":"user_c"}]`, "!3 users where at most 2"},
-		{"one can't be read", `[{"id":"user_a"},{"id":"user_b","scim":1}]`, `!user "user_b"`},
+		{"one can't be read", `[{"id":"user_a"},{"id":"user_b","banned":[]}]`, "user_a (user_b)"},
+		{"one has no id", `[null,{"id":"user_a"}]`, "() user_a"},
+		{"none can be read", `[{"id":"user_a","locked":{}},{"id":"user_b","banned":[]}]`, "(user_a) (user_b)"},
+		{"none has an id", `[{"name":"a"},{}]`, "!none of the 2 entries"},
 		{"cut off", `[{"id":"user_a"},`, "!whole JSON"},
 		{"an object", `{}`, "!no JSON array"},
 	}
@@ -338,8 +345,17 @@ func TestListAnswers(t *testing.T) {
 				t.Fatal(err)
 			}
 			var ids []string
-			for _, u := range page.Users {
-				ids = append(ids, u.Id)
+			missing := page.Unreadable
+			for i := 0; i <= len(page.Users); i++ {
+				for ; len(missing) > 0 && missing[0].After == i; missing = missing[1:] {
+					ids = append(ids, "("+missing[0].ID+")")
+				}
+				if i < len(page.Users) {
+					ids = append(ids, page.Users[i].Id)
+				}
+			}
+			if n := page.Entries(); n != len(ids) {
+				t.Errorf("%d entries, want %d", n, len(ids))
 			}
 			if !slices.Equal(ids, strings.Fields(test.want)) {
 				t.Errorf("got %v, want %s", ids, test.want)

@@ -31,6 +31,8 @@ var (
 	// ErrBadAnswer: an answer came that can't be used: no JSON, cut off, of an
 	// unexpected status, or about somebody who was not asked for.
 	ErrBadAnswer = errors.New("clerk's answer can't be used")
+	// ErrUnreadable: the answer has the user, but in a form that can't be read.
+	ErrUnreadable = errors.New("clerk's copy of the user can't be read")
 	// ErrTooLarge: an answer came that is larger than Config.MaxBodyBytes, or that
 	// had to give way to others (see Config.MaxReadBytes).
 	ErrTooLarge = errors.New("clerk's answer is too large")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"strconv"
 
@@ -75,7 +76,7 @@ func (c *Client) lookupOne(ctx context.Context, id string) ([]decoded, Meta, err
 		return nil, Meta{}, err
 	}
 	defer a.done()
-	user := decode(a.body)
+	user := decode(a.body, c.unread)
 	if user.id == "" {
 		return nil, Meta{}, badAnswer(a.meta, user.err)
 	}
@@ -89,7 +90,7 @@ func (c *Client) lookupMany(ctx context.Context, ids []string) ([]decoded, Meta,
 		return nil, Meta{}, err
 	}
 	defer a.done()
-	users, err := decodeList(a.body)
+	users, err := decodeList(a.body, c.unread)
 	if err != nil {
 		return nil, Meta{}, badAnswer(a.meta, err)
 	}
@@ -110,7 +111,7 @@ func assign(positions map[string]int, users []decoded, meta Meta) ([]UserResult,
 		case results[i] != UserResult{}:
 			return nil, errors.New("the answer holds a user twice")
 		case u.err != nil:
-			results[i].Err = badAnswer(meta, u.err)
+			results[i].Err = &Error{Kind: ErrUnreadable, Status: http.StatusOK, Meta: meta, Err: u.err}
 		default:
 			results[i].User = u.user
 		}
@@ -130,8 +131,8 @@ type decoded struct {
 	err  error
 }
 
-func decode(text []byte) decoded {
-	user, err := DecodeUser(text)
+func decode(text []byte, unread func(string)) decoded {
+	user, err := decodeUser(text, unread)
 	if err == nil {
 		return decoded{id: user.Id, user: user}
 	}
@@ -146,7 +147,7 @@ func decode(text []byte) decoded {
 
 // decodeList reads a JSON array of users, one by one. It fails only if the
 // whole is no JSON array, or deeper than the JSON library goes (see DecodeUser).
-func decodeList(body []byte) ([]decoded, error) {
+func decodeList(body []byte, unread func(string)) ([]decoded, error) {
 	dec := jsontext.NewDecoder(bytes.NewBuffer(body), lenient)
 	if dec.PeekKind() != '[' {
 		return nil, errors.New("the answer is no JSON array")
@@ -160,7 +161,7 @@ func decodeList(body []byte) ([]decoded, error) {
 		if err != nil {
 			return nil, notJSON(err)
 		}
-		users = append(users, decode(text))
+		users = append(users, decode(text, unread))
 	}
 	if _, err := dec.ReadToken(); err != nil {
 		return nil, notJSON(err)
@@ -175,23 +176,30 @@ func notJSON(err error) error {
 	return fmt.Errorf("the answer is no whole JSON: %s", clean(err.Error(), maxMessage))
 }
 
-// decodePage reads the users of a list of at most limit.
-func decodePage(body []byte, limit int) ([]*clerkgatev1.User, error) {
-	list, err := decodeList(body)
+// decodePage reads the users of a list of at most limit. It fails if there is nobody
+// on it whose id can be read: then it is no list of users.
+func decodePage(body []byte, limit int, unread func(string)) (*Page, error) {
+	list, err := decodeList(body, unread)
 	if err != nil {
 		return nil, err
 	}
 	if len(list) > limit {
 		return nil, fmt.Errorf("%d users where at most %d were asked for", len(list), limit)
 	}
-	users := make([]*clerkgatev1.User, len(list))
-	for i, u := range list {
+	page := &Page{Users: make([]*clerkgatev1.User, 0, len(list))}
+	known := false
+	for _, u := range list {
+		known = known || u.id != ""
 		if u.err != nil {
-			return nil, fmt.Errorf("user %q, the page's number %d: %w", u.id, i+1, u.err)
+			page.Unreadable = append(page.Unreadable, Unreadable{ID: u.id, After: len(page.Users), Err: u.err})
+			continue
 		}
-		users[i] = u.user
+		page.Users = append(page.Users, u.user)
 	}
-	return users, nil
+	if len(list) > 0 && !known {
+		return nil, fmt.Errorf("none of the %d entries has an id of a user that can be read: %w", len(list), list[0].err)
+	}
+	return page, nil
 }
 
 // decodeCount reads the answer to a count.

@@ -14,13 +14,34 @@ import (
 // DecodeUser reads a user in Clerk's JSON, as the API and webhooks give it.
 //
 // It fails if the text is no JSON object, if the id is not one of a user, or if
-// a field that the contract knows has another shape than Clerk documents; the
-// error shows nothing of the user but names of fields. Fields and nested fields
-// that are missing or null are unset. Metadata may hold whatever JSON
+// one of the fields updated_at, banned, locked and deprovisioned has a value that
+// can't be read; the error shows nothing of the user but names of fields. Values of
+// another type than Clerk documents are read as far as that is safe (see repair);
+// other fields whose values can't be read are unset. So are fields and nested
+// fields that are missing or null. Metadata may hold whatever JSON
 // allows, duplicate names included, as deep as the JSON library goes (10,000
 // levels, which Clerk's 8 KB can't reach); bytes that are not UTF-8 and lone
 // surrogates become U+FFFD. Phone backup codes are left out.
 func DecodeUser(text []byte) (*clerkgatev1.User, error) {
+	return decodeUser(text, func(string) {})
+}
+
+// decodeUser does what DecodeUser does, and calls unread with the name of each field
+// whose value can't be read, such as "phone_numbers.verification.attempts".
+func decodeUser(text []byte, unread func(field string)) (*clerkgatev1.User, error) {
+	u, err := decodeExactly(text)
+	if err == nil {
+		return u, nil
+	}
+	repaired, failed := repair(text, unread)
+	if failed != nil {
+		return nil, failed
+	}
+	return decodeExactly(repaired)
+}
+
+// decodeExactly reads a user whose fields have the types that Clerk documents.
+func decodeExactly(text []byte) (*clerkgatev1.User, error) {
 	w := userJSON{User: &clerkgatev1.User{}}
 	if err := json.Unmarshal(text, &w, lenient, contract); err != nil {
 		return nil, errors.New(clean(err.Error(), maxMessage))

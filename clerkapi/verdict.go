@@ -80,7 +80,7 @@ func Judge(err error) Verdict {
 	switch e.Kind {
 	case ErrAbandoned:
 		v.Concern = ConcernsNobody
-	case ErrNotFound:
+	case ErrNotFound, ErrUnreadable:
 		v.Breaker = Success
 	case ErrRejected:
 		v.Split = true

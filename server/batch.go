@@ -113,12 +113,15 @@ func callFailure(failures []failure) int {
 
 // fitResults replaces users that do not fit into limit bytes by errors. Earlier ids go first.
 func fitResults(results []*clerkgatev1.LookupResult, limit int) {
-	leftOver := classify(errAnswerTooLarge).lookupError()
+	leftOver, tooLarge := classify(errAnswerTooLarge).lookupError(), classify(errUserTooLarge).lookupError()
 	errs := make([]*clerkgatev1.LookupResult, len(results))
 	total := 0
 	for i, r := range results {
 		errs[i] = &clerkgatev1.LookupResult{
 			UserId: r.UserId, Result: &clerkgatev1.LookupResult_Error{Error: leftOver},
+		}
+		if fieldSize(r) > limit { // alone it would not fit, either
+			errs[i].Result = &clerkgatev1.LookupResult_Error{Error: tooLarge}
 		}
 		if !hasUser(r) {
 			errs[i] = r

@@ -31,6 +31,7 @@ const defaultRetry = time.Second
 var (
 	errNotAllowed     = errors.New("caller not allowed")
 	errAnswerTooLarge = errors.New("answer too large")
+	errUserTooLarge   = errors.New("user too large")
 	errListRejected   = errors.New("clerk refused the list")
 	errTokenOutdated  = errors.New("token of another version or instance")
 	errPanic          = errors.New("panic")
@@ -75,6 +76,8 @@ var kinds = []struct {
 		"this caller may not have USER_VIEW_FULL, by the server's --full-view; ask for USER_VIEW_BASIC"},
 	{errAnswerTooLarge, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_ANSWER_TOO_LARGE,
 		"the user did not fit into this answer; ask for it in another call"},
+	{errUserTooLarge, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_ANSWER_TOO_LARGE,
+		"the user alone is larger than the 3.5 MiB that an answer may have; USER_VIEW_BASIC is smaller, and at Clerk something must be taken out"},
 	{errListRejected, codes.InvalidArgument, clerkgatev1.ErrorReason_ERROR_REASON_CLERK_REJECTED_ARGUMENT,
 		"Clerk refused the arguments; check filter and order_by"},
 	{errTokenOutdated, codes.Aborted, clerkgatev1.ErrorReason_ERROR_REASON_TOKEN_OUTDATED,
@@ -110,6 +113,8 @@ var kinds = []struct {
 		"Clerk, or a proxy in front of it, refuses this request; others may go through"},
 	{clerkapi.ErrTooLarge, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_ANSWER_TOO_LARGE,
 		"Clerk's answer is larger than this server reads; ask for fewer users at once"},
+	{clerkapi.ErrUnreadable, codes.Internal, clerkgatev1.ErrorReason_ERROR_REASON_USER_UNREADABLE,
+		"Clerk's copy of the user can't be read; the server's log names the field"},
 	{clerkapi.ErrRateLimited, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_CLERK_RATE_LIMITED,
 		"Clerk's rate limit holds the key; come back later"},
 	{clerkapi.ErrKeyRejected, codes.FailedPrecondition, clerkgatev1.ErrorReason_ERROR_REASON_CLERK_KEY_REJECTED,

@@ -44,6 +44,7 @@ func TestClassify(t *testing.T) {
 		{invalid("page_size", "must not be negative"), codes.InvalidArgument, "INVALID_ARGUMENT", 0},
 		{errNotAllowed, codes.PermissionDenied, "CALLER_NOT_ALLOWED", 0},
 		{errAnswerTooLarge, codes.ResourceExhausted, "ANSWER_TOO_LARGE", 0},
+		{errUserTooLarge, codes.ResourceExhausted, "ANSWER_TOO_LARGE", 0},
 		{&panicError{value: clerkWords}, codes.Internal, "INTERNAL", 0},
 		{errors.New(clerkWords), codes.Internal, "INTERNAL", 0},
 		{listError(clerkError(clerkapi.ErrRejected)), codes.InvalidArgument, "CLERK_REJECTED_ARGUMENT", 0},

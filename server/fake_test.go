@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -30,6 +31,7 @@ type fakeUpstream struct {
 	mu       sync.Mutex
 	users    []*clerkgatev1.User // guarded by mu
 	failures map[string]error    // of lookups, by id; guarded by mu
+	garbled  map[string]bool     // ids that lists can't read, true: nor their ids; guarded by mu
 	listErr  error               // guarded by mu
 	calls    []call              // guarded by mu
 	status   gate.Status         // guarded by mu
@@ -153,7 +155,19 @@ func (f *fakeUpstream) List(ctx context.Context, p clerkapi.ListParams, _ bool, 
 		}
 	}
 	users = users[min(start, len(users)):]
-	return &gate.Page{Users: users[:min(p.Limit, len(users))], FetchTime: fetchedAt}, nil
+	page := &gate.Page{FetchTime: fetchedAt}
+	for _, u := range users[:min(p.Limit, len(users))] {
+		nameless, garbled := f.garbled[u.Id]
+		switch {
+		case !garbled:
+			page.Users = append(page.Users, u)
+		case nameless:
+			page.Unreadable = append(page.Unreadable, clerkapi.Unreadable{After: len(page.Users), Err: errors.New("no id")})
+		default:
+			page.Unreadable = append(page.Unreadable, clerkapi.Unreadable{ID: u.Id, After: len(page.Users), Err: errors.New("the field banned can't be read")})
+		}
+	}
+	return page, nil
 }
 
 func (f *fakeUpstream) Count(ctx context.Context, filter *clerkgatev1.UserFilter, o gate.Options) (gate.Count, error) {

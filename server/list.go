@@ -28,11 +28,12 @@ func (s *userService) ListUsers(ctx context.Context, req *clerkgatev1.ListUsersR
 	if err != nil {
 		return nil, err
 	}
-	users := l.show(page.users)
-	n := fitting(users, maxAnswer-answerMargin)
-	resp := &clerkgatev1.ListUsersResponse{Users: users[:n], Freshness: fromUpstream(page.at)}
-	if !page.last || n < len(users) {
-		if resp.NextPageToken, err = encodeToken(l.binding, l.advance(c, users[:n])); err != nil {
+	shown := l.show(page.entries)
+	n := fitting(shown, maxAnswer-answerMargin)
+	resp := &clerkgatev1.ListUsersResponse{Freshness: fromUpstream(page.at)}
+	resp.Users, resp.Unreadable = parted(shown[:n])
+	if !page.last || n < len(page.entries) {
+		if resp.NextPageToken, err = encodeToken(l.binding, l.advance(c, page.entries[:n])); err != nil {
 			return nil, err
 		}
 	}

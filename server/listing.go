@@ -78,9 +78,38 @@ func (l *listing) start(field, token string) (cursor, error) {
 
 // fetched is a page of a list as Clerk gave it.
 type fetched struct {
-	users []*clerkgatev1.User // shared: never to be changed
-	at    time.Time           // when the request left
-	last  bool                // nobody comes behind these users
+	entries []entry
+	at      time.Time // when the request left
+	last    bool      // nobody comes behind these users
+}
+
+// entry is a user of a page: one to show or, if user is nil, one who can't be.
+type entry struct {
+	id     string            // empty if it can't be read
+	user   *clerkgatev1.User // shared: never to be changed
+	reason failure           // why there is no user
+}
+
+// entriesOf gives the users of a page in Clerk's order.
+func entriesOf(page *gate.Page) []entry {
+	all := make([]entry, 0, len(page.Users)+len(page.Unreadable))
+	missing := page.Unreadable
+	for i, u := range page.Users {
+		for ; len(missing) > 0 && missing[0].After <= i; missing = missing[1:] {
+			all = append(all, unreadable(missing[0]))
+		}
+		all = append(all, entry{id: u.Id, user: u})
+	}
+	for _, m := range missing {
+		all = append(all, unreadable(m))
+	}
+	return all
+}
+
+func unreadable(u clerkapi.Unreadable) entry {
+	f := classify(clerkapi.ErrUnreadable)
+	f.message += ": " + clean(u.Err.Error())
+	return entry{id: u.ID, reason: f}
 }
 
 // fetch reads the users behind c, at most size of them. Only the last page may be
@@ -94,7 +123,8 @@ func (l *listing) fetch(ctx context.Context, c cursor, size int) (fetched, error
 	if err != nil {
 		return fetched{}, listError(err)
 	}
-	return fetched{page.Users, page.FetchTime, len(page.Users) < size}, nil
+	all := entriesOf(page)
+	return fetched{all, page.FetchTime, len(all) < size}, nil
 }
 
 // fetchByTime does what fetch does where Clerk refuses c.After, since that user
@@ -112,10 +142,15 @@ func (l *listing) fetchByTime(ctx context.Context, c cursor, size int) (fetched,
 	} else {
 		filter.CreatedAtBefore = timestamppb.New(time.UnixMilli(c.CreatedAt + 1))
 	}
-	sent := func(u *clerkgatev1.User) bool {
-		at := createdAt(u)
-		return u.Id == c.After || slices.Contains(c.Seen, u.Id) ||
-			ascending && at < c.CreatedAt || !ascending && at > c.CreatedAt
+	sent := func(e entry) bool {
+		if e.id != "" && (e.id == c.After || slices.Contains(c.Seen, e.id)) {
+			return true
+		}
+		if e.user == nil {
+			return false
+		}
+		at := createdAt(e.user)
+		return ascending && at < c.CreatedAt || !ascending && at > c.CreatedAt
 	}
 	p := clerkapi.ListParams{Filter: filter, OrderBy: l.order, Limit: size}
 	for {
@@ -123,56 +158,100 @@ func (l *listing) fetchByTime(ctx context.Context, c cursor, size int) (fetched,
 		if err != nil {
 			return fetched{}, listError(err)
 		}
-		users := slices.DeleteFunc(slices.Clone(page.Users), sent)
-		last := len(page.Users) < p.Limit
-		if len(users) > 0 || last {
-			return fetched{users, page.FetchTime, last}, nil
+		all := entriesOf(page)
+		last := len(all) < p.Limit
+		if all = slices.DeleteFunc(all, sent); len(all) > 0 || last {
+			return fetched{all, page.FetchTime, last}, nil
 		}
 		p.Offset += p.Limit
 	}
 }
 
-// advance gives the place behind users, which are sent next after c.
-func (l *listing) advance(c cursor, users []*clerkgatev1.User) cursor {
-	if len(users) == 0 {
+// advance gives the place behind entries, which are sent next after c. Behind one
+// whose id can't be read there is no place but that of the last whose id can be.
+func (l *listing) advance(c cursor, entries []entry) cursor {
+	if !l.byCreation() {
+		return cursor{Offset: c.Offset + len(entries)}
+	}
+	next := cursor{After: c.After, CreatedAt: c.CreatedAt}
+	for _, e := range entries {
+		if e.id != "" {
+			next.After = e.id
+		}
+		if e.user != nil {
+			next.CreatedAt = createdAt(e.user)
+		}
+	}
+	if next.After == c.After {
 		return c
 	}
-	if !l.byCreation() {
-		return cursor{Offset: c.Offset + len(users)}
-	}
-	lastUser := users[len(users)-1]
-	next := cursor{After: lastUser.Id, CreatedAt: createdAt(lastUser)}
 	if c.After != "" && c.CreatedAt == next.CreatedAt {
 		next.Seen = append(slices.Clone(c.Seen), c.After)
 	}
-	for _, u := range users[:len(users)-1] {
-		if createdAt(u) == next.CreatedAt {
-			next.Seen = append(next.Seen, u.Id)
+	for _, e := range entries {
+		if e.id != "" && e.id != next.After && (e.user == nil || createdAt(e.user) == next.CreatedAt) {
+			next.Seen = append(next.Seen, e.id)
 		}
 	}
 	next.Seen = next.Seen[max(0, len(next.Seen)-maxSeen):]
 	return next
 }
 
-// show gives the users as the list's view shows them.
-func (l *listing) show(users []*clerkgatev1.User) []*clerkgatev1.User {
-	shown := make([]*clerkgatev1.User, len(users))
-	for i, u := range users {
-		shown[i] = applyView(u, l.view)
+// show gives the entries as the list's view shows them. A user who is larger than an
+// answer may be is none to show.
+func (l *listing) show(entries []entry) []entry {
+	shown := slices.Clone(entries)
+	for i, e := range shown {
+		if e.user == nil {
+			continue
+		}
+		u := applyView(e.user, l.view)
+		if fieldSize(u) > maxAnswer-answerMargin {
+			shown[i] = entry{id: e.id, user: nil, reason: classify(errUserTooLarge)}
+			continue
+		}
+		shown[i].user = u
 	}
 	return shown
 }
 
-// fitting gives how many of the first users take at most limit bytes, but at
+// unreadable gives e as an answer names those that it does not show.
+func (e entry) unreadable() *clerkgatev1.UnreadableUser {
+	u := &clerkgatev1.UnreadableUser{Reason: e.reason.reason, Message: e.reason.message}
+	if e.id != "" {
+		u.UserId = &e.id
+	}
+	return u
+}
+
+// fitting gives how many of the first entries take at most limit bytes, but at
 // least one where there is any, so that a walk always moves on.
-func fitting(users []*clerkgatev1.User, limit int) int {
+func fitting(entries []entry, limit int) int {
 	total := 0
-	for i, u := range users {
-		if total += fieldSize(u); total > limit && i > 0 {
+	for i, e := range entries {
+		if e.user != nil {
+			total += fieldSize(e.user)
+		} else {
+			total += fieldSize(e.unreadable())
+		}
+		if total > limit && i > 0 {
 			return i
 		}
 	}
-	return len(users)
+	return len(entries)
+}
+
+// parted gives the users among entries, and who is left out.
+func parted(entries []entry) (users []*clerkgatev1.User, out []*clerkgatev1.UnreadableUser) {
+	users = make([]*clerkgatev1.User, 0, len(entries))
+	for _, e := range entries {
+		if e.user != nil {
+			users = append(users, e.user)
+		} else {
+			out = append(out, e.unreadable())
+		}
+	}
+	return users, out
 }
 
 // createdAt is when the user was created, in Unix milliseconds.

@@ -206,15 +206,21 @@ func TestListUsersFits(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if size := proto.Size(resp); size > maxAnswer && len(resp.Users) > 1 {
+			if size := proto.Size(resp); size > maxAnswer {
 				t.Errorf("%s: a page of %d users has %d bytes", order, len(resp.Users), size)
 			}
 			ids = append(ids, idsOf(resp.Users)...)
+			for _, u := range resp.Unreadable {
+				ids = append(ids, u.GetUserId()+" "+u.GetReason().String())
+			}
 			if req.PageToken = resp.NextPageToken; req.PageToken == "" || len(ids) > len(up.users) || len(resp.Users) == 0 {
 				break
 			}
 		}
-		if diff := cmp.Diff(idsOf(up.users), ids); diff != "" {
+		slices.Sort(ids)
+		want := idsOf(up.users)
+		want[50] += " ERROR_REASON_ANSWER_TOO_LARGE" // alone it is too large
+		if diff := cmp.Diff(want, ids); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", order, diff)
 		}
 	}
@@ -222,12 +228,12 @@ func TestListUsersFits(t *testing.T) {
 
 func TestAdvanceRemembersNoMoreThanMaxSeen(t *testing.T) {
 	l := &listing{order: "+created_at"}
-	c := l.advance(cursor{}, usersAt(make([]int64, 150)...))
-	c = l.advance(c, []*clerkgatev1.User{userAt(150, 0), userAt(151, 0)})
+	c := l.advance(cursor{}, entriesOf(&gate.Page{Users: usersAt(make([]int64, 150)...)}))
+	c = l.advance(c, entriesOf(&gate.Page{Users: []*clerkgatev1.User{userAt(150, 0), userAt(151, 0)}}))
 	if len(c.Seen) != maxSeen || c.After != "user_0151" || c.Seen[maxSeen-1] != "user_0150" || c.Seen[maxSeen-2] != "user_0149" {
 		t.Errorf("%+v", c)
 	}
-	if c = l.advance(c, []*clerkgatev1.User{userAt(152, 1)}); len(c.Seen) != 0 {
+	if c = l.advance(c, entriesOf(&gate.Page{Users: []*clerkgatev1.User{userAt(152, 1)}})); len(c.Seen) != 0 {
 		t.Errorf("ids of another time are remembered: %+v", c)
 	}
 }
@@ -313,4 +319,75 @@ func TestStreamUsersResumes(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+}
+
+// TestWalksPassUsersThatCannotBeRead: wherever they stand in a page, a list and a stream
+// give everybody else once and in order, and name who is left out.
+func TestWalksPassUsersThatCannotBeRead(t *testing.T) {
+	up := &fakeUpstream{users: usersAt(make([]int64, 1200)...), garbled: map[string]bool{}}
+	for i, u := range up.users {
+		u.CreatedAt = timestamppb.New(time.UnixMilli(int64(i / 3)))
+	}
+	for _, i := range []int{0, 1, 7, 48, 49, 50, 99, 100, 498, 499, 500, 999, 1198, 1199} {
+		up.garbled[up.users[i].Id] = false
+	}
+	for _, i := range []int{20, 149, 150, 750} {
+		up.garbled[up.users[i].Id] = true
+	}
+	var want, wantOut []string
+	for _, u := range up.users {
+		if nameless, garbled := up.garbled[u.Id]; !garbled {
+			want = append(want, u.Id)
+		} else if !nameless {
+			wantOut = append(wantOut, u.Id)
+		}
+	}
+	s := &userService{users: up, pageTimeout: time.Second}
+	check := func(name string, users []*clerkgatev1.User, out []*clerkgatev1.UnreadableUser) {
+		t.Helper()
+		if diff := cmp.Diff(want, idsOf(users)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		var ids []string
+		for _, u := range out {
+			if u.GetReason() != clerkgatev1.ErrorReason_ERROR_REASON_USER_UNREADABLE || u.GetMessage() == "" {
+				t.Errorf("%s: left out: %v", name, u)
+			}
+			if u.UserId != nil {
+				ids = append(ids, u.GetUserId())
+			}
+		}
+		if diff := cmp.Diff(wantOut, ids); diff != "" {
+			t.Errorf("%s: left out (-want +got):\n%s", name, diff)
+		}
+		if nameless := len(out) - len(ids); nameless < 4 {
+			t.Errorf("%s: %d without an id are named, want 4 at least", name, nameless)
+		}
+	}
+	for _, order := range []string{"created_at", "username"} {
+		req := &clerkgatev1.ListUsersRequest{OrderBy: order, PageSize: 50}
+		var users []*clerkgatev1.User
+		var out []*clerkgatev1.UnreadableUser
+		for range 100 {
+			resp, err := s.ListUsers(t.Context(), req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			users, out = append(users, resp.Users...), append(out, resp.Unreadable...)
+			if req.PageToken = resp.NextPageToken; req.PageToken == "" {
+				break
+			}
+		}
+		check("a list by "+order, users, out)
+	}
+	stream := &fakeStream{ctx: t.Context()}
+	if err := s.StreamUsers(&clerkgatev1.StreamUsersRequest{}, stream); err != nil {
+		t.Fatal(err)
+	}
+	var users []*clerkgatev1.User
+	var out []*clerkgatev1.UnreadableUser
+	for _, m := range stream.messages {
+		users, out = append(users, m.Users...), append(out, m.Unreadable...)
+	}
+	check("a stream", users, out)
 }

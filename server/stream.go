@@ -47,13 +47,14 @@ func (s *userService) StreamUsers(req *clerkgatev1.StreamUsersRequest, stream cl
 // send sends a page in messages of a moderate size, and returns the place behind
 // it. The last message of the list has no token.
 func (l *listing) send(stream clerkgatev1.UserService_StreamUsersServer, c cursor, page fetched) (cursor, error) {
-	users, last := l.show(page.users), page.last
-	for sent := false; len(users) > 0 || last && !sent; sent = true {
-		n := fitting(users, maxStreamMessage)
-		c = l.advance(c, users[:n])
-		msg := &clerkgatev1.StreamUsersResponse{Users: users[:n], Freshness: fromUpstream(page.at)}
-		users = users[n:]
-		if !last || len(users) > 0 {
+	entries, shown, last := page.entries, l.show(page.entries), page.last
+	for sent := false; len(entries) > 0 || last && !sent; sent = true {
+		n := fitting(shown, maxStreamMessage)
+		c = l.advance(c, entries[:n])
+		msg := &clerkgatev1.StreamUsersResponse{Freshness: fromUpstream(page.at)}
+		msg.Users, msg.Unreadable = parted(shown[:n])
+		entries, shown = entries[n:], shown[n:]
+		if !last || len(entries) > 0 {
 			var err error
 			if msg.ResumeToken, err = encodeToken(l.binding, c); err != nil {
 				return c, err

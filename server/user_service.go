@@ -70,7 +70,7 @@ func (s *userService) GetUser(ctx context.Context, req *clerkgatev1.GetUserReque
 		return nil, err
 	}
 	if proto.Size(resp) > maxAnswer {
-		return nil, errAnswerTooLarge
+		return nil, errUserTooLarge
 	}
 	return resp, nil
 }

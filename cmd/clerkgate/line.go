@@ -182,6 +182,10 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 		run("simulator", func(ctx context.Context) error { return sim.Serve(ctx, listener, nil) })
 	}
 	s.clerk.Tracer = spans.tracer("clerkapi")
+	unread := &clerkapi.UnreadFields{First: func(field string) {
+		logger.Warn("a field of Clerk's users has values of an unexpected type, which can't be read", "field", field)
+	}}
+	s.clerk.Unread = unread.Note
 	client, err := clerkapi.New(s.clerk)
 	if err != nil {
 		return usagef("--clerk-api-url: %v", err)
@@ -241,7 +245,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 	})
 	err = telemetry.Register(metrics, telemetry.Sources{
 		Version: buildVersion(), Gate: g, Cache: cache, Store: store, Webhooks: hooks, Server: srv,
-		Tracing: spans.sender, KeyFile: s.files.keyErr,
+		Tracing: spans.sender, KeyFile: s.files.keyErr, Unread: unread.Counts,
 	})
 	if err != nil {
 		return err

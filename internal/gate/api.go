@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/clerkgate/clerkgate/clerkapi"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/fairqueue"
 	"github.com/clerkgate/clerkgate/internal/quota"
@@ -56,9 +57,10 @@ type Result struct {
 
 // Page is the answer to List.
 type Page struct {
-	Users     []*clerkgatev1.User // shared: never to be changed
-	FetchTime time.Time           // when the request left
-	Stamp     uint64              // what Config.Stamp gave then
+	Users      []*clerkgatev1.User   // shared: never to be changed
+	Unreadable []clerkapi.Unreadable // who else is on the page
+	FetchTime  time.Time             // when the request left
+	Stamp      uint64                // what Config.Stamp gave then
 }
 
 // Count is the answer to Count.

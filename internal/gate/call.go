@@ -85,7 +85,8 @@ func (g *Gate) List(ctx context.Context, params clerkapi.ListParams, o Options) 
 	if r.Err != nil {
 		return nil, r.Err
 	}
-	return &Page{Users: v.(*clerkapi.Page).Users, FetchTime: r.FetchTime, Stamp: r.Stamp}, nil
+	page := v.(*clerkapi.Page)
+	return &Page{Users: page.Users, Unreadable: page.Unreadable, FetchTime: r.FetchTime, Stamp: r.Stamp}, nil
 }
 
 // Count counts users. Its errors are those of Result.

@@ -25,6 +25,7 @@ type figures struct {
 	panics       int64
 	spansLost    int64
 	keyFileFails bool
+	unread       map[string]int64
 }
 
 // kind is a metric's type, as docs/metrics.md calls it.
@@ -115,6 +116,16 @@ var metrics = []metric{
 	{"clerkgate_upstream_requests_unsent_total", counter, nil,
 		"Requests to Clerk that did not leave, since there was no connection or no key. They cost no quota.",
 		one(func(f *figures) int64 { return f.gate.Figures.Unsent })},
+	{"clerkgate_unread_fields_total", counter, []string{"field"},
+		"Values of fields of Clerk's users that could not be read, because of their types.",
+		func(f *figures, e emit) {
+			for field, n := range f.unread {
+				e.value(float64(n), field)
+			}
+		}},
+	{"clerkgate_upstream_requests_in_flight_limit", gauge, nil,
+		"How many requests may be at Clerk at once: --max-in-flight, or fewer if Clerk bears fewer.",
+		one(func(f *figures) int { return f.gate.InFlightLimit })},
 	{"clerkgate_upstream_requests_in_flight", gauge, nil,
 		"Requests to Clerk under way.",
 		one(func(f *figures) int { return f.gate.InFlight })},

@@ -15,7 +15,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
 
-// Sources are the parts that know the figures. All but Tracing and KeyFile are required, and
+// Sources are the parts that know the figures. All but Tracing, KeyFile and Unread are required, and
 // are asked at every scrape, several at once if scrapes are.
 type Sources struct {
 	Version  string // of the build
@@ -28,6 +28,9 @@ type Sources struct {
 	// KeyFile returns why the key in the secret key's file is not used. Nil: there
 	// is no such file.
 	KeyFile func() error
+	// Unread returns how often each field of Clerk's users could not be read. Nil:
+	// nobody counts.
+	Unread func() map[string]int64
 }
 
 // quotas tells how quota, queue and breaker stand. A *gate.Gate does.
@@ -93,8 +96,16 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		version: s.Version, gate: s.Gate.Status(), lookups: s.Cache.Totals(), store: s.Store.Stats(),
 		events: s.Webhooks.Stats(), panics: s.Server.Panics(), spansLost: s.Tracing.Lost(),
 		keyFileFails: s.KeyFile != nil && s.KeyFile() != nil,
+		unread:       unreadOf(s),
 	}
 	for i, m := range metrics {
 		m.read(&now, emit{m.kind, c.descs[i], ch})
 	}
+}
+
+func unreadOf(s Sources) map[string]int64 {
+	if s.Unread == nil {
+		return nil
+	}
+	return s.Unread()
 }

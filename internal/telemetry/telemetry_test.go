@@ -44,7 +44,7 @@ func (e knownEvents) Stats() map[webhook.Count]int64 { return e }
 func knownSources() Sources {
 	k := known{
 		status: gate.Status{
-			Limit: 1, Window: 2 * time.Second, EffectiveLimit: 3, Available: 4, Held: 5, InFlight: 6,
+			Limit: 1, Window: 2 * time.Second, EffectiveLimit: 3, Available: 4, Held: 5, InFlight: 6, InFlightLimit: 64,
 			PausedUntil: time.Now(),
 			Shared: &gate.SharedStatus{
 				ShareState: quota.ShareState{Decider: quota.DecidesLearning, Replicas: 57},
@@ -186,6 +186,7 @@ clerkgate_upstream_request_duration_seconds_bucket{endpoint="list",le="+Inf"} 14
 clerkgate_upstream_request_duration_seconds_sum{endpoint="list"} 36.5
 clerkgate_upstream_request_duration_seconds_count{endpoint="list"} 14
 clerkgate_upstream_requests_in_flight 6
+clerkgate_upstream_requests_in_flight_limit 64
 clerkgate_upstream_requests_total{endpoint="list",outcome="ok"} 14
 clerkgate_upstream_requests_total{endpoint="probe",outcome="no_answer"} 0
 clerkgate_upstream_requests_unsent_total 40

@@ -277,7 +277,7 @@ func (c *Cache) anyStandIn(ids []string, o lookup) bool {
 func clerkIsAway(err error) bool {
 	for _, is := range []error{
 		clerkapi.ErrUnavailable, clerkapi.ErrBadAnswer, clerkapi.ErrKeyRejected, clerkapi.ErrPlanLimit, clerkapi.ErrRateLimited,
-		clerkapi.ErrRefused, clerkapi.ErrTooLarge,
+		clerkapi.ErrRefused, clerkapi.ErrTooLarge, clerkapi.ErrUnreadable,
 		gate.ErrBreakerOpen, gate.ErrRateLimited, context.DeadlineExceeded,
 	} {
 		if errors.Is(err, is) {
