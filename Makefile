@@ -70,7 +70,7 @@ generators: ## check what generators of other languages make of the contract
 		/usr/bin/ruby:ruby "/usr/lib/*/rubygems-integration/*/gems/grpc-*/src/ruby/lib/grpc.rb:ruby-grpc" \
 		php:php-cli /usr/share/php/Google/Protobuf/Timestamp.php:php-google-protobuf \
 		mcs:mono-mcs node:nodejs npm:npm
-	go test -tags generators -count=1 ./tools/generators
+	go test -tags generators -count=1 -timeout 20m ./tools/generators
 
 .PHONY: generate
 generate: ## write gen/ anew from proto/
