@@ -67,8 +67,8 @@ type serveCmd struct {
 	DrainTimeout     time.Duration `default:"10s" group:"Calls" help:"How long it then waits for calls to end."`
 	BreakerFailures  int           `default:"5" group:"Clerk" unit:"requests" help:"Failed requests in a row that open the breaker; half of the last 20 do so, too."`
 	BreakerOpen      time.Duration `default:"1s" group:"Clerk" help:"How long the breaker stays open before it tries again."`
-	QueueLimit       int           `default:"100000" group:"Calls" unit:"wants" help:"How many wants (ids, lists and counts) may wait, in all."`
-	CallerQueueLimit int           `default:"20000" group:"Calls" unit:"wants" help:"How many wants of one caller may wait."`
+	QueueLimit       int           `default:"100000" group:"Calls" unit:"wants" help:"For how many ids, lists and counts calls may wait, in all. An id counts once for each call that waits for it."`
+	CallerQueueLimit int           `default:"20000" group:"Calls" unit:"wants" help:"... of one caller: of one name at one address, at one priority."`
 	MaxInFlight      int           `default:"64" group:"Clerk" unit:"requests" help:"How many requests may be at Clerk at once."`
 	MaxConnections   int           `default:"4096" group:"Calls" unit:"connections" help:"How many connections each listener has open at once; one address may have a quarter of them. Others are closed as they come."`
 	SendTimeout      time.Duration `default:"20s" group:"Calls" help:"How long a caller may leave what is sent to it untaken, before its stream or its connection ends."`

@@ -18,23 +18,6 @@ func (q *Queue) AheadOfNewcomer() int {
 // put to the front of l.
 func (q *Queue) AheadAtFront(l *Line, k Kind) int { return q.ahead(l, 0, k, k.cost()) }
 
-// EachAhead calls f with each place that an item has in a line, and how many requests
-// leave before it.
-func (q *Queue) EachAhead(f func(it *Item, ahead int)) {
-	for p := range q.levels {
-		for _, from := range q.levels[p].peers {
-			from.each(func(l *Line) {
-				own := int64(0)
-				l.each(func(p *place) {
-					k := p.item.Kind
-					f(p.item, q.ahead(l, own, k, k.cost()))
-					own += k.cost()
-				})
-			})
-		}
-	}
-}
-
 // each calls f with the peer's lines.
 func (from *peer) each(f func(*Line)) {
 	for _, l := range from.lines {
@@ -42,20 +25,6 @@ func (from *peer) each(f func(*Line)) {
 	}
 	if from.others != nil {
 		f(from.others)
-	}
-}
-
-// each calls f with what waits in the line, in the order in which it will go.
-func (l *Line) each(f func(*place)) {
-	a, b := l.heads[Shared].first, l.heads[Whole].first
-	for a != nil || b != nil {
-		if b == nil || a != nil && a.seq < b.seq {
-			f(a)
-			a = a.inLine.next
-		} else {
-			f(b)
-			b = b.inLine.next
-		}
 	}
 }
 

@@ -32,9 +32,10 @@ type Item struct {
 	Value any  // the user's
 	Kind  Kind // must not change while the item waits
 
-	places []*place
-	urgent int // places in interactive lines
-	since  time.Time
+	places  []*place
+	urgent  int // places in interactive lines
+	since   time.Time
+	scanned scanned
 }
 
 // Waiting reports whether the item is in any line.

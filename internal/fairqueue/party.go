@@ -39,6 +39,10 @@ type Line struct {
 	heads    [kinds]placeList
 	units    int64 // cost of all that waits here
 	users    int   // who hold it
+	scanned  struct {
+		round uint64
+		units int64 // cost of what the scan has seen here, and left
+	}
 }
 
 // Line returns the line in which a party's items of a priority wait, and holds it

@@ -28,6 +28,7 @@ type Queue struct {
 	urgent   int    // ... of those in lines, the ones in an interactive line
 	batchAge int    // requests since Batch had one, while it waits
 	round    uint64 // requests taken
+	scan     scan
 }
 
 // level is one priority's part of the queue.
@@ -65,6 +66,7 @@ func (q *Queue) Return(it *Item, l *Line, since, now time.Time) {
 	}
 	p.back = true
 	all := &l.peer.level.all
+	q.scan.skip(p)
 	all.remove(p)
 	all.pushFront(p)
 }
@@ -177,6 +179,7 @@ func (q *Queue) forget(it *Item) {
 func (q *Queue) drop(p *place) {
 	l, k := p.line, p.item.Kind
 	l.heads[k].remove(p)
+	q.scan.skip(p)
 	l.peer.level.all.remove(p)
 	if l.priority == Interactive {
 		if p.item.urgent--; p.item.urgent == 0 {

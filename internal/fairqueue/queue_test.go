@@ -284,8 +284,8 @@ func TestEveryTenthRequestIsBatchs(t *testing.T) {
 	}
 }
 
-// TestEachAheadIsInOrder: what waits longer in a line has no more ahead of it.
-func TestEachAheadIsInOrder(t *testing.T) {
+// TestScanIsInOrder: what waits longer in a line has no more ahead of it.
+func TestScanIsInOrder(t *testing.T) {
 	q := New()
 	a, b := q.Line(Party{Peer: "a"}, Interactive, 1), q.Line(Party{Peer: "b"}, Interactive, 1)
 	for i := range 300 {
@@ -293,11 +293,14 @@ func TestEachAheadIsInOrder(t *testing.T) {
 		q.Add(&Item{Kind: Whole}, b, epoch)
 	}
 	var ahead []int
-	q.EachAhead(func(it *Item, n int) {
+	q.BeginScan()
+	for q.Scan(7, func(it *Item, n int) {
 		if it.In(a) {
 			ahead = append(ahead, n)
 		}
-	})
+	}) {
+		continue
+	}
 	if len(ahead) != 300 || !slices.IsSortedFunc(ahead, cmp.Compare[int]) || ahead[0] != 0 {
 		t.Errorf("%d items have %v requests ahead of them", len(ahead), ahead)
 	}
@@ -305,6 +308,62 @@ func TestEachAheadIsInOrder(t *testing.T) {
 	if got := q.Ahead(a, Whole, 1); got < 240 || got > 360 {
 		t.Errorf("%d requests are ahead of the next one, want about 303", got)
 	}
+}
+
+// TestAScanSeesAllThatStays, each once, while other things come, leave, are taken and
+// return between its slices.
+func TestAScanSeesAllThatStays(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		q := New()
+		lines := make([]*Line, 5)
+		for i := range lines {
+			lines[i] = q.Line(Party{Peer: fmt.Sprint(i)}, Priority(i%priorities), 1)
+		}
+		add := func(stays bool) *Item {
+			it := &Item{Value: stays}
+			for _, l := range rapid.SliceOfNDistinct(rapid.SampledFrom(lines), 1, 3, rapid.ID).Draw(t, "lines") {
+				q.Add(it, l, epoch)
+			}
+			return it
+		}
+		stay := make(map[*Item]int)
+		var others []*Item
+		for range rapid.IntRange(0, 50).Draw(t, "items") {
+			if it := add(rapid.Bool().Draw(t, "stays")); it.Value.(bool) {
+				stay[it] = 0
+			} else {
+				others = append(others, it)
+			}
+		}
+		q.BeginScan()
+		see := func(it *Item, _ int) {
+			if it.Value.(bool) {
+				stay[it]++
+			} else if rapid.Bool().Draw(t, "removed when seen") {
+				q.Remove(it)
+			}
+		}
+		for q.Scan(rapid.IntRange(1, 10).Draw(t, "slice"), see) {
+			for _, it := range others {
+				switch rapid.IntRange(0, 5).Draw(t, "what") {
+				case 0:
+					q.Remove(it)
+				case 1:
+					q.Return(it, lines[0], epoch, epoch)
+				case 2:
+					others = append(others, add(false))
+				}
+			}
+			if len(others) > 200 {
+				others = nil
+			}
+		}
+		for it, n := range stay {
+			if n != 1 {
+				t.Fatalf("an item in %d lines was seen %d times", len(it.places), n)
+			}
+		}
+	})
 }
 
 // BenchmarkQueue shows what an item costs while others wait: to come and leave

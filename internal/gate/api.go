@@ -72,9 +72,9 @@ type Count struct {
 // Why the gate refuses or gives up a want, as errors.Is finds it in an *Error.
 // Errors of Clerk's own come as *clerkapi.Error.
 var (
-	// ErrQueueFull: as many wants wait as the gate will hold.
+	// ErrQueueFull: as many wait as the gate will hold.
 	ErrQueueFull = errors.New("the queue is full")
-	// ErrCallerQueueFull: the caller has as many wants waiting as one may.
+	// ErrCallerQueueFull: the caller has as many waiting as one may.
 	ErrCallerQueueFull = errors.New("the caller has too many wants waiting")
 	// ErrDeadlineTooShort: the wait, as estimated, outlasts the deadline.
 	ErrDeadlineTooShort = errors.New("the wait would outlast the deadline")
@@ -200,6 +200,6 @@ type CallerStatus struct {
 	Name    string
 	Lookups int64   // ids asked for
 	Share   float64 // requests spent on it, and permits of its leases that were used
-	Queued  int     // wants waiting
+	Queued  int     // waiting, once for each of its wants
 	Refused int64   // wants refused
 }

@@ -23,7 +23,7 @@ func fill(n, callers int) (*Gate, []*pending) {
 
 // wish is a lookup up to where it would wait.
 func (g *Gate) wish(id, caller string) *pending {
-	p := &pending{results: make([]Result, 1), left: 1, done: make(chan struct{}), waiters: make([]waiter, 1)}
+	p := &pending{crowd: &g.crowd, results: make([]Result, 1), left: 1, done: make(chan struct{}), waiters: make([]waiter, 1)}
 	o := Options{Caller: caller}
 	g.enter(p, o)
 	g.lookup(p, 0, id, o, time.Now())

@@ -32,7 +32,11 @@ func (g *Gate) Lookup(ctx context.Context, ids []string, o Options) []Result {
 // lookup makes place i of p wait for a user, or refuses it.
 func (g *Gate) lookup(p *pending, i int, id string, o Options, now time.Time) {
 	if w := g.flying[id]; w != nil && !o.Fresh && !w.left.Before(o.LeftSince) && !g.closed {
-		w.join(p, i)
+		if kind := g.crowded(p.line); kind != nil {
+			g.turnAway(p, i, &Error{Kind: kind, RetryAfter: max(g.limiter.RoundTrip(), time.Millisecond)})
+			return
+		}
+		w.join(p, i).count(true)
 		w.batch.join(p, i, w, now)
 		return
 	}
@@ -44,8 +48,7 @@ func (g *Gate) lookup(p *pending, i int, id string, o Options, now time.Time) {
 	}
 	eta, err := g.admit(p, w, kind, 1, now)
 	if err != nil {
-		g.refused(p.caller, 1, err)
-		p.fill(i, Result{Err: err})
+		g.turnAway(p, i, err)
 		return
 	}
 	if w == nil {
@@ -55,9 +58,16 @@ func (g *Gate) lookup(p *pending, i int, id string, o Options, now time.Time) {
 		return
 	}
 	x := w.join(p, i)
+	x.count(true)
 	if w.item.Waiting() { // not one that is put off until a retry
 		g.lineUp(x, now)
 	}
+}
+
+// turnAway answers place i of p with a refusal.
+func (g *Gate) turnAway(p *pending, i int, err error) {
+	g.refused(p.caller, 1, err)
+	p.fill(i, Result{Err: err})
 }
 
 // enter notes who makes the call p, and gives it a line.
@@ -159,11 +169,8 @@ func (g *Gate) admit(p *pending, w *want, k fairqueue.Kind, n int, now time.Time
 		eta = w.eta
 	}
 	back := max(wait, g.limiter.RoundTrip(), time.Millisecond)
-	switch {
-	case w == nil && g.queue.Len() >= g.cfg.QueueLimit:
-		return eta, &Error{Kind: ErrQueueFull, RetryAfter: back}
-	case p.line.Len() >= g.cfg.CallerQueueLimit && (w == nil || !w.item.In(p.line)):
-		return eta, &Error{Kind: ErrCallerQueueFull, RetryAfter: back}
+	if kind := g.crowded(p.line); kind != nil {
+		return eta, &Error{Kind: kind, RetryAfter: back}
 	}
 	if d := p.deadline; !d.IsZero() {
 		if late := eta.Add(g.limiter.RoundTrip()).Sub(d); late > 0 {

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"cmp"
+	"container/heap"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,9 +21,16 @@ const wholeRequest = 1_000_000
 // caller is who asks.
 type caller struct {
 	name   string
-	queued int                  // its waiters in the queue
+	queued int                  // its waiters, as the crowd counts
 	first  bool                 // one of those that came first
 	sums   atomic.Pointer[sums] // its own or, once it is forgotten, those of all who are
+	slot   int                  // index in callers.idle, -1 if it is not there
+	rank   rank                 // of its sums, as last looked at
+}
+
+// rank is how busy a caller is.
+type rank struct {
+	share, lookups int64
 }
 
 // sums are what is counted of callers since the start.
@@ -47,42 +55,124 @@ func (c *caller) handOn(s *sums) {
 	}
 }
 
-// callers are those seen lately. Beyond a bound the least busy are forgotten.
+// callers are those seen lately. Beyond a bound the least busy of those who want
+// nothing is forgotten for each that comes. If all want something, who comes is not
+// remembered by name.
 type callers struct {
 	byName    map[string]*caller
-	index     sync.Map // the same, for reading without the gate's lock
-	forgotten sums
+	index     sync.Map   // the same, for reading without the gate's lock
+	idle      callerHeap // those that want nothing, but for the first ones
+	others    *caller    // all who are not remembered
+	forgotten sums       // their sums, and those of all who were forgotten
 }
 
-func (c *callers) init() { c.byName = make(map[string]*caller) }
+func (c *callers) init() {
+	c.byName = make(map[string]*caller)
+	c.others = &caller{first: true, slot: -1}
+	c.others.sums.Store(&c.forgotten)
+}
 
 // get gives the caller of a name.
 func (c *callers) get(name string) *caller {
-	who := c.byName[name]
-	if who == nil {
-		if len(c.byName) >= maxCallers {
-			c.forget()
-		}
-		who = &caller{name: name, first: len(c.byName) < firstCallers}
-		who.sums.Store(&sums{})
-		c.byName[name] = who
-		c.index.Store(name, who)
+	if who := c.byName[name]; who != nil {
+		return who
 	}
+	if len(c.byName) >= maxCallers && !c.forget() {
+		return c.others
+	}
+	who := &caller{name: name, first: len(c.byName) < firstCallers, slot: -1}
+	who.sums.Store(&sums{})
+	c.byName[name] = who
+	c.index.Store(name, who)
+	c.rest(who)
 	return who
 }
 
-// forget drops the less busy half of those who want nothing now.
-func (c *callers) forget() {
-	idle := slices.DeleteFunc(c.standings(), func(st standing) bool { return st.first || st.queued > 0 })
-	for _, st := range idle[len(idle)/2:] {
-		who := c.byName[st.name]
-		delete(c.byName, who.name)
-		c.index.Delete(who.name)
-		own := who.sums.Swap(&c.forgotten)
-		c.forgotten.lookups.Add(own.lookups.Swap(0))
-		c.forgotten.share += own.share
-		c.forgotten.refused += own.refused
+// wait notes that who has one waiter more.
+func (c *callers) wait(who *caller) {
+	if who.queued++; who.slot >= 0 {
+		heap.Remove(&c.idle, who.slot)
 	}
+}
+
+// leave notes that who has one waiter less.
+func (c *callers) leave(who *caller) {
+	if who.queued--; who.queued == 0 {
+		c.rest(who)
+	}
+}
+
+// rest notes that who wants nothing.
+func (c *callers) rest(who *caller) {
+	if who.first || c.byName[who.name] != who {
+		return
+	}
+	who.ranked()
+	heap.Push(&c.idle, who)
+}
+
+// ranked brings c's rank up to date, and reports whether it has changed.
+func (c *caller) ranked() bool {
+	s := c.sums.Load()
+	old := c.rank
+	c.rank = rank{s.share, s.lookups.Load()}
+	return c.rank != old
+}
+
+// forget forgets the least busy caller of those who want nothing. It returns false if
+// there is none.
+func (c *callers) forget() bool {
+	if len(c.idle) == 0 {
+		return false
+	}
+	// Ranks only rise. Some may have since they were looked at.
+	for range 10 {
+		if !c.idle[0].ranked() {
+			break
+		}
+		heap.Fix(&c.idle, 0)
+	}
+	who := heap.Pop(&c.idle).(*caller)
+	delete(c.byName, who.name)
+	c.index.Delete(who.name)
+	own := who.sums.Swap(&c.forgotten)
+	c.forgotten.lookups.Add(own.lookups.Swap(0))
+	c.forgotten.share += own.share
+	c.forgotten.refused += own.refused
+	return true
+}
+
+// callerHeap has the least busy caller first.
+type callerHeap []*caller
+
+func (h callerHeap) Len() int { return len(h) }
+func (h callerHeap) Less(i, j int) bool {
+	a, b := h[i].rank, h[j].rank
+	if a.share != b.share {
+		return a.share < b.share
+	}
+	return a.lookups < b.lookups
+}
+func (h callerHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].slot, h[j].slot = i, j
+}
+
+// Push is container/heap's.
+func (h *callerHeap) Push(x any) {
+	c := x.(*caller)
+	c.slot = len(*h)
+	*h = append(*h, c)
+}
+
+// Pop is container/heap's.
+func (h *callerHeap) Pop() any {
+	n := len(*h) - 1
+	c := (*h)[n]
+	(*h)[n] = nil
+	*h = (*h)[:n]
+	c.slot = -1
+	return c
 }
 
 // pay has c pay for whole requests.
@@ -121,25 +211,26 @@ func (a standing) status() CallerStatus {
 	}
 }
 
-// standings are those of all who are remembered, the busiest first.
-func (c *callers) standings() []standing {
-	all := make([]standing, 0, len(c.byName))
+// standings are those of all who are remembered, in no order, and that of all others.
+func (c *callers) standings() (all []standing, others standing) {
+	all = make([]standing, 0, len(c.byName))
 	for _, who := range c.byName {
 		st := who.sums.Load().standing()
 		st.name, st.first, st.queued = who.name, who.first, who.queued
 		all = append(all, st)
 	}
-	slices.SortFunc(all, func(a, b standing) int {
-		return cmp.Or(cmp.Compare(b.share, a.share), cmp.Compare(b.lookups, a.lookups), cmp.Compare(a.name, b.name))
-	})
-	return all
+	others = c.forgotten.standing()
+	others.queued = c.others.queued
+	return all, others
 }
 
-// tell fills in what s says of callers.
-func (c *callers) tell(s *Status) {
-	others := c.forgotten.standing()
+// tellCallers fills in what s says of callers. It changes all, and needs no lock.
+func (s *Status) tellCallers(all []standing, others standing) {
+	slices.SortFunc(all, func(a, b standing) int { // the busiest first
+		return cmp.Or(cmp.Compare(b.share, a.share), cmp.Compare(b.lookups, a.lookups), cmp.Compare(a.name, b.name))
+	})
 	later := others
-	for i, st := range c.standings() {
+	for i, st := range all {
 		if i < shownCallers {
 			s.Callers = append(s.Callers, st.status())
 		} else {

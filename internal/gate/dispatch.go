@@ -188,10 +188,9 @@ func (g *Gate) load(f *flight, now time.Time) {
 	g.cutLine(f, now)
 	for _, t := range f.taken {
 		w := wantOf(t.Item)
-		f.add(w, w.payer(t.Line))
-		for _, x := range w.waiters {
-			x.count(false)
-		}
+		payer := w.payer(t.Line)
+		f.add(w, payer)
+		payer.count(false)
 		if w.id != "" {
 			f.kind = fairqueue.Shared // one that goes alone, too
 			delete(g.queued, w.id)
@@ -248,7 +247,9 @@ func (g *Gate) enqueue(w *want, now time.Time) {
 		if twin := g.queued[w.id]; twin != nil && twin != w {
 			twin.tries = max(twin.tries, w.tries)
 			for _, x := range w.waiters {
-				twin.join(x.pending, x.index)
+				x.count(false)
+				x = twin.join(x.pending, x.index)
+				x.count(true)
 				if twin.item.Waiting() {
 					g.comeBack(twin, x, now)
 				}

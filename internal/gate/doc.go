@@ -45,8 +45,11 @@
 //   - api.go: what callers pass and get; status.go, figures.go, histogram.go: what is told of it
 //   - want.go: wants and who waits for them; call.go: from a call to its wants, admission
 //   - dispatch.go: what goes next, and when; flight.go: a request and what its answer leads to
-//   - retry.go, split.go, shut.go: further tries, refused batches, the breaker and a refused key
-//   - callers.go: what is counted of each caller
+//   - retry.go, split.go, batchsize.go: further tries, refused batches, how many ids go together
+//   - shut.go, evidence.go: the breaker and a refused key, and what speaks for them
+//   - doubt.go, probe.go: answers that a probe explains; concurrency.go: how many requests Clerk bears
+//   - callers.go: what is counted of each caller; crowd.go: who waits, for the limits of the queue
+//   - recheck.go: who cannot wait for the end of a pause
 //   - lease.go: permits lent; ledger.go: the quota's file; share.go: the quota shared with replicas
 //   - trace.go: spans
 package gate

@@ -303,45 +303,6 @@ func (g *Gate) takeBack(f *flight, now time.Time) {
 	}
 }
 
-// recheckPause refuses those who can't wait for the end of a pause, unless it is one
-// that they were compared with.
-func (g *Gate) recheckPause(now time.Time, cause error) {
-	if until := g.limiter.State(now).PausedUntil; until.After(g.pause) {
-		g.pause = until
-		g.recheck(now, cause)
-	}
-}
-
-// recheck refuses those whose deadlines their places in the queue no longer
-// meet, now that a 429 has made the wait longer.
-func (g *Gate) recheck(now time.Time, cause error) {
-	etas := make(map[*want]time.Time) // by the line of each that is the quickest
-	expect := func(w *want, ahead int) {
-		eta := now.Add(g.estimate(ahead, now))
-		if other, ok := etas[w]; !ok || eta.Before(other) {
-			etas[w] = eta
-		}
-	}
-	g.queue.EachAhead(func(it *fairqueue.Item, ahead int) {
-		for _, w := range wantsOf(it) {
-			expect(w, ahead)
-		}
-	})
-	for _, w := range g.apart() {
-		for _, x := range w.waiters {
-			expect(w, g.queue.AheadAtFront(x.pending.line, w.item.Kind))
-		}
-	}
-	kind := ErrDeadlineTooShort
-	if !g.limiter.State(now).PausedUntil.IsZero() {
-		kind = ErrRateLimited
-	}
-	for w, eta := range etas {
-		eta = eta.Add(g.limiter.RoundTrip())
-		g.refuseBefore(w, eta, &Error{Kind: kind, RetryAfter: eta.Sub(now), Err: cause})
-	}
-}
-
 // refuseBefore answers with err those waiters of w whose deadline is before t.
 func (g *Gate) refuseBefore(w *want, t time.Time, err error) {
 	for i := len(w.waiters) - 1; i >= 0; i-- {

@@ -21,8 +21,8 @@ type Config struct {
 	Quota    quota.Config
 
 	MaxInFlight      int // requests at Clerk at once; default 64
-	QueueLimit       int // wants waiting in all; default 100,000
-	CallerQueueLimit int // wants waiting per caller; default 20,000
+	QueueLimit       int // who may wait in all, each counted once for each of its wants; default 100,000
+	CallerQueueLimit int // ... per name of a peer and priority; default 20,000
 
 	// BreakerFailures is how many failures in a row open the breaker, if they are of
 	// different callers' requests; those of one caller cause a probe. Default 5.
@@ -137,6 +137,8 @@ type Gate struct {
 	low       bool      // less than a tenth of the quota was left lately
 	lowFrom   time.Time // from when that is judged, if all of it is known: first, some is held back for what may have been spent before
 	callers   callers
+	crowd     crowd
+	recheck   recheck
 	totals    totals
 	figures   Figures
 }
@@ -171,6 +173,7 @@ func New(cfg Config) *Gate {
 		g.lowFrom = now.Add(g.limiter.Config().Window)
 	}
 	g.callers.init()
+	g.crowd = crowd{byLine: make(map[*fairqueue.Line]int), callers: &g.callers}
 	g.shut.init(cfg)
 	return g
 }
@@ -206,6 +209,9 @@ func (g *Gate) Run(ctx context.Context) error {
 		next := g.dispatch(func(f *flight) {
 			flights.Go(func() { g.fly(ctx, f) })
 		})
+		if g.recheckSome() {
+			g.poke()
+		}
 		if next.IsZero() {
 			timer.Stop()
 		} else {

@@ -149,6 +149,9 @@ func inBubble(t *testing.T, clerk *fakeClerk, cfg Config, f func(*testing.T, *Ga
 		if len(g.queued)+len(g.flying)+len(g.flights) != 0 {
 			t.Errorf("left behind: %d queued, %d flying, %d flights", len(g.queued), len(g.flying), len(g.flights))
 		}
+		if g.crowd.total != 0 || len(g.crowd.byLine) != 0 {
+			t.Errorf("left behind: %d waiters in %d lines", g.crowd.total, len(g.crowd.byLine))
+		}
 		if err := g.queue.CheckEmpty(); err != nil {
 			t.Error(err)
 		}

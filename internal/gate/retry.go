@@ -101,6 +101,9 @@ func (g *Gate) putOff(w *want, at, now time.Time, err error) bool {
 		g.queued[w.id] = w
 	}
 	g.delayed.add(w, at)
+	for _, x := range w.waiters {
+		x.count(true)
+	}
 	return true
 }
 

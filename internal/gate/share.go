@@ -86,7 +86,7 @@ func (g *Gate) exchange(r quota.Report, sent time.Time) {
 	// What an exchange takes shifts the end of the same pause.
 	if until := g.limiter.State(now).PausedUntil; until.After(g.pause.Add(exchangeTimeout)) {
 		g.pause = until
-		g.recheck(now, nil)
+		g.beginRecheck(now, nil)
 	}
 	s := g.shared.ShareState(now)
 	if s.Decider == g.decider {

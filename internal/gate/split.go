@@ -83,10 +83,8 @@ func (g *Gate) loadGroup(f *flight, gr *group, turn fairqueue.Taken) {
 			continue
 		}
 		g.flying[w.id] = w
-		for _, x := range w.waiters {
-			x.count(false)
-		}
 		f.add(w, w.waiters[0])
+		w.waiters[0].count(false)
 	}
 }
 

@@ -11,11 +11,19 @@ type totals struct {
 
 // Status tells how the quota, the queue and the breaker stand.
 func (g *Gate) Status() Status {
+	s, callers, others := g.status()
+	s.tellCallers(callers, others)
+	return s
+}
+
+// status is Status without its callers, and what is to be told of them. What takes
+// longer is done without the lock.
+func (g *Gate) status() (s Status, named []standing, others standing) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
 	cfg, q, health := g.limiter.Config(), g.limiter.State(now), g.shut.health(now)
-	s := Status{
+	s = Status{
 		Limit:          cfg.Limit,
 		Window:         cfg.Window,
 		Burst:          cfg.Burst,
@@ -41,8 +49,8 @@ func (g *Gate) Status() Status {
 		share.ShareState = g.shared.ShareState(now)
 		s.Shared = &share
 	}
-	g.callers.tell(&s)
-	return s
+	named, others = g.callers.standings()
+	return s, named, others
 }
 
 // waiting tells what waits, in the lines or apart from them.

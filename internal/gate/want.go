@@ -65,11 +65,12 @@ type waiter struct {
 	pending *pending
 	index   int  // in pending.results
 	at      int  // in want.waiters, -1 once answered or gone
-	queued  bool // counted by its caller
+	counted bool // by the crowd
 }
 
 // pending is a call that waits for one or more wants.
 type pending struct {
+	crowd    *crowd
 	caller   *caller
 	party    Party
 	line     *fairqueue.Line // in which its wants wait, or would if they came back to the queue; held until all are answered
@@ -85,6 +86,7 @@ type pending struct {
 
 func (g *Gate) newPending(ctx context.Context, n int) *pending {
 	p := &pending{
+		crowd:   &g.crowd,
 		since:   time.Now(),
 		results: make([]Result, n),
 		left:    n,
@@ -122,17 +124,6 @@ func (x *waiter) part() {
 	w.waiters = w.waiters[:len(w.waiters)-1]
 	x.at = -1
 	x.count(false)
-}
-
-// count notes whether x waits in the queue.
-func (x *waiter) count(queued bool) {
-	switch {
-	case queued && !x.queued:
-		x.pending.caller.queued++
-	case !queued && x.queued:
-		x.pending.caller.queued--
-	}
-	x.queued = queued
 }
 
 // answer gives r to all who wait.

@@ -1,0 +1,103 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
+	"github.com/clerkgate/clerkgate/internal/quota"
+)
+
+// TestAPauseIsComparedWithInSlices: what waits is looked at once per pause, and never
+// much of it at once.
+func TestAPauseIsComparedWithInSlices(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const all = 20_000
+		g, waiting := fill(all, 10)
+		g.mu.Lock()
+		now := time.Now()
+		for _, p := range waiting {
+			p.deadline = now.Add(time.Second)
+		}
+		pause := func(after time.Duration) {
+			p, ok, _ := g.limiter.Take(now)
+			if !ok {
+				t.Fatal("no permit")
+			}
+			g.limiter.Limited(p, now, after, nil)
+			g.recheckPause(now, limited)
+		}
+		p, _, _ := g.limiter.Take(now)
+		pause(time.Minute)
+		g.limiter.Limited(p, now, time.Minute, nil) // one more of the same event
+		g.mu.Unlock()
+		slices := 0
+		for g.recheckSome() {
+			slices++
+			g.mu.Lock()
+			g.recheckPause(now, limited) // changes nothing
+			left := g.queue.Len()
+			g.mu.Unlock()
+			if least := all - slices*(recheckSlice+1); left < least {
+				t.Fatalf("%d wait after %d slices, which is more than %d a slice", left, slices, recheckSlice)
+			}
+		}
+		if least := all/recheckSlice - 1; slices < least || slices > least+2 {
+			t.Errorf("%d slices", slices)
+		}
+		for _, p := range waiting {
+			if err := p.results[0].Err; !errors.Is(err, ErrRateLimited) || !errors.Is(err, clerkapi.ErrRateLimited) {
+				t.Fatalf("who can't wait for the pause got %v", err)
+			}
+		}
+		if err := g.queue.CheckEmpty(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestNobodyWaitsForTheLock asks for the health and the status, in real time, while
+// 80,000 ids wait and 64 requests are answered with a 429 at once.
+func TestNobodyWaitsForTheLock(t *testing.T) {
+	clerk := &fakeClerk{latency: 200 * time.Millisecond, reply: func(int, []string) error { return limited }}
+	g := New(Config{Upstream: clerk, Quota: quota.Config{Limit: 1000}})
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = g.Run(ctx)
+	}()
+	var waiting []*pending
+	g.mu.Lock()
+	for _, id := range userIDs("", 80_000) {
+		waiting = append(waiting, g.wish(id, "caller"+id[len(id)-2:]))
+	}
+	g.mu.Unlock()
+	g.poke()
+	var longest time.Duration
+	for limited := int64(0); limited < 64; {
+		start := time.Now()
+		_ = g.Health()
+		s := g.Status()
+		longest = max(longest, time.Since(start))
+		limited = s.Totals.RateLimited
+		time.Sleep(time.Millisecond)
+		if len(s.FirstCallers) == 0 {
+			t.Fatal("nobody calls")
+		}
+	}
+	// Without slices each answer takes a hundred milliseconds and more of the lock, and
+	// all of them together seconds.
+	t.Logf("health and status took %v at most", longest)
+	if longest > 500*time.Millisecond {
+		t.Errorf("health and status took %v", longest)
+	}
+	stop()
+	<-ended
+	for _, p := range waiting {
+		<-p.done
+	}
+}
