@@ -78,7 +78,7 @@ func Judge(err error) Verdict {
 	}
 	v := Verdict{Concern: ConcernsRequest, Spent: spent(e)}
 	switch e.Kind {
-	case ErrAbandoned:
+	case ErrAbandoned: //nolint:errorlint // a kind is never wrapped
 		v.Concern = ConcernsNobody
 	case ErrNotFound, ErrUnreadable:
 		v.Breaker = Success

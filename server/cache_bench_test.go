@@ -169,7 +169,9 @@ func BenchmarkAnswer(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			resp := &clerkgatev1.GetUserResponse{Freshness: fresh()}
-			putUser(resp, userOfGet, entry, view)
+			if err := putUser(resp, userOfGet, entry, view); err != nil {
+				b.Fatal(err)
+			}
 			send(b, resp)
 		}
 	})

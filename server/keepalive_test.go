@@ -82,7 +82,6 @@ func readFrames(conn net.Conn, goAway chan<- http2.ErrCode) {
 func TestReflectionV1Alpha(t *testing.T) {
 	up := &fakeUpstream{}
 	r := start(t, Config{Users: up, Quota: up})
-	//nolint:staticcheck // the old version is what is tested
 	stream, err := grpc_reflection_v1alpha.NewServerReflectionClient(r.conn).ServerReflectionInfo(t.Context())
 	if err != nil {
 		t.Fatal(err)

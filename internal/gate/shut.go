@@ -163,7 +163,7 @@ func (s *shut) settle(f *flight, v clerkapi.Verdict, err error, now time.Time) {
 // clerkHasTaken says whether err is one of Clerk's that only a good key draws.
 func clerkHasTaken(err error) bool {
 	e, ok := errors.AsType[*clerkapi.Error](err)
-	return ok && !e.NotSent && (e.Kind == clerkapi.ErrRejected || e.Kind == clerkapi.ErrPlanLimit)
+	return ok && !e.NotSent && (errors.Is(e, clerkapi.ErrRejected) || errors.Is(e, clerkapi.ErrPlanLimit))
 }
 
 // retryKey lets the key be used again if it is another one than the refused.

@@ -22,7 +22,7 @@ func person(i int) *clerkgatev1.User {
 	return &clerkgatev1.User{
 		Id: id, FirstName: &name, LastName: &name, Username: &name,
 		ImageUrl:            proto.String("https://img.example/" + strings.Repeat("x", 100)),
-		ProfileImageUrl:     proto.String("https://img.example/" + strings.Repeat("x", 100)),
+		ProfileImageUrl:     proto.String("https://img.example/" + strings.Repeat("x", 100)), //nolint:staticcheck // Clerk still sends it
 		PublicMetadataJson:  `{"plan":"pro","seats":25,"regions":["eu","us"]}`,
 		PrivateMetadataJson: proto.String(`{"billing":"` + strings.Repeat("y", 200) + `"}`),
 		UnsafeMetadataJson:  proto.String(`{"theme":"dark","note":"` + strings.Repeat("z", 200) + `"}`),

@@ -49,7 +49,7 @@ type Options struct {
 	MinUpdatedAt time.Time
 }
 
-// ErrTooOld: Clerk's own answer is older than Options.MinUpdatedAt.
+// ErrTooOld means that Clerk's own answer is older than Options.MinUpdatedAt.
 var ErrTooOld = errors.New("clerk's answer is older than the caller knows the user to be")
 
 // Result is what became of one id: either Entry or Err is set.

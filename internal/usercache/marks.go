@@ -110,9 +110,6 @@ func (m *marks) set(id string, k mark, now time.Duration) {
 	m.last = i
 }
 
-// len is how many marks there are.
-func (m *marks) len() int { return len(m.index) }
-
 // overflow drops the oldest mark before its time. Until then, all users without a
 // mark are treated as if it were theirs.
 func (m *marks) overflow(now time.Duration) {

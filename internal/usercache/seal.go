@@ -85,12 +85,11 @@ func (k *Keys) open(sealed []byte, context string) ([]byte, error) {
 	if len(sealed) < 2 || sealed[0] != sealedVersion {
 		return nil, errSealed
 	}
-	id, rest := sealed[2:], []byte(nil)
-	if n := int(sealed[1]); len(id) < n+chacha20poly1305.NonceSizeX {
+	n := int(sealed[1])
+	if len(sealed) < 2+n+chacha20poly1305.NonceSizeX {
 		return nil, errSealed
-	} else {
-		id, rest = id[:n], id[n:]
 	}
+	id, rest := sealed[2:2+n], sealed[2+n:]
 	for _, key := range k.keys {
 		if bytes.Equal([]byte(key.id), id) {
 			value, err := key.cipher.Open(nil, rest[:chacha20poly1305.NonceSizeX], rest[chacha20poly1305.NonceSizeX:], []byte(context))
