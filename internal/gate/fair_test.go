@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
+	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
 // TestALoneLookupPaysForItsRequest has one caller look up a user at a time, and
@@ -46,5 +47,30 @@ func TestALoneLookupPaysForItsRequest(t *testing.T) {
 				t.Errorf("a list took %v", longest)
 			}
 		})
+	})
+}
+
+// TestNobodyWaitsForSpacingInTheFirstWindow: at 1000/10s a tenth may be sent at once in
+// a slow first window, and less than half of that is. Nobody waits, there or later.
+func TestNobodyWaitsForSpacingInTheFirstWindow(t *testing.T) {
+	clerk := &fakeClerk{latency: 50 * time.Millisecond}
+	cfg := Config{Quota: quota.Config{Limit: 1000, FirstWindow: quota.SlowWindow}}
+	inBubble(t, clerk, cfg, func(t *testing.T, g *Gate) {
+		ctx := t.Context()
+		start := time.Now()
+		for range 60 {
+			for range 40 {
+				go func() {
+					came := time.Now()
+					if _, err := g.List(ctx, clerkapi.ListParams{}, Options{}); err != nil {
+						t.Error(err)
+					}
+					if waited := time.Since(came) - clerk.latency; waited > 0 {
+						t.Errorf("%v after the start a list waited for %v", came.Sub(start), waited)
+					}
+				}()
+			}
+			time.Sleep(time.Second)
+		}
 	})
 }

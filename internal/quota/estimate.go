@@ -50,7 +50,7 @@ func (l *Limiter) paced(now time.Time, k int) time.Time {
 		return next
 	}
 	free := max(0, l.free())
-	atOnce := max(0, free-l.unlent()/2)
+	atOnce := max(0, free-l.usable()/2)
 	if k <= atOnce {
 		return now
 	}

@@ -47,6 +47,7 @@ type Limiter struct {
 	goodAt      time.Time     // from when the next step towards it counts
 	accepted    times         // answers other than 429 in the last window
 	lent        times         // when permits come free that are lent, or were and got no answer
+	earlier     times         // when permits come free that are held back for what may have been spent before
 	lentHold    time.Duration // how long these are held once no request is under way; 0 with a bucket
 	pausedUntil time.Time
 	pausedSeq   uint64        // permits up to this one left before the last 429 was known
@@ -96,7 +97,7 @@ func (l *Limiter) firstWindow(now time.Time) {
 			return
 		}
 		for range l.limit() {
-			l.strict.releases.add(now.Add(l.strict.hold))
+			l.holdBack(now.Add(l.strict.hold))
 		}
 	case SlowWindow:
 		if l.bucket != nil {
@@ -105,9 +106,15 @@ func (l *Limiter) firstWindow(now time.Time) {
 		}
 		held := l.limit() - max(1, l.limit()/10)
 		for i := range held {
-			l.strict.releases.add(now.Add(l.cfg.Window * time.Duration(i+1) / time.Duration(held)))
+			l.holdBack(now.Add(l.cfg.Window * time.Duration(i+1) / time.Duration(held)))
 		}
 	}
+}
+
+// holdBack holds a permit until a time for what may have been spent before.
+func (l *Limiter) holdBack(until time.Time) {
+	l.strict.releases.add(until)
+	l.earlier.add(until)
 }
 
 // Config returns the quota as configured, with its defaults filled in.
@@ -152,6 +159,7 @@ func (l *Limiter) advance(now time.Time) {
 	l.grow(now)
 	l.accepted.dropUntil(now.Add(-l.cfg.Window))
 	l.lent.dropUntil(now)
+	l.earlier.dropUntil(now)
 	if l.strict != nil {
 		l.strict.advance(now)
 		return
@@ -175,8 +183,8 @@ func (l *Limiter) grow(now time.Time) {
 	}
 }
 
-// unlent is how many permits may be held now that are not lent.
-func (l *Limiter) unlent() int { return max(0, l.limit()-l.lent.len()) }
+// usable is how many permits may be held now that are neither lent nor held back.
+func (l *Limiter) usable() int { return max(0, l.limit()-l.lent.len()-l.earlier.len()) }
 
 func (l *Limiter) free() int {
 	if l.strict != nil {
@@ -185,8 +193,8 @@ func (l *Limiter) free() int {
 	return l.bucket.wholeTokens()
 }
 
-// next is when the schedule lets the next request go. While over half of the
-// window is free that is at once. From there on it is so spaced that what is
+// next is when the schedule lets the next request go. While over half of what is
+// usable is free that is at once. From there on it is so spaced that what is
 // free, and what comes free meanwhile, is made to last evenly: what is spent at
 // once comes back at once, and whoever comes in between waits.
 //
@@ -196,7 +204,7 @@ func (l *Limiter) next(now time.Time) time.Time {
 	switch {
 	case l.cfg.Pace == PaceAlways, now.Before(l.slowTill):
 		return l.last.Add(l.steady())
-	case l.strict == nil, 2*l.free() > l.unlent():
+	case l.strict == nil, 2*l.free() > l.usable():
 		return now // the refill spaces what a bucket lets through
 	}
 	return l.last.Add(l.strict.lasting(l.last, l.free(), l.lent.len()))
@@ -447,11 +455,11 @@ func (l *Limiter) State(now time.Time) State {
 	return s
 }
 
-// MostlyFree says whether over half of the quota is free at now.
+// MostlyFree says whether over half of what is usable of the quota is free at now.
 func (l *Limiter) MostlyFree(now time.Time) bool {
 	l.advance(now)
 	if l.strict != nil {
-		return 2*l.free() > l.unlent()
+		return 2*l.free() > l.usable()
 	}
 	return 2*l.free() > l.burst()
 }
