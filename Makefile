@@ -91,6 +91,11 @@ bench-replicas: ## the same of several replicas with one Redis, in 10 minutes (S
 	go build -o bin/ ./cmd/clerkgate ./cmd/benchquota
 	bin/benchquota -replicas -clerkgate bin/clerkgate -run '$(SCENARIOS)'
 
+.PHONY: bench-floods
+bench-floods: ## measure memory under floods of calls and webhooks, in 3 minutes (SCENARIOS=regexp)
+	go build -o bin/ ./cmd/clerkgate ./cmd/benchquota
+	bin/benchquota -floods -clerkgate bin/clerkgate -run '$(SCENARIOS)'
+
 .PHONY: fuzz
 fuzz: ## run each fuzzer FUZZTIME times (30000x)
 	@git grep --untracked -oE '^func Fuzz[A-Za-z0-9_]+' -- '*_test.go' | while IFS=: read -r file func; do \

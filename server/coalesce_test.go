@@ -99,10 +99,10 @@ func lineInBubble(t *testing.T, simulated clerksim.Config, q quota.Config, cache
 }
 
 // dialInBubble gives a connection to what listens.
-func dialInBubble(t *testing.T, listener *bufconn.Listener) *grpc.ClientConn {
+func dialInBubble(t *testing.T, listener *bufconn.Listener, options ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
-	conn, err := grpc.NewClient("passthrough:///bubble", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
+	conn, err := grpc.NewClient("passthrough:///bubble", append(options, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))...)
 	if err != nil {
 		t.Fatal(err)
 	}

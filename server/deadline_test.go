@@ -133,24 +133,35 @@ func callInBubble(t *testing.T, up *fakeUpstream, f func(*testing.T, *grpc.Clien
 		for _, p := range prepare {
 			p(&cfg)
 		}
-		s := New(cfg)
-		listener := bufconn.Listen(1 << 20)
-		ctx, stop := context.WithCancel(t.Context())
-		following, served := make(chan struct{}), make(chan struct{})
-		go func() {
-			defer close(following)
-			s.follow(ctx)
-		}()
-		go func() {
-			defer close(served)
-			_ = s.grpc.Serve(listener)
-		}()
-		conn := dialInBubble(t, listener)
-		f(t, conn)
+		f(t, serveInBubble(t, New(cfg)))
+	})
+}
+
+// fixedWindow keeps a client from taking more of a stream than 64 KiB ahead of its
+// reader, as it would do in time that does not pass.
+var fixedWindow = grpc.WithInitialWindowSize(64 << 10)
+
+// serveInBubble serves s in a bubble, until the test ends, and gives a connection.
+func serveInBubble(t *testing.T, s *Server) *grpc.ClientConn {
+	t.Helper()
+	listener := bufconn.Listen(1 << 20)
+	ctx, stop := context.WithCancel(context.Background())
+	following, served := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(following)
+		s.follow(ctx)
+	}()
+	go func() {
+		defer close(served)
+		_ = s.grpc.Serve(listener)
+	}()
+	conn := dialInBubble(t, listener, fixedWindow)
+	t.Cleanup(func() {
 		_ = conn.Close()
 		s.grpc.Stop()
 		stop()
 		<-following
 		<-served
 	})
+	return conn
 }

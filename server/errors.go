@@ -35,7 +35,19 @@ var (
 	errListRejected   = errors.New("clerk refused the list")
 	errTokenOutdated  = errors.New("token of another version or instance")
 	errPanic          = errors.New("panic")
+
+	errNotRead          = errors.New("the stream is not read")
+	errTooManyStreams   = errors.New("too many streams")
+	errCallerStreams    = errors.New("too many streams of one caller")
+	errOutboxFull       = errors.New("too many bytes of answers wait to be read")
+	errCallerOutboxFull = errors.New("too many bytes of answers wait to be read by one address")
 )
+
+// ownFault reports whether err is one of the limits of streams, which also streams of
+// other services have.
+func ownFault(err error) bool {
+	return errors.Is(err, errNotRead) || errors.Is(err, errTooManyStreams) || errors.Is(err, errCallerStreams)
+}
 
 // invalid says that a field of the request is at fault.
 func invalid(field, description string) error {
@@ -84,6 +96,17 @@ var kinds = []struct {
 		"the token is of another version of clerkgate or of another Clerk instance; start again without it"},
 	{errPanic, codes.Internal, clerkgatev1.ErrorReason_ERROR_REASON_INTERNAL,
 		"a fault of clerkgate's own; its log says more"},
+
+	{errNotRead, codes.Aborted, clerkgatev1.ErrorReason_ERROR_REASON_STREAM_NOT_READ,
+		"the stream was not read for too long; resume it"},
+	{errCallerStreams, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_OVER_QUOTA,
+		"this caller has too many streams open; end some, or come back later"},
+	{errTooManyStreams, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_QUEUE_FULL,
+		"too many streams are open; come back later"},
+	{errCallerOutboxFull, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_OVER_QUOTA,
+		"too many bytes of answers wait to be read by this caller; read them first"},
+	{errOutboxFull, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_QUEUE_FULL,
+		"too many bytes of answers wait to be read by callers; come back later"},
 
 	{gate.ErrShuttingDown, codes.Unavailable, clerkgatev1.ErrorReason_ERROR_REASON_SHUTTING_DOWN,
 		"this server is stopping; try another one"},

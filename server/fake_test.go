@@ -280,8 +280,17 @@ type fakeStream struct {
 
 func (s *fakeStream) Context() context.Context { return s.ctx }
 
-func (s *fakeStream) Send(m *clerkgatev1.StreamUsersResponse) error {
-	s.messages = append(s.messages, m)
+// Send is not used: messages are encoded before.
+func (s *fakeStream) Send(*clerkgatev1.StreamUsersResponse) error { panic("Send") }
+
+func (s *fakeStream) SendMsg(m any) error {
+	message := &clerkgatev1.StreamUsersResponse{}
+	buffer := m.(*encoded).take()
+	defer buffer.Free()
+	if err := proto.Unmarshal(buffer.ReadOnlyData(), message); err != nil {
+		return err
+	}
+	s.messages = append(s.messages, message)
 	if s.onSend != nil {
 		return s.onSend()
 	}

@@ -137,6 +137,7 @@ func (s *Server) follow(ctx context.Context) {
 			s.feed.refresh()
 		case <-tell.C:
 			s.edge.calls.tellLeftOut()
+			s.edge.outbox.closeStuck(2*s.cfg.SendTimeout, s.cfg.Logger)
 		case <-ctx.Done():
 			s.edge.calls.tellLeftOut()
 			return

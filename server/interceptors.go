@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,7 +16,10 @@ import (
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/selector"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding"
+	protocodec "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/clerkgate/clerkgate/internal/gate"
 )
@@ -31,15 +35,23 @@ type edge struct {
 	calls          *callLog
 	panics         atomic.Int64
 	defaultTimeout time.Duration
+	sendTimeout    time.Duration // of one message of a stream
+	outbox         *outbox
+	streams        *streamLimits
+	active         atomic.Int64    // calls that have not returned
+	apart          sync.WaitGroup  // sends and receives of streams
 	drain          context.Context // ends when the server begins to stop; streams end with it
 	stop           context.Context // ends when unary calls, too, have had their time
 }
+
+// ownServices is how the names of this project's services begin.
+const ownServices = "clerkgate.v1."
 
 // options gives the interceptors. Errors are translated outside the recovery,
 // so that a panic is an error like any other.
 func (e *edge) options() []grpc.ServerOption {
 	own := selector.MatchFunc(func(_ context.Context, c interceptors.CallMeta) bool {
-		return strings.HasPrefix(c.Service, "clerkgate.v1.")
+		return strings.HasPrefix(c.Service, ownServices)
 	})
 	recovered := recovery.WithRecoveryHandlerContext(func(ctx context.Context, value any) error {
 		e.panics.Add(1)
@@ -48,7 +60,9 @@ func (e *edge) options() []grpc.ServerOption {
 		return &panicError{value, id}
 	})
 	return []grpc.ServerOption{
+		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(protocodec.Name)}),
 		grpc.ChainUnaryInterceptor(
+			e.countUnary,
 			selector.UnaryServerInterceptor(e.translateUnary, own),
 			recovery.UnaryServerInterceptor(recovered),
 			selector.UnaryServerInterceptor(e.prepareUnary, own),
@@ -56,7 +70,7 @@ func (e *edge) options() []grpc.ServerOption {
 		grpc.ChainStreamInterceptor(
 			selector.StreamServerInterceptor(e.translateStream, own),
 			recovery.StreamServerInterceptor(recovered),
-			e.endWithServer,
+			e.bindStream,
 			selector.StreamServerInterceptor(e.prepareStream, own),
 		),
 	}
@@ -101,7 +115,14 @@ func (e *edge) prepareUnary(ctx context.Context, req any, _ *grpc.UnaryServerInf
 	ctx, cancel := endingWith(ctx, e.stop)
 	defer cancel()
 	resp, err := handler(ctx, req)
-	return resp, stopCause(ctx, err)
+	if err != nil {
+		return nil, stopCause(ctx, err)
+	}
+	m, err := e.outbox.encode(ctx, resp.(proto.Message))
+	if err != nil {
+		return nil, stopCause(ctx, err)
+	}
+	return m, nil
 }
 
 func (e *edge) prepareStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
@@ -134,13 +155,15 @@ func shaved(ctx context.Context, timeout time.Duration) (context.Context, contex
 	return ctx, func() {}
 }
 
-// endWithServer ends a stream when the server begins to stop.
-func (e *edge) endWithServer(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	ctx, cancel := endingWith(stream.Context(), e.drain)
-	defer cancel()
-	wrapped := middleware.WrapServerStream(stream)
-	wrapped.WrappedContext = ctx
-	return handler(srv, wrapped)
+// begin counts a call until the function that it returns is called.
+func (e *edge) begin() (end func()) {
+	e.active.Add(1)
+	return func() { e.active.Add(-1) }
+}
+
+func (e *edge) countUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	defer e.begin()()
+	return handler(ctx, req)
 }
 
 // endingWith gives a context that ends also when end does, with the cause errStopping.

@@ -3,9 +3,12 @@ package server
 import (
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -24,19 +27,22 @@ type boundedListener struct {
 	max          int           // at least 1
 	writeTimeout time.Duration // of each write to a connection; 0: left to whoever uses it
 	logger       *slog.Logger
+	outbox       *outbox // of its connections, may be nil
 
 	lines sampler // of connections that were closed
 	began time.Time
 
+	wrote atomic.Int64 // when a peer last took something, as time since began
+
 	mu   sync.Mutex
-	open map[*boundedConn]struct{} // guarded by mu
+	open map[net.Addr]*boundedConn // by the peer's address, each of which is a pointer of its own; guarded by mu
 	from map[netip.Prefix]int      // open ones by address; guarded by mu
 }
 
 func newBoundedListener(l net.Listener, name string, limit int, writeTimeout time.Duration, logger *slog.Logger) *boundedListener {
 	return &boundedListener{
 		Listener: l, name: name, max: limit, writeTimeout: writeTimeout, logger: logger, began: time.Now(),
-		open: make(map[*boundedConn]struct{}), from: make(map[netip.Prefix]int),
+		open: make(map[net.Addr]*boundedConn), from: make(map[netip.Prefix]int),
 	}
 }
 
@@ -69,7 +75,7 @@ func (l *boundedListener) admit(conn net.Conn) *boundedConn {
 	if len(l.open) >= l.max || c.address.IsValid() && l.from[c.address] >= l.perAddress() {
 		return nil
 	}
-	l.open[c] = struct{}{}
+	l.open[conn.RemoteAddr()] = c
 	l.from[c.address]++
 	return c
 }
@@ -79,6 +85,25 @@ func (l *boundedListener) connections() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.open)
+}
+
+// connection returns the open connection whose peer has the very address, or nil.
+func (l *boundedListener) connection(peer net.Addr) *boundedConn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.open[peer]
+}
+
+// all returns the open connections.
+func (l *boundedListener) all() []*boundedConn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Values(l.open))
+}
+
+// quiet returns for how long no peer has taken anything.
+func (l *boundedListener) quiet() time.Duration {
+	return time.Since(l.began) - time.Duration(l.wrote.Load())
 }
 
 // addressOf returns the address that limits are counted by: an IPv4 address, or the
@@ -106,6 +131,12 @@ type boundedConn struct {
 	net.Conn
 	listener *boundedListener
 	address  netip.Prefix
+
+	// What gRPC holds of answers for this connection, when the last of it left or the
+	// first came, and whether the connection is closed. Guarded by the outbox's mutex.
+	unread map[*lot]struct{}
+	moved  time.Time
+	closed bool
 }
 
 // Write writes p. It fails if the peer does not take it within the write timeout;
@@ -116,21 +147,29 @@ func (c *boundedConn) Write(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	return c.Conn.Write(p)
+	n, err := c.Conn.Write(p)
+	if n > 0 {
+		c.listener.wrote.Store(int64(time.Since(c.listener.began)))
+	}
+	return n, err
 }
 
 // Close closes the connection and gives its place to another.
 func (c *boundedConn) Close() error {
 	l := c.listener
 	l.mu.Lock()
-	if _, ok := l.open[c]; ok {
-		delete(l.open, c)
+	if l.open[c.RemoteAddr()] == c {
+		delete(l.open, c.RemoteAddr())
 		if l.from[c.address]--; l.from[c.address] == 0 {
 			delete(l.from, c.address)
 		}
 	}
 	l.mu.Unlock()
-	return c.Conn.Close()
+	err := c.Conn.Close()
+	if l.outbox != nil {
+		l.outbox.forget(c)
+	}
+	return err
 }
 
 // SyscallConn gives gRPC the raw connection, from which it reads without keeping a

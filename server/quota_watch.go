@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -28,7 +29,7 @@ func (s *quotaService) WatchQuota(req *clerkgatev1.WatchQuotaRequest, stream grp
 	ctx := stream.Context()
 	for {
 		seen := s.feed.latest()
-		if err := stream.Send(&clerkgatev1.WatchQuotaResponse{Quota: seen.quota}); err != nil {
+		if err := stream.SendMsg(seen.message); err != nil {
 			return sendError(ctx, err)
 		}
 		select {
@@ -68,6 +69,7 @@ type quotaFeed struct {
 // snapshot is how the quota stood until it was found to stand otherwise.
 type snapshot struct {
 	quota    *clerkgatev1.Quota // shared: never to be changed
+	message  once               // the message that tells it
 	outdated chan struct{}      // closed when there is a later one
 }
 
@@ -112,7 +114,16 @@ func (f *quotaFeed) look() {
 		}
 		close(f.last.outdated)
 	}
-	f.last = &snapshot{quota: q, outdated: make(chan struct{})}
+	f.last = &snapshot{quota: q, message: watchMessage(q), outdated: make(chan struct{})}
+}
+
+// watchMessage encodes the message that tells q.
+func watchMessage(q *clerkgatev1.Quota) once {
+	b, err := proto.Marshal(&clerkgatev1.WatchQuotaResponse{Quota: q})
+	if err != nil {
+		panic(fmt.Sprintf("a quota that can't be encoded: %v", err)) // it has names with bad UTF-8
+	}
+	return b
 }
 
 // sameQuota says whether b stands as a does. That Redis has answered once more is no

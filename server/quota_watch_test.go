@@ -48,7 +48,7 @@ func TestWatchInterval(t *testing.T) {
 func watchedInBubble(t *testing.T, up *fakeUpstream, f func(*testing.T, clerkgatev1.QuotaServiceClient)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := New(Config{Users: up, Quota: up})
+		s := New(Config{Users: up, Quota: up, MaxStreamsPerCaller: 1000})
 		listener := bufconn.Listen(1 << 20)
 		ctx, stop := context.WithCancel(t.Context())
 		var wg sync.WaitGroup

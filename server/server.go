@@ -80,7 +80,14 @@ type Config struct {
 	// MaxConnections is how many connections each listener has open at once; one
 	// address may have a quarter of them. Others are closed as they come. Default 4096.
 	MaxConnections int
-	// SendTimeout is how long a peer may leave what is sent to it untaken. Default 20 s.
+	// MaxStreamsPerCaller is how many streams one caller has open at once. One address
+	// may have 16 times as many, under whatever names. Default 64.
+	MaxStreamsPerCaller int
+	// MaxUnreadBytes bounds the answers that are encoded and not yet taken by their
+	// callers, in all; one address may have half of it. Default 128 MiB.
+	MaxUnreadBytes int64
+	// SendTimeout is how long a peer may leave what is sent to it untaken, before its
+	// stream ends; after twice as long its connection does. Default 20 s.
 	SendTimeout time.Duration
 	// DrainDelay is how long a stopping server goes on as before, but for its health,
 	// which says NOT_SERVING: until load balancers have seen that. Default 0.
@@ -132,6 +139,12 @@ func New(cfg Config) *Server {
 	if cfg.MaxConnections == 0 {
 		cfg.MaxConnections = 4096
 	}
+	if cfg.MaxStreamsPerCaller == 0 {
+		cfg.MaxStreamsPerCaller = 64
+	}
+	if cfg.MaxUnreadBytes == 0 {
+		cfg.MaxUnreadBytes = 128 << 20
+	}
 	if cfg.SendTimeout == 0 {
 		cfg.SendTimeout = 20 * time.Second
 	}
@@ -144,7 +157,10 @@ func New(cfg Config) *Server {
 	if cfg.Notes == nil {
 		cfg.Notes = func() []string { return nil }
 	}
-	e := &edge{logger: cfg.Logger, calls: newCallLog(cfg.Logger), defaultTimeout: cfg.DefaultTimeout}
+	e := &edge{
+		logger: cfg.Logger, calls: newCallLog(cfg.Logger), defaultTimeout: cfg.DefaultTimeout, sendTimeout: cfg.SendTimeout,
+		outbox: newOutbox(cfg.MaxUnreadBytes), streams: newStreamLimits(cfg.MaxStreamsPerCaller),
+	}
 	quotas := &quotaService{quota: cfg.Quota, totals: cfg.Users}
 	quotas.feed = &quotaFeed{read: quotas.read}
 	s := &Server{cfg: cfg, edge: e, ready: newReadiness(cfg.Quota, cfg.Logger), feed: quotas.feed, after: time.After}
@@ -177,7 +193,7 @@ func New(cfg Config) *Server {
 		}),
 	)...)
 	clerkgatev1.RegisterUserServiceServer(s.grpc, &userService{
-		users: cfg.Users, instance: cfg.Instance, fullView: cfg.FullView, pageTimeout: cfg.DefaultTimeout,
+		users: cfg.Users, instance: cfg.Instance, fullView: cfg.FullView, pageTimeout: cfg.DefaultTimeout, outbox: e.outbox,
 	})
 	clerkgatev1.RegisterQuotaServiceServer(s.grpc, quotas)
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.ready.service)
@@ -202,6 +218,8 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("gRPC listener: %w", err)
 	}
 	grpcListener := newBoundedListener(l, "gRPC", s.cfg.MaxConnections, s.cfg.SendTimeout, s.cfg.Logger)
+	grpcListener.outbox = s.edge.outbox
+	s.edge.outbox.listener.Store(grpcListener)
 	listeners := []net.Listener{grpcListener}
 	addresses := Addresses{GRPC: grpcListener.Addr()}
 	sites := []*site{{name: "HTTP", address: s.cfg.HTTPListen, handler: s.probes(), bound: &addresses.HTTP, tls: s.tls.http}}
@@ -272,13 +290,41 @@ func (s *Server) shutDown() {
 		s.grpc.GracefulStop()
 		close(done)
 	}()
-	if !endsWithin(done, s.cfg.DrainTimeout) {
+	s.awaitCalls(done)
+	if s.edge.active.Load() > 0 {
 		s.stop()
-		if !endsWithin(done, lastWord) {
-			s.grpc.Stop()
+		endsWithin(done, lastWord)
+	}
+	s.grpc.Stop() // does nothing after GracefulStop has ended
+	<-done
+	s.edge.apart.Wait()
+}
+
+// awaitCalls waits for done, for the drain timeout at most. It waits no longer when
+// all calls have returned and nobody takes their answers: gRPC would wait for that.
+func (s *Server) awaitCalls(done <-chan struct{}) {
+	limit := time.NewTimer(s.cfg.DrainTimeout)
+	defer limit.Stop()
+	look := time.NewTicker(pulse)
+	defer look.Stop()
+	listener := s.edge.outbox.listener.Load()
+	for idle := (time.Time{}); ; {
+		select {
+		case <-done:
+			return
+		case <-limit.C:
+			return
+		case now := <-look.C:
+			switch {
+			case s.edge.active.Load() > 0:
+				idle = time.Time{}
+			case idle.IsZero():
+				idle = now
+			case now.Sub(idle) > lastWord && listener.quiet() > lastWord:
+				return
+			}
 		}
 	}
-	<-done
 }
 
 // endsWithin waits for done, but no longer than d.

@@ -39,7 +39,7 @@ type running struct {
 	conn     *grpc.ClientConn
 	httpURL  string
 	stop     context.CancelFunc
-	finished <-chan error
+	finished chan error
 	log      *logBuffer
 }
 

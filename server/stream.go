@@ -2,16 +2,24 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+
+	"google.golang.org/grpc"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
 )
 
-// maxStreamMessage is the size that the messages of a stream keep to, in bytes
-// of users.
-const maxStreamMessage = 1 << 20
+const (
+	// maxStreamMessage is the size that the messages of a stream keep to, in bytes of
+	// users. gRPC takes one message, and 64 KiB of others, before a send blocks.
+	maxStreamMessage = 32 << 10
+	// maxStreamBytes is how many bytes of a page a stream holds while it sends them. The
+	// rest of a larger page is read again.
+	maxStreamBytes = 4 << 20
+)
 
 // streamOrders are the orders that a stream can have.
 var streamOrders = []string{"", "created_at", "+created_at", "-created_at"}
@@ -30,46 +38,79 @@ func (s *userService) StreamUsers(req *clerkgatev1.StreamUsersRequest, stream cl
 	if err != nil {
 		return err
 	}
-	for {
-		page, err := s.fetchTimed(ctx, l, c)
+	for size := maxPage; ; {
+		messages, next, last, err := s.nextMessages(ctx, l, c, &size)
 		if err != nil {
 			return err
 		}
-		if c, err = l.send(stream, c, page); err != nil {
+		if err := sendAll(stream, messages); err != nil || last {
 			return err
 		}
-		if page.last {
-			return nil
-		}
+		c = next
 	}
 }
 
-// send sends a page in messages of a moderate size, and returns the place behind
-// it. The last message of the list has no token.
-func (l *listing) send(stream clerkgatev1.UserService_StreamUsersServer, c cursor, page fetched) (cursor, error) {
-	entries, shown, last := page.entries, l.show(page.entries), page.last
-	for sent := false; len(entries) > 0 || last && !sent; sent = true {
+// nextMessages reads the page behind c and returns it as messages, with the place
+// behind them and whether they are the last. Of the page nothing else is held while
+// they are sent. It lowers size if a page of that size is too large for a stream.
+func (s *userService) nextMessages(ctx context.Context, l *listing, c cursor, size *int) (messages []*encoded, next cursor, last bool, err error) {
+	page, err := s.fetchTimed(ctx, l, c, *size)
+	if err != nil {
+		return nil, c, false, err
+	}
+	defer func() {
+		if err != nil {
+			freeAll(messages)
+		}
+	}()
+	entries, shown := page.entries, l.show(page.entries)
+	if n := fitting(shown, maxStreamBytes); n < len(shown) {
+		entries, shown, page.last = entries[:n], shown[:n], false
+		*size = n
+	}
+	for len(entries) > 0 || page.last && len(messages) == 0 {
 		n := fitting(shown, maxStreamMessage)
 		c = l.advance(c, entries[:n])
 		msg := &clerkgatev1.StreamUsersResponse{Freshness: fromUpstream(page.at)}
 		msg.Users, msg.Unreadable = parted(shown[:n])
 		entries, shown = entries[n:], shown[n:]
-		if !last || len(entries) > 0 {
-			var err error
+		if !page.last || len(entries) > 0 {
 			if msg.ResumeToken, err = encodeToken(l.binding, c); err != nil {
-				return c, err
+				return messages, c, false, err
 			}
 		}
-		if err := stream.Send(msg); err != nil {
-			return c, sendError(stream.Context(), err)
+		m, err := s.outbox.encode(ctx, msg)
+		if err != nil {
+			return messages, c, false, err
+		}
+		messages = append(messages, m)
+	}
+	return messages, c, page.last, nil
+}
+
+// sendAll sends messages, and drops those that it can't send.
+func sendAll(stream grpc.ServerStream, messages []*encoded) error {
+	defer freeAll(messages)
+	for _, m := range messages {
+		if err := stream.SendMsg(m); err != nil {
+			return sendError(stream.Context(), err)
 		}
 	}
-	return c, nil
+	return nil
+}
+
+func freeAll(messages []*encoded) {
+	for _, m := range messages {
+		m.free()
+	}
 }
 
 // sendError says why a message could not be sent on the stream of ctx: the stream
-// has ended, or the caller has gone.
+// has ended, the caller does not read, or it has gone.
 func sendError(ctx context.Context, err error) error {
+	if errors.Is(err, errNotRead) {
+		return err
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -78,11 +119,11 @@ func sendError(ctx context.Context, err error) error {
 
 // fetchTimed reads one page of a stream, within the default timeout if the
 // stream itself has no deadline.
-func (s *userService) fetchTimed(ctx context.Context, l *listing, c cursor) (fetched, error) {
+func (s *userService) fetchTimed(ctx context.Context, l *listing, c cursor, size int) (fetched, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, s.pageTimeout)
 		defer cancel()
 	}
-	return l.fetch(ctx, c, maxPage)
+	return l.fetch(ctx, c, size)
 }

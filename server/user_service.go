@@ -48,6 +48,7 @@ type userService struct {
 	fullView FullView
 	// pageTimeout bounds the fetch of one page of a stream that has no deadline.
 	pageTimeout time.Duration
+	outbox      *outbox // for the messages of streams
 }
 
 func (s *userService) GetUser(ctx context.Context, req *clerkgatev1.GetUserRequest) (*clerkgatev1.GetUserResponse, error) {

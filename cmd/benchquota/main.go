@@ -1,7 +1,8 @@
 // Command benchquota measures how well clerkgate uses the quota of a Clerk key.
 // It runs the server and the simulated Clerk as processes of their own, puts load
 // on them, and prints a table with what a client without clerkgate gets beside it.
-// With -replicas it runs several servers and the redis-server that they share.
+// With -replicas it runs several servers and the redis-server that they share, and
+// with -floods it measures what a server takes under floods of calls and webhooks.
 // docs/performance.md says what each scenario means.
 //
 // It ends with 1 if a scenario has missed its target or could not be run, and
@@ -40,10 +41,13 @@ type lab struct {
 	seed   uint64 // of this scenario's simulator: people and the windows' phase
 }
 
-// scenarios gives those of one server, or those of several with one Redis, and
-// how many of them may run at the same time: replicas give Redis little time to
-// answer, and must not be kept from the CPU by too many others.
-func scenarios(replicas bool) (all []scenario, atOnce int) {
+// scenarios gives those of one server, those of several with one Redis, or the
+// floods, and how many of them may run at the same time: replicas give Redis little
+// time to answer, and must not be kept from the CPU by too many others.
+func scenarios(replicas, floods bool) (all []scenario, atOnce int) {
+	if floods {
+		return floodScenarios(), 1
+	}
 	if replicas {
 		return slices.Concat(sharedScenarios(), troubleScenarios(), []scenario{
 			{"commands", false, redisCommands},
@@ -73,6 +77,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) int {
 	flags.SetOutput(progress)
 	pick := flags.String("run", ".", "the scenarios to run, a `regexp`")
 	replicas := flags.Bool("replicas", false, "measure several servers that share a quota through redis-server")
+	floods := flags.Bool("floods", false, "measure memory, goroutines and descriptors under floods")
 	list := flags.Bool("list", false, "list the scenarios and end")
 	binary := flags.String("clerkgate", "bin/clerkgate", "the `program` to measure")
 	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()%1e6), "where chance begins, such as the phase of windows")
@@ -88,7 +93,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) int {
 		return 2
 	}
 	var picked []scenario
-	all, atOnce := scenarios(*replicas)
+	all, atOnce := scenarios(*replicas, *floods)
 	for _, s := range all {
 		if wanted.MatchString(s.name) {
 			picked = append(picked, s)

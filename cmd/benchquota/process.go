@@ -23,6 +23,7 @@ const (
 // process is a running command.
 type process struct {
 	address string // as its output told
+	out     *output
 	cmd     *exec.Cmd
 	end     context.CancelFunc
 	ended   chan struct{}
@@ -44,7 +45,7 @@ func startProcess(ctx context.Context, binary string, address *regexp.Regexp, ar
 		end()
 		return nil, fmt.Errorf("start %s: %w", binary, err)
 	}
-	p := &process{cmd: cmd, end: end, ended: make(chan struct{})}
+	p := &process{out: out, cmd: cmd, end: end, ended: make(chan struct{})}
 	go func() {
 		defer close(p.ended)
 		_ = cmd.Wait() // how it ended is no matter: if it should not have, the load on it fails

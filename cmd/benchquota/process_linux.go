@@ -37,3 +37,22 @@ func cpuTime(pid int) (time.Duration, error) {
 	}
 	return time.Duration(user+system) * clockTick, nil
 }
+
+// memory is the resident memory of a process, in bytes.
+func memory(pid int) (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0, err
+	}
+	var size, resident int64
+	if _, err := fmt.Sscan(string(text), &size, &resident); err != nil {
+		return 0, err
+	}
+	return resident * int64(os.Getpagesize()), nil
+}
+
+// descriptors is how many files and sockets a process has open.
+func descriptors(pid int) (int, error) {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	return len(entries), err
+}

@@ -18,3 +18,8 @@ func cpuTime(int) (time.Duration, error) { return 0, errors.ErrUnsupported }
 func (*process) freeze() error { return errors.ErrUnsupported }
 
 func (*process) thaw() error { return errors.ErrUnsupported }
+
+// memory and descriptors are known on Linux alone.
+func memory(int) (int64, error) { return 0, errors.ErrUnsupported }
+
+func descriptors(int) (int, error) { return 0, errors.ErrUnsupported }

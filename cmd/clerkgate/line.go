@@ -218,13 +218,18 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 	run("refreshing", cache.Run)
 
 	hooks, metrics := webhook.New(webhook.Config{Secret: s.secret, Sink: store, Logger: logger}), prometheus.NewRegistry()
+	maxUnread, err := parseBytes(c.MaxUnreadBytes)
+	if err != nil {
+		return err
+	}
 	var srv *server.Server
 	srv = server.New(server.Config{
 		Users: cache, Quota: g, Instance: s.cache.RedisInstance, GRPCListen: c.GRPCListen, HTTPListen: c.HTTPListen,
 		WebhookListen: c.WebhookListen, Webhooks: hooks,
 		TLS: s.tls.grpc, HTTPTLS: s.tls.http, WebhookTLS: s.tls.webhooks, Metrics: metrics, Traces: spans.provider,
 		FullView: s.view, DefaultTimeout: c.DefaultTimeout, DrainDelay: c.DrainDelay, DrainTimeout: c.DrainTimeout, Logger: logger,
-		MaxConnections: c.MaxConnections, Notes: s.files.notes, SendTimeout: c.SendTimeout,
+		MaxConnections: c.MaxConnections, MaxStreamsPerCaller: c.MaxStreams, MaxUnreadBytes: maxUnread, SendTimeout: c.SendTimeout,
+		Notes: s.files.notes,
 		OnListen: func(at server.Addresses) {
 			attrs := []any{"version", buildVersion(), "grpc", at.GRPC.String(), "http", at.HTTP.String(),
 				"quota", fmt.Sprintf("%d/%s", s.quota.Limit, s.quota.Window), "burst", s.quota.Burst}

@@ -71,7 +71,9 @@ type serveCmd struct {
 	CallerQueueLimit int           `default:"20000" group:"Calls" unit:"wants" help:"... of one caller: of one name at one address, at one priority."`
 	MaxInFlight      int           `default:"64" group:"Clerk" unit:"requests" help:"How many requests may be at Clerk at once."`
 	MaxConnections   int           `default:"4096" group:"Calls" unit:"connections" help:"How many connections each listener has open at once; one address may have a quarter of them. Others are closed as they come."`
-	SendTimeout      time.Duration `default:"20s" group:"Calls" help:"How long a caller may leave what is sent to it untaken, before its stream or its connection ends."`
+	MaxStreams       int           `name:"max-streams-per-caller" default:"64" group:"Calls" unit:"streams" help:"How many streams (StreamUsers, WatchQuota and those of health and reflection) one caller has open at once; one address may have 16 times as many."`
+	MaxUnreadBytes   string        `default:"128MiB" placeholder:"BYTES" group:"Calls" help:"How many bytes of answers may wait for their callers to read them, in all; one address may have half of it. 16MiB or more, in bytes or with KiB, MiB or GiB."`
+	SendTimeout      time.Duration `default:"20s" group:"Calls" help:"How long a caller may leave what is sent to it untaken, before its stream ends; after twice as long its connection ends."`
 
 	Tracing     string  `enum:"off,otlp" default:"off" group:"Tracing and logging" help:"Where spans go: off, nowhere; otlp, to an OpenTelemetry collector by OTLP over gRPC. Which one, and how, say the variables OTEL_EXPORTER_OTLP_ENDPOINT (http://localhost:4317 by default), OTEL_EXPORTER_OTLP_HEADERS and so on."`
 	TraceSample float64 `default:"1" placeholder:"SHARE" group:"Tracing and logging" help:"The share of the traces begun here that is sampled, 0 to 1. What belongs to a caller's trace is sampled if the caller samples it."`
@@ -109,7 +111,7 @@ func (c *serveCmd) check() error {
 	}{
 		{"breaker-failures", c.BreakerFailures}, {"queue-limit", c.QueueLimit},
 		{"caller-queue-limit", c.CallerQueueLimit}, {"max-in-flight", c.MaxInFlight},
-		{"max-connections", c.MaxConnections},
+		{"max-connections", c.MaxConnections}, {"max-streams-per-caller", c.MaxStreams},
 	} {
 		if n.value < 1 {
 			return usagef("--%s: want 1 or more", n.flag)
@@ -117,6 +119,9 @@ func (c *serveCmd) check() error {
 	}
 	if !(c.TraceSample >= 0 && c.TraceSample <= 1) {
 		return usagef("--trace-sample: want 0 to 1")
+	}
+	if n, err := parseBytes(c.MaxUnreadBytes); err != nil || n < 16<<20 {
+		return usagef("--max-unread-bytes: want 16MiB or more, in bytes or with KiB, MiB or GiB, not %q", c.MaxUnreadBytes)
 	}
 	if c.Burst < 0 {
 		return usagef("--burst: want 0 or more requests")

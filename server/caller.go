@@ -1,0 +1,29 @@
+package server
+
+import (
+	"context"
+	"net/netip"
+
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+)
+
+// identity is who calls, as limits are counted: the peer's address and, inside it, the
+// name that the call gives.
+type identity struct {
+	address netip.Prefix // the zero prefix for a Unix socket
+	name    string       // empty: none, or one that is no name
+}
+
+// identify returns who makes the call of ctx.
+func identify(ctx context.Context) identity {
+	var id identity
+	if p, ok := peer.FromContext(ctx); ok {
+		id.address = addressOf(p.Addr)
+	}
+	md, _ := metadata.FromIncomingContext(ctx)
+	if name, err := single(md, callerKey); err == nil && validName(name) {
+		id.name = name
+	}
+	return id
+}
