@@ -73,6 +73,7 @@ func examples(t *testing.T, dir string) map[string][2]string {
 		"quota-reserve":             {"30%", "30"},
 		"state-dir":                 {dir, none},
 		"cache-max-bytes":           {"2MiB", "2"},
+		"max-unread-bytes":          {"64MiB", "8MiB"},
 		"instance":                  {"acme", "a b"},
 		"redis-url":                 {"redis://127.0.0.1:1", "http://127.0.0.1"},
 		"redis-url-file":            {file("redis", "redis://127.0.0.1:1\n"), none},
