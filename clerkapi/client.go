@@ -134,7 +134,8 @@ func (c *Client) CloseIdleConnections() { c.transport.CloseIdleConnections() }
 
 // ListUsers reads one page of users. Those that can't be read are in
 // Page.Unreadable; if nobody on the page has an id that can be read, the answer is an
-// ErrBadAnswer. ErrNotFound and ErrRejected may mean that the user
+// ErrBadAnswer. So is a page that contradicts its arguments: see checkPage.
+// ErrNotFound and ErrRejected may mean that the user
 // StartingAfter is gone.
 func (c *Client) ListUsers(ctx context.Context, p ListParams) (*Page, error) {
 	if err := p.Validate(); err != nil {
@@ -147,6 +148,9 @@ func (c *Client) ListUsers(ctx context.Context, p ListParams) (*Page, error) {
 	defer a.done()
 	page, err := decodePage(a.body, p.Limit, c.unread)
 	if err != nil {
+		return nil, badAnswer(a.meta, err)
+	}
+	if err := checkPage(p, page.Users); err != nil {
 		return nil, badAnswer(a.meta, err)
 	}
 	page.Meta = a.meta

@@ -7,9 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
@@ -110,91 +108,6 @@ func unreadable(u clerkapi.Unreadable) entry {
 	f := classify(clerkapi.ErrUnreadable)
 	f.message += ": " + clean(u.Err.Error())
 	return entry{id: u.ID, reason: f}
-}
-
-// fetch reads the users behind c, at most size of them. Only the last page may be
-// empty.
-func (l *listing) fetch(ctx context.Context, c cursor, size int) (fetched, error) {
-	p := clerkapi.ListParams{Filter: l.filter, OrderBy: l.order, Limit: size, Offset: c.Offset, StartingAfter: c.After}
-	page, err := l.users.List(ctx, p, l.walk, l.options)
-	if err != nil && c.After != "" && refusedByClerk(err) {
-		return l.fetchByTime(ctx, c, size)
-	}
-	if err != nil {
-		return fetched{}, listError(err)
-	}
-	all := entriesOf(page)
-	return fetched{all, page.FetchTime, len(all) < size}, nil
-}
-
-// fetchByTime does what fetch does where Clerk refuses c.After, since that user
-// is gone: it asks for those created at the same time or further on, and
-// leaves out those that were sent. Of more than maxSeen users created within
-// one millisecond, some may come again.
-func (l *listing) fetchByTime(ctx context.Context, c cursor, size int) (fetched, error) {
-	ascending := l.order[0] == '+'
-	filter := &clerkgatev1.UserFilter{}
-	proto.Merge(filter, l.filter)
-	// Clerk's bounds leave out the time that they name. Nobody was sent from
-	// outside the caller's own bounds, so these are the narrower ones.
-	if ascending {
-		filter.CreatedAtAfter = timestamppb.New(time.UnixMilli(max(c.CreatedAt-1, 0)))
-	} else {
-		filter.CreatedAtBefore = timestamppb.New(time.UnixMilli(c.CreatedAt + 1))
-	}
-	sent := func(e entry) bool {
-		if e.id != "" && (e.id == c.After || slices.Contains(c.Seen, e.id)) {
-			return true
-		}
-		if e.user == nil {
-			return false
-		}
-		at := createdAt(e.user)
-		return ascending && at < c.CreatedAt || !ascending && at > c.CreatedAt
-	}
-	p := clerkapi.ListParams{Filter: filter, OrderBy: l.order, Limit: size}
-	for {
-		page, err := l.users.List(ctx, p, l.walk, l.options)
-		if err != nil {
-			return fetched{}, listError(err)
-		}
-		all := entriesOf(page)
-		last := len(all) < p.Limit
-		if all = slices.DeleteFunc(all, sent); len(all) > 0 || last {
-			return fetched{all, page.FetchTime, last}, nil
-		}
-		p.Offset += p.Limit
-	}
-}
-
-// advance gives the place behind entries, which are sent next after c. Behind one
-// whose id can't be read there is no place but that of the last whose id can be.
-func (l *listing) advance(c cursor, entries []entry) cursor {
-	if !l.byCreation() {
-		return cursor{Offset: c.Offset + len(entries)}
-	}
-	next := cursor{After: c.After, CreatedAt: c.CreatedAt}
-	for _, e := range entries {
-		if e.id != "" {
-			next.After = e.id
-		}
-		if e.user != nil {
-			next.CreatedAt = createdAt(e.user)
-		}
-	}
-	if next.After == c.After {
-		return c
-	}
-	if c.After != "" && c.CreatedAt == next.CreatedAt {
-		next.Seen = append(slices.Clone(c.Seen), c.After)
-	}
-	for _, e := range entries {
-		if e.id != "" && e.id != next.After && (e.user == nil || createdAt(e.user) == next.CreatedAt) {
-			next.Seen = append(next.Seen, e.id)
-		}
-	}
-	next.Seen = next.Seen[max(0, len(next.Seen)-maxSeen):]
-	return next
 }
 
 // show gives the entries as the list's view shows them. A user who is larger than an

@@ -14,10 +14,11 @@ import (
 )
 
 // tokenVersion is raised when tokens change their meaning.
-const tokenVersion = 1
+const tokenVersion = 2
 
-// maxSeen is the most ids that a token remembers, see cursor.Seen.
-const maxSeen = 100
+// maxAnchors is the most ids that a token remembers beside the last one; see
+// cursor.Anchors.
+const maxAnchors = 100
 
 // cursor is a place in a list: behind the last user that was sent. The zero
 // value is the beginning.
@@ -26,11 +27,28 @@ type cursor struct {
 	After string `json:"i,omitempty"`
 	// CreatedAt is when that user was created, in Unix milliseconds.
 	CreatedAt int64 `json:"c,omitempty"`
-	// Seen are the ids of other users sent who were created in the same
-	// millisecond, the latest maxSeen of them.
-	Seen []string `json:"s,omitempty"`
+	// Tied is how many users were sent who were created at that time.
+	Tied int `json:"t,omitempty"`
+	// Anchors are the ids of the users sent before, the latest maxAnchors of them,
+	// the latest last. The list can go on behind any of them.
+	Anchors []string `json:"s,omitempty"`
 	// Offset is how many users were sent, in lists by other orders.
 	Offset int `json:"o,omitempty"`
+}
+
+// valid reports whether the cursor holds ids of different users, or none.
+func (c cursor) valid() bool {
+	if c.After == "" {
+		return len(c.Anchors) == 0
+	}
+	seen := map[string]bool{c.After: true}
+	for _, id := range c.Anchors {
+		if seen[id] || !clerkapi.ValidUserID(id) {
+			return false
+		}
+		seen[id] = true
+	}
+	return clerkapi.ValidUserID(c.After) && len(c.Anchors) <= maxAnchors
 }
 
 // binding is what a token is good for.
@@ -76,8 +94,7 @@ func decodeToken(field, token string, b binding) (cursor, error) {
 		return cursor{}, errTokenOutdated
 	}
 	var t pageToken
-	if err := json.Unmarshal(body, &t); err != nil || t.Offset < 0 || len(t.Seen) > maxSeen ||
-		t.After != "" && !clerkapi.ValidUserID(t.After) {
+	if err := json.Unmarshal(body, &t); err != nil || t.Offset < 0 || !t.cursor.valid() {
 		return cursor{}, damaged
 	}
 	if t.Instance != b.Instance {

@@ -17,7 +17,7 @@ import (
 )
 
 func TestPageToken(t *testing.T) {
-	want := cursor{After: "user_1", CreatedAt: 1_700_000_000_000, Seen: []string{"user_2", "user_3"}}
+	want := cursor{After: "user_1", CreatedAt: 1_700_000_000_000, Tied: 2, Anchors: []string{"user_2", "user_3"}}
 	token, err := encodeToken(binding{Args: 7}, want)
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +45,9 @@ func TestPageToken(t *testing.T) {
 		refused("changed", string(b), 7)
 	}
 	for name, c := range map[string]cursor{
-		"offset below 0": {Offset: -1}, "an id that excludes": {After: "-user_1"}, "too many ids": {Seen: make([]string, maxSeen+1)},
+		"offset below 0": {Offset: -1}, "an id that excludes": {After: "-user_1"}, "too many ids": {After: "user_x", Anchors: idsOf(usersAt(make([]int64, maxAnchors+1)...))},
+		"an anchor that is no id": {After: "user_1", Anchors: []string{"-user_2"}}, "an anchor twice": {After: "user_1", Anchors: []string{"user_2", "user_2"}},
+		"the last among the anchors": {After: "user_1", Anchors: []string{"user_1"}}, "anchors of nothing": {Anchors: []string{"user_1"}},
 	} {
 		forged, err := encodeToken(binding{Args: 7}, c)
 		if err != nil {
@@ -92,7 +94,7 @@ func TestArgsDigest(t *testing.T) {
 // FuzzPageToken gives tokens that nobody made: each is refused with the field's
 // name, or stands for a place whose token stands for the same place.
 func FuzzPageToken(f *testing.F) {
-	for _, c := range []cursor{{}, {Offset: 500}, {After: "user_1", CreatedAt: 1, Seen: []string{"user_2"}}} {
+	for _, c := range []cursor{{}, {Offset: 500}, {After: "user_1", CreatedAt: 1, Anchors: []string{"user_2"}}} {
 		token, err := encodeToken(binding{}, c)
 		if err != nil {
 			f.Fatal(err)
