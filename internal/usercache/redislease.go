@@ -42,13 +42,18 @@ func (l *leases) gone() []string {
 }
 
 // observe notes the leases of all replicas as they are now, and returns when each
-// of them ends that has not ended.
+// of them ends that has not ended. It may change values.
 func (l *leases) observe(values map[string]string, now time.Time) (ends map[string]time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	known := l.known
 	l.known, l.over = make(map[string]lease, len(values)), nil
 	ends = make(map[string]time.Time)
+	for replica, k := range known {
+		if _, there := values[replica]; !there && now.Sub(k.since) < l.lasts {
+			values[replica] = k.value // Redis has lost it, but the replica does not know yet
+		}
+	}
 	for replica, value := range values {
 		k, ok := known[replica]
 		if !ok || k.value != value {
@@ -67,8 +72,9 @@ func (l *leases) observe(values map[string]string, now time.Time) (ends map[stri
 
 // awaited is who must hear of a publication, and until when.
 type awaited struct {
-	number int64  // of the publication
-	epoch  string // in which it counts
+	until  time.Time // there may be leases that nobody knows of, until then
+	number int64     // of the publication
+	epoch  string    // in which it counts
 	ends   map[string]time.Time
 }
 
@@ -140,13 +146,19 @@ func (r *redis) await(ctx context.Context, a awaited) error {
 				last = end
 			}
 		}
-		if len(names) == 0 {
+		if now.Before(a.until) && a.until.After(last) {
+			last = a.until
+		}
+		if last.IsZero() {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(min(pause, last.Sub(now))):
+		}
+		if len(names) == 0 {
+			continue
 		}
 		values, err := write(ctx, r, func(ctx context.Context, c rueidis.Client) ([]rueidis.RedisMessage, error) {
 			return c.Do(ctx, c.B().Hmget().Key(r.sequenceKey()).Field(names...).Build()).ToArray()

@@ -246,8 +246,14 @@ func (r *redis) announce(ctx context.Context, ids []string, do func(ctx context.
 		if err != nil {
 			return t, err
 		}
-		t.wait, err = r.awaited(reply)
-		return t, err
+		if t.wait, err = r.awaited(reply); err != nil {
+			return t, err
+		}
+		if age := time.Duration(age) * time.Millisecond; age <= r.cfg.Lease {
+			// What Redis was before had leases that this one does not know of.
+			t.wait.until = time.Now().Add(r.cfg.Lease)
+		}
+		return t, nil
 	})
 	if err != nil {
 		return 0, err

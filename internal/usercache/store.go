@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -310,8 +311,13 @@ func (s *Store) place(id string, e *Entry, onlyPresent bool, accepts func() bool
 		newest = e
 		switch {
 		case !accepts():
-			if found && old.newerThan(e) {
-				newest = old // for calls that came before whatever made it old
+			// It is still for calls that came before whatever made it old, after
+			// which they must get nothing older.
+			switch {
+			case found && old.newerThan(e):
+				newest = old
+			case !e.Missing && (!found && !onlyPresent || found && e.newerThan(old)):
+				return e.madeOld(), otter.WriteOp
 			}
 		case !found && onlyPresent:
 		case !found || supersedes(e, old):
@@ -415,6 +421,8 @@ func (s *Store) writeBehind(ctx context.Context) {
 				more = false
 			}
 		}
+		// Meanwhile something may have been missed that Redis has forgotten.
+		batch = slices.DeleteFunc(batch, func(item putItem) bool { return !s.order.accepts(item.id, item.entry, item.entry.asOf) })
 		// What can't be written is in memory, and Redis will be asked in vain.
 		_ = s.redis.put(ctx, batch)
 	}
