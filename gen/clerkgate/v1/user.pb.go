@@ -140,7 +140,7 @@ type User struct {
 	LegalAcceptedAt *timestamppb.Timestamp `protobuf:"bytes,44,opt,name=legal_accepted_at,json=legalAcceptedAt,proto3" json:"legal_accepted_at,omitempty"`
 	// When the user was created.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,45,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	// When the user was last changed. Always set.
+	// When the user was last changed. Clerk documents that it always gives it.
 	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,46,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
 	// The fields of Clerk's user that this contract does not know, as one JSON
 	// object, or empty. Unknown fields of nested objects are dropped. FULL only,
