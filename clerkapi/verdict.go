@@ -82,6 +82,7 @@ func Judge(err error) Verdict {
 		v.Concern = ConcernsNobody
 	case ErrNotFound, ErrUnreadable:
 		v.Breaker = Success
+		v.Split = true // a 404 says nothing about each id of a batch
 	case ErrRejected:
 		v.Split = true
 		v.Shrink = tooLong(e.Status) || e.NotSent

@@ -18,7 +18,7 @@ func TestJudge(t *testing.T) {
 		{"a parameter", &ParamError{}, Verdict{Concern: ConcernsRequest, Spent: SpentNothing}},
 		{"the caller left", &Error{Kind: ErrAbandoned}, Verdict{Spent: SpentLost}},
 		{"the caller left before", &Error{Kind: ErrAbandoned, NotSent: true}, Verdict{Spent: SpentNothing}},
-		{"no such user", &Error{Kind: ErrNotFound, Status: 404}, Verdict{Concern: ConcernsRequest, Breaker: Success}},
+		{"no such user", &Error{Kind: ErrNotFound, Status: 404}, Verdict{Concern: ConcernsRequest, Breaker: Success, Split: true}},
 		{"422", &Error{Kind: ErrRejected, Status: 422}, Verdict{Concern: ConcernsRequest, Split: true}},
 		{"413", &Error{Kind: ErrRejected, Status: 413}, Verdict{Concern: ConcernsRequest, Split: true, Shrink: true}},
 		{"431", &Error{Kind: ErrRejected, Status: 431}, Verdict{Concern: ConcernsRequest, Split: true, Shrink: true}},

@@ -220,7 +220,9 @@ func (g *Gate) settlePermit(f *flight, a answer, spent clerkapi.Spent, now time.
 		meta = e.Meta
 	}
 	var h *quota.Headers
-	if r := meta.RateLimit; r.Present {
+	// Only an answer that is Clerk's beyond doubt says how the quota stands.
+	known := a.err == nil || f.isProbe || spent == clerkapi.SpentLimited
+	if r := meta.RateLimit; r.Present && known {
 		h = &quota.Headers{Remaining: r.Remaining, Reset: r.Reset}
 		g.totals.upstream = &Upstream{Limit: r.Limit, Remaining: r.Remaining, Reset: now.Add(r.Reset), Observed: now}
 	}

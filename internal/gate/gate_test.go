@@ -130,8 +130,14 @@ func first(d time.Duration, err error) func(int, []string) error {
 // stopped, and all that it holds must be gone.
 func inBubble(t *testing.T, clerk *fakeClerk, cfg Config, f func(*testing.T, *Gate)) {
 	t.Helper()
+	inBubbleOf(t, clerk, clerk, cfg, f)
+}
+
+// inBubbleOf is inBubble for a Clerk that has a fakeClerk inside.
+func inBubbleOf(t *testing.T, up upstream, clerk *fakeClerk, cfg Config, f func(*testing.T, *Gate)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		cfg.Upstream = clerk
+		cfg.Upstream = up
 		g := New(cfg)
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan struct{})

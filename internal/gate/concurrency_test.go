@@ -1,0 +1,138 @@
+package gate
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
+	"github.com/clerkgate/clerkgate/internal/quota"
+)
+
+// crowded is a Clerk that serves some requests at once, and answers 429 without
+// Retry-After to those beyond.
+type crowded struct {
+	*fakeClerk
+	mu           sync.Mutex
+	serves       int
+	now          int
+	done, denied int
+}
+
+func (c *crowded) ListUsers(ctx context.Context, p clerkapi.ListParams) (*clerkapi.Page, error) {
+	c.mu.Lock()
+	if c.now >= c.serves {
+		c.denied++
+		c.mu.Unlock()
+		_ = c.arriveNow()
+		return nil, tooMany
+	}
+	c.now++
+	c.mu.Unlock()
+	page, err := c.fakeClerk.ListUsers(ctx, p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now--
+	c.done++
+	return page, err
+}
+
+// arriveNow counts a request that is answered at once.
+func (c *crowded) arriveNow() error {
+	c.fakeClerk.mu.Lock()
+	defer c.fakeClerk.mu.Unlock()
+	c.requests = append(c.requests, nil)
+	c.sent = append(c.sent, time.Now())
+	return nil
+}
+
+func (c *crowded) counts() (done, denied int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.done, c.denied
+}
+
+// TestConcurrencyAdapts: a hundred callers in a closed loop before a Clerk that serves ten
+// requests at once. In the steady state nearly all that ten at a time allow is used, a
+// 429 is rare, nobody is refused, and nothing is taken for one of the quota. When Clerk
+// comes to serve more, that is found out.
+func TestConcurrencyAdapts(t *testing.T) {
+	for _, serves := range []int{2, 10, 40} {
+		t.Run(fmt.Sprint(serves), func(t *testing.T) {
+			const rtt = 300 * time.Millisecond
+			clerk := &crowded{fakeClerk: &fakeClerk{latency: rtt}, serves: serves}
+			inBubbleOf(t, clerk, clerk.fakeClerk, Config{Quota: quota.Config{Limit: 1000 * max(1, serves/10)}}, func(t *testing.T, g *Gate) {
+				ctx, stop := context.WithCancel(t.Context())
+				var callers sync.WaitGroup
+				for i := range 100 {
+					callers.Go(func() {
+						for ctx.Err() == nil {
+							one, cancel := context.WithTimeout(ctx, time.Minute)
+							_, err := g.List(one, clerkapi.ListParams{Limit: i + 1}, Options{Caller: fmt.Sprint(i), Party: Party{Peer: fmt.Sprint(i)}})
+							cancel()
+							if err != nil && ctx.Err() == nil {
+								t.Errorf("after %v: %v", time.Since(epoch()), err)
+							}
+						}
+					})
+				}
+				steady := func(serves int) {
+					t.Helper()
+					const span = 5 * time.Minute
+					done, denied := clerk.counts()
+					time.Sleep(span)
+					done2, denied2 := clerk.counts()
+					done, denied = done2-done, denied2-denied
+					used := float64(done) / (float64(serves) * float64(span) / float64(rtt))
+					t.Logf("%d at once: %.1f %% used, %d answers and %d 429s, %d in flight allowed", serves, 100*used, done, denied, g.Status().InFlightLimit)
+					if used < 0.9 {
+						t.Errorf("%d at once: %.1f %% used, want 90 at least", serves, 100*used)
+					}
+					if 200*denied > done {
+						t.Errorf("%d at once: %d 429s for %d answers, want one per 200 at most", serves, denied, done)
+					}
+				}
+				time.Sleep(30 * time.Second)
+				steady(serves)
+				if s := g.Status(); s.EffectiveLimit != s.Limit || !s.PausedUntil.IsZero() {
+					t.Errorf("the quota is %d of %d, paused until %v", s.EffectiveLimit, s.Limit, s.PausedUntil)
+				}
+				if serves == 10 {
+					clerk.mu.Lock()
+					clerk.serves = 25
+					clerk.mu.Unlock()
+					time.Sleep(5 * time.Minute)
+					steady(25)
+				}
+				stop()
+				callers.Wait()
+			})
+		})
+	}
+}
+
+func epoch() time.Time { return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) }
+
+// TestASpentQuotaIsNotTakenForConcurrency: where every request is answered 429, the key
+// is paused after a few, and the number in flight is as it was afterwards.
+func TestASpentQuotaIsNotTakenForConcurrency(t *testing.T) {
+	clerk := &fakeClerk{latency: 50 * time.Millisecond, reply: first(5*time.Second, tooMany)}
+	inBubble(t, clerk, Config{Quota: quota.Config{Limit: 1000}}, func(t *testing.T, g *Gate) {
+		var callers sync.WaitGroup
+		for i := range 30 {
+			callers.Go(func() {
+				if _, err := g.List(t.Context(), clerkapi.ListParams{Limit: 1}, Options{Caller: fmt.Sprint(i)}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		s := g.Status()
+		if s.PausedUntil.IsZero() || s.InFlightLimit != 64 || clerk.count() > 100 {
+			t.Errorf("after %d requests: paused until %v, %d in flight allowed", clerk.count(), s.PausedUntil, s.InFlightLimit)
+		}
+		callers.Wait()
+	})
+}
