@@ -49,6 +49,8 @@ type call struct {
 	params  clerkapi.ListParams
 	options gate.Options
 	maxAge  *time.Duration // of a lookup
+	lease   gate.LeaseRequest
+	use     gate.LeaseUse
 }
 
 func (f *fakeUpstream) record(ctx context.Context, c call) error {
@@ -202,11 +204,12 @@ func (f *fakeUpstream) change(do func()) {
 // fakeQuota is how many permits the fake lends at most.
 const fakeQuota = 100
 
-func (f *fakeUpstream) Acquire(ctx context.Context, count int, o gate.Options) (gate.Lease, error) {
+func (f *fakeUpstream) Acquire(ctx context.Context, r gate.LeaseRequest, o gate.Options) (gate.Lease, error) {
+	count := r.Permits
 	if count < 1 || count > fakeQuota {
 		return gate.Lease{}, &gate.LeaseSizeError{Max: fakeQuota}
 	}
-	if err := f.record(ctx, call{method: "acquire", options: o}); err != nil {
+	if err := f.record(ctx, call{method: "acquire", options: o, lease: r}); err != nil {
 		return gate.Lease{}, err
 	}
 	f.mu.Lock()
@@ -219,15 +222,25 @@ func (f *fakeUpstream) Acquire(ctx context.Context, count int, o gate.Options) (
 	return gate.Lease{ID: id, Expires: fetchedAt}, nil
 }
 
-func (f *fakeUpstream) Release(id string, used int) error {
+func (f *fakeUpstream) Release(ctx context.Context, id string, use gate.LeaseUse) error {
+	if err := f.record(ctx, call{method: "release", use: use}); err != nil {
+		return err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	count, ok := f.leases[id]
 	if !ok {
 		return gate.ErrNoLease
 	}
+	used := use.Used
+	if used == gate.AllUsed {
+		used = count
+	}
 	if used < 0 || used > count {
 		return gate.ErrLeaseUse
+	}
+	if use.Unanswered > used {
+		return gate.ErrUnanswered
 	}
 	delete(f.leases, id)
 	return nil

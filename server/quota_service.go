@@ -19,8 +19,8 @@ import (
 type keeper interface {
 	Status() gate.Status
 	Health() gate.Health
-	Acquire(ctx context.Context, count int, o gate.Options) (gate.Lease, error)
-	Release(id string, used int) error
+	Acquire(ctx context.Context, r gate.LeaseRequest, o gate.Options) (gate.Lease, error)
+	Release(ctx context.Context, id string, use gate.LeaseUse) error
 }
 
 // counter counts answers by where they came from. A *usercache.Cache is one.
@@ -28,11 +28,17 @@ type counter interface {
 	Totals() usercache.Totals
 }
 
+// invalidator drops copies of users. A *usercache.Cache is one.
+type invalidator interface {
+	Invalidate(ctx context.Context, ids []string) error
+}
+
 // quotaService is clerkgate.v1.QuotaService.
 type quotaService struct {
 	clerkgatev1.UnimplementedQuotaServiceServer
 	quota  keeper
 	totals counter
+	users  invalidator
 	feed   *quotaFeed // for those who watch
 }
 

@@ -161,7 +161,7 @@ func New(cfg Config) *Server {
 		logger: cfg.Logger, calls: newCallLog(cfg.Logger), defaultTimeout: cfg.DefaultTimeout, sendTimeout: cfg.SendTimeout,
 		outbox: newOutbox(cfg.MaxUnreadBytes), streams: newStreamLimits(cfg.MaxStreamsPerCaller),
 	}
-	quotas := &quotaService{quota: cfg.Quota, totals: cfg.Users}
+	quotas := &quotaService{quota: cfg.Quota, totals: cfg.Users, users: cfg.Users}
 	quotas.feed = &quotaFeed{read: quotas.read}
 	s := &Server{cfg: cfg, edge: e, ready: newReadiness(cfg.Quota, cfg.Logger), feed: quotas.feed, after: time.After}
 	e.drain, s.drain = context.WithCancel(context.Background())

@@ -98,10 +98,8 @@ func (s *userService) InvalidateUsers(ctx context.Context, req *clerkgatev1.Inva
 	if len(ids) == 0 || len(ids) > maxBatch {
 		return nil, invalid("user_ids", fmt.Sprintf("must hold 1 to %d ids", maxBatch))
 	}
-	for i, id := range ids {
-		if !clerkapi.ValidUserID(id) {
-			return nil, invalid(fmt.Sprintf("user_ids[%d]", i), userIDForm)
-		}
+	if err := checkUserIDs("user_ids", ids); err != nil {
+		return nil, err
 	}
 	if err := s.users.Invalidate(ctx, ids); err != nil {
 		return nil, err

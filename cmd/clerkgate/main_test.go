@@ -145,6 +145,8 @@ func TestUsageErrors(t *testing.T) {
 		{"number", nil, []string{"serve", "--sim", "--max-in-flight", "0"}, []string{"--max-in-flight", "1 or more"}},
 		{"negative burst", nil, []string{"serve", "--sim", "--burst=-1"}, []string{"--burst", "0 or more"}},
 		{"reserve without %", nil, []string{"serve", "--sim", "--quota-reserve", "30"}, []string{"--quota-reserve", "0% to 99%"}},
+		{"leases of nothing", nil, []string{"serve", "--sim", "--max-leased", "0%"}, []string{"--max-leased", "1% to 100%"}},
+		{"leases of more than all", nil, []string{"serve", "--sim", "--max-leased", "101%"}, []string{"--max-leased", "1% to 100%"}},
 		{"reserve of all", nil, []string{"serve", "--sim", "--quota-reserve", "100%"}, []string{"--quota-reserve", "0% to 99%"}},
 		{"reserve that is no number", nil, []string{"serve", "--sim", "--quota-reserve", "NaN%"}, []string{"--quota-reserve", "0% to 99%"}},
 		{"pace", nil, []string{"serve", "--sim", "--pace", "fast"}, []string{"--pace", "auto", "always"}},
@@ -251,7 +253,7 @@ func TestQuotaByKey(t *testing.T) {
 		"simulated":        {serveCmd{Sim: true}, 100, simulatedKey},
 	} {
 		tt.cmd.UpstreamTimeout = 3 * time.Second
-		tt.cmd.QuotaReserve = "30%"
+		tt.cmd.QuotaReserve, tt.cmd.MaxLeased = "30%", "50%"
 		key, _, err := tt.cmd.key(slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)

@@ -42,6 +42,7 @@ type serveCmd struct {
 	Quota string `placeholder:"QUOTA" group:"Quota" help:"What Clerk allows: development (100/10s), production (1000/10s), free (20/10s, burst 40), pro (100/10s, burst 200), or requests per window such as 250/10s. Default: by the key, development for sk_test_ and production for sk_live_."`
 	Burst int    `default:"0" group:"Quota" unit:"requests" help:"Makes the quota a token bucket of this many requests, refilled at the quota's rate. 0: a strict window, or the preset's burst."`
 
+	MaxLeased    string `default:"50%" placeholder:"SHARE" group:"Quota" help:"The share of the quota that leases (AcquirePermits) may hold at once, all together. 1% to 100%; at least one permit may be lent."`
 	QuotaReserve string `default:"0%" placeholder:"SHARE" group:"Quota" help:"The share of the quota that is left to other users of the key, such as 30%. 0% to 99%."`
 	Pace         string `enum:"auto,always" default:"auto" group:"Quota" help:"When requests are spaced evenly: auto, as the window empties; always, from the first on."`
 	FirstWindow  string `enum:"slow,wait,full" default:"slow" group:"Quota" help:"What a server that knows of no earlier use of the key sends in its first window: slow, a tenth at once and the rest spread over the window; wait, nothing; full, all at once. --sim has no earlier use, and needs none of it."`
@@ -206,8 +207,11 @@ func (c *serveCmd) quotaConfig(instance string) (quota.Config, error) {
 	if c.Burst > 0 {
 		q.Burst = c.Burst
 	}
-	if q.Reserve, err = parseShare(c.QuotaReserve); err != nil {
+	if q.Reserve, err = parseShare(c.QuotaReserve, 0, 99); err != nil {
 		return q, usagef("--quota-reserve: %v", err)
+	}
+	if q.MaxLeased, err = parseShare(c.MaxLeased, 1, 100); err != nil {
+		return q, usagef("--max-leased: %v", err)
 	}
 	q.Pace = map[string]quota.Pace{"auto": quota.PaceAuto, "always": quota.PaceAlways}[c.Pace]
 	if !c.Sim {
@@ -219,12 +223,12 @@ func (c *serveCmd) quotaConfig(instance string) (quota.Config, error) {
 	return q, nil
 }
 
-// parseShare reads a share such as 30%.
-func parseShare(text string) (float64, error) {
+// parseShare reads a share such as 30%, from least to most.
+func parseShare(text string, least, most float64) (float64, error) {
 	number, ok := strings.CutSuffix(text, "%")
 	percent, err := strconv.ParseFloat(number, 64)
-	if !ok || err != nil || !(percent >= 0 && percent <= 99) {
-		return 0, fmt.Errorf("want 0%% to 99%%, not %q", text)
+	if !ok || err != nil || !(percent >= least && percent <= most) {
+		return 0, fmt.Errorf("want %v%% to %v%%, not %q", least, most, text)
 	}
 	return percent / 100, nil
 }

@@ -70,6 +70,7 @@ func examples(t *testing.T, dir string) map[string][2]string {
 		"cache-encryption-key-file": {file("keys", "k1 "+base64.StdEncoding.EncodeToString(make([]byte, 32))+"\n"), none},
 		"clerk-secret-key-file":     {file("key", "sk_test_inafile"), ""},
 		"quota":                     {"7/1s", "many"},
+		"max-leased":                {"20%", "0%"},
 		"quota-reserve":             {"30%", "30"},
 		"state-dir":                 {dir, none},
 		"cache-max-bytes":           {"2MiB", "2"},

@@ -189,6 +189,7 @@ func (g *Gate) admit(p *pending, w *want, k fairqueue.Kind, n int, now time.Time
 // as many permits have come free as these and its own need.
 func (g *Gate) estimate(ahead int, now time.Time) time.Duration {
 	permits := ahead + 1
+	permits += min(permits, g.leases.missing()) // which take every second one
 	wait := g.limiter.Estimate(now, permits)
 	// So many in flight that their answers are what is waited for.
 	if rounds := (len(g.flights) + permits - 1) / g.bears.limit; rounds > 0 {

@@ -24,12 +24,12 @@ func (g *Gate) dispatch(launch func(*flight)) (next time.Time) {
 	}
 	soonest(g.delayed.next())
 	g.starved = false
-	soonest(g.expireLeases(now))
+	g.lookAtGathering(now)
 	soonest(g.overdueDoubt(now))
 	for {
 		f, again := g.choose(now)
 		soonest(again)
-		if f == nil || !f.isProbe && len(g.flights) >= g.bears.limit {
+		if f == nil || !f.isProbe && !f.gathers && len(g.flights) >= g.bears.limit {
 			break
 		}
 		p, ok, again := g.take(now)
@@ -38,6 +38,11 @@ func (g *Gate) dispatch(launch func(*flight)) (next time.Time) {
 			g.starved = true
 			break
 		}
+		if f.gathers {
+			g.gathered(p, now)
+			continue
+		}
+		g.leases.others++
 		f.permit, f.sent, f.stamp = p, now, g.cfg.Stamp()
 		if !g.shut.allow(f) { // the breaker's clock is a moment behind
 			g.giveBack(p, now)
@@ -51,9 +56,6 @@ func (g *Gate) dispatch(launch func(*flight)) (next time.Time) {
 			f.done(errNeutral)
 			g.giveBack(p, now)
 			continue
-		case f.wants[0].lease != nil:
-			g.grant(f)
-			continue
 		}
 		for _, w := range f.wants {
 			w.left = now
@@ -64,6 +66,7 @@ func (g *Gate) dispatch(launch func(*flight)) (next time.Time) {
 		g.retries.sent(now)
 		launch(f)
 	}
+	soonest(g.endLeases(now))
 	// What is not wanted any more is given back, too.
 	select {
 	case g.share <- struct{}{}:
@@ -111,8 +114,12 @@ func (g *Gate) choose(now time.Time) (f *flight, again time.Time) {
 		return g.shut.probe(now)
 	}
 	due, again := g.shut.mustProbe(now)
+	asks, later := g.leaseProbe(now)
+	if !later.IsZero() && (again.IsZero() || later.Before(again)) {
+		again = later
+	}
 	switch {
-	case due:
+	case due, asks:
 		return &flight{isProbe: true}, time.Time{}
 	case g.shut.holds(): // until a probe has told whose a 429 was
 		return nil, again
@@ -122,8 +129,13 @@ func (g *Gate) choose(now time.Time) (f *flight, again time.Time) {
 		again = t
 	}
 	p, k, ok := g.queue.Next(most)
+	for ok && k == fairqueue.Whole && isLease(g.queue.Head(p, k)) {
+		g.startGathering(p, now)
+		p, k, ok = g.queue.Next(most)
+	}
+	gathers := g.gathers(ok, p, now)
 	switch {
-	case !ok:
+	case !ok && !gathers:
 		return nil, again
 	case g.limiter.Probing():
 		// After a pause something goes first that is nobody's: a want may have drawn
@@ -132,6 +144,8 @@ func (g *Gate) choose(now time.Time) (f *flight, again time.Time) {
 			return nil, again
 		}
 		return &flight{isProbe: true}, again
+	case gathers:
+		return &flight{gathers: true}, again
 	}
 	return &flight{priority: p, kind: k}, again
 }
@@ -173,6 +187,7 @@ func (g *Gate) mayLookUp(now time.Time) (most int, again time.Time) {
 // load fills f with what it was chosen for.
 func (g *Gate) load(f *flight, now time.Time) {
 	if f.isProbe {
+		g.leases.limited, g.leases.askedAt = false, now
 		return
 	}
 	f.taken = g.queue.Take(f.priority, f.kind, g.batch.limit)

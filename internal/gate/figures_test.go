@@ -184,7 +184,7 @@ func TestRefusalsAreCounted(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			_ = g.Lookup(ctx, userIDs("", 2), Options{})
-			_, _ = g.Acquire(ctx, 1, Options{})
+			_, _ = g.Acquire(ctx, LeaseRequest{Permits: 1}, Options{})
 		}, 3},
 		"rate_limited": {Config{}, limited, func(t *testing.T, g *Gate) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)

@@ -27,6 +27,7 @@ type flight struct {
 	number   uint64 // of all that have left
 	beside   int    // how many were under way when it left, itself included
 	isProbe  bool
+	gathers  bool        // it is none, but a permit for a lease
 	group    *group      // part of a refused batch that it is; nil: none
 	done     func(error) // settles it with the breaker
 	batch    *batch      // nil if nothing is traced
@@ -311,7 +312,7 @@ func (g *Gate) refuseBefore(w *want, t time.Time, err error) {
 		x := w.waiters[i]
 		if d := x.pending.deadline; !d.IsZero() && d.Before(t) {
 			g.leave(x)
-			g.refused(x.pending.caller, 1, err)
+			g.refused(x.pending.caller, w.permits(), err)
 			x.pending.fill(x.index, Result{Err: err})
 		}
 	}

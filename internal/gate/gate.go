@@ -151,7 +151,6 @@ func New(cfg Config) *Gate {
 		wake:     make(chan struct{}, 1),
 		share:    make(chan struct{}, 1),
 		ledger:   cfg.Ledger,
-		leases:   leases{byID: make(map[string]*lease)},
 		queue:    fairqueue.New(),
 		queued:   make(map[string]*want),
 		flying:   make(map[string]*want),
@@ -163,16 +162,20 @@ func New(cfg Config) *Gate {
 		figures:  newFigures(),
 	}
 	now := time.Now()
+	g.callers.init()
 	if cfg.Shared != nil {
-		g.shared = quota.NewShared(cfg.Quota, cfg.Place+"/"+rand.Text(), now)
+		tag := rand.Text()
+		g.shared = quota.NewShared(cfg.Quota, cfg.Place+"/"+tag, now)
 		g.limiter, g.decider = g.shared, undecided
+		g.leases.init(tag + ".")
 	} else {
 		g.limiter = cfg.Ledger.limiter(cfg.Quota, now, cfg.Logger)
+		g.leases.init("")
+		g.restoreLeases(now)
 	}
 	if cfg.Quota.FirstWindow != quota.FullWindow {
 		g.lowFrom = now.Add(g.limiter.Config().Window)
 	}
-	g.callers.init()
 	g.crowd = crowd{byLine: make(map[*fairqueue.Line]int), callers: &g.callers}
 	g.shut.init(cfg)
 	return g
@@ -260,20 +263,20 @@ func (g *Gate) failAll(err error) {
 	}
 }
 
-// apart gives the wants that wait for their next try. All who waited for one may
-// have left.
+// apart gives the wants that wait for their next try, or gather the permits of a
+// lease. All who waited for one may have left.
 func (g *Gate) apart() []*want {
 	var all []*want
 	for _, d := range g.delayed.heap {
 		all = append(all, d.want)
 	}
-	return all
+	return append(all, g.leases.gathering...)
 }
 
 // fail answers w with err and forgets it.
 func (g *Gate) fail(w *want, err error) {
 	for _, x := range w.waiters {
-		g.refused(x.pending.caller, 1, err)
+		g.refused(x.pending.caller, w.permits(), err)
 	}
 	g.finish(w, Result{Err: err}, nil)
 }
@@ -287,6 +290,9 @@ func (g *Gate) finish(w *want, r Result, value any) {
 // drop forgets w, wherever it is.
 func (g *Gate) drop(w *want) {
 	g.queue.Remove(&w.item)
+	if w.lease != nil {
+		g.dropLease(w.lease, time.Now())
+	}
 	if w.id == "" {
 		return
 	}

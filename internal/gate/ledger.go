@@ -102,16 +102,21 @@ func (d *Ledger) spend() bool {
 		return true
 	}
 	if d.left <= d.block/2 {
-		select {
-		case d.wants <- struct{}{}:
-		default:
-		}
+		d.want()
 	}
 	if d.left == 0 {
 		return false
 	}
 	d.left--
 	return true
+}
+
+// want has the file written.
+func (d *Ledger) want() {
+	select {
+	case d.wants <- struct{}{}:
+	default:
+	}
 }
 
 // giveBack returns a permit that spend has given and that was not used.
@@ -160,7 +165,13 @@ func (g *Gate) keepLedger(stop <-chan struct{}) {
 func (g *Gate) saveLedger(block int) {
 	d := g.ledger
 	g.mu.Lock()
+	if d.left > d.block { // it is a lease that is to be written
+		block = 0
+	}
 	s := d.limits.Save(time.Now(), d.left+block)
+	s.Leases = g.leases.save()
+	unkept := g.leases.unkept
+	g.leases.unkept = nil
 	g.mu.Unlock()
 	err := d.write(s)
 	g.mu.Lock()
@@ -168,6 +179,9 @@ func (g *Gate) saveLedger(block int) {
 	// Without the file a restart may spend a window twice. That is a lesser evil
 	// than to serve nobody because a disk is full.
 	d.left += block
+	for _, le := range unkept {
+		g.handOver(le)
+	}
 	if err != nil && d.err == nil {
 		g.cfg.Logger.Error("what is spent of the quota can't be written: a restart may spend it twice", "error", err)
 	}
@@ -175,4 +189,42 @@ func (g *Gate) saveLedger(block int) {
 		g.cfg.Logger.Info("what is spent of the quota can be written again")
 	}
 	d.err = err
+}
+
+// save returns the leases that are lent, in a form that outlives the process.
+func (ls *leases) save() (saved []quota.SavedLease) {
+	for _, le := range ls.order {
+		if le.state == leaseOver {
+			continue
+		}
+		saved = append(saved, quota.SavedLease{
+			ID: le.ID, Caller: le.name, Request: le.request.ID, TTL: le.request.TTL, Expires: le.Expires.Round(0), Loan: le.loan.Save(),
+		})
+	}
+	return saved
+}
+
+// restoreLeases has those released and granted again that were lent by an earlier
+// process. What they hold the limiter knows.
+func (g *Gate) restoreLeases(now time.Time) {
+	if g.ledger == nil || g.ledger.saved == nil {
+		return
+	}
+	saved := *g.ledger.saved
+	for _, l := range saved.Leases {
+		left := min(l.Expires.Sub(now), l.Expires.Sub(saved.At), MaxLeaseTTL)
+		if left <= 0 {
+			continue
+		}
+		le := &lease{
+			Lease:   Lease{ID: l.ID, Expires: now.Add(left)},
+			request: LeaseRequest{Permits: l.Loan.Permits, TTL: l.TTL, ID: l.Request},
+			name:    l.Caller, caller: g.callers.get(l.Caller),
+			loan: saved.Loan(l.Loan, g.limiter.Config().LostHold, now), state: leaseOut,
+		}
+		g.leases.lent(le)
+		if l.Request != "" {
+			g.leases.remember(requestKey{l.Caller, l.Request}, le)
+		}
+	}
 }

@@ -16,6 +16,11 @@ type limiter interface {
 	Limited(p quota.Permit, now time.Time, retryAfter time.Duration, h *quota.Headers)
 	Lost(p quota.Permit, now time.Time)
 
+	MostLent(now time.Time) int
+	MayLend(now time.Time, n int) bool
+	Lend(permits []quota.Permit, end, now time.Time) quota.Loan
+	Recall(l quota.Loan, use quota.Use, now time.Time) bool
+
 	Config() quota.Config
 	State(now time.Time) quota.State
 	MostlyFree(now time.Time) bool
@@ -83,6 +88,7 @@ func (g *Gate) exchange(r quota.Report, sent time.Time) {
 		g.sharing.Failures++
 	}
 	g.shared.Reply(r, sent, now, reply, err)
+	g.handOverKept(false)
 	// What an exchange takes shifts the end of the same pause.
 	if until := g.limiter.State(now).PausedUntil; until.After(g.pause.Add(exchangeTimeout)) {
 		g.pause = until
@@ -114,6 +120,14 @@ func (g *Gate) permitsWanted() [2]int {
 	for _, p := range priorities {
 		wants[p] = g.queue.Requests(p)
 	}
+	if all := wants[Interactive] + wants[Batch]; len(g.leases.gathering) > 0 {
+		w := g.leases.gathering[0]
+		n := w.lease.request.Permits - len(w.lease.permits)
+		if all > 0 {
+			n = min(n, all) // turn about
+		}
+		wants[w.waiters[0].pending.line.Priority()] += n
+	}
 	if wants == [2]int{} {
 		wants[Interactive] = 1 // a probe
 	}
@@ -124,12 +138,10 @@ func (g *Gate) permitsWanted() [2]int {
 func (g *Gate) sayGoodbye() {
 	g.mu.Lock()
 	now := time.Now()
-	for _, le := range g.leases.byID {
-		for _, p := range le.permits {
-			g.limiter.Lost(p, now)
-		}
-	}
 	r := g.shared.Goodbye(now)
 	g.mu.Unlock()
 	g.exchange(r, now)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.handOverKept(true)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -47,7 +48,7 @@ func (s *fakeState) Exchange(ctx context.Context, r quota.Report) (quota.Reply, 
 	reply := quota.Reply{
 		Status: "ok", Now: fmt.Sprint(now.UnixMicro()), Epoch: "e", Era: 1, Again: -1, Paused: quota.Microseconds(max(0, s.paused.Sub(now)).Microseconds()),
 		Limit: 100, Capacity: 100, Available: 100, Quota: 100, Window: 10_000_000, Replicas: 2, Active: 1,
-		Share: 50, Ready: 4,
+		Share: 50, Ready: 4, Lend: r.Lend,
 	}
 	if !r.Fallback && r.Epoch == "e" && reply.Paused == 0 {
 		n := r.Wants[0] + r.Wants[1]
@@ -259,12 +260,15 @@ func TestAPauseRefusesWhatCannotWait(t *testing.T) {
 func TestALeaseOutlivesItsLender(t *testing.T) {
 	clerk, state := &fakeClerk{}, newState()
 	inBubble(t, clerk, Config{Shared: state}, func(t *testing.T, g *Gate) {
-		if _, err := g.Acquire(t.Context(), 2, Options{}); err != nil {
+		if _, err := g.Acquire(t.Context(), LeaseRequest{Permits: 2}, Options{}); err != nil {
 			t.Fatal(err)
 		}
 	})
 	r := state.last()
-	if !r.Bye || r.Out != 0 || len(r.Releases) != 2 || r.Releases[0].Duration() < 25*time.Second {
-		t.Errorf("the goodbye is %+v, want two permits held for a window and twice the time-out", r)
+	told := slices.ContainsFunc(state.reports, func(r quota.Report) bool {
+		return len(r.Lent) == 1 && r.Lent[0].Permits == 2 && r.Lent[0].After.Duration() > 45*time.Second
+	})
+	if !told || !r.Bye || r.Out != 0 {
+		t.Errorf("the goodbye is %+v, want two permits told that are lent for 30 s and twice the time-out: %v", r, told)
 	}
 }

@@ -222,7 +222,7 @@ func TestSpans(t *testing.T) {
 		}},
 		{"a lease, whose permits are not for this gate's requests", Config{Quota: oneAtATime}, nil, func(t *testing.T, g *Gate, s spans) {
 			ask(g, t.Context(), "user_0")
-			if _, err := g.Acquire(s.caller(t.Context(), "ann"), 1, Options{}); err != nil {
+			if _, err := g.Acquire(s.caller(t.Context(), "ann"), LeaseRequest{Permits: 1}, Options{}); err != nil {
 				t.Error(err)
 			}
 		}, []string{

@@ -16,18 +16,18 @@ type upstream interface {
 	CountUsers(ctx context.Context, f *clerkgatev1.UserFilter) (*clerkapi.Count, error)
 }
 
-// want is what the gate is asked for: a user, the answer to one call, or one
-// permit of a lease. It belongs to nobody: it ends with an answer, or when the last
+// want is what the gate is asked for: a user, the answer to one call, or a
+// lease. It belongs to nobody: it ends with an answer, or when the last
 // of its waiters leaves before it was sent.
 //
 // A want is in one of these places: in lines of the queue, by itself or in a group;
 // delayed until a retry; in a flight, or in one that has landed with an answer that
-// a probe is to explain.
+// a probe is to explain; or among the leases that gather their permits or are lent.
 type want struct {
 	id      string                                            // of a user; empty for all else
 	call    func(context.Context) (any, clerkapi.Meta, error) // of a list or count
 	asks    string                                            // of a call: list or count
-	lease   *lease                                            // that gathers a permit
+	lease   *lease                                            // of permits
 	query   uint64                                            // tells what it asks for from all else; 0 for a lease
 	alone   bool                                              // an id that shares no request, since it has spoilt one
 	item    fairqueue.Item                                    // its places in the queue; Shared if it is a user's id
@@ -40,6 +40,14 @@ type want struct {
 	batch   *batch    // of its latest flight; nil if nothing is traced
 	eta     time.Time // when it is expected to be sent, as first estimated
 	left    time.Time // when the request left that carries it, the last one
+}
+
+// permits is how many permits w wants for itself.
+func (w *want) permits() int {
+	if w.lease != nil {
+		return w.lease.request.Permits
+	}
+	return 1
 }
 
 // newWant completes w, which must have an id, a call or a lease.

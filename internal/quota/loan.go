@@ -125,7 +125,17 @@ type SavedLoan struct {
 	Gone    time.Time `json:"gone"`
 }
 
-// Save returns the loan as of now.
+// SavedLease is a lease that somebody has, in such a form.
+type SavedLease struct {
+	ID      string        `json:"id"`
+	Caller  string        `json:"caller,omitempty"`
+	Request string        `json:"request,omitempty"` // its id
+	TTL     time.Duration `json:"ttl"`
+	Expires time.Time     `json:"expires"`
+	Loan    SavedLoan     `json:"loan"` // one of Saved.Lent, or part of it
+}
+
+// Save returns the loan in that form.
 func (loan Loan) Save() SavedLoan { return SavedLoan{loan.Permits, loan.gone.Round(0)} }
 
 // saveLent returns what is lent at now.

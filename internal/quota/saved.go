@@ -14,18 +14,19 @@ const savedVersion = 2
 // Saved is what a Limiter has spent, in a form that outlives the process. Its
 // times are wall clock times.
 type Saved struct {
-	Version     int         `json:"version"`
-	At          time.Time   `json:"at"`
-	Limit       int         `json:"limit"` // of the quota, as Window and Burst
-	Window      string      `json:"window"`
-	Burst       int         `json:"burst,omitempty"`
-	FreeAt      []time.Time `json:"free_at,omitempty"`   // strict: when answered permits come free
-	Level       float64     `json:"level,omitempty"`     // bucket: tokens at At
-	Unsettled   int         `json:"unsettled,omitempty"` // permits whose requests had no answer yet
-	Ahead       int         `json:"ahead,omitempty"`     // permits that may have been taken since
-	Lent        []SavedLoan `json:"lent,omitempty"`      // permits that are lent, and in none of the above
-	Learned     float64     `json:"learned,omitempty"`   // the limit that 429s have taught, 0 if none
-	PausedUntil time.Time   `json:"paused_until,omitzero"`
+	Version     int          `json:"version"`
+	At          time.Time    `json:"at"`
+	Limit       int          `json:"limit"` // of the quota, as Window and Burst
+	Window      string       `json:"window"`
+	Burst       int          `json:"burst,omitempty"`
+	FreeAt      []time.Time  `json:"free_at,omitempty"`   // strict: when answered permits come free
+	Level       float64      `json:"level,omitempty"`     // bucket: tokens at At
+	Unsettled   int          `json:"unsettled,omitempty"` // permits whose requests had no answer yet
+	Ahead       int          `json:"ahead,omitempty"`     // permits that may have been taken since
+	Lent        []SavedLoan  `json:"lent,omitempty"`      // permits that are lent, and in none of the above
+	Leases      []SavedLease `json:"leases,omitempty"`    // of these, the ones that somebody has
+	Learned     float64      `json:"learned,omitempty"`   // the limit that 429s have taught, 0 if none
+	PausedUntil time.Time    `json:"paused_until,omitzero"`
 }
 
 // Save tells what is spent at now. If ahead permits may be taken before the next

@@ -104,7 +104,7 @@ func (s *semaphore) came(i int, t time.Time, cycle time.Duration) (n int) {
 // little too short.
 func (s *semaphore) lasting(now time.Time, free, lent int) time.Duration {
 	n := s.releases.len()
-	longest := s.hold / time.Duration(max(1, free+n-lent+1))
+	longest := s.hold / time.Duration(max(1, free+n-lent+s.inFlight+1)) // what is in flight comes back, too
 	step := max(1, n/64)
 	for i := 0; i < n; i += step {
 		wait := s.releases.at(i).Sub(now)

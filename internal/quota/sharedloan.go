@@ -71,9 +71,11 @@ func (s *Shared) addLoan(loan Loan) {
 	s.lending.fresh = append(s.lending.fresh, loan)
 }
 
-// Told reports whether the state knows of all loans that were made so far, or can't be
-// told.
-func (s *Shared) Told() bool { return s.acked >= s.lending.mark || s.mode != sharing }
+// Mark names the latest loan for Told.
+func (s *Shared) Mark() int64 { return s.lending.mark }
+
+// Told reports whether the state knows of a loan, or can't be told.
+func (s *Shared) Told(mark int64) bool { return s.acked >= mark || s.mode != sharing }
 
 // Recall ends a loan as Limiter.Recall does.
 func (s *Shared) Recall(loan Loan, use Use, now time.Time) bool {

@@ -1,0 +1,121 @@
+package gate
+
+import (
+	"slices"
+	"time"
+
+	"github.com/clerkgate/clerkgate/internal/fairqueue"
+	"github.com/clerkgate/clerkgate/internal/quota"
+)
+
+// A lease that has had its turn gathers its permits. One does at a time, and until it
+// has all it takes at most every second permit while others wait, or every tenth if
+// it is of batch priority and interactive wants wait. So nobody waits longer than
+// twice as long because of leases, however large they are.
+
+// missing is how many permits the leases miss whose turn has come.
+func (ls *leases) missing() (n int) {
+	for _, w := range ls.gathering {
+		n += w.lease.request.Permits - len(w.lease.permits)
+	}
+	return n
+}
+
+// isLease reports whether what waits is a lease.
+func isLease(it *fairqueue.Item) bool {
+	w, ok := it.Value.(*want)
+	return ok && w.lease != nil
+}
+
+// startGathering takes a lease out of the queue, whose turn it is, and charges the
+// turns of all its permits.
+func (g *Gate) startGathering(p Priority, now time.Time) {
+	for _, t := range g.queue.Take(p, fairqueue.Whole, 1) {
+		w := wantOf(t.Item)
+		g.queue.Charge(t.Line, float64(w.lease.request.Permits-1))
+		g.leases.gathering = append(g.leases.gathering, w)
+	}
+}
+
+// gathers reports whether the next permit is for the lease that gathers. Others says
+// whether something else waits for it, at which priority.
+func (g *Gate) gathers(others bool, at Priority, now time.Time) bool {
+	if len(g.leases.gathering) == 0 {
+		g.limiter.MayLend(now, 0)
+		return false
+	}
+	w := g.leases.gathering[0]
+	if !g.limiter.MayLend(now, w.lease.request.Permits) {
+		g.giveUpGathered(w.lease, now)
+		return false
+	}
+	every := 2
+	if at == Interactive && w.waiters[0].pending.line.Priority() == Batch {
+		every = 10
+	}
+	return !others || g.leases.others >= every-1
+}
+
+// gathered adds a permit to the lease that gathers.
+func (g *Gate) gathered(p quota.Permit, now time.Time) {
+	g.leases.others = 0
+	w := g.leases.gathering[0]
+	le := w.lease
+	if len(le.permits) == 0 {
+		le.limit = g.limiter.State(now).Limit
+	}
+	if le.permits = append(le.permits, p); len(le.permits) == le.request.Permits {
+		g.leases.gathering = g.leases.gathering[1:]
+		g.lend(le, now)
+	}
+}
+
+// giveUpGathered gives back what le has gathered.
+func (g *Gate) giveUpGathered(le *lease, now time.Time) {
+	for _, p := range le.permits {
+		g.giveBack(p, now)
+	}
+	le.permits = nil
+}
+
+// lookAtGathering gives back what was gathered if the limit has fallen, and refuses
+// those leases whose deadlines can't be met any more.
+func (g *Gate) lookAtGathering(now time.Time) {
+	if len(g.leases.gathering) == 0 {
+		return
+	}
+	s := g.limiter.State(now)
+	first := g.leases.gathering[0].lease
+	if !s.PausedUntil.IsZero() || s.Limit < first.limit {
+		g.giveUpGathered(first, now)
+	}
+	before := 0
+	for _, w := range slices.Clone(g.leases.gathering) {
+		wait, err := g.leaseWait(w.lease, 0, before, now)
+		if err != nil {
+			g.fail(w, err)
+			continue
+		}
+		// Estimates are not exact, and what has waited so long is not refused lightly.
+		at := now.Add(wait - wait/4)
+		g.refuseBefore(w, at, &Error{Kind: g.tooLate(now), RetryAfter: max(wait, time.Millisecond)})
+		if w.lease.state == leaseWaits {
+			before += w.lease.request.Permits - len(w.lease.permits)
+		}
+	}
+}
+
+// leaseProbe reports whether Clerk is to be asked because a lease has met a 429, and
+// when that may come to be so. That many leases say so at once leads to one probe.
+func (g *Gate) leaseProbe(now time.Time) (yes bool, again time.Time) {
+	if !g.leases.limited || g.shut.probing {
+		return false, time.Time{}
+	}
+	if next := g.leases.askedAt.Add(leaseProbeEvery); next.After(now) {
+		return false, next
+	}
+	return true, time.Time{}
+}
+
+// leaseProbeEvery is how often leases may have Clerk asked.
+const leaseProbeEvery = time.Second
