@@ -33,7 +33,8 @@ const (
 	// memberships and their organizations; secrets of verifications; `extra_json`.
 	UserView_USER_VIEW_BASIC UserView = 1
 	// All fields. PERMISSION_DENIED (`CALLER_NOT_ALLOWED`) unless the server's
-	// `--full-view` allows it to the caller.
+	// `--full-view` allows it to the caller. Where that is `loopback`, a proxy or
+	// sidecar on the server's machine makes every caller one of loopback.
 	UserView_USER_VIEW_FULL UserView = 2
 )
 
