@@ -74,7 +74,7 @@ func (c *getCmd) Run(ctx context.Context, std streams) error {
 	defer conn.Close()
 	client := clerkgatev1.NewUserServiceClient(conn)
 	out := newUserPrinter(std.out, c.Output, len(c.IDs) > 1)
-	failed := false
+	failed := 0
 	for ids := range slices.Chunk(c.IDs, maxBatch) {
 		req := &clerkgatev1.BatchGetUsersRequest{UserIds: ids, View: c.view()}
 		if c.MaxAge != nil {
@@ -88,7 +88,7 @@ func (c *getCmd) Run(ctx context.Context, std streams) error {
 		}
 		for _, r := range resp.GetResults() {
 			if e := r.GetError(); e != nil {
-				failed = true
+				failed = max(failed, exitCode(codes.Code(e.GetCode())))
 				fmt.Fprintf(std.err, "clerkgate: %s: %s\n", oneLine(r.GetUserId()), lookupErrorText(e))
 				continue
 			}
@@ -100,15 +100,15 @@ func (c *getCmd) Run(ctx context.Context, std streams) error {
 	if err := out.flush(); err != nil {
 		return err
 	}
-	if failed {
-		return errReported
+	if failed > 0 {
+		return &codedError{code: failed}
 	}
 	return nil
 }
 
 // filterFlag says which users are wanted.
 type filterFlag struct {
-	Filter []string `sep:"none" placeholder:"FIELD=VALUE" help:"Only users that meet this; may be repeated. A field of UserFilter, such as email_addresses=ann@example.com, banned=true or created_at_after=2026-01-31T00:00:00Z. Several values of one field mean any of them."`
+	Filter []string `sep:"none" placeholder:"FIELD=VALUE" help:"Only users that meet this; may be repeated. A field of UserFilter, such as email_addresses=ann@example.com, banned=true or created_at_after=2026-01-31T00:00:00Z. A field whose name is in the plural may have several values, and means any of them; another may be given once. In the environment, a line each."`
 }
 
 // listCmd is `clerkgate list`.
@@ -199,6 +199,10 @@ type quotaCmd struct {
 
 // Run prints how the quota stands.
 func (c *quotaCmd) Run(ctx context.Context, std streams) error {
+	const least = 100 * time.Millisecond
+	if c.Interval < least {
+		return usagef("--interval: want %v or more", least)
+	}
 	if c.Watch {
 		return c.watch(ctx, std)
 	}
@@ -256,7 +260,7 @@ func (c *quotaCmd) watch(ctx context.Context, std streams) error {
 		case interrupted.Err() != nil:
 			return nil
 		case errors.Is(context.Cause(ctx), context.DeadlineExceeded):
-			return fmt.Errorf("no answer within %s", c.Timeout)
+			return &codedError{fmt.Sprintf("no answer within %s", c.Timeout), exitUnavailable}
 		case err != nil:
 			return callError(err)
 		}
@@ -288,7 +292,7 @@ func callError(err error) error {
 			e.RetryDelay = d.GetRetryDelay()
 		}
 	}
-	return fmt.Errorf("%s", lookupErrorText(e))
+	return &codedError{lookupErrorText(e), exitCode(st.Code())}
 }
 
 // lookupErrorText gives an error as one line.

@@ -42,7 +42,7 @@ func TestClientCommands(t *testing.T) {
 	if stdout, _ = ask(0, "get", id); strings.Contains(stdout, "private_metadata") {
 		t.Errorf("BASIC shows private metadata: %s", stdout)
 	}
-	stdout, stderr := ask(exitFailed, "get", id, "user_none", "../organizations", id)
+	stdout, stderr := ask(exitInvalid, "get", id, "user_none", "../organizations", id)
 	if strings.Count(stdout, "\n") != 2 || !strings.Contains(stderr, "user_none: NOT_FOUND (USER_NOT_FOUND)") ||
 		!strings.Contains(stderr, "../organizations: INVALID_ARGUMENT") {
 		t.Errorf("stdout:\n%sstderr:\n%s", stdout, stderr)
@@ -67,7 +67,7 @@ func TestClientCommands(t *testing.T) {
 	if stdout, _ = ask(0, "list", "--filter", "user_ids="+id, "-o", "table"); strings.Count(stdout, "\n") != 2 || !strings.Contains(stdout, id) {
 		t.Errorf("filtered:\n%s", stdout)
 	}
-	if _, stderr = ask(exitFailed, "list", "--order-by", "shoe_size"); !strings.Contains(stderr, "INVALID_ARGUMENT (INVALID_ARGUMENT): order_by") {
+	if _, stderr = ask(exitInvalid, "list", "--order-by", "shoe_size"); !strings.Contains(stderr, "INVALID_ARGUMENT (INVALID_ARGUMENT): order_by") {
 		t.Errorf("order: %s", stderr)
 	}
 	if stdout, _ = ask(0, "count"); stdout != "700\n" {

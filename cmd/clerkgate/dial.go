@@ -17,7 +17,7 @@ import (
 
 // clientFlags say which server to ask, and how.
 type clientFlags struct {
-	Address string        `default:"127.0.0.1:9090" help:"The server's gRPC address: host:port, unix:/path, or https://host:port for TLS."`
+	Address string        `default:"127.0.0.1:9090" help:"The server's gRPC address: host:port, or a host alone for port 9090; unix:/path; or https://host:port for TLS, https://host for port 443."`
 	Timeout time.Duration `default:"30s" help:"How long to wait for an answer."`
 
 	TLS       bool   `name:"tls" help:"Speak TLS, and trust the system's authorities."`
@@ -32,6 +32,9 @@ const tokenEnv = "CLERKGATE_TOKEN"
 
 // connect returns a connection to the server, which is to be closed.
 func (f clientFlags) connect() (*grpc.ClientConn, error) {
+	if f.Timeout <= 0 {
+		return nil, usagef("--timeout: want a duration above 0, such as 30s")
+	}
 	target, secure, err := f.target()
 	if err != nil {
 		return nil, err
@@ -77,7 +80,7 @@ func (f clientFlags) target() (target string, secure bool, err error) {
 		}
 		return f.Address, false, nil
 	case !found:
-		return f.Address, secure, nil
+		return withPort(f.Address, defaultPort), secure, nil
 	case scheme != "https" && scheme != "http":
 		return "", false, usagef("--address: want host:port, unix:/path or https://host:port")
 	case scheme == "http" && secure:
@@ -92,6 +95,19 @@ func (f clientFlags) target() (target string, secure bool, err error) {
 		host = net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443"}[scheme])
 	}
 	return host, scheme == "https", nil
+}
+
+// defaultPort is where a server listens unless told otherwise.
+const defaultPort = "9090"
+
+// withPort returns an address with the port, if it has none: a host alone, or an IPv6
+// address with or without brackets.
+func withPort(address, port string) string {
+	bare := strings.TrimSuffix(strings.TrimPrefix(address, "["), "]")
+	if address != "" && !strings.Contains(address, ":") || net.ParseIP(bare) != nil {
+		return net.JoinHostPort(bare, port)
+	}
+	return address
 }
 
 // tlsConfig returns whom to trust, and what to show.

@@ -12,25 +12,40 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// parseFilter reads conditions of the form field=value, where the fields are
-// those of UserFilter. Without conditions the filter is nil.
-func parseFilter(conditions []string) (*clerkgatev1.UserFilter, error) {
-	if len(conditions) == 0 {
+// parseFilter reads conditions of the form field=value, where the fields are those of
+// UserFilter. A text may hold several, a line each, as an environment variable does.
+// Without texts the filter is nil.
+func parseFilter(texts []string) (*clerkgatev1.UserFilter, error) {
+	if len(texts) == 0 {
 		return nil, nil
 	}
 	filter := &clerkgatev1.UserFilter{}
 	m := filter.ProtoReflect()
-	for _, condition := range conditions {
+	for condition := range strings.Lines(strings.Join(texts, "\n")) {
+		if condition = strings.TrimRight(condition, "\r\n"); condition == "" && len(texts) == 1 {
+			continue // a line at the end of a variable
+		}
 		name, value, ok := strings.Cut(condition, "=")
 		field := m.Descriptor().Fields().ByName(protoreflect.Name(name))
-		if !ok || field == nil {
-			return nil, usagef("--filter: %q: want FIELD=VALUE with one of the fields %s", condition, filterFields(m.Descriptor()))
+		switch {
+		case !ok:
+			return nil, usagef("--filter: %q: want FIELD=VALUE with one of the fields %s", condition, strings.Join(filterFields(m.Descriptor()), ", "))
+		case field == nil:
+			fields := filterFields(m.Descriptor())
+			return nil, usagef("--filter: there is no field %q (did you mean %s?); there are %s", name, nearest(name, fields), strings.Join(fields, ", "))
+		case m.Has(field) && !isStringList(field):
+			return nil, usagef("--filter: %s: it is given twice, and has one value only", name)
 		}
 		if err := setCondition(m, field, value); err != nil {
 			return nil, err
 		}
 	}
 	return filter, nil
+}
+
+// isStringList reports whether a field of a filter takes several values.
+func isStringList(field protoreflect.FieldDescriptor) bool {
+	return field.Message() != nil && field.Message().FullName() == (&clerkgatev1.StringList{}).ProtoReflect().Descriptor().FullName()
 }
 
 // setCondition sets one field of a filter, or adds to it if it is a list.
@@ -59,12 +74,12 @@ func setCondition(m protoreflect.Message, field protoreflect.FieldDescriptor, va
 	return nil
 }
 
-// filterFields lists the fields of a filter.
-func filterFields(d protoreflect.MessageDescriptor) string {
+// filterFields returns the names of the fields of a filter.
+func filterFields(d protoreflect.MessageDescriptor) []string {
 	var names []string
 	for i := range d.Fields().Len() {
 		names = append(names, string(d.Fields().Get(i).Name()))
 	}
 	slices.Sort(names)
-	return strings.Join(names, ", ")
+	return names
 }

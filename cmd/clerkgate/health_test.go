@@ -123,7 +123,7 @@ func TestHealthFollowsTheKey(t *testing.T) {
 		t.Fatal(stderr)
 	}
 	refuse()
-	if code, _, stderr := runCommand(t, "get", sim.UserIDs(2)[1], "--address", listening.GRPC); code != exitFailed || !strings.Contains(stderr, "CLERK_KEY_REJECTED") {
+	if code, _, stderr := runCommand(t, "get", sim.UserIDs(2)[1], "--address", listening.GRPC); code != exitUnavailable || !strings.Contains(stderr, "CLERK_KEY_REJECTED") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	clerks(grpc_health_v1.HealthCheckResponse_NOT_SERVING)

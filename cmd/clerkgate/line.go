@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -171,15 +172,13 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 		})
 	}
 
-	exampleID := "user_…"
+	var simulated net.Listener // of the simulated Clerk; nil: there is none
 	if c.Sim {
-		sim, listener, err := c.simulate(s)
-		if err != nil {
-			return err
+		if simulated, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return fmt.Errorf("simulator: %w", err)
 		}
-		s.clerk.BaseURL, exampleID = "http://"+listener.Addr().String(), sim.UserIDs(1)[0]
-		logger.Warn("SIMULATED CLERK: every user is made up", "url", s.clerk.BaseURL, "users", c.SimFlags.Users)
-		run("simulator", func(ctx context.Context) error { return sim.Serve(ctx, listener, nil) })
+		defer simulated.Close()
+		s.clerk.BaseURL = "http://" + simulated.Addr().String()
 	}
 	s.clerk.Tracer = spans.tracer("clerkapi")
 	unread := &clerkapi.UnreadFields{First: func(field string) {
@@ -222,6 +221,9 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 	if err != nil {
 		return err
 	}
+	serving, stopServing := context.WithCancel(ctx)
+	defer stopServing()
+	var simErr error
 	var srv *server.Server
 	srv = server.New(server.Config{
 		Users: cache, Quota: g, Instance: s.cache.RedisInstance, GRPCListen: c.GRPCListen, HTTPListen: c.HTTPListen,
@@ -231,6 +233,17 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 		MaxConnections: c.MaxConnections, MaxStreamsPerCaller: c.MaxStreams, MaxUnreadBytes: maxUnread, SendTimeout: c.SendTimeout,
 		Notes: s.files.notes,
 		OnListen: func(at server.Addresses) {
+			exampleID := "user_…"
+			if c.Sim { // only now, since it takes a while to make many users, in vain if a port is taken
+				var sim *clerksim.Sim
+				if sim, simErr = c.simulator(s).simulator("sim-", s.simulatedSecret(), s.simulatedQuota()); simErr != nil {
+					stopServing()
+					return
+				}
+				exampleID = sim.UserIDs(1)[0]
+				logger.Warn("SIMULATED CLERK: every user is made up", "url", s.clerk.BaseURL, "users", c.SimFlags.Users)
+				run("simulator", func(ctx context.Context) error { return sim.Serve(ctx, simulated, nil) })
+			}
 			attrs := []any{"version", buildVersion(), "grpc", at.GRPC.String(), "http", at.HTTP.String(),
 				"quota", fmt.Sprintf("%d/%s", s.quota.Limit, s.quota.Window), "burst", s.quota.Burst}
 			if at.Webhooks != nil {
@@ -255,7 +268,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 	if err != nil {
 		return err
 	}
-	err = srv.Run(ctx)
+	err = errors.Join(srv.Run(serving), simErr)
 	stopBelow()
 	below.Wait()
 	if err == nil {
@@ -301,17 +314,4 @@ func (c *serveCmd) simulator(s settings) simFlags {
 		flags.WebhookURL = "http://" + c.WebhookListen + webhook.Path
 	}
 	return flags
-}
-
-// simulate makes the simulated Clerk and its listener.
-func (c *serveCmd) simulate(s settings) (*clerksim.Sim, net.Listener, error) {
-	sim, err := c.simulator(s).simulator("sim-", s.simulatedSecret(), s.simulatedQuota())
-	if err != nil {
-		return nil, nil, err
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, nil, fmt.Errorf("simulator: %w", err)
-	}
-	return sim, listener, nil
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -17,14 +18,15 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi"
 )
 
-// Exit codes.
-const (
-	exitFailed = 1 // what was asked for could not be done
-	exitUsage  = 2 // flags, environment or configuration are at fault
-)
+// description is what `clerkgate --help` begins with.
+const description = `Reads Clerk's users under one shared quota and gives them to services over gRPC.
+
+Exit codes: ` + exitCodes
 
 // cli is the command line.
 type cli struct {
+	PrintVersion kong.VersionFlag `name:"version" short:"v" env:"-" help:"Print the version."`
+
 	Serve   serveCmd   `cmd:"" help:"Serve users over gRPC."`
 	Sim     simCmd     `cmd:"" help:"Simulate Clerk's API alone, for tests of anything that talks to Clerk."`
 	Get     getCmd     `cmd:"" help:"Read users by their ids."`
@@ -49,9 +51,6 @@ func usagef(format string, args ...any) error {
 	return &usageError{fmt.Sprintf(format, args...)}
 }
 
-// errReported ends a command that has already said on stderr what went wrong.
-var errReported = errors.New("reported")
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process at once.
@@ -64,11 +63,15 @@ func main() {
 // run does what args say until ctx ends, and gives the exit code.
 func run(ctx context.Context, args []string, std streams) int {
 	var c cli
+	if len(args) > 0 && args[0] == "help" {
+		args = append(slices.Clone(args[1:]), "--help")
+	}
 	from := &origins{args: args}
 	exited := false
 	parser, err := from.newParser(&c,
 		kong.Name("clerkgate"),
-		kong.Description("Reads Clerk's users under one shared quota and gives them to services over gRPC."),
+		kong.Description(description),
+		kong.Vars{"version": "clerkgate " + buildVersion()},
 		kong.UsageOnError(),
 		kong.Writers(std.out, std.err),
 		kong.Exit(func(int) { exited = true }),
@@ -88,11 +91,15 @@ func run(ctx context.Context, args []string, std streams) int {
 	}
 	err = command.Run()
 	var usage *usageError
+	var coded *codedError
 	switch {
 	case err == nil:
 		return 0
-	case errors.Is(err, errReported):
-		return exitFailed
+	case errors.As(err, &coded):
+		if coded.message == "" {
+			return coded.code
+		}
+		return report(std, err, coded.code)
 	case errors.As(err, &usage):
 		return report(std, errors.New(from.explain(usage.message)), exitUsage)
 	}

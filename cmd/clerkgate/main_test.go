@@ -175,6 +175,14 @@ func TestUsageErrors(t *testing.T) {
 		{"no id", nil, []string{"get"}, []string{"<id>"}},
 		{"filter", nil, []string{"list", "--filter", "shoe_size=9"}, []string{"--filter", "shoe_size", "email_address"}},
 		{"time in a filter", nil, []string{"count", "--filter", "created_at_after=monday"}, []string{"--filter", "created_at_after", "2026-01-31T00:00:00Z"}},
+		{"misspelt filter", nil, []string{"list", "--filter", "emial_addresses=a@b.c"}, []string{"--filter", "did you mean email_addresses?"}},
+		{"filter without a value", nil, []string{"list", "--filter", "banned"}, []string{"--filter", "FIELD=VALUE"}},
+		{"repeated filter of one value", nil, []string{"list", "--filter", "banned=true", "--filter", "banned=false"}, []string{"--filter", "banned", "twice"}},
+		{"repeated filter in the environment", map[string]string{"CLERKGATE_FILTER": "query=a\nquery=b"}, []string{"count"}, []string{"--filter", "query", "twice"}},
+		{"no time to wait", nil, []string{"count", "--timeout", "0s"}, []string{"--timeout", "above 0"}},
+		{"time to wait in the past", nil, []string{"quota", "--watch", "--timeout=-1s"}, []string{"--timeout", "above 0"}},
+		{"interval too short", nil, []string{"quota", "--interval", "1ms"}, []string{"--interval", "100ms"}},
+		{"simulator's key", nil, []string{"sim", "--key", "pk_test_x"}, []string{"--key", "publishable", "sk_test_…"}},
 		{"negative limit", nil, []string{"list", "--limit=-1"}, []string{"--limit"}},
 		{"output", nil, []string{"list", "-o", "xml"}, []string{"--output", "json", "table"}},
 	} {
@@ -288,7 +296,7 @@ func TestServeWithKeyShowsNone(t *testing.T) {
 		t.Fatalf("%v in %s", err, log)
 	}
 	code, _, stderr := runCommand(t, "get", "user_1", "--address", line.GRPC, "--timeout", "20s")
-	if code != exitFailed || !strings.Contains(stderr, "UNAVAILABLE (CLERK_UNAVAILABLE)") || !strings.Contains(stderr, "retry in") {
+	if code != exitUnavailable || !strings.Contains(stderr, "UNAVAILABLE (CLERK_UNAVAILABLE)") || !strings.Contains(stderr, "retry in") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	resp, err := http.Get("http://" + line.HTTP + "/metrics")
@@ -321,7 +329,19 @@ func TestHelpAndVersion(t *testing.T) {
 			t.Errorf("the help lacks %s", part)
 		}
 	}
-	if code, stdout, _ := runCommand(t, "version"); code != 0 || !strings.HasPrefix(stdout, "clerkgate ") {
-		t.Errorf("exit code %d: %s", code, stdout)
+	for _, args := range [][]string{{"version"}, {"--version"}, {"-v"}, {"serve", "--version"}} {
+		if code, stdout, stderr := runCommand(t, args...); code != 0 || stdout != "clerkgate "+buildVersion()+"\n" || stderr != "" {
+			t.Errorf("%v: exit code %d: %s%s", args, code, stdout, stderr)
+		}
+	}
+	for _, args := range [][2][]string{{{"help"}, {"--help"}}, {{"help", "serve"}, {"serve", "--help"}}, {{"help", "config", "check"}, {"config", "check", "--help"}}} {
+		code, stdout, stderr := runCommand(t, args[0]...)
+		_, want, _ := runCommand(t, args[1]...)
+		if code != 0 || stdout != want || want == "" || stderr != "" {
+			t.Errorf("%v: exit code %d: %s%s", args[0], code, stdout, stderr)
+		}
+	}
+	if _, stdout, _ := runCommand(t, "--help"); !strings.Contains(strings.Join(strings.Fields(stdout), " "), "3 not found; 4 invalid arguments") {
+		t.Errorf("the help lacks the exit codes: %s", stdout)
 	}
 }

@@ -85,14 +85,15 @@ func TestQuotaWatchFails(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		args []string
+		code int
 		want string
 	}{
-		{"negative interval", []string{"--address", address, "--interval=-1s"}, "INVALID_ARGUMENT (INVALID_ARGUMENT): min_interval"},
-		{"no answer", []string{"--address", silent.Addr().String(), "--timeout", "100ms"}, "no answer within 100ms"},
-		{"nobody there", []string{"--address", "127.0.0.1:1"}, "UNAVAILABLE"},
+		{"interval too short", []string{"--address", address, "--interval=99ms"}, exitUsage, "--interval: want 100ms or more"},
+		{"no answer", []string{"--address", silent.Addr().String(), "--timeout", "100ms"}, exitUnavailable, "no answer within 100ms"},
+		{"nobody there", []string{"--address", "127.0.0.1:1"}, exitUnavailable, "UNAVAILABLE"},
 	} {
 		code, stdout, stderr := runCommand(t, append([]string{"quota", "--watch"}, tt.args...)...)
-		if code != exitFailed || stdout != "" || !strings.Contains(stderr, tt.want) {
+		if code != tt.code || stdout != "" || !strings.Contains(stderr, tt.want) {
 			t.Errorf("%s: exit code %d, %q, %q", tt.name, code, stdout, stderr)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/clerkgate/clerkgate/clerkapi"
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 )
 
@@ -16,6 +17,8 @@ const webhookSecretEnv = "CLERK_WEBHOOK_SIGNING_SECRET"
 
 // simFlags say what a simulated Clerk is like.
 type simFlags struct {
+	key string // the only one that is taken; empty: any
+
 	Users        int           `env:"USERS" default:"10000" help:"How many users the simulated Clerk has."`
 	Seed         uint64        `env:"SEED" default:"1" help:"The seed of the simulated users and of chance: the same seed gives the same users."`
 	Latency      time.Duration `env:"LATENCY" default:"20ms" help:"How long a simulated answer takes."`
@@ -37,7 +40,7 @@ func (f simFlags) config(prefix, secret string, quota clerksim.Quota) (clerksim.
 	quota.Kind = clerksim.QuotaKind(f.QuotaKind)
 	quota.Headers = clerksim.QuotaHeaders(f.QuotaHeaders)
 	config := clerksim.Config{
-		Users: f.Users, Seed: f.Seed, Quota: quota, Latency: f.Latency, Jitter: f.Jitter,
+		Users: f.Users, Seed: f.Seed, SecretKey: f.key, Quota: quota, Latency: f.Latency, Jitter: f.Jitter,
 		Webhook: clerksim.Webhook{
 			URL: f.WebhookURL, Secret: secret, Delay: f.WebhookDelay, Reorder: f.WebhookReorder,
 			Repeat: f.WebhookRepeat, Drop: f.WebhookDrop, Forge: f.WebhookForge,
@@ -80,6 +83,7 @@ type simCmd struct {
 	Listen      string `env:"CLERKGATE_SIM_LISTEN" default:"127.0.0.1:9099" help:"Where to listen, host:port. Whoever reaches it can read and break everything simulated."`
 	Quota       string `env:"CLERKGATE_SIM_QUOTA" default:"100/10s" help:"Requests per window, such as 100/10s, or off."`
 	Burst       int    `env:"CLERKGATE_SIM_BURST" default:"0" help:"Size of the token bucket, in requests. 0: a strict window."`
+	Key         string `env:"CLERKGATE_SIM_KEY" placeholder:"KEY" help:"The one secret key to take, as Clerk would; others are answered 401. A made-up one, such as sk_test_simulated: command lines are seen by all. Default: any that begins with sk_test_ or sk_live_."`
 	TLS         bool   `env:"CLERKGATE_SIM_TLS" help:"Speak HTTP/2 over TLS, with a certificate made at the start."`
 	TLSCertFile string `env:"CLERKGATE_SIM_TLS_CERT_FILE" placeholder:"FILE" help:"Where to write that certificate, for clients to trust. Needs --tls."`
 }
@@ -94,6 +98,14 @@ func (c *simCmd) Run(ctx context.Context, std streams) error {
 		return usagef("--quota: %v", err)
 	}
 	quota.Burst = c.Burst
+	key, shown := "any key that begins with sk_test_ or sk_live_ will do", "sk_test_simulated"
+	if c.Key != "" {
+		parsed, err := clerkapi.ParseKey(c.Key)
+		if err != nil {
+			return usagef("--key: %v", err)
+		}
+		c.simFlags.key, key, shown = parsed.Secret(), "it takes the key given, and no other", "$KEY"
+	}
 	sim, err := c.simulator("", os.Getenv(webhookSecretEnv), quota)
 	if err != nil {
 		return err
@@ -112,8 +124,8 @@ func (c *simCmd) Run(ctx context.Context, std streams) error {
 		}
 	}
 	url := scheme + "://" + listener.Addr().String()
-	fmt.Fprintf(std.err, "SIMULATED Clerk with %d users at %s; any key that begins with sk_test_ will do. Try:\n", c.Users, url)
-	fmt.Fprintf(std.out, "curl %s-H 'Authorization: Bearer sk_test_simulated' %s/v1/users/%s\n", curlTrust(c), url, sim.UserIDs(1)[0])
+	fmt.Fprintf(std.err, "SIMULATED Clerk with %d users at %s; %s. Try:\n", c.Users, url, key)
+	fmt.Fprintf(std.out, "curl %s-H \"Authorization: Bearer %s\" %s/v1/users/%s\n", curlTrust(c), shown, url, sim.UserIDs(1)[0])
 	return sim.Serve(ctx, listener, tlsConfig)
 }
 
