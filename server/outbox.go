@@ -56,15 +56,16 @@ type encoded struct {
 	lot    *lot
 }
 
-// lot is some bytes of an outbox. It is what a buffer goes back to.
+// lot is some bytes of an outbox. It is what a buffer goes back to. It must not refer
+// to its call, which refers to the buffer: the buffer's cleanup holds the lot.
 type lot struct {
 	outbox  *outbox
 	address netip.Prefix
 	conn    *boundedConn // may be nil
 	size    int64
-	stream  *boundStream // that sends it; nil for a unary call's
-	taken   bool         // by gRPC; guarded by outbox.mu
-	given   bool         // back; guarded by outbox.mu
+	stream  *progress // of the stream that sends it; nil for a unary call's
+	taken   bool      // by gRPC; guarded by outbox.mu
+	given   bool      // back; guarded by outbox.mu
 }
 
 // encode returns m, encoded, when there is room for it. It blocks for outboxWait at
@@ -174,15 +175,15 @@ func (o *outbox) endLongestLocked(address netip.Prefix) bool {
 func (o *outbox) block(s *boundStream) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s.moved = time.Now()
-	o.blocked[s] = s.moved
+	s.progress.moved = time.Now()
+	o.blocked[s] = s.progress.moved
 }
 
 // still returns for how long nothing of a blocked stream has moved.
 func (o *outbox) still(s *boundStream) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return time.Since(s.moved)
+	return time.Since(s.progress.moved)
 }
 
 func (o *outbox) unblock(s *boundStream) {

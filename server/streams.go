@@ -72,8 +72,12 @@ type boundStream struct {
 	caller    identity
 	givesWay  chan struct{} // closed when it is to end
 	streaming bool          // the caller sends a stream, too
-	moved     time.Time     // when the send began, or a message left since; guarded by the outbox's mutex
+	progress  *progress
 }
+
+// progress is when a stream's send began, or a message of it left since then. Guarded by
+// the outbox's mutex.
+type progress struct{ moved time.Time }
 
 func (s *boundStream) Context() context.Context { return s.ctx }
 
@@ -88,7 +92,7 @@ func (s *boundStream) SendMsg(m any) error {
 	defer e.outbox.unblock(s)
 	if own, ok := m.(*encoded); ok {
 		if own.lot != nil {
-			own.lot.stream = s
+			own.lot.stream = s.progress
 		}
 		m = taken{own.take()} // here, since the handler may return, and free it, before gRPC comes to it
 	}
@@ -156,6 +160,6 @@ func (e *edge) runStream(srv any, stream grpc.ServerStream, info *grpc.StreamSer
 	defer cancel()
 	return handler(srv, &boundStream{
 		ServerStream: stream, edge: e, ctx: ctx, caller: caller,
-		givesWay: make(chan struct{}), streaming: info.IsClientStream,
+		givesWay: make(chan struct{}), streaming: info.IsClientStream, progress: &progress{},
 	})
 }
