@@ -40,7 +40,7 @@ func answerError(status int, h http.Header, body []byte, now time.Time) *Error {
 	if e.Message == "" && len(e.Codes) == 0 {
 		e.Message = clean(string(body[:min(len(body), maxStart)]), maxMessage)
 	}
-	e.Kind = kindOf(status, e.Codes)
+	e.Kind = KindOf(status, e.Codes)
 	return e
 }
 
@@ -72,9 +72,9 @@ var keyCodes = []string{
 	"secret_key_invalid",
 }
 
-// kindOf returns the sentinel of a status other than 200. A 404 without Clerk's
+// KindOf returns the sentinel of a status other than 200 with Clerk's codes. A 404 without Clerk's
 // code may come from a wrong base URL, so it says nothing about any user.
-func kindOf(status int, codes []string) error {
+func KindOf(status int, codes []string) error {
 	has := func(code string) bool { return slices.Contains(codes, code) }
 	switch {
 	case status < http.StatusBadRequest:

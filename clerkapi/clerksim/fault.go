@@ -22,6 +22,7 @@ const (
 	FaultWrongUser  FaultKind = "wrong-user"   // answers gets and lookups with somebody who was not asked for
 	FaultTooManyIDs FaultKind = "too-many-ids" // refuses requests that name more than MaxIDs users with Status (default 413)
 	FaultLongURL    FaultKind = "long-url"     // refuses requests of more than MaxURL bytes of path and query with Status (default 414)
+	FaultCrowded    FaultKind = "crowded"      // refuses requests beside MaxAtOnce others at once, with Status (default 429)
 	FaultPoisonID   FaultKind = "poison-id"    // refuses requests that name one of IDs with Status (default 400)
 )
 
@@ -37,7 +38,8 @@ type Fault struct {
 	RetryAfter  string    `json:"retry_after,omitempty"` // the header as it is, rubbish too; default none
 	IntervalMS  int       `json:"interval_ms,omitempty"` // ms; default 100
 	MaxIDs      int       `json:"max_ids,omitempty"`
-	MaxURL      int       `json:"max_url,omitempty"` // bytes
+	MaxAtOnce   int       `json:"max_at_once,omitempty"` // requests
+	MaxURL      int       `json:"max_url,omitempty"`     // bytes
 	IDs         []string  `json:"ids,omitempty"`
 }
 
@@ -80,6 +82,7 @@ func (f *Fault) complete() error {
 		FaultWrongUser:  0,
 		FaultTooManyIDs: http.StatusRequestEntityTooLarge,
 		FaultLongURL:    http.StatusRequestURITooLong,
+		FaultCrowded:    http.StatusTooManyRequests,
 		FaultPoisonID:   http.StatusBadRequest,
 	}[f.Kind]
 	switch {
@@ -97,6 +100,8 @@ func (f *Fault) complete() error {
 		return fmt.Errorf("fault %s: needs max_ids", f.Kind)
 	case f.Kind == FaultLongURL && f.MaxURL < 1:
 		return fmt.Errorf("fault %s: needs max_url", f.Kind)
+	case f.Kind == FaultCrowded && f.MaxAtOnce < 1:
+		return fmt.Errorf("fault %s: needs max_at_once", f.Kind)
 	case f.Kind == FaultPoisonID && len(f.IDs) == 0:
 		return fmt.Errorf("fault %s: needs ids", f.Kind)
 	}
@@ -115,7 +120,7 @@ func (f *Fault) complete() error {
 // drawFault gives the fault that a request meets, nil if none. The caller holds mu.
 func (s *Sim) drawFault(req *request) *Fault {
 	for i, f := range s.faults {
-		if !f.concerns(req) || f.Probability < 1 && s.rng.Float64() >= f.Probability {
+		if !f.concerns(req) || f.Kind == FaultCrowded && s.serving < f.MaxAtOnce || f.Probability < 1 && s.rng.Float64() >= f.Probability {
 			continue
 		}
 		f.met++

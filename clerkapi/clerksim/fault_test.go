@@ -247,6 +247,7 @@ func TestBadFaults(t *testing.T) {
 		{Kind: FaultTooManyIDs},
 		{Kind: FaultLongURL},
 		{Kind: FaultPoisonID},
+		{Kind: FaultCrowded},
 	} {
 		if s.AddFault(f) == nil {
 			t.Errorf("%+v was taken", f)
@@ -255,6 +256,29 @@ func TestBadFaults(t *testing.T) {
 	if w := ask(s, "/v1/users/count"); w.Code != http.StatusOK {
 		t.Errorf("a fault that was refused is on: status %d", w.Code)
 	}
+}
+
+// TestCrowded: of twelve requests at once two are refused, at once, and do not count as
+// ones that are served.
+func TestCrowded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSim(t, Config{Latency: 300 * time.Millisecond})
+		addFault(t, s, Fault{Kind: FaultCrowded, MaxAtOnce: 10})
+		for round := range 3 {
+			statuses := make(chan int)
+			start := time.Now()
+			for range 12 {
+				go func() { statuses <- ask(s, "/v1/users/count").Code }()
+			}
+			for i := range 12 {
+				status, took := <-statuses, time.Since(start)
+				if want := map[bool]int{true: 429, false: 200}[i < 2]; status != want || (took == 0) != (i < 2) {
+					t.Errorf("round %d: answer %d is %d after %v, want %d", round, i, status, took, want)
+				}
+			}
+			synctest.Wait()
+		}
+	})
 }
 
 func addFault(t *testing.T, s *Sim, f Fault) {

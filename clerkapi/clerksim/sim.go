@@ -64,6 +64,7 @@ type Sim struct {
 	seeder   *seeder // makes up those who come later
 	meter    meter   // nil without a quota
 	faults   []*activeFault
+	serving  int // requests that are not answered yet, those refused for a crowd not counted
 	stats    Stats
 	arrivals []Arrival
 }
@@ -162,6 +163,7 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	req := parseRequest(r)
 	in := s.arrive(req, r.Header.Get("Authorization"))
+	defer s.served(in)
 	if !sleep(r.Context(), in.delay) {
 		s.answered(req, 0)
 		return
@@ -207,8 +209,26 @@ func (s *Sim) arrive(req *request, authorization string) *incoming {
 	if in.refusal == nil {
 		in.fault = s.drawFault(req)
 	}
+	if in.crowded() {
+		in.delay = 0 // as what counts requests at once stands before what serves them
+	} else {
+		s.serving++
+	}
 	s.countArrival(now, in)
 	return in
+}
+
+// crowded says whether the request is refused for too many others at once.
+func (in *incoming) crowded() bool { return in.fault != nil && in.fault.Kind == FaultCrowded }
+
+// served notes that a request is over.
+func (s *Sim) served(in *incoming) {
+	if in.crowded() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serving--
 }
 
 // answer makes the answer to a request that meets no fault.

@@ -26,18 +26,25 @@
 //
 // # When Clerk fails
 //
-// Network errors, 5xx and answers that can't be used are tried again, three
-// times in all, after a random backoff that doubles, inside the caller's
-// deadline and within a budget of a tenth of recent requests. A 429 is no try:
-// the quota holds the whole key, and what it answered goes back to the front. A
-// batch that Clerk refuses is halved until the culprit stands alone. After
-// repeated failures the breaker opens: all is refused at once, and one probe
-// goes out per BreakerOpen until Clerk is back. A refused key is likewise probed
-// every ten seconds, and another one in its place at once.
+// clerkapi.Judge decides what an answer means and for whom. Network errors, 5xx and
+// answers that can't be used are tried again, three times in all, after a random
+// backoff that doubles, inside the caller's deadline and within a budget of a tenth
+// of recent requests. A batch that may have failed for one of its ids is split,
+// between callers first, until the culprit stands alone.
+//
+// What may concern others is decided by a probe, a request that no caller has a part
+// in: whether the key is refused or the quota spent (doubt.go), and whether Clerk
+// fails as a whole (evidence.go). Failures, or 429s, of different callers' requests
+// need no probe. While the breaker is open all is refused at once, and one probe goes
+// out per BreakerOpen until Clerk is back. A refused key is likewise probed every ten
+// seconds, and another one in its place at once.
+//
+// The number of requests in flight and the size of batches adapt to what Clerk bears
+// (concurrency.go, batchsize.go).
 //
 // # Goroutines
 //
-// Run is one, and every request in flight is one. Callers wait in their own.
+// Run is one, and every request in flight is one (a probe two). Callers wait in their own.
 //
 // # Files
 //
