@@ -33,7 +33,9 @@ type Item struct {
 	Kind  Kind // must not change while the item waits
 
 	places  []*place
-	urgent  int // places in interactive lines
+	first   [1]*place        // room for places, which are seldom more than one
+	byLine  map[*Line]*place // the same, once they are many; else nil
+	urgent  int              // places in interactive lines
 	since   time.Time
 	scanned scanned
 }
@@ -42,10 +44,56 @@ type Item struct {
 func (it *Item) Waiting() bool { return len(it.places) > 0 }
 
 // In reports whether the item is in l.
-func (it *Item) In(l *Line) bool { return l != nil && l.places[it] != nil }
+func (it *Item) In(l *Line) bool { return it.in(l) != nil }
 
 // Since returns when the item came into the queue, the last time.
 func (it *Item) Since() time.Time { return it.since }
+
+// manyPlaces is from how many places on they are looked up in a map.
+const manyPlaces = 8
+
+// in returns the item's place in l, nil if it has none.
+func (it *Item) in(l *Line) *place {
+	if it.byLine != nil {
+		return it.byLine[l]
+	}
+	for _, p := range it.places {
+		if p.line == l {
+			return p
+		}
+	}
+	return nil
+}
+
+// enter adds a place.
+func (it *Item) enter(p *place) {
+	if it.places == nil {
+		it.places = it.first[:0]
+	}
+	p.at = len(it.places)
+	it.places = append(it.places, p)
+	switch {
+	case it.byLine != nil:
+		it.byLine[p.line] = p
+	case len(it.places) > manyPlaces:
+		it.byLine = make(map[*Line]*place, 2*manyPlaces)
+		for _, p := range it.places {
+			it.byLine[p.line] = p
+		}
+	}
+}
+
+// exit takes a place away.
+func (it *Item) exit(p *place) {
+	n := len(it.places) - 1
+	it.places[p.at] = it.places[n]
+	it.places[p.at].at = p.at
+	it.places[n] = nil
+	it.places = it.places[:n]
+	if it.byLine != nil {
+		delete(it.byLine, p.line)
+	}
+}
 
 // place is where an item waits in a line. An item has one in each line in which
 // somebody waits for it.
@@ -54,6 +102,7 @@ type place struct {
 	line    *Line
 	seq     uint64
 	waiters int
+	at      int       // in item.places
 	since   time.Time // when the first who waits here came
 	back    bool      // the item has been taken and has returned
 	inLine  links

@@ -35,7 +35,7 @@ type Line struct {
 	turn
 	peer     *peer
 	priority Priority
-	places   map[*Item]*place
+	len      int // items that wait here
 	heads    [kinds]placeList
 	units    int64 // cost of all that waits here
 	users    int   // who hold it
@@ -83,7 +83,7 @@ func (from *peer) line(name string, p Priority, weight int) *Line {
 }
 
 func newLine(from *peer, p Priority, weight int) *Line {
-	l := &Line{turn: newTurn(weight), peer: from, priority: p, places: make(map[*Item]*place)}
+	l := &Line{turn: newTurn(weight), peer: from, priority: p}
 	l.heads[Shared].of = linksInLine
 	l.heads[Whole].of = linksInLine
 	return l
@@ -150,7 +150,7 @@ func (v *level) settle() {
 func (l *Line) Priority() Priority { return l.priority }
 
 // Len returns how many items wait in the line.
-func (l *Line) Len() int { return len(l.places) }
+func (l *Line) Len() int { return l.len }
 
 // peerHeap orders peers that want nothing by their tags.
 type peerHeap []*peer

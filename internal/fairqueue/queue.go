@@ -60,7 +60,7 @@ func (q *Queue) Add(it *Item, l *Line, now time.Time) { q.add(it, l, now, false)
 // the front of l, unless the item is in l already.
 func (q *Queue) Return(it *Item, l *Line, since, now time.Time) {
 	q.add(it, l, now, true)
-	p := l.places[it]
+	p := it.in(l)
 	if since.Before(p.since) {
 		p.since = since
 	}
@@ -72,7 +72,7 @@ func (q *Queue) Return(it *Item, l *Line, since, now time.Time) {
 }
 
 func (q *Queue) add(it *Item, l *Line, now time.Time, front bool) {
-	if p := l.places[it]; p != nil {
+	if p := it.in(l); p != nil {
 		p.waiters++
 		return
 	}
@@ -101,13 +101,13 @@ func (q *Queue) add(it *Item, l *Line, now time.Time, front bool) {
 			q.shared++
 		}
 	}
-	it.places = append(it.places, p)
+	it.enter(p)
 	if l.priority == Interactive {
 		if it.urgent++; it.urgent == 1 {
 			q.urgent++
 		}
 	}
-	l.places[it] = p
+	l.len++
 	v.all.pushBack(p)
 	l.move(k.cost())
 	from.wait(l, k)
@@ -125,7 +125,7 @@ func (l *Line) move(units int64) {
 // Leave takes one waiter from the item's place in l, and the place itself with the
 // last one. It does nothing if the item is not in l.
 func (q *Queue) Leave(it *Item, l *Line) {
-	p := l.places[it]
+	p := it.in(l)
 	if p == nil {
 		return
 	}
@@ -133,13 +133,7 @@ func (q *Queue) Leave(it *Item, l *Line) {
 		return
 	}
 	q.drop(p)
-	for i, other := range it.places {
-		if other == p {
-			it.places[i] = it.places[len(it.places)-1]
-			it.places = it.places[:len(it.places)-1]
-			break
-		}
-	}
+	it.exit(p)
 	if !it.Waiting() {
 		q.forget(it)
 	}
@@ -165,7 +159,8 @@ func (q *Queue) remove(it *Item) {
 	for _, p := range it.places {
 		q.drop(p)
 	}
-	it.places = nil
+	clear(it.places)
+	it.places, it.byLine = it.places[:0], nil
 	q.forget(it)
 }
 
@@ -186,7 +181,7 @@ func (q *Queue) drop(p *place) {
 			q.urgent--
 		}
 	}
-	delete(l.places, p.item)
+	p.line.len--
 	l.move(-k.cost())
 	if l.heads[k].first == nil {
 		from := l.peer

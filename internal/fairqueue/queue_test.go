@@ -365,36 +365,3 @@ func TestAScanSeesAllThatStays(t *testing.T) {
 		}
 	})
 }
-
-// BenchmarkQueue shows what an item costs while others wait: to come and leave
-// again, and to come and be taken as a hundredth of a request.
-func BenchmarkQueue(b *testing.B) {
-	for _, size := range []struct{ items, lines int }{{100, 1}, {100, 100}, {10_000, 1}, {10_000, 10_000}, {100_000, 1}, {100_000, 10_000}} {
-		q := New()
-		lines := make([]*Line, size.lines)
-		for i := range lines {
-			lines[i] = q.Line(Party{Peer: fmt.Sprint(i)}, Interactive, 1)
-		}
-		for i := range size.items {
-			q.Add(&Item{}, lines[i%len(lines)], epoch)
-		}
-		name := fmt.Sprintf("items=%d/lines=%d", size.items, size.lines)
-		b.Run("cancel/"+name, func(b *testing.B) {
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				it, l := &Item{}, lines[i%len(lines)]
-				q.Add(it, l, epoch)
-				q.Leave(it, l)
-			}
-		})
-		b.Run("take/"+name, func(b *testing.B) {
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				q.Add(&Item{}, lines[i%len(lines)], epoch)
-				if i%100 == 99 {
-					q.Take(Interactive, Shared, 100)
-				}
-			}
-		})
-	}
-}

@@ -40,7 +40,7 @@ func (q *Queue) Scan(waiters int, f func(it *Item, ahead int)) (more bool) {
 		if p.item.scanned.seen(s.round, ahead) == len(p.item.places) {
 			f(p.item, p.item.scanned.ahead)
 		}
-		if l.places[p.item] == p {
+		if p.item.in(l) == p {
 			l.scanned.units += k.cost()
 		}
 	}

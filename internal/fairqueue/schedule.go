@@ -1,7 +1,5 @@
 package fairqueue
 
-import "container/heap"
-
 // turn is what a schedule knows of one that takes turns in it: of a peer among the
 // peers of a level, of a line among the lines of a peer.
 type turn struct {
@@ -62,14 +60,14 @@ func (s *schedule[T]) debt(t *turn, k Kind) int64 {
 // wait has x wait with items of a kind, if it does not yet.
 func (s *schedule[T]) wait(x T, k Kind) {
 	if x.self().slots[k] < 0 {
-		heap.Push(&s.turns[k], x)
+		s.turns[k].push(x)
 	}
 }
 
 // leave has x wait no longer with items of a kind.
 func (s *schedule[T]) leave(x T, k Kind) {
 	if slot := x.self().slots[k]; slot >= 0 {
-		heap.Remove(&s.turns[k], slot)
+		s.turns[k].remove(slot)
 	}
 }
 
@@ -138,7 +136,7 @@ func (s *schedule[T]) charge(x T, units float64) {
 	s.latest = max(s.latest, t.tag)
 	for k := range t.slots {
 		if t.slots[k] >= 0 {
-			heap.Fix(&s.turns[k], t.slots[k])
+			s.turns[k].fix(t.slots[k])
 		}
 	}
 }
@@ -147,50 +145,4 @@ func (s *schedule[T]) charge(x T, units float64) {
 func (s *schedule[T]) rest() {
 	s.vtime = max(s.vtime, s.latest)
 	s.filled = s.vtime
-}
-
-// turnHeap orders those who take turns by their tags.
-type turnHeap[T interface{ self() *turn }] struct {
-	kind Kind
-	all  []T
-}
-
-func (h *turnHeap[T]) Len() int { return len(h.all) }
-
-func (h *turnHeap[T]) Less(i, j int) bool {
-	a, b := h.all[i].self(), h.all[j].self()
-	if a.tag != b.tag {
-		return a.tag < b.tag
-	}
-	return a.joined < b.joined
-}
-
-func (h *turnHeap[T]) Swap(i, j int) {
-	h.all[i], h.all[j] = h.all[j], h.all[i]
-	h.all[i].self().slots[h.kind], h.all[j].self().slots[h.kind] = i, j
-}
-
-// Push is container/heap's.
-func (h *turnHeap[T]) Push(x any) {
-	t := x.(T)
-	t.self().slots[h.kind] = len(h.all)
-	h.all = append(h.all, t)
-}
-
-// Pop is container/heap's.
-func (h *turnHeap[T]) Pop() any {
-	var none T
-	n := len(h.all) - 1
-	x := h.all[n]
-	h.all[n] = none
-	h.all = h.all[:n]
-	x.self().slots[h.kind] = -1
-	return x
-}
-
-func (h *turnHeap[T]) top() (x T, ok bool) {
-	if len(h.all) == 0 {
-		return x, false
-	}
-	return h.all[0], true
 }
