@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,19 +35,19 @@ func TestAPauseIsComparedWithInSlices(t *testing.T) {
 		pause(time.Minute)
 		g.limiter.Limited(p, now, time.Minute, nil) // one more of the same event
 		g.mu.Unlock()
-		slices := 0
+		n := 0
 		for g.recheckSome() {
-			slices++
+			n++
 			g.mu.Lock()
 			g.recheckPause(now, limited) // changes nothing
 			left := g.queue.Len()
 			g.mu.Unlock()
-			if least := all - slices*(recheckSlice+1); left < least {
-				t.Fatalf("%d wait after %d slices, which is more than %d a slice", left, slices, recheckSlice)
+			if least := all - n*(recheckSlice+1); left < least {
+				t.Fatalf("%d wait after %d slices, which is more than %d a slice", left, n, recheckSlice)
 			}
 		}
-		if least := all/recheckSlice - 1; slices < least || slices > least+2 {
-			t.Errorf("%d slices", slices)
+		if least := all/recheckSlice - 1; n < least || n > least+2 {
+			t.Errorf("%d slices", n)
 		}
 		for _, p := range waiting {
 			if err := p.results[0].Err; !errors.Is(err, ErrRateLimited) || !errors.Is(err, clerkapi.ErrRateLimited) {
@@ -77,12 +78,12 @@ func TestNobodyWaitsForTheLock(t *testing.T) {
 	}
 	g.mu.Unlock()
 	g.poke()
-	var longest time.Duration
+	var took []time.Duration
 	for limited := int64(0); limited < 64; {
 		start := time.Now()
 		_ = g.Health()
 		s := g.Status()
-		longest = max(longest, time.Since(start))
+		took = append(took, time.Since(start))
 		limited = s.Totals.RateLimited
 		time.Sleep(time.Millisecond)
 		if len(s.FirstCallers) == 0 {
@@ -90,10 +91,11 @@ func TestNobodyWaitsForTheLock(t *testing.T) {
 		}
 	}
 	// Without slices each answer takes a hundred milliseconds and more of the lock, and
-	// all of them together seconds.
-	t.Logf("health and status took %v at most", longest)
-	if longest > 500*time.Millisecond {
-		t.Errorf("health and status took %v", longest)
+	// all of them together seconds. (One of ten may meet a busy machine.)
+	slices.Sort(took)
+	t.Logf("health and status took %v, at most %v", took[len(took)/2], took[len(took)-1])
+	if most := took[len(took)*9/10]; most > 100*time.Millisecond {
+		t.Errorf("health and status took %v and more", most)
 	}
 	stop()
 	<-ended
