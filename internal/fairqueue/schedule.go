@@ -5,15 +5,12 @@ package fairqueue
 type turn struct {
 	weight int64
 	tag    float64
-	joined uint64       // breaks ties between tags
-	ids    [kinds]int32 // in the schedule's heaps, absent if not there
+	joined uint64     // breaks ties between tags
+	slots  [kinds]int // index in the schedule's heaps, -1 if not there
 }
 
-// absent is the id of one who is not in a heap.
-const absent = -1
-
 func newTurn(weight int) turn {
-	return turn{weight: int64(max(1, weight)), ids: [kinds]int32{absent, absent}}
+	return turn{weight: int64(max(1, weight)), slots: [kinds]int{-1, -1}}
 }
 
 func (t *turn) self() *turn { return t }
@@ -62,15 +59,15 @@ func (s *schedule[T]) debt(t *turn, k Kind) int64 {
 
 // wait has x wait with items of a kind, if it does not yet.
 func (s *schedule[T]) wait(x T, k Kind) {
-	if x.self().ids[k] == absent {
+	if x.self().slots[k] < 0 {
 		s.turns[k].push(x)
 	}
 }
 
 // leave has x wait no longer with items of a kind.
 func (s *schedule[T]) leave(x T, k Kind) {
-	if x.self().ids[k] != absent {
-		s.turns[k].remove(x)
+	if slot := x.self().slots[k]; slot >= 0 {
+		s.turns[k].remove(slot)
 	}
 }
 
@@ -137,9 +134,9 @@ func (s *schedule[T]) charge(x T, units float64) {
 	t := x.self()
 	t.tag = t.ends(units)
 	s.latest = max(s.latest, t.tag)
-	for k := range t.ids {
-		if t.ids[k] != absent {
-			s.turns[k].fix(x)
+	for k := range t.slots {
+		if t.slots[k] >= 0 {
+			s.turns[k].fix(t.slots[k])
 		}
 	}
 }

@@ -1,19 +1,15 @@
 package fairqueue
 
-// turnHeap is a heap of those who take turns, the least tag first. With ten thousand in
-// it, memory is what takes time. So a node has four children and its key beside it, and
-// where each is stands in a table of the heap's own.
+// turnHeap is a heap of those who take turns, the least tag first. A node has four
+// children, and its key beside it: with ten thousand in it, memory is what takes time.
 type turnHeap[T interface{ self() *turn }] struct {
 	kind Kind
 	all  []turnNode[T]
-	at   []int32 // index in all, by turn.ids
-	free []int32 // ids that nobody has
 }
 
 type turnNode[T interface{ self() *turn }] struct {
 	tag    float64
 	joined uint64
-	id     int32
 	x      T
 }
 
@@ -22,6 +18,11 @@ func (a *turnNode[T]) before(b *turnNode[T]) bool {
 		return a.tag < b.tag
 	}
 	return a.joined < b.joined
+}
+
+func nodeOf[T interface{ self() *turn }](x T) turnNode[T] {
+	t := x.self()
+	return turnNode[T]{t.tag, t.joined, x}
 }
 
 // Len returns how many are in the heap.
@@ -36,27 +37,12 @@ func (h *turnHeap[T]) top() (x T, ok bool) {
 }
 
 func (h *turnHeap[T]) push(x T) {
-	t := x.self()
-	if n := len(h.free); n > 0 {
-		t.ids[h.kind], h.free = h.free[n-1], h.free[:n-1]
-	} else {
-		t.ids[h.kind] = int32(len(h.at))
-		h.at = append(h.at, 0)
-	}
 	h.all = append(h.all, turnNode[T]{})
-	h.up(len(h.all)-1, h.node(x))
+	h.up(len(h.all)-1, nodeOf(x))
 }
 
-func (h *turnHeap[T]) node(x T) turnNode[T] {
-	t := x.self()
-	return turnNode[T]{t.tag, t.joined, t.ids[h.kind], x}
-}
-
-func (h *turnHeap[T]) remove(x T) {
-	t := x.self()
-	i := int(h.at[t.ids[h.kind]])
-	h.free = append(h.free, t.ids[h.kind])
-	t.ids[h.kind] = absent
+func (h *turnHeap[T]) remove(i int) {
+	h.all[i].x.self().slots[h.kind] = -1
 	n := len(h.all) - 1
 	last := h.all[n]
 	h.all[n] = turnNode[T]{}
@@ -64,13 +50,10 @@ func (h *turnHeap[T]) remove(x T) {
 	if i < n {
 		h.place(i, last)
 	}
-	if n == 0 {
-		h.at, h.free = nil, nil
-	}
 }
 
-// fix puts x where it belongs, now that its tag has changed.
-func (h *turnHeap[T]) fix(x T) { h.place(int(h.at[x.self().ids[h.kind]]), h.node(x)) }
+// fix puts the one at i where it belongs, now that its tag has changed.
+func (h *turnHeap[T]) fix(i int) { h.place(i, nodeOf(h.all[i].x)) }
 
 // place puts a node in the place of the one at i, or above or below it.
 func (h *turnHeap[T]) place(i int, n turnNode[T]) {
@@ -83,7 +66,7 @@ func (h *turnHeap[T]) place(i int, n turnNode[T]) {
 
 func (h *turnHeap[T]) set(i int, n turnNode[T]) {
 	h.all[i] = n
-	h.at[n.id] = int32(i)
+	n.x.self().slots[h.kind] = i
 }
 
 func (h *turnHeap[T]) up(i int, n turnNode[T]) {
