@@ -11,9 +11,10 @@ const redacted = "[redacted]"
 
 // secrets has the prefix of each with what may follow it: a key is printable ASCII,
 // so that "sk_test_…" in a message is none.
-var secrets = regexp.MustCompile(`sk_(test|live)_[!-~]\S*|whsec_[!-~]\S*`)
+var secrets = regexp.MustCompile(`sk_(test|live)_[!-~]\S*|(whsec|cgt)_[!-~]\S*`)
 
-// Redact replaces Clerk's secret keys and webhook secrets in s by "[redacted]".
+// Redact replaces Clerk's secret keys, webhook secrets and callers' tokens in s by
+// "[redacted]".
 // Text that others wrote must pass through it before it is logged or shown.
 func Redact(s string) string {
 	return secrets.ReplaceAllString(s, redacted)

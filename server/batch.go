@@ -49,7 +49,7 @@ func (s *userService) BatchGetUsers(ctx context.Context, req *clerkgatev1.BatchG
 		results[i] = &clerkgatev1.LookupResult{UserId: id}
 		switch {
 		case r.Err == nil && r.Entry != nil:
-			if err := putUser(results[i], userOfResult, r.Entry, o.View); err != nil {
+			if err := putUser(results[i], userOfResult, r.Entry, o.View, partsOf(ctx)); err != nil {
 				return nil, err
 			}
 			results[i].Freshness = freshness(r, now)

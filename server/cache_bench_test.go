@@ -19,6 +19,7 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi"
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/caller"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
@@ -169,7 +170,7 @@ func BenchmarkAnswer(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			resp := &clerkgatev1.GetUserResponse{Freshness: fresh()}
-			if err := putUser(resp, userOfGet, entry, view); err != nil {
+			if err := putUser(resp, userOfGet, entry, view, caller.AllParts); err != nil {
 				b.Fatal(err)
 			}
 			send(b, resp)

@@ -26,8 +26,9 @@ const maxNameLen = 64
 // optionsKey is the context key of the call's gate.Options.
 type optionsKey struct{}
 
-// withOptions reads from the metadata who calls and how urgently. In the figures a
-// caller's name stands only if it comes from this machine.
+// withOptions reads from the metadata who calls and how urgently. Of an admitted
+// caller, the file of callers decides both. Without such a file, a caller's name stands
+// in the figures only if it comes from this machine.
 func withOptions(ctx context.Context) (context.Context, error) {
 	var o gate.Options
 	md, _ := metadata.FromIncomingContext(ctx)
@@ -55,6 +56,12 @@ func withOptions(ctx context.Context) (context.Context, error) {
 		o.Priority = gate.Batch
 	default:
 		return nil, invalid(priorityKey, "must be 'interactive' or 'batch'")
+	}
+	if who := admitted(ctx); who != nil {
+		o.Caller, o.Party = who.Name, gate.Party{Peer: who.Name}
+		if who.BatchOnly {
+			o.Priority = gate.Batch
+		}
 	}
 	traceOptions(ctx, o)
 	return context.WithValue(ctx, optionsKey{}, o), nil

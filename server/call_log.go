@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
@@ -44,6 +43,7 @@ const (
 // Its methods may be called at once.
 type callLog struct {
 	logger   *slog.Logger
+	guard    *guard    // nil: callers are what they say
 	epoch    time.Time // of the samplers' times
 	failures map[clerkgatev1.ErrorReason]*failureSampler
 	methods  map[string]*methodSamplers
@@ -56,6 +56,23 @@ type failureSampler struct {
 
 type methodSamplers struct{ answered, slow sampler }
 
+// nameOf returns the name of the caller, empty if it has none.
+func (l *callLog) nameOf(ctx context.Context) string {
+	if l.guard != nil && !l.guard.open() {
+		if who, err := l.guard.identify(ctx); err != nil || who != nil {
+			if who != nil {
+				return who.Name
+			}
+			return ""
+		}
+	}
+	called, err := withOptions(ctx)
+	if err != nil {
+		return ""
+	}
+	return optionsOf(called).Caller
+}
+
 func newCallLog(logger *slog.Logger) *callLog {
 	l := &callLog{
 		logger:   logger,
@@ -66,12 +83,9 @@ func newCallLog(logger *slog.Logger) *callLog {
 	for reason := range clerkgatev1.ErrorReason_name {
 		l.failures[clerkgatev1.ErrorReason(reason)] = &failureSampler{}
 	}
-	for _, service := range []grpc.ServiceDesc{clerkgatev1.UserService_ServiceDesc, clerkgatev1.QuotaService_ServiceDesc} {
-		for _, m := range service.Methods {
-			l.methods["/"+service.ServiceName+"/"+m.MethodName] = &methodSamplers{}
-		}
-		for _, s := range service.Streams {
-			l.methods["/"+service.ServiceName+"/"+s.StreamName] = &methodSamplers{}
+	for _, service := range services {
+		for _, name := range methodsOf(service) {
+			l.methods["/"+service.ServiceName+"/"+name] = &methodSamplers{}
 		}
 	}
 	return l
@@ -145,8 +159,8 @@ func levelOf(code codes.Code) slog.Level {
 func (l *callLog) write(ctx context.Context, level slog.Level, msg, method string, code codes.Code, id string, took time.Duration, more ...any) {
 	attrs := []any{"method", method, "code", code.String(), "took", took, "request_id", id}
 	// A call that was refused for its metadata has no caller.
-	if called, err := withOptions(ctx); err == nil && optionsOf(called).Caller != "" {
-		attrs = append(attrs, "caller", optionsOf(called).Caller)
+	if name := l.nameOf(ctx); name != "" {
+		attrs = append(attrs, "caller", name)
 	}
 	if p, ok := peer.FromContext(ctx); ok {
 		attrs = append(attrs, "peer", p.Addr.String())

@@ -5,6 +5,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/caller"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
@@ -15,11 +16,14 @@ const (
 )
 
 // putUser makes an entry's user the field of m with the given number, without
-// decoding it. The bytes go among m's unknown fields, which are sent as they
+// decoding it unless the caller may see only some parts of the view FULL. The bytes go among m's unknown fields, which are sent as they
 // are, behind the known ones; to whoever receives m they are the field. In this
 // process m.GetUser() stays nil.
-func putUser(m proto.Message, field protowire.Number, e *usercache.Entry, view clerkgatev1.UserView) error {
+func putUser(m proto.Message, field protowire.Number, e *usercache.Entry, view clerkgatev1.UserView, parts caller.Parts) error {
 	user, err := e.Encoded(view)
+	if err == nil && view == clerkgatev1.UserView_USER_VIEW_FULL && parts != caller.AllParts {
+		user, err = encodedParts(user, parts)
+	}
 	if err != nil {
 		return err
 	}
@@ -27,6 +31,16 @@ func putUser(m proto.Message, field protowire.Number, e *usercache.Entry, view c
 	b = protowire.AppendTag(b, field, protowire.BytesType)
 	m.ProtoReflect().SetUnknown(protowire.AppendBytes(b, user))
 	return nil
+}
+
+// encodedParts returns an encoded user without what the view FULL shows beyond parts.
+func encodedParts(encoded []byte, parts caller.Parts) ([]byte, error) {
+	var u clerkgatev1.User
+	if err := proto.Unmarshal(encoded, &u); err != nil {
+		return nil, err
+	}
+	hide(&u, parts)
+	return proto.Marshal(&u)
 }
 
 // hasUser reports whether putUser has put a user into m.

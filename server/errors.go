@@ -17,6 +17,7 @@ import (
 
 	"github.com/clerkgate/clerkgate/clerkapi"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/caller"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
@@ -30,6 +31,8 @@ const defaultRetry = time.Second
 // Faults that arise in this package. Those of a request's fields are *clerkapi.ParamError.
 var (
 	errNotAllowed     = errors.New("caller not allowed")
+	errMethodDenied   = errors.New("method not allowed to the caller")
+	errOwnStreams     = errors.New("the caller has all its streams open")
 	errAnswerTooLarge = errors.New("answer too large")
 	errUserTooLarge   = errors.New("user too large")
 	errListRejected   = errors.New("clerk refused the list")
@@ -85,7 +88,13 @@ var kinds = []struct {
 	message string
 }{
 	{errNotAllowed, codes.PermissionDenied, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED,
-		"this caller may not have USER_VIEW_FULL, by the server's --full-view; ask for USER_VIEW_BASIC"},
+		"this caller may not have USER_VIEW_FULL; ask for USER_VIEW_BASIC"},
+	{errMethodDenied, codes.PermissionDenied, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED,
+		"this caller may not call this method; CallerService.WhoAmI says what it may"},
+	{errOwnStreams, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_OVER_QUOTA,
+		"this caller has as many streams open as it may; end one, or come back later"},
+	{caller.ErrUnknown, codes.Unauthenticated, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_UNKNOWN,
+		"the server does not know this caller; show a token, a JSON Web Token or a certificate that it has on file"},
 	{errAnswerTooLarge, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_ANSWER_TOO_LARGE,
 		"the user did not fit into this answer; ask for it in another call"},
 	{errUserTooLarge, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_ANSWER_TOO_LARGE,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/pprof" //nolint:gosec // G108: it registers with the default mux, which is served nowhere
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/caller"
 	"github.com/clerkgate/clerkgate/internal/gate"
 )
 
@@ -20,7 +22,8 @@ import (
 const upstreamHealth = "clerk"
 
 // servingNames are the names whose health is the server's own.
-var servingNames = []string{"", clerkgatev1.UserService_ServiceDesc.ServiceName, clerkgatev1.QuotaService_ServiceDesc.ServiceName}
+var servingNames = []string{"", clerkgatev1.UserService_ServiceDesc.ServiceName, clerkgatev1.QuotaService_ServiceDesc.ServiceName,
+	clerkgatev1.CallerService_ServiceDesc.ServiceName}
 
 // Why a server that runs well takes no calls.
 const (
@@ -146,7 +149,7 @@ func (s *Server) follow(ctx context.Context) {
 }
 
 // probes answers /healthz, which says that the process is alive, /readyz, which
-// agrees with the health service's "", and /metrics, if there are any.
+// agrees with the health service's "", and /metrics and profiles, if there are any.
 func (s *Server) probes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -163,7 +166,24 @@ func (s *Server) probes() http.Handler {
 		}
 	})
 	if s.cfg.Metrics != nil {
-		mux.Handle("GET /metrics", promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{}))
+		mux.Handle("GET /metrics", s.guard.http(promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{}),
+			func(c *caller.Caller) bool { return c.Metrics }))
 	}
+	if s.cfg.Pprof {
+		mux.Handle("/debug/pprof/", s.guard.http(profiles(), func(c *caller.Caller) bool { return c.Pprof }))
+	}
+	return mux
+}
+
+// profiles serves the profiles of net/http/pprof.
+func profiles() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "not shown", http.StatusNotFound) // it may have passwords in it
+	})
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return mux
 }

@@ -32,6 +32,7 @@ var errStopping = &gate.Error{Kind: gate.ErrShuttingDown}
 // lines.
 type edge struct {
 	logger         *slog.Logger
+	guard          *guard
 	calls          *callLog
 	panics         atomic.Int64
 	defaultTimeout time.Duration
@@ -65,11 +66,13 @@ func (e *edge) options() []grpc.ServerOption {
 			e.countUnary,
 			selector.UnaryServerInterceptor(e.translateUnary, own),
 			recovery.UnaryServerInterceptor(recovered),
+			e.guard.unary,
 			selector.UnaryServerInterceptor(e.prepareUnary, own),
 		),
 		grpc.ChainStreamInterceptor(
 			selector.StreamServerInterceptor(e.translateStream, own),
 			recovery.StreamServerInterceptor(recovered),
+			e.guard.stream,
 			e.bindStream,
 			selector.StreamServerInterceptor(e.prepareStream, own),
 		),

@@ -11,6 +11,7 @@ import (
 
 	"github.com/clerkgate/clerkgate/clerkapi"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/caller"
 	"github.com/clerkgate/clerkgate/internal/gate"
 )
 
@@ -24,6 +25,7 @@ type listing struct {
 	filter  *clerkgatev1.UserFilter
 	order   string // Clerk's order_by, always with its sign
 	view    clerkgatev1.UserView
+	parts   caller.Parts // of the view FULL
 	options gate.Options
 	binding binding // of tokens
 }
@@ -58,7 +60,7 @@ func (s *userService) newListing(ctx context.Context, method string, req listReq
 		order = "+" + order
 	}
 	return &listing{
-		users: s.users, filter: filter, order: order, view: view, options: optionsOf(ctx),
+		users: s.users, filter: filter, order: order, view: view, parts: partsOf(ctx), options: optionsOf(ctx),
 		binding: binding{argsDigest(method, filter, order, view), instanceDigest(s.instance)},
 	}, nil
 }
@@ -118,7 +120,7 @@ func (l *listing) show(entries []entry) []entry {
 		if e.user == nil {
 			continue
 		}
-		u := applyView(e.user, l.view)
+		u := applyView(e.user, l.view, l.parts)
 		if fieldSize(u) > maxAnswer-answerMargin {
 			shown[i] = entry{id: e.id, user: nil, reason: classify(errUserTooLarge)}
 			continue

@@ -40,6 +40,8 @@ type quotaService struct {
 	totals counter
 	users  invalidator
 	feed   *quotaFeed // for those who watch
+	// unauthenticated is as in Config.
+	unauthenticated bool
 }
 
 func (s *quotaService) GetQuota(context.Context, *clerkgatev1.GetQuotaRequest) (*clerkgatev1.GetQuotaResponse, error) {
@@ -51,7 +53,11 @@ func (s *quotaService) GetUsage(context.Context, *clerkgatev1.GetUsageRequest) (
 }
 
 // read returns the current state.
-func (s *quotaService) read() *clerkgatev1.Quota { return quotaOf(s.quota.Status()) }
+func (s *quotaService) read() *clerkgatev1.Quota {
+	q := quotaOf(s.quota.Status())
+	q.Unauthenticated = s.unauthenticated
+	return q
+}
 
 // breakerStates gives the contract's name of each state.
 var breakerStates = map[gate.BreakerState]clerkgatev1.Breaker_State{

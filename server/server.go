@@ -22,6 +22,8 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/caller"
+	"github.com/clerkgate/clerkgate/internal/livefile"
 )
 
 // Limits that protect the server from its callers. Those of keepalive close
@@ -29,7 +31,7 @@ import (
 // spread connections anew.
 const (
 	maxRequest       = 1 << 20  // bytes of a request
-	maxHeaders       = 16 << 10 // bytes of a call's metadata
+	maxHeaders       = 64 << 10 // bytes of a call's metadata, which may have a large JSON Web Token
 	maxStreams       = 2000     // calls at once on one connection; further ones wait in the client
 	connectionIdle   = 15 * time.Minute
 	connectionAge    = 30 * time.Minute
@@ -72,8 +74,18 @@ type Config struct {
 	Metrics *prometheus.Registry
 	// Traces makes the spans of calls. Default: calls are not traced.
 	Traces trace.TracerProvider
-	// FullView is who may have USER_VIEW_FULL. Default: nobody.
+	// CallersFile names a file of callers, as internal/caller has it: only they are
+	// served, and each may do what it says. It is read again when it changes. Health is
+	// for everybody. Default: everybody is served or, with TLS.ClientCA, who shows a
+	// certificate of one of those authorities.
+	CallersFile string
+	// FullView is who may have USER_VIEW_FULL where there is no CallersFile. Default: nobody.
 	FullView FullView
+	// Unauthenticated is what GetQuota says of the server: it answers callers on other
+	// machines without knowing who they are.
+	Unauthenticated bool
+	// Pprof serves profiles at /debug/pprof/ of the HTTP listener.
+	Pprof bool
 	// DefaultTimeout bounds a call that comes without a deadline, and each
 	// page of a stream without one. Default 30 s.
 	DefaultTimeout time.Duration
@@ -119,10 +131,11 @@ type Server struct {
 	ready *readiness
 	feed  *quotaFeed
 	tls   struct{ grpc, http, webhooks *liveTLS } // nil: none
-	fault error                                   // of what New has read; Run returns it
-	after func(time.Duration) <-chan time.Time    // time.After, but for tests
-	drain context.CancelFunc                      // ends streams
-	stop  context.CancelFunc                      // ends unary calls
+	guard *guard
+	fault error                                // of what New has read; Run returns it
+	after func(time.Duration) <-chan time.Time // time.After, but for tests
+	drain context.CancelFunc                   // ends streams
+	stop  context.CancelFunc                   // ends unary calls
 }
 
 // New makes a server. It reads the files that cfg names, and starts nothing.
@@ -161,13 +174,19 @@ func New(cfg Config) *Server {
 		logger: cfg.Logger, calls: newCallLog(cfg.Logger), defaultTimeout: cfg.DefaultTimeout, sendTimeout: cfg.SendTimeout,
 		outbox: newOutbox(cfg.MaxUnreadBytes), streams: newStreamLimits(cfg.MaxStreamsPerCaller),
 	}
-	quotas := &quotaService{quota: cfg.Quota, totals: cfg.Users, users: cfg.Users}
+	quotas := &quotaService{quota: cfg.Quota, totals: cfg.Users, users: cfg.Users, unauthenticated: cfg.Unauthenticated}
 	quotas.feed = &quotaFeed{read: quotas.read}
 	s := &Server{cfg: cfg, edge: e, ready: newReadiness(cfg.Quota, cfg.Logger), feed: quotas.feed, after: time.After}
 	e.drain, s.drain = context.WithCancel(context.Background())
 	e.stop, s.stop = context.WithCancel(context.Background())
 
 	s.fault = s.openTLS()
+	var callers *livefile.Value[*caller.Set]
+	if cfg.CallersFile != "" && s.fault == nil {
+		callers, s.fault = openCallers(cfg.CallersFile, cfg.Logger)
+	}
+	s.guard = newGuard(callers, cfg.TLS.ClientCA != "", cfg.Logger)
+	e.guard, e.calls.guard = s.guard, s.guard
 	var options []grpc.ServerOption
 	if s.tls.grpc != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(s.tls.grpc.config())))
@@ -196,6 +215,7 @@ func New(cfg Config) *Server {
 		users: cfg.Users, instance: cfg.Instance, fullView: cfg.FullView, pageTimeout: cfg.DefaultTimeout, outbox: e.outbox,
 	})
 	clerkgatev1.RegisterQuotaServiceServer(s.grpc, quotas)
+	clerkgatev1.RegisterCallerServiceServer(s.grpc, callerService{})
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.ready.service)
 	reflection.Register(s.grpc) // v1alpha, too, since older clients know no other
 	return s

@@ -134,11 +134,14 @@ func (s *Server) liveFiles() []reloader {
 			all = append(all, l)
 		}
 	}
+	if s.guard.callers != nil {
+		all = append(all, s.guard.callers)
+	}
 	return all
 }
 
-// Reload reads again the files of TLS, at once. What they hold now is used from the
-// next connection on; if it can't be used, that is logged and returned, and what was in
+// Reload reads again the files of TLS and of callers, at once. What they hold now is used from the
+// next connection or call on; if it can't be used, that is logged and returned, and what was in
 // use stays.
 func (s *Server) Reload() error {
 	var all error

@@ -83,8 +83,8 @@ func serialAt(t *testing.T, address string, config *tls.Config) string {
 // TestTLSOnEveryListener calls all listeners over TLS, as they should and should not
 // be called.
 func TestTLSOnEveryListener(t *testing.T) {
-	dir, ca := t.TempDir(), callertest.NewCA(t)
-	files := TLSFiles{ClientCA: callertest.NewCA(t).File(dir, "clients.crt")}
+	dir, ca, clients := t.TempDir(), callertest.NewCA(t), callertest.NewCA(t)
+	files := TLSFiles{ClientCA: clients.File(dir, "clients.crt")}
 	files.Cert, files.Key = ca.Issue("127.0.0.1").Files(t, dir, "server")
 	hooks := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "taken") })
 	s := startSecured(t, Config{
@@ -93,7 +93,8 @@ func TestTLSOnEveryListener(t *testing.T) {
 	})
 
 	trust := &tls.Config{RootCAs: ca.Pool()}
-	if _, err := clerkgatev1.NewUserServiceClient(s.dial(t, trust)).CountUsers(t.Context(), &clerkgatev1.CountUsersRequest{}); err != nil {
+	known := &tls.Config{RootCAs: ca.Pool(), GetClientCertificate: showing(clients.Issue("billing").TLS(t))}
+	if _, err := clerkgatev1.NewUserServiceClient(s.dial(t, known)).CountUsers(t.Context(), &clerkgatev1.CountUsersRequest{}); err != nil {
 		t.Errorf("gRPC over TLS: %v", err)
 	}
 	for name, config := range map[string]*tls.Config{

@@ -67,7 +67,7 @@ func (s *userService) GetUser(ctx context.Context, req *clerkgatev1.GetUserReque
 		return nil, &userError{id, r.Err}
 	}
 	resp := &clerkgatev1.GetUserResponse{Freshness: freshness(r, time.Now())}
-	if err := putUser(resp, userOfGet, r.Entry, o.View); err != nil {
+	if err := putUser(resp, userOfGet, r.Entry, o.View, partsOf(ctx)); err != nil {
 		return nil, err
 	}
 	if proto.Size(resp) > maxAnswer {

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/caller"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
@@ -30,6 +31,12 @@ func (s *userService) checkView(ctx context.Context, v clerkgatev1.UserView) (cl
 	case clerkgatev1.UserView_USER_VIEW_UNSPECIFIED, clerkgatev1.UserView_USER_VIEW_BASIC:
 		return clerkgatev1.UserView_USER_VIEW_BASIC, nil
 	case clerkgatev1.UserView_USER_VIEW_FULL:
+		if who := admitted(ctx); who != nil {
+			if who.FullView == 0 {
+				return v, errNotAllowed
+			}
+			return v, nil
+		}
 		if s.fullView == FullViewAny || s.fullView == FullViewLoopback && onLoopback(ctx) {
 			return v, nil
 		}
@@ -54,10 +61,45 @@ func onLoopback(ctx context.Context) bool {
 	return false
 }
 
-// applyView gives the user as the view shows it. It never changes u, which is shared.
-func applyView(u *clerkgatev1.User, v clerkgatev1.UserView) *clerkgatev1.User {
-	if v == clerkgatev1.UserView_USER_VIEW_FULL {
-		return usercache.Full(u)
+// partsOf returns the parts of users that the call's caller may see in USER_VIEW_FULL.
+func partsOf(ctx context.Context) caller.Parts {
+	if who := admitted(ctx); who != nil {
+		return who.FullView
 	}
-	return usercache.Basic(u)
+	return caller.AllParts
+}
+
+// applyView returns the user as the view shows it to a caller that may see those parts
+// of it. It never changes u, which is shared.
+func applyView(u *clerkgatev1.User, v clerkgatev1.UserView, parts caller.Parts) *clerkgatev1.User {
+	if v != clerkgatev1.UserView_USER_VIEW_FULL {
+		return usercache.Basic(u)
+	}
+	u = usercache.Full(u) // a copy
+	hide(u, parts)
+	return u
+}
+
+// hide removes from u, which must not be shared, what the view FULL shows beyond parts.
+func hide(u *clerkgatev1.User, parts caller.Parts) {
+	if parts == caller.AllParts {
+		return
+	}
+	if parts&caller.PrivateMetadata == 0 {
+		u.PrivateMetadataJson = nil
+	}
+	if parts&caller.Extra == 0 {
+		u.ExtraJson = nil
+	}
+	if parts&caller.Memberships == 0 {
+		for _, m := range u.OrganizationMemberships {
+			m.PrivateMetadataJson = nil
+			if m.Organization != nil {
+				m.Organization.PrivateMetadataJson = nil
+			}
+		}
+	}
+	if parts&caller.Verifications == 0 {
+		usercache.HideVerifications(u)
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/caller"
 )
 
 // fill sets every field of m, lists with two entries.
@@ -87,17 +88,17 @@ func TestApplyView(t *testing.T) {
 		t.Fatalf("the user holds %d private fields, want %d", private, want)
 	}
 
-	basic := applyView(u, clerkgatev1.UserView_USER_VIEW_BASIC)
+	basic := applyView(u, clerkgatev1.UserView_USER_VIEW_BASIC, caller.AllParts)
 	if p, o := countPrivate(basic.ProtoReflect()); p != 0 || o != others {
 		t.Errorf("BASIC shows %d private fields and %d of %d others", p, o, others)
 	}
-	if full := applyView(u, clerkgatev1.UserView_USER_VIEW_FULL); !proto.Equal(full, u) {
+	if full := applyView(u, clerkgatev1.UserView_USER_VIEW_FULL, caller.AllParts); !proto.Equal(full, u) {
 		t.Error("FULL shows another user")
 	}
 	if !proto.Equal(u, before) {
 		t.Error("the shared user was changed")
 	}
-	if again := applyView(basic, clerkgatev1.UserView_USER_VIEW_BASIC); again != basic {
+	if again := applyView(basic, clerkgatev1.UserView_USER_VIEW_BASIC, caller.AllParts); again != basic {
 		t.Error("a user with nothing private was copied")
 	}
 	for name, only := range map[string]*clerkgatev1.User{
@@ -106,7 +107,7 @@ func TestApplyView(t *testing.T) {
 		"message":      {Web3Wallets: []*clerkgatev1.UserWeb3Wallet{{Verification: &clerkgatev1.Verification{Message: proto.String("m")}}}},
 		"nonce":        {Passkeys: []*clerkgatev1.Passkey{{Verification: &clerkgatev1.Verification{Nonce: proto.String("n")}}}},
 	} {
-		if p, _ := countPrivate(applyView(only, clerkgatev1.UserView_USER_VIEW_BASIC).ProtoReflect()); p != 0 {
+		if p, _ := countPrivate(applyView(only, clerkgatev1.UserView_USER_VIEW_BASIC, caller.AllParts).ProtoReflect()); p != 0 {
 			t.Errorf("BASIC shows a lone private field of the %s", name)
 		}
 	}
@@ -133,7 +134,7 @@ func TestOnlyFullSetsWhatOnlyItShows(t *testing.T) {
 		if err := proto.Unmarshal(encoded, kept); err != nil {
 			t.Fatal(err)
 		}
-		listed := applyView(u, tt.view)
+		listed := applyView(u, tt.view, caller.AllParts)
 		if p, _ := countPrivate(kept.ProtoReflect()); p != tt.want {
 			t.Errorf("%v of a kept user sets %d, want %d", tt.view, p, tt.want)
 		}

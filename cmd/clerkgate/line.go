@@ -53,6 +53,9 @@ func (c *serveCmd) settings(logger *slog.Logger) (s settings, err error) {
 	if s.tls, err = c.tls(); err != nil {
 		return s, err
 	}
+	if err := c.checkCallers(s.tls); err != nil {
+		return s, err
+	}
 	if s.key, s.files.key, err = c.key(logger); err != nil {
 		return s, err
 	}
@@ -229,6 +232,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 		Users: cache, Quota: g, Instance: s.cache.RedisInstance, GRPCListen: c.GRPCListen, HTTPListen: c.HTTPListen,
 		WebhookListen: c.WebhookListen, Webhooks: hooks,
 		TLS: s.tls.grpc, HTTPTLS: s.tls.http, WebhookTLS: s.tls.webhooks, Metrics: metrics, Traces: spans.provider,
+		CallersFile: c.CallersFile, Unauthenticated: c.unauthenticated(s.tls), Pprof: c.Pprof,
 		FullView: s.view, DefaultTimeout: c.DefaultTimeout, DrainDelay: c.DrainDelay, DrainTimeout: c.DrainTimeout, Logger: logger,
 		MaxConnections: c.MaxConnections, MaxStreamsPerCaller: c.MaxStreams, MaxUnreadBytes: maxUnread, SendTimeout: c.SendTimeout,
 		Notes: s.files.notes,

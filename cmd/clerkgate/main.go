@@ -33,6 +33,8 @@ type cli struct {
 	List    listCmd    `cmd:"" help:"List users."`
 	Count   countCmd   `cmd:"" help:"Count users."`
 	Quota   quotaCmd   `cmd:"" help:"Show how the quota, the queue and the breaker stand."`
+	Whoami  whoamiCmd  `cmd:"" help:"Show who the server takes the caller for, and what the caller may do."`
+	Token   tokenCmd   `cmd:"" help:"Make tokens for callers."`
 	Config  configCmd  `cmd:"" help:"Check the settings of serve, or print the schema of its configuration file."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

@@ -82,8 +82,9 @@ type serveCmd struct {
 	Sim      bool     `group:"Simulator" help:"Run a simulated Clerk and serve its users: no account and no key needed."`
 	SimFlags simFlags `embed:"" group:"Simulator" prefix:"sim-" envprefix:"CLERKGATE_SIM_"`
 
-	tlsFlags `embed:""`
-	logFlags `embed:"" group:"Tracing and logging"`
+	callerFlags `embed:""`
+	tlsFlags    `embed:""`
+	logFlags    `embed:"" group:"Tracing and logging"`
 }
 
 // check looks at the numbers that have a least value.

@@ -54,6 +54,7 @@ func examples(t *testing.T, dir string) map[string][2]string {
 	empty := file("empty.pem", "")
 	cert, key := callertest.NewCA(t).Issue("127.0.0.1").Files(t, dir, tlsName)
 	return map[string][2]string{
+		"callers-file":              {file("callers.yaml", "callers: [{name: a, identity: {label: true}}]"), none},
 		"tls-cert-file":             {cert, none},
 		"tls-key-file":              {key, none},
 		"client-ca-file":            {cert, none},
@@ -262,7 +263,7 @@ func TestWarnings(t *testing.T) {
 	}{
 		{args: []string{"--sim"}},
 		{env: map[string]string{secretKeyEnv: secret}},
-		{args: []string{"--sim", "--grpc-listen=:9090", "--http-listen=0.0.0.0:9091"}, want: []string{"--grpc-listen :9090: whoever", "--http-listen 0.0.0.0:9091: whoever"}},
+		{args: []string{"--sim", "--grpc-listen=:9090", "--http-listen=0.0.0.0:9091", "--allow-unauthenticated"}, want: []string{"--grpc-listen :9090: whoever", "--http-listen 0.0.0.0:9091: whoever"}},
 		{args: []string{"--sim", "--grpc-listen=unix:/x", "--http-listen=[::1]:9091"}},
 		{args: []string{"--full-view=any"}, env: map[string]string{secretKeyEnv: secret}, want: []string{"--full-view any: every"}},
 		{args: []string{"--full-view=loopback"}, env: map[string]string{secretKeyEnv: secret}, want: []string{"--full-view loopback: behind a proxy"}},

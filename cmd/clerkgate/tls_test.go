@@ -21,7 +21,7 @@ func TestClientOverTLS(t *testing.T) {
 	if err := os.WriteFile(token, []byte("cgt_secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	address, _, _ := serveSim(t, "--tls-cert-file", cert, "--tls-key-file", key, "--client-ca-file", trust)
+	address, _, _ := serveSim(t, "--tls-cert-file", cert, "--tls-key-file", key)
 	for _, tt := range []struct {
 		name string
 		args []string

@@ -29,13 +29,9 @@ func (c *serveCmd) exposures(s settings) []string {
 	var w []string
 	add := func(format string, args ...any) { w = append(w, fmt.Sprintf(format, args...)) }
 	if !onlyHere(c.GRPCListen) {
-		how := "unauthenticated and unencrypted"
-		if s.tls.grpc != (server.TLSFiles{}) {
-			how = "unauthenticated"
-		}
-		add("--grpc-listen %s: whoever reaches it can read every user, %s", c.GRPCListen, how)
+		c.exposedGRPC(s, add)
 	}
-	if !onlyHere(c.HTTPListen) {
+	if !onlyHere(c.HTTPListen) && c.CallersFile == "" && s.tls.http.ClientCA == "" {
 		add("--http-listen %s: whoever reaches it can read the metrics, with the names of callers", c.HTTPListen)
 	}
 	switch {
@@ -62,6 +58,20 @@ func (c *serveCmd) exposures(s settings) []string {
 		}
 	}
 	return w
+}
+
+// exposedGRPC adds what others can see or reach by the gRPC listener.
+func (c *serveCmd) exposedGRPC(s settings, add func(format string, args ...any)) {
+	encrypted := s.tls.grpc != (server.TLSFiles{})
+	switch {
+	case c.CallersFile != "" && !encrypted:
+		add("--grpc-listen %s: tokens and users go unencrypted, unless a mesh encrypts them", c.GRPCListen)
+	case c.CallersFile != "" || s.tls.grpc.ClientCA != "":
+	case encrypted:
+		add("--grpc-listen %s: whoever reaches it can read every user, unauthenticated", c.GRPCListen)
+	default:
+		add("--grpc-listen %s: whoever reaches it can read every user, unauthenticated and unencrypted", c.GRPCListen)
+	}
 }
 
 // onlyHere reports whether an address to listen at can be reached from this machine only.

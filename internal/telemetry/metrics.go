@@ -23,6 +23,7 @@ type figures struct {
 	store        usercache.Stats
 	events       map[webhook.Count]int64
 	panics       int64
+	refusals     map[string]int64 // of callers, by reason
 	spansLost    int64
 	keyFileFails bool
 	unread       map[string]int64
@@ -270,6 +271,13 @@ var metrics = []metric{
 		"Time that the exchanges took.",
 		shared(func(s *gate.SharedStatus, e emit) { e.value(s.Latency.Seconds()) })},
 
+	{"clerkgate_callers_refused_total", counter, []string{"reason"},
+		"Calls and HTTP requests whose callers were refused: not_allowed, a known caller asked for what it may not have; the other reasons, the caller is not known.",
+		func(f *figures, e emit) {
+			for reason, n := range f.refusals {
+				e.value(float64(n), reason)
+			}
+		}},
 	{"clerkgate_panics_total", counter, nil,
 		"Calls that ended in a panic.",
 		one(func(f *figures) int64 { return f.panics })},

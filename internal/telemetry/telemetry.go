@@ -23,7 +23,7 @@ type Sources struct {
 	Cache    lookups
 	Store    store
 	Webhooks events
-	Server   panics
+	Server   calls
 	Tracing  *Tracing // nil: nothing is traced
 	// KeyFile returns why the key in the secret key's file is not used. Nil: there
 	// is no such file.
@@ -47,8 +47,12 @@ type events interface {
 	Stats() map[webhook.Count]int64
 }
 
-// panics counts calls that panicked. A *server.Server does.
-type panics interface{ Panics() int64 }
+// calls counts calls that panicked, and those whose callers were refused, by reason. A
+// *server.Server does.
+type calls interface {
+	Panics() int64
+	Refusals() map[string]int64
+}
 
 // Register registers the service's metrics, and those of the Go runtime and the
 // process. Its error says that one of them is registered already.
@@ -94,7 +98,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	s := c.sources
 	now := figures{
 		version: s.Version, gate: s.Gate.Status(), lookups: s.Cache.Totals(), store: s.Store.Stats(),
-		events: s.Webhooks.Stats(), panics: s.Server.Panics(), spansLost: s.Tracing.Lost(),
+		events: s.Webhooks.Stats(), panics: s.Server.Panics(), refusals: s.Server.Refusals(), spansLost: s.Tracing.Lost(),
 		keyFileFails: s.KeyFile != nil && s.KeyFile() != nil,
 		unread:       unreadOf(s),
 	}

@@ -31,6 +31,7 @@ type known struct {
 func (k known) Status() gate.Status      { return k.status }
 func (k known) Totals() usercache.Totals { return k.totals }
 func (known) Panics() int64              { return 41 }
+func (known) Refusals() map[string]int64 { return map[string]int64{"unknown_token": 63} }
 
 type knownStore usercache.Stats
 
@@ -126,6 +127,7 @@ clerkgate_caller_refused_total{caller="a/b"} 50
 clerkgate_caller_upstream_requests_total{caller="(others)"} 55
 clerkgate_caller_upstream_requests_total{caller="(unnamed)"} 52
 clerkgate_caller_upstream_requests_total{caller="a/b"} 49.5
+clerkgate_callers_refused_total{reason="unknown_token"} 63
 clerkgate_key_file_unusable 1
 clerkgate_key_refused 1
 clerkgate_lookups_stale_total 18

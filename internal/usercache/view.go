@@ -20,10 +20,16 @@ func Basic(u *clerkgatev1.User) *clerkgatev1.User {
 			m.Organization.PrivateMetadataJson = nil
 		}
 	}
+	HideVerifications(u)
+	return u
+}
+
+// HideVerifications removes from u, which must not be shared, what only the view FULL
+// shows of verifications.
+func HideVerifications(u *clerkgatev1.User) {
 	for v := range verifications(u) {
 		v.Nonce, v.Message, v.ExternalVerificationRedirectUrl = nil, nil, nil
 	}
-	return u
 }
 
 // Full returns the user as the view FULL shows it: what only FULL shows is set,

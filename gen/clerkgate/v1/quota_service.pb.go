@@ -233,9 +233,12 @@ type Quota struct {
 	// How replicas share the quota. If `decider` is DECIDER_REDIS, the fields from
 	// `limit` to `held` and `paused_until` are of all replicas together, as this one
 	// last heard; otherwise they are this replica's. Unset if the quota is not shared.
-	Shared        *SharedQuota `protobuf:"bytes,15,opt,name=shared,proto3" json:"shared,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Shared *SharedQuota `protobuf:"bytes,15,opt,name=shared,proto3" json:"shared,omitempty"`
+	// Whether the server answers callers on other machines without knowing who they
+	// are, as `--allow-unauthenticated` lets it.
+	Unauthenticated bool `protobuf:"varint,16,opt,name=unauthenticated,proto3" json:"unauthenticated,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Quota) Reset() {
@@ -371,6 +374,13 @@ func (x *Quota) GetShared() *SharedQuota {
 		return x.Shared
 	}
 	return nil
+}
+
+func (x *Quota) GetUnauthenticated() bool {
+	if x != nil {
+		return x.Unauthenticated
+	}
+	return false
 }
 
 // How replicas share the quota through Redis.
@@ -1522,7 +1532,7 @@ var File_clerkgate_v1_quota_service_proto protoreflect.FileDescriptor
 
 const file_clerkgate_v1_quota_service_proto_rawDesc = "" +
 	"\n" +
-	" clerkgate/v1/quota_service.proto\x12\fclerkgate.v1\x1a\x1fclerkgate/v1/user_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xca\x04\n" +
+	" clerkgate/v1/quota_service.proto\x12\fclerkgate.v1\x1a\x1fclerkgate/v1/user_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\x04\n" +
 	"\x05Quota\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\x05R\x05limit\x121\n" +
 	"\x06window\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06window\x12\x14\n" +
@@ -1539,7 +1549,8 @@ const file_clerkgate_v1_quota_service_proto_rawDesc = "" +
 	"\x05queue\x18\f \x01(\v2\x13.clerkgate.v1.QueueR\x05queue\x12/\n" +
 	"\abreaker\x18\r \x01(\v2\x15.clerkgate.v1.BreakerR\abreaker\x12#\n" +
 	"\x03key\x18\x0e \x01(\v2\x11.clerkgate.v1.KeyR\x03key\x121\n" +
-	"\x06shared\x18\x0f \x01(\v2\x19.clerkgate.v1.SharedQuotaR\x06shared\"\xab\x02\n" +
+	"\x06shared\x18\x0f \x01(\v2\x19.clerkgate.v1.SharedQuotaR\x06shared\x12(\n" +
+	"\x0funauthenticated\x18\x10 \x01(\bR\x0funauthenticated\"\xab\x02\n" +
 	"\vSharedQuota\x12;\n" +
 	"\adecider\x18\x01 \x01(\x0e2!.clerkgate.v1.SharedQuota.DeciderR\adecider\x12\x1a\n" +
 	"\breplicas\x18\x02 \x01(\x05R\breplicas\x12\x1c\n" +

@@ -32,7 +32,7 @@ const (
 //   - Metadata is JSON text: a compact JSON object in valid UTF-8, with numbers
 //     exactly as Clerk wrote them. Clerk allows 8 KB of each kind.
 //   - A field marked "FULL only" is set if and only if the view is
-//     USER_VIEW_FULL: unset means "not shown", empty means "Clerk has none".
+//     USER_VIEW_FULL and the caller may see that part of users: unset means "not shown", empty means "Clerk has none".
 //   - A field whose value can't be read, because Clerk answered with another type
 //     than it documents, is unset. If that field is `id`, `updated_at`, `banned`,
 //     `locked` or `deprovisioned`, the whole user is unreadable (USER_UNREADABLE).

@@ -32,9 +32,11 @@ const (
 	// All but the fields marked "FULL only": private metadata, also that of
 	// memberships and their organizations; secrets of verifications; `extra_json`.
 	UserView_USER_VIEW_BASIC UserView = 1
-	// All fields. PERMISSION_DENIED (`CALLER_NOT_ALLOWED`) unless the server's
-	// `--full-view` allows it to the caller. Where that is `loopback`, a proxy or
-	// sidecar on the server's machine makes every caller one of loopback.
+	// All fields. PERMISSION_DENIED (`CALLER_NOT_ALLOWED`) unless the server's file of
+	// callers or, without one, its `--full-view` allows it to the caller. Where that is
+	// `loopback`, a proxy or sidecar on the server's machine makes every caller one of
+	// loopback. A caller that may see only some parts (see WhoAmI) gets the fields of
+	// the others unset.
 	UserView_USER_VIEW_FULL UserView = 2
 )
 

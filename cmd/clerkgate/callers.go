@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/caller"
+	"github.com/clerkgate/clerkgate/server"
+)
+
+// callerFlags say who may call.
+type callerFlags struct {
+	CallersFile          string `placeholder:"FILE" group:"Callers" reload:"of what is in it, within a second or on SIGHUP" help:"The YAML file of callers: who they are, and what each may do (docs/callers.md). All others are refused. Default: everybody is served, on loopback addresses and Unix sockets."`
+	AllowUnauthenticated bool   `group:"Callers" help:"Serve everybody who reaches the gRPC or HTTP listener from elsewhere, without a file of callers and without a client's certificate."`
+	Pprof                bool   `group:"Callers" help:"Serve Go's profiles at /debug/pprof/ of the HTTP listener: to callers that may have them or, without a file of callers, from this machine only."`
+}
+
+// checkCallers checks who may call, and who may have what.
+func (c *serveCmd) checkCallers(l listenerTLS) error {
+	if c.CallersFile != "" {
+		switch {
+		case c.FullView != "":
+			return usagef("--callers-file: not together with --full-view: the file says who may have USER_VIEW_FULL")
+		case c.AllowUnauthenticated:
+			return usagef("--callers-file: not together with --allow-unauthenticated")
+		}
+		if err := server.CheckCallers(c.CallersFile); err != nil {
+			return usagef("--callers-file: %v", err)
+		}
+		return nil
+	}
+	for _, a := range []struct {
+		flag, address string
+		tls           server.TLSFiles
+	}{{"grpc-listen", c.GRPCListen, l.grpc}, {"http-listen", c.HTTPListen, l.http}} {
+		if onlyHere(a.address) {
+			continue
+		}
+		if !c.AllowUnauthenticated && a.tls.ClientCA == "" {
+			return usagef("--%s: %s can be reached from other machines, and nobody there would have to show who they are: use --callers-file, --client-ca-file or --allow-unauthenticated", a.flag, a.address)
+		}
+		if c.Pprof && a.flag == "http-listen" {
+			return usagef("--pprof: without --callers-file it needs a loopback address or a Unix socket for --http-listen")
+		}
+	}
+	return nil
+}
+
+// unauthenticated reports whether callers on other machines are served without being known.
+func (c *serveCmd) unauthenticated(l listenerTLS) bool {
+	return c.CallersFile == "" && (!onlyHere(c.GRPCListen) && l.grpc.ClientCA == "" || !onlyHere(c.HTTPListen) && l.http.ClientCA == "")
+}
+
+// tokenCmd is `clerkgate token`.
+type tokenCmd struct {
+	New tokenNewCmd `cmd:"" help:"Make a token. It is printed once; what goes into the file of callers is printed to stderr."`
+}
+
+// tokenNewCmd is `clerkgate token new`.
+type tokenNewCmd struct {
+	NotAfter time.Duration `placeholder:"DURATION" help:"After what time the token ends, such as 2160h for 90 days. Default: never."`
+	Output   string        `short:"o" enum:"text,json" default:"text" help:"text (the token alone) or json (token, sha256 and not_after)."`
+}
+
+// Run makes a token.
+func (c *tokenNewCmd) Run(std streams) error {
+	if c.NotAfter < 0 {
+		return usagef("--not-after: want a duration above 0, such as 2160h")
+	}
+	text, until := caller.NewToken(), ""
+	if c.NotAfter > 0 {
+		until = time.Now().Add(c.NotAfter).UTC().Truncate(time.Second).Format(time.RFC3339)
+	}
+	if c.Output == "json" {
+		return json.NewEncoder(std.out).Encode(struct {
+			Token    string `json:"token"`
+			SHA256   string `json:"sha256"`
+			NotAfter string `json:"not_after,omitempty"`
+		}{text, caller.HashToken(text), until})
+	}
+	entry := "- sha256: " + caller.HashToken(text) + "\n"
+	if until != "" {
+		entry += "  not_after: " + until + "\n"
+	}
+	if _, err := fmt.Fprintf(std.err, "For the file of callers, under identity.tokens:\n%s", entry); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(std.out, text)
+	return err
+}
+
+// whoamiCmd is `clerkgate whoami`.
+type whoamiCmd struct {
+	clientFlags `embed:""`
+	Output      string `short:"o" enum:"json,table" default:"table" help:"json or table."`
+}
+
+// Run prints who the server takes the caller for.
+func (c *whoamiCmd) Run(ctx context.Context, std streams) error {
+	return c.once(ctx, func(ctx context.Context, conn *grpc.ClientConn) error {
+		resp, err := clerkgatev1.NewCallerServiceClient(conn).WhoAmI(ctx, &clerkgatev1.WhoAmIRequest{})
+		if err != nil {
+			return callError(err)
+		}
+		if c.Output == "json" {
+			return printJSON(std.out, resp, true)
+		}
+		return printCaller(std.out, resp)
+	})
+}
+
+func printCaller(w io.Writer, who *clerkgatev1.WhoAmIResponse) error {
+	priority, streams, view := "interactive", "as many as any caller", "nothing"
+	if who.GetBatchOnly() {
+		priority = "batch"
+	}
+	if n := who.GetMaxStreams(); n > 0 {
+		streams = fmt.Sprint(n)
+	}
+	if len(who.GetFullView()) > 0 {
+		view = strings.Join(who.GetFullView(), ", ")
+	}
+	name := who.GetName()
+	if name == "" {
+		name, view = "(the server has no file of callers)", "as its --full-view says"
+	}
+	_, err := fmt.Fprintf(w, "caller          %s\nmethods         %s\nFULL view       %s\npriority        %s at most\nstreams         %s\n",
+		oneLine(name), oneLine(strings.Join(who.GetMethods(), ", ")), oneLine(view), priority, streams)
+	return err
+}

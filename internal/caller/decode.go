@@ -1,0 +1,157 @@
+package caller
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// maxFaults is how many faults of a file are named.
+const maxFaults = 10
+
+// faults collects what is wrong with a file, each with its line and field. It shows no
+// value: a secret may have been pasted there.
+type faults struct{ all []error }
+
+func (f *faults) add(n *yaml.Node, field, format string, args ...any) {
+	f.all = append(f.all, fmt.Errorf("line %d: %s: %s", n.Line, field, fmt.Sprintf(format, args...)))
+}
+
+func (f *faults) err() error {
+	if n := len(f.all) - maxFaults; n > 0 {
+		f.all = append(f.all[:maxFaults], fmt.Errorf("and %d more faults", n))
+	}
+	return errors.Join(f.all...)
+}
+
+// document returns the root of a file of one YAML document.
+func document(b []byte) (*yaml.Node, error) {
+	decoder := yaml.NewDecoder(bytes.NewReader(b))
+	var doc yaml.Node
+	if err := decoder.Decode(&doc); errors.Is(err, io.EOF) {
+		return nil, errors.New("the file is empty")
+	} else if err != nil {
+		return nil, fmt.Errorf("want YAML: %w", yamlFault(err))
+	}
+	if err := decoder.Decode(&yaml.Node{}); !errors.Is(err, io.EOF) {
+		return nil, errors.New("want one YAML document, and nothing after it")
+	}
+	return doc.Content[0], nil
+}
+
+// yamlFault returns an error of the YAML parser without the text that it may quote.
+func yamlFault(err error) error {
+	text := err.Error()
+	if line, _, found := strings.Cut(strings.TrimPrefix(text, "yaml: "), ":"); found && strings.HasPrefix(line, "line ") {
+		return errors.New(line + " can't be read")
+	}
+	return errors.New("it can't be read")
+}
+
+// fields are the readers of a map's values.
+type fields map[string]func(n *yaml.Node, field string)
+
+// readMap reads a map whose keys are all in known.
+func (f *faults) readMap(n *yaml.Node, field string, known fields, required ...string) {
+	if n.Kind != yaml.MappingNode {
+		f.add(n, orRoot(field), "want a map")
+		return
+	}
+	var seen []string
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		read := known[key.Value]
+		switch {
+		case key.Kind != yaml.ScalarNode || read == nil:
+			f.add(key, orRoot(field), "there is no field of this name; want one of %s", strings.Join(names(known), ", "))
+		case slices.Contains(seen, key.Value):
+			f.add(key, join(field, key.Value), "given twice")
+		default:
+			read(value, join(field, key.Value))
+		}
+		seen = append(seen, key.Value)
+	}
+	for _, r := range required {
+		if !slices.Contains(seen, r) {
+			f.add(n, join(field, r), "is missing")
+		}
+	}
+}
+
+// readList reads a list with at least one element.
+func (f *faults) readList(n *yaml.Node, field string, read func(n *yaml.Node, field string)) {
+	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
+		f.add(n, field, "want a list with at least one element")
+		return
+	}
+	for i, element := range n.Content {
+		read(element, fmt.Sprintf("%s[%d]", field, i))
+	}
+}
+
+// readText reads a text that is not empty.
+func (f *faults) readText(n *yaml.Node, field string, to *string) bool {
+	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" || strings.TrimSpace(n.Value) == "" {
+		f.add(n, field, "want a text")
+		return false
+	}
+	*to = strings.TrimSpace(n.Value)
+	return true
+}
+
+func (f *faults) readBool(n *yaml.Node, field string, to *bool) {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!bool" {
+		f.add(n, field, "want true or false")
+		return
+	}
+	*to = n.Value == "true" || n.Value == "True" || n.Value == "TRUE"
+}
+
+// readInt reads a number from least to most.
+func (f *faults) readInt(n *yaml.Node, field string, least, most int, to *int) {
+	v, err := strconv.Atoi(n.Value)
+	if n.Kind != yaml.ScalarNode || err != nil || v < least || v > most {
+		f.add(n, field, "want a number from %d to %d", least, most)
+		return
+	}
+	*to = v
+}
+
+func (f *faults) readTime(n *yaml.Node, field string, to *time.Time) {
+	v, err := time.Parse(time.RFC3339, n.Value)
+	if n.Kind != yaml.ScalarNode || err != nil {
+		f.add(n, field, "want a time such as 2027-01-31T00:00:00Z")
+		return
+	}
+	*to = v
+}
+
+func names(known fields) []string {
+	var all []string
+	for name := range known {
+		all = append(all, name)
+	}
+	slices.Sort(all)
+	return all
+}
+
+func join(field, name string) string {
+	if field == "" {
+		return name
+	}
+	return field + "." + name
+}
+
+func orRoot(field string) string {
+	if field == "" {
+		return "the file"
+	}
+	return field
+}

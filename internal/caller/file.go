@@ -1,0 +1,379 @@
+package caller
+
+import (
+	"encoding/hex"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"go.yaml.in/yaml/v3"
+)
+
+// maxName is the length of the longest name of a caller, in bytes.
+const maxName = 64
+
+// Methods are the methods that a file of callers may allow. Callers with "permits" or
+// "invalidate" also have those that belong to it, and no other way to them.
+type Methods struct {
+	Plain, Permits, Invalidate []string
+}
+
+// reader reads a file of callers.
+type reader struct {
+	faults
+	methods Methods
+	old     *Set
+	set     *Set
+	issuers map[string]*issuer // by their names in the file
+}
+
+// Parse reads a file of callers. Its errors name the line and the field of each fault,
+// and show no value. What old has learnt of issuers that the new file still has is
+// taken over; old may be nil.
+func Parse(b []byte, m Methods, old *Set) (*Set, error) {
+	root, err := document(b)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{methods: m, old: old, issuers: map[string]*issuer{}, set: &Set{
+		tokens: map[[8]byte][]token{}, ids: map[string]*Caller{}, labels: map[string]*Caller{}, issuers: map[string]*issuer{},
+	}}
+	// Issuers are read first, wherever they stand, since callers name them.
+	skip := func(*yaml.Node, string) {}
+	r.readMap(root, "", fields{
+		"issuers": func(n *yaml.Node, field string) { r.readList(n, field, r.readIssuer) },
+		"mesh":    func(n *yaml.Node, field string) { r.readList(n, field, r.readMesh) },
+		"callers": skip,
+	}, "callers")
+	if root.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(root.Content); i += 2 {
+			if root.Content[i].Value == "callers" {
+				r.readList(root.Content[i+1], "callers", r.readCaller)
+			}
+		}
+	}
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	return r.set, nil
+}
+
+func (r *reader) readIssuer(n *yaml.Node, field string) {
+	var name string
+	var c issuerConfig
+	before := len(r.all)
+	r.readMap(n, field, fields{
+		"name": func(n *yaml.Node, field string) { r.readText(n, field, &name) },
+		"issuer": func(n *yaml.Node, field string) {
+			if !r.readText(n, field, &c.url) {
+				return
+			}
+			u, err := url.Parse(c.url)
+			if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
+				r.add(n, field, "want an https:// URL (http:// to a loopback address will do)")
+			}
+		},
+		"audience": func(n *yaml.Node, field string) { r.readText(n, field, &c.audience) },
+		"ca_file": func(n *yaml.Node, field string) {
+			if r.readText(n, field, &c.caFile) {
+				b, err := os.ReadFile(c.caFile)
+				if err != nil {
+					r.add(n, field, "%v", err)
+				}
+				c.ca = string(b)
+			}
+		},
+		"token_file": func(n *yaml.Node, field string) { r.readText(n, field, &c.tokenFile) },
+	}, "name", "issuer", "audience")
+	if len(r.all) > before {
+		return
+	}
+	var old *issuer
+	if r.old != nil {
+		old = r.old.issuers[c.url]
+	}
+	made, err := newIssuer(c, old)
+	switch {
+	case err != nil:
+		r.add(n, field+".ca_file", "%v", err)
+	case r.issuers[name] != nil:
+		r.add(n, field+".name", "another issuer has this name")
+	case r.set.issuers[c.url] != nil:
+		r.add(n, field+".issuer", "another issuer has this URL")
+	default:
+		r.issuers[name], r.set.issuers[c.url] = made, made
+	}
+}
+
+func isLoopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
+}
+
+func (r *reader) readMesh(n *yaml.Node, field string) {
+	var header string
+	var p peers
+	r.readMap(n, field, fields{
+		"header": func(n *yaml.Node, field string) {
+			if r.readText(n, field, &header) && header != "x-forwarded-client-cert" && header != "l5d-client-id" {
+				r.add(n, field, "want x-forwarded-client-cert or l5d-client-id")
+			}
+		},
+		"from": func(n *yaml.Node, field string) {
+			r.readList(n, field, func(n *yaml.Node, field string) {
+				var text string
+				if !r.readText(n, field, &text) {
+					return
+				}
+				if text == "unix" {
+					p.unix = true
+					return
+				}
+				prefix, err := netip.ParsePrefix(text)
+				if a, addrErr := netip.ParseAddr(text); err != nil && addrErr == nil {
+					prefix, err = a.Prefix(a.BitLen())
+				}
+				if err != nil {
+					r.add(n, field, "want an address, such as 10.0.0.1, a network, such as 10.0.0.0/8, or unix")
+					return
+				}
+				p.from = append(p.from, prefix.Masked())
+			})
+		},
+	}, "header", "from")
+	to := &r.set.mesh.xfcc
+	if header == "l5d-client-id" {
+		to = &r.set.mesh.l5d
+	}
+	if to.unix || len(to.from) > 0 {
+		r.add(n, field+".header", "given twice")
+	}
+	*to = p
+}
+
+func (r *reader) readCaller(n *yaml.Node, field string) {
+	c, label := &Caller{}, false
+	r.readMap(n, field, fields{
+		"name": func(n *yaml.Node, field string) {
+			if !r.readText(n, field, &c.Name) {
+				return
+			}
+			if !validName(c.Name) {
+				r.add(n, field, "want at most %d letters, digits, '.', '_', '-', '/' and ':'", maxName)
+			}
+			if slices.ContainsFunc(r.set.callers, func(o *Caller) bool { return o.Name == c.Name }) {
+				r.add(n, field, "another caller has this name")
+			}
+		},
+		"identity": func(n *yaml.Node, field string) { r.readIdentity(n, field, c, &label) },
+		"allow":    func(n *yaml.Node, field string) { r.readAllow(n, field, c) },
+	}, "name", "identity")
+	r.set.callers = append(r.set.callers, c)
+	if label {
+		r.set.labels[c.Name] = c
+	}
+}
+
+func validName(name string) bool {
+	if len(name) > maxName || strings.HasPrefix(name, TokenPrefix) {
+		return false
+	}
+	for _, c := range []byte(name) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("._-/:", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func (r *reader) readIdentity(n *yaml.Node, field string, c *Caller, label *bool) {
+	r.readMap(n, field, fields{
+		"certificates": func(n *yaml.Node, field string) {
+			r.readList(n, field, func(n *yaml.Node, field string) { r.readID(n, field, c) })
+		},
+		"tokens": func(n *yaml.Node, field string) {
+			r.readList(n, field, func(n *yaml.Node, field string) { r.readToken(n, field, c) })
+		},
+		"jwt": func(n *yaml.Node, field string) {
+			r.readList(n, field, func(n *yaml.Node, field string) { r.readClaims(n, field, c) })
+		},
+		"label": func(n *yaml.Node, field string) { r.readBool(n, field, label) },
+	})
+	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
+		r.add(n, field, "want certificates, tokens, jwt or label")
+	}
+}
+
+// readID reads a name of certificates: dns:NAME, uri:URI or a SPIFFE id.
+func (r *reader) readID(n *yaml.Node, field string, c *Caller) {
+	var text string
+	if !r.readText(n, field, &text) {
+		return
+	}
+	id := text
+	kind, rest, _ := strings.Cut(text, ":")
+	switch kind {
+	case "dns":
+		if !validDNS(rest) {
+			r.add(n, field, "want a DNS name without wildcards after dns:")
+			return
+		}
+		id = strings.ToLower(text)
+	case "spiffe":
+		if _, err := spiffeid.FromString(text); err != nil {
+			r.add(n, field, "want a SPIFFE id such as spiffe://example.org/billing")
+			return
+		}
+		id = "uri:" + text
+	case "uri":
+		u, err := url.Parse(rest)
+		if err != nil || u.Scheme == "" {
+			r.add(n, field, "want a URI with a scheme after uri:")
+			return
+		}
+		if u.Scheme == "spiffe" {
+			if _, err := spiffeid.FromString(rest); err != nil {
+				r.add(n, field, "want a SPIFFE id such as spiffe://example.org/billing")
+				return
+			}
+		}
+	default:
+		r.add(n, field, "want dns:NAME, uri:URI or a SPIFFE id")
+		return
+	}
+	if other := r.set.ids[id]; other != nil {
+		r.add(n, field, "given twice")
+		return
+	}
+	r.set.ids[id] = c
+}
+
+func (r *reader) readToken(n *yaml.Node, field string, c *Caller) {
+	t := token{who: c}
+	known := false
+	r.readMap(n, field, fields{
+		"sha256": func(n *yaml.Node, field string) {
+			var text string
+			if !r.readText(n, field, &text) {
+				return
+			}
+			if strings.HasPrefix(text, TokenPrefix) {
+				r.add(n, field, "this is a token, and whoever reads the file can use it: take another, and put its hash here, which 'clerkgate token new' prints")
+				return
+			}
+			b, err := hex.DecodeString(text)
+			if err != nil || len(b) != len(t.hash) {
+				r.add(n, field, "want 64 hexadecimal digits, which 'clerkgate token new' prints")
+				return
+			}
+			t.hash, known = [32]byte(b), true
+		},
+		"not_after": func(n *yaml.Node, field string) { r.readTime(n, field, &t.notAfter) },
+	}, "sha256")
+	if !known {
+		return
+	}
+	key := [8]byte(t.hash[:8])
+	for _, other := range r.set.tokens[key] {
+		if other.hash == t.hash {
+			r.add(n, field+".sha256", "given twice")
+			return
+		}
+	}
+	r.set.tokens[key] = append(r.set.tokens[key], t)
+}
+
+func (r *reader) readClaims(n *yaml.Node, field string, c *Caller) {
+	var name string
+	wanted := claimed{who: c, claims: map[string]string{}}
+	r.readMap(n, field, fields{
+		"issuer": func(n *yaml.Node, field string) {
+			if r.readText(n, field, &name) && r.issuers[name] == nil {
+				r.add(n, field, "there is no issuer of this name")
+			}
+		},
+		"claims": func(n *yaml.Node, field string) {
+			if n.Kind != yaml.MappingNode || len(n.Content) == 0 {
+				r.add(n, field, "want a map with at least one claim, such as sub")
+				return
+			}
+			for i := 0; i+1 < len(n.Content); i += 2 {
+				key, value := n.Content[i], ""
+				if _, twice := wanted.claims[key.Value]; twice || key.Kind != yaml.ScalarNode {
+					r.add(key, field, "want each claim once")
+				}
+				r.readText(n.Content[i+1], join(field, "claim"), &value)
+				wanted.claims[key.Value] = value
+			}
+		},
+	}, "issuer", "claims")
+	if i := r.issuers[name]; i != nil {
+		i.claims = append(i.claims, wanted)
+	}
+}
+
+func (r *reader) readAllow(n *yaml.Node, field string, c *Caller) {
+	var permits, invalidate bool
+	r.readMap(n, field, fields{
+		"methods": func(n *yaml.Node, field string) {
+			r.readList(n, field, func(n *yaml.Node, field string) {
+				var text string
+				if !r.readText(n, field, &text) {
+					return
+				}
+				switch {
+				case slices.Contains(r.methods.Plain, text):
+					c.Methods = append(c.Methods, text)
+				case slices.Contains(r.methods.Permits, text):
+					r.add(n, field, "allow this by permits: true")
+				case slices.Contains(r.methods.Invalidate, text):
+					r.add(n, field, "allow this by invalidate: true")
+				default:
+					r.add(n, field, "want one of %s", strings.Join(r.methods.Plain, ", "))
+				}
+			})
+		},
+		"full_view": func(n *yaml.Node, field string) {
+			r.readList(n, field, func(n *yaml.Node, field string) { r.readPart(n, field, c) })
+		},
+		"max_priority": func(n *yaml.Node, field string) {
+			switch n.Value {
+			case "interactive":
+			case "batch":
+				c.BatchOnly = true
+			default:
+				r.add(n, field, "want interactive or batch")
+			}
+		},
+		"streams":    func(n *yaml.Node, field string) { r.readInt(n, field, 1, 1<<20, &c.Streams) },
+		"permits":    func(n *yaml.Node, field string) { r.readBool(n, field, &permits) },
+		"invalidate": func(n *yaml.Node, field string) { r.readBool(n, field, &invalidate) },
+		"metrics":    func(n *yaml.Node, field string) { r.readBool(n, field, &c.Metrics) },
+		"pprof":      func(n *yaml.Node, field string) { r.readBool(n, field, &c.Pprof) },
+	})
+	if permits {
+		c.Methods = append(c.Methods, r.methods.Permits...)
+	}
+	if invalidate {
+		c.Methods = append(c.Methods, r.methods.Invalidate...)
+	}
+	slices.Sort(c.Methods)
+	c.Methods = slices.Compact(c.Methods)
+}
+
+func (r *reader) readPart(n *yaml.Node, field string, c *Caller) {
+	var all []string
+	for _, p := range partNames {
+		if p.name == n.Value {
+			c.FullView |= p.part
+			return
+		}
+		all = append(all, p.name)
+	}
+	r.add(n, field, "want one of %s", strings.Join(all, ", "))
+}

@@ -1,0 +1,313 @@
+package caller
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+)
+
+const (
+	// discoverTimeout bounds the time to learn where an issuer's keys are, and each
+	// request to it.
+	discoverTimeout = 5 * time.Second
+	// retryDiscovery is the least time between two attempts, and between two requests
+	// for an issuer's keys: whoever shows tokens with invented key ids causes no more.
+	retryDiscovery = 2 * time.Second
+	// maxKnown is how many verified tokens of one issuer are remembered, and knownFor
+	// for how long at most.
+	maxKnown = 4096
+	knownFor = time.Minute
+)
+
+// algorithms are the signatures that are accepted: none that a shared secret makes.
+var algorithms = []string{
+	oidc.RS256, oidc.RS384, oidc.RS512, oidc.ES256, oidc.ES384, oidc.ES512, oidc.PS256, oidc.PS384, oidc.PS512, oidc.EdDSA,
+}
+
+// issuerConfig is an issuer as the file names it.
+type issuerConfig struct {
+	url, audience     string
+	caFile, tokenFile string
+	ca                string // contents of caFile
+}
+
+// issuer verifies the JSON Web Tokens of one issuer. Its methods are safe for
+// concurrent use.
+type issuer struct {
+	config issuerConfig
+	client *http.Client
+	claims []claimed // guarded by nothing: it belongs to one Set
+
+	state *issuerState // shared by the Sets that have an issuer of this config
+}
+
+// claimed is a caller with the claims that its tokens have.
+type claimed struct {
+	who    *Caller
+	claims map[string]string
+}
+
+// issuerState is what has been learnt of an issuer.
+type issuerState struct {
+	mu        sync.Mutex
+	verifier  *oidc.IDTokenVerifier       // nil: not reached yet; guarded by mu
+	asking    chan struct{}               // closed when the attempt under way ends; guarded by mu
+	failed    error                       // of the last attempt; guarded by mu
+	nextTry   time.Time                   // guarded by mu
+	lastFetch time.Time                   // of the keys; guarded by mu
+	known     map[[sha256.Size]byte]known // guarded by mu
+}
+
+// known is a token that has been verified.
+type known struct {
+	claims map[string]any
+	until  time.Time
+}
+
+// newIssuer returns an issuer that takes over what old has learnt, if it is not nil.
+func newIssuer(c issuerConfig, old *issuer) (*issuer, error) {
+	i := &issuer{config: c}
+	if old != nil && old.config == c {
+		i.client, i.state = old.client, old.state
+		return i, nil
+	}
+	i.state = &issuerState{known: make(map[[sha256.Size]byte]known)}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.Proxy = nil // proxies of the environment are for the way to Clerk
+	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	transport.IdleConnTimeout = discoverTimeout
+	if c.ca != "" {
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM([]byte(c.ca)) {
+			return nil, errors.New("holds no PEM certificate")
+		}
+		transport.TLSClientConfig.RootCAs = pool
+	}
+	i.client = &http.Client{Timeout: discoverTimeout, Transport: &issuerTransport{transport, c.tokenFile, i.state}}
+	return i, nil
+}
+
+// issuerTransport shows the server's own token to the issuer, and bounds how often its
+// keys are fetched.
+type issuerTransport struct {
+	base      http.RoundTripper
+	tokenFile string
+	state     *issuerState
+}
+
+var errTooOften = errors.New("the issuer's keys have just been fetched")
+
+func (t *issuerTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if !strings.HasSuffix(req.URL.Path, "/.well-known/openid-configuration") {
+		t.state.mu.Lock()
+		now := time.Now()
+		soon := now.Sub(t.state.lastFetch) < retryDiscovery
+		if !soon {
+			t.state.lastFetch = now
+		}
+		t.state.mu.Unlock()
+		if soon {
+			return nil, errTooOften
+		}
+	}
+	if t.tokenFile != "" {
+		b, err := os.ReadFile(t.tokenFile)
+		if err != nil {
+			return nil, err
+		}
+		req = req.Clone(req.Context())
+		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(b)))
+	}
+	return t.base.RoundTrip(req)
+}
+
+// byJWT returns the caller of a JSON Web Token.
+func (s *Set) byJWT(ctx context.Context, text string, now time.Time) (*Caller, error) {
+	url, err := issuerOf(text)
+	if err != nil {
+		return nil, &Error{Malformed, err}
+	}
+	from := s.issuers[url]
+	if from == nil {
+		return nil, &Error{BadJWT, errors.New("of an issuer that the file of callers does not have")}
+	}
+	claims, err := from.verify(ctx, text, now)
+	if err != nil {
+		return nil, err
+	}
+	var found *Caller
+	for _, c := range from.claims {
+		if !c.matches(claims) {
+			continue
+		}
+		if found != nil && found != c.who {
+			return nil, &Error{Reason: TwoIdentities}
+		}
+		found = c.who
+	}
+	if found == nil {
+		return nil, &Error{Reason: UnknownIdentity}
+	}
+	return found, nil
+}
+
+// issuerOf returns the issuer that a token names, before anything of it is verified.
+func issuerOf(text string) (string, error) {
+	parts := strings.Split(text, ".")
+	if len(parts) != 3 {
+		return "", errors.New("neither a token that begins with cgt_ nor a JSON Web Token")
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return "", errors.New("a JSON Web Token whose payload is not base64url")
+	}
+	var claims struct {
+		Issuer string `json:"iss"`
+	}
+	if json.Unmarshal(payload, &claims) != nil || claims.Issuer == "" {
+		return "", errors.New("a JSON Web Token without an issuer")
+	}
+	return claims.Issuer, nil
+}
+
+// verify returns the claims of a token that is valid at the time now. The error is an
+// *Error.
+func (i *issuer) verify(ctx context.Context, text string, now time.Time) (map[string]any, error) {
+	hash := sha256.Sum256([]byte(text))
+	i.state.mu.Lock()
+	k, ok := i.state.known[hash]
+	i.state.mu.Unlock()
+	if ok && now.Before(k.until) {
+		return k.claims, nil
+	}
+	verifier, err := i.discovered(ctx, now)
+	if err != nil {
+		return nil, &Error{IssuerAway, err}
+	}
+	token, err := verifier.Verify(ctx, text)
+	switch {
+	case err != nil && strings.Contains(err.Error(), errTooOften.Error()):
+		return nil, &Error{BadJWT, errTooOften} // the keys of a moment ago have none that fits
+	case err != nil && strings.Contains(err.Error(), "fetching keys"):
+		return nil, &Error{IssuerAway, errors.New("its keys can't be had")}
+	case err != nil:
+		var expired *oidc.TokenExpiredError
+		if errors.As(err, &expired) {
+			return nil, &Error{Reason: ExpiredToken}
+		}
+		return nil, &Error{Reason: BadJWT} // the error may show parts of the token
+	}
+	claims := map[string]any{}
+	if err := token.Claims(&claims); err != nil {
+		return nil, &Error{Reason: BadJWT}
+	}
+	until := now.Add(knownFor)
+	if token.Expiry.Before(until) {
+		until = token.Expiry
+	}
+	i.state.remember(hash, known{claims, until}, now)
+	return claims, nil
+}
+
+// remember keeps a verified token. If there is no room, one that has ended makes it,
+// or any.
+func (s *issuerState) remember(hash [sha256.Size]byte, k known, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.known) >= maxKnown {
+		tries := 0
+		for other, o := range s.known { // in no order
+			if tries++; now.After(o.until) || tries == 16 {
+				delete(s.known, other)
+				break
+			}
+		}
+	}
+	s.known[hash] = k
+}
+
+// discovered returns the verifier, once the issuer has said where its keys are. Until
+// then it is asked again when a token comes, no more often than every retryDiscovery.
+func (i *issuer) discovered(ctx context.Context, now time.Time) (*oidc.IDTokenVerifier, error) {
+	s := i.state
+	s.mu.Lock()
+	if s.verifier != nil {
+		defer s.mu.Unlock()
+		return s.verifier, nil
+	}
+	if s.asking == nil {
+		if now.Before(s.nextTry) {
+			defer s.mu.Unlock()
+			return nil, s.failed
+		}
+		s.asking = make(chan struct{})
+		go i.discover(s.asking) // it ends within discoverTimeout
+	}
+	asking := s.asking
+	s.mu.Unlock()
+	select {
+	case <-asking:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.verifier, s.failed
+}
+
+func (i *issuer) discover(done chan struct{}) {
+	ctx, cancel := context.WithTimeout(oidc.ClientContext(context.Background(), i.client), discoverTimeout)
+	defer cancel()
+	provider, err := oidc.NewProvider(ctx, i.config.url)
+	s := i.state
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.failed = fmt.Errorf("the issuer %s can't be asked for its keys", i.config.url)
+		s.nextTry = time.Now().Add(retryDiscovery)
+	} else {
+		s.failed = nil
+		s.verifier = provider.VerifierContext(oidc.ClientContext(context.Background(), i.client),
+			&oidc.Config{ClientID: i.config.audience, SupportedSigningAlgs: algorithms})
+	}
+	s.asking = nil
+	close(done)
+}
+
+// matches reports whether a token's claims have all the values wanted. A claim that is
+// a list has a value if any of its members is it.
+func (c claimed) matches(claims map[string]any) bool {
+	for name, want := range c.claims {
+		switch v := claims[name].(type) {
+		case string:
+			if v != want {
+				return false
+			}
+		case []any:
+			has := false
+			for _, member := range v {
+				if text, ok := member.(string); ok && text == want {
+					has = true
+				}
+			}
+			if !has {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return len(c.claims) > 0
+}

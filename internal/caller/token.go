@@ -1,0 +1,97 @@
+package caller
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"strings"
+	"time"
+)
+
+const (
+	// TokenPrefix begins every token, so that it can be found where it should not be.
+	TokenPrefix = "cgt_"
+	// maxAuthorization is the longest value of the header that is looked at, in bytes.
+	maxAuthorization = 16 << 10
+)
+
+// NewToken returns a new token of 256 random bits.
+func NewToken() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // it never fails
+	return TokenPrefix + base64.RawURLEncoding.EncodeToString(b)
+}
+
+// HashToken returns what the file of callers holds of a token: its SHA-256, in
+// hexadecimal. A token is random, so that a slow hash would add nothing.
+func HashToken(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+// token is a token as the file holds it.
+type token struct {
+	hash     [sha256.Size]byte
+	notAfter time.Time // zero: it does not end
+	who      *Caller
+}
+
+// byAuthorization returns the caller of a token or JWT.
+func (s *Set) byAuthorization(ctx context.Context, header string, now time.Time) (*Caller, error) {
+	text, err := bearer(header)
+	if err != nil {
+		return nil, &Error{Malformed, err}
+	}
+	if !strings.HasPrefix(text, TokenPrefix) {
+		return s.byJWT(ctx, text, now)
+	}
+	// All tokens whose hashes begin alike are compared, each in constant time. How a
+	// hash begins may be learnt by timing; a token that has it can't be.
+	hash := sha256.Sum256([]byte(text))
+	var found *token
+	same := s.tokens[[8]byte(hash[:8])]
+	for i := range same {
+		if subtle.ConstantTimeCompare(same[i].hash[:], hash[:]) == 1 {
+			found = &same[i]
+		}
+	}
+	switch {
+	case found == nil:
+		return nil, &Error{Reason: UnknownToken}
+	case !found.notAfter.IsZero() && now.After(found.notAfter):
+		return nil, &Error{Reason: ExpiredToken}
+	}
+	return found.who, nil
+}
+
+var errAuthorization = errors.New("want 'Bearer' and a token, or 'Basic' with a token as the password, in at most 16 KiB")
+
+// bearer returns the token in an Authorization header.
+func bearer(header string) (string, error) {
+	scheme, text, found := strings.Cut(header, " ")
+	if !found || len(header) > maxAuthorization {
+		return "", errAuthorization
+	}
+	text = strings.TrimSpace(text)
+	switch {
+	case strings.EqualFold(scheme, "bearer"):
+	case strings.EqualFold(scheme, "basic"):
+		b, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			return "", errAuthorization // the decoder's error would show some of it
+		}
+		if _, text, found = strings.Cut(string(b), ":"); !found {
+			return "", errAuthorization
+		}
+	default:
+		return "", errAuthorization
+	}
+	if text == "" {
+		return "", errAuthorization
+	}
+	return text, nil
+}

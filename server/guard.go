@@ -1,0 +1,334 @@
+package server
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	middleware "github.com/grpc-ecosystem/go-grpc-middleware/v2"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/caller"
+	"github.com/clerkgate/clerkgate/internal/livefile"
+)
+
+// Keys of the metadata, and of HTTP headers, that show who calls.
+const (
+	authorizationKey = "authorization"
+	xfccKey          = "x-forwarded-client-cert"
+	l5dKey           = "l5d-client-id"
+)
+
+// callerMethods are the methods that a file of callers may allow. WhoAmI needs no
+// permission.
+func callerMethods() caller.Methods {
+	var m caller.Methods
+	for _, service := range services {
+		for _, name := range methodsOf(service) {
+			switch {
+			case service.ServiceName == clerkgatev1.CallerService_ServiceDesc.ServiceName:
+			case strings.HasSuffix(name, "Permits"):
+				m.Permits = append(m.Permits, name)
+			case name == "InvalidateUsers":
+				m.Invalidate = append(m.Invalidate, name)
+			default:
+				m.Plain = append(m.Plain, name)
+			}
+		}
+	}
+	slices.Sort(m.Plain)
+	return m
+}
+
+// CheckCallers reports what is wrong with a file of callers.
+func CheckCallers(path string) error {
+	_, err := openCallers(path, slog.New(slog.DiscardHandler))
+	return err
+}
+
+// openCallers reads a file of callers, which may change.
+func openCallers(path string, logger *slog.Logger) (*livefile.Value[*caller.Set], error) {
+	var last atomic.Pointer[caller.Set]
+	parse := func(contents [][]byte) (*caller.Set, error) {
+		set, err := caller.Parse(contents[0], callerMethods(), last.Load())
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		last.Store(set)
+		return set, nil
+	}
+	return livefile.Open([]string{path}, parse, func(err error) {
+		if err != nil {
+			logger.Error("the new file of callers can't be used: the old one stays in use", "error", err)
+			return
+		}
+		logger.Info("the new file of callers is in use", "callers", last.Load().Callers())
+	})
+}
+
+// guard decides which calls are admitted. Its methods are safe for concurrent use.
+type guard struct {
+	callers *livefile.Value[*caller.Set] // nil: there is no file of callers
+	// certificate has calls need a verified certificate where there is no file.
+	certificate bool
+	logger      *slog.Logger
+	refusals    map[caller.Reason]*atomic.Int64
+	denied      atomic.Int64 // calls that a known caller may not make
+	lines       sampler      // of refused calls
+	began       time.Time
+
+	mu      sync.Mutex
+	streams map[string]int // open ones, by the caller's name; guarded by mu
+}
+
+func newGuard(callers *livefile.Value[*caller.Set], certificate bool, logger *slog.Logger) *guard {
+	g := &guard{
+		callers: callers, certificate: certificate && callers == nil, logger: logger, began: time.Now(),
+		refusals: make(map[caller.Reason]*atomic.Int64), streams: make(map[string]int),
+	}
+	for _, reason := range caller.Reasons {
+		g.refusals[reason] = &atomic.Int64{}
+	}
+	return g
+}
+
+// open reports whether everybody is admitted.
+func (g *guard) open() bool { return g.callers == nil && !g.certificate }
+
+// admittedKey is the context key of the call's *caller.Caller.
+type admittedKey struct{}
+
+// admitted returns the caller of an admitted call, nil if there is no file of callers.
+func admitted(ctx context.Context) *caller.Caller {
+	c, _ := ctx.Value(admittedKey{}).(*caller.Caller)
+	return c
+}
+
+// admit returns the context of a call that is admitted.
+func (g *guard) admit(ctx context.Context, method string) (context.Context, error) {
+	who, err := g.identify(ctx)
+	if err != nil {
+		return nil, g.refuse(ctx, method, err)
+	}
+	if who == nil {
+		return ctx, nil
+	}
+	if !allowed(who, method) {
+		g.denied.Add(1)
+		return nil, errMethodDenied
+	}
+	return context.WithValue(ctx, admittedKey{}, who), nil
+}
+
+// allowed reports whether a caller may call a method, by its full name. Reflection and
+// WhoAmI are for all that are known.
+func allowed(who *caller.Caller, method string) bool {
+	if !strings.HasPrefix(method, "/clerkgate.v1.") || strings.HasPrefix(method, "/clerkgate.v1.CallerService/") {
+		return true
+	}
+	return who.May(method[strings.LastIndexByte(method, '/')+1:])
+}
+
+// identify returns who makes a gRPC call, nil if there is no file of callers.
+func (g *guard) identify(ctx context.Context) (*caller.Caller, error) {
+	var c caller.Credentials
+	if p, ok := peer.FromContext(ctx); ok {
+		if info, ok := p.AuthInfo.(credentials.TLSInfo); ok {
+			c.Certificate = verified(info.State.VerifiedChains)
+		}
+		c.Peer = addrOf(p.Addr)
+	}
+	switch {
+	case g.certificate && c.Certificate == nil:
+		return nil, &caller.Error{Reason: caller.NoCertificate}
+	case g.callers == nil:
+		return nil, nil
+	}
+	switch shown := metadata.ValueFromIncomingContext(ctx, authorizationKey); len(shown) {
+	case 0:
+	case 1:
+		c.Authorization = shown[0]
+	default:
+		return nil, &caller.Error{Reason: caller.Malformed, Err: errTwoTokens}
+	}
+	c.XFCC = metadata.ValueFromIncomingContext(ctx, xfccKey)
+	c.L5D = metadata.ValueFromIncomingContext(ctx, l5dKey)
+	if label := metadata.ValueFromIncomingContext(ctx, callerKey); len(label) == 1 {
+		c.Label = label[0]
+	}
+	return g.callers.Get().Identify(ctx, &c, time.Now())
+}
+
+var errTwoTokens = errors.New("two authorization headers")
+
+// verified returns the certificate that TLS has verified, nil if there is none.
+func verified(chains [][]*x509.Certificate) *x509.Certificate {
+	if len(chains) == 0 || len(chains[0]) == 0 {
+		return nil
+	}
+	return chains[0][0]
+}
+
+// addrOf returns the IP address of a, the zero Addr for a Unix socket.
+func addrOf(a net.Addr) netip.Addr {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr()
+	}
+	return netip.Addr{}
+}
+
+// refuse counts and, now and then, logs a call whose caller is not known. It returns err.
+func (g *guard) refuse(ctx context.Context, method string, err error) error {
+	var unknown *caller.Error
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	g.refusals[unknown.Reason].Add(1)
+	if g.lines.allow(time.Since(g.began), tellGap, 1) {
+		attrs := []any{"reason", string(unknown.Reason), "error", err.Error(), "method", method, "left_out", g.lines.leftOut.Swap(0)}
+		if p, ok := peer.FromContext(ctx); ok {
+			attrs = append(attrs, "peer", p.Addr.String())
+		}
+		g.logger.Warn("calls are refused: the caller is not known", attrs...)
+	}
+	return err
+}
+
+// enter counts a stream of the context's caller until leave is called.
+func (g *guard) enter(ctx context.Context) (leave func(), err error) {
+	who := admitted(ctx)
+	if who == nil {
+		return func() {}, nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if who.Streams > 0 && g.streams[who.Name] >= who.Streams {
+		return nil, errOwnStreams
+	}
+	g.streams[who.Name]++
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.streams[who.Name]--; g.streams[who.Name] == 0 {
+			delete(g.streams, who.Name)
+		}
+	}, nil
+}
+
+// needsNoCaller reports whether a method is for everybody: health is for probes.
+func needsNoCaller(method string) bool {
+	return strings.HasPrefix(method, "/"+grpc_health_v1.Health_ServiceDesc.ServiceName+"/")
+}
+
+// translated returns an error as others than the project's own services answer it:
+// nobody else translates it.
+func translated(method string, err error) error {
+	if strings.HasPrefix(method, "/clerkgate.v1.") {
+		return err
+	}
+	return classify(err).status().Err()
+}
+
+func (g *guard) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	if g.open() || needsNoCaller(info.FullMethod) {
+		return handler(ctx, req)
+	}
+	ctx, err := g.admit(ctx, info.FullMethod)
+	if err != nil {
+		return nil, translated(info.FullMethod, err)
+	}
+	return handler(ctx, req)
+}
+
+func (g *guard) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if g.open() || needsNoCaller(info.FullMethod) {
+		return handler(srv, stream)
+	}
+	ctx, err := g.admit(stream.Context(), info.FullMethod)
+	if err != nil {
+		return translated(info.FullMethod, err)
+	}
+	leave, err := g.enter(ctx)
+	if err != nil {
+		return translated(info.FullMethod, err)
+	}
+	defer leave()
+	wrapped := middleware.WrapServerStream(stream)
+	wrapped.WrappedContext = ctx
+	return handler(srv, wrapped)
+}
+
+// http guards a handler: where there is a file of callers, only those may have it of
+// whom may is true. A token may come as the password of HTTP Basic, as browsers and
+// scrapers show it.
+func (g *guard) http(next http.Handler, may func(*caller.Caller) bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if g.open() {
+			next.ServeHTTP(w, r)
+			return
+		}
+		who, err := g.identifyHTTP(r)
+		switch {
+		case err != nil:
+			_ = g.refuse(r.Context(), "HTTP "+r.Pattern, err)
+			w.Header().Set("WWW-Authenticate", `Basic realm="clerkgate", charset="UTF-8"`)
+			http.Error(w, "the server does not know this caller: show a token as the password, or a certificate", http.StatusUnauthorized)
+		case who != nil && !may(who):
+			g.denied.Add(1)
+			http.Error(w, "this caller may not have this", http.StatusForbidden)
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// identifyHTTP returns who makes an HTTP request, nil if there is no file of callers.
+func (g *guard) identifyHTTP(r *http.Request) (*caller.Caller, error) {
+	var c caller.Credentials
+	if r.TLS != nil {
+		c.Certificate = verified(r.TLS.VerifiedChains)
+	}
+	switch {
+	case g.certificate && c.Certificate == nil:
+		return nil, &caller.Error{Reason: caller.NoCertificate}
+	case g.callers == nil:
+		return nil, nil
+	}
+	if at, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		c.Peer = at.Addr()
+	}
+	switch shown := r.Header.Values(authorizationKey); len(shown) {
+	case 0:
+	case 1:
+		c.Authorization = shown[0]
+	default:
+		return nil, &caller.Error{Reason: caller.Malformed, Err: errTwoTokens}
+	}
+	c.XFCC, c.L5D, c.Label = r.Header.Values(xfccKey), r.Header.Values(l5dKey), r.Header.Get(callerKey)
+	return g.callers.Get().Identify(r.Context(), &c, time.Now())
+}
+
+// Refusals returns how many calls were refused since their callers were not known, by
+// reason, and, as "not_allowed", how many that a known caller may not make.
+func (s *Server) Refusals() map[string]int64 {
+	all := map[string]int64{"not_allowed": s.guard.denied.Load()}
+	for reason, n := range s.guard.refusals {
+		all[string(reason)] = n.Load()
+	}
+	return all
+}
