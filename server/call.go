@@ -31,8 +31,7 @@ type optionsKey struct{}
 // in the figures only if it comes from this machine.
 func withOptions(ctx context.Context) (context.Context, error) {
 	var o gate.Options
-	md, _ := metadata.FromIncomingContext(ctx)
-	name, err := single(md, callerKey)
+	name, err := singleOf(ctx, callerKey)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +45,7 @@ func withOptions(ctx context.Context) (context.Context, error) {
 	if onLoopback(ctx) {
 		o.Caller = name
 	}
-	priority, err := single(md, priorityKey)
+	priority, err := singleOf(ctx, priorityKey)
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +77,11 @@ func turnsOf(ctx context.Context) string {
 		return address.String()
 	}
 	return ""
+}
+
+// singleOf is single for a call's metadata, of which it copies nothing else.
+func singleOf(ctx context.Context, key string) (string, error) {
+	return single(metadata.MD{key: metadata.ValueFromIncomingContext(ctx, key)}, key)
 }
 
 // single gives the one value of a metadata key, empty if there is none.

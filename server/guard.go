@@ -168,10 +168,13 @@ func (g *guard) identify(ctx context.Context) (*caller.Caller, error) {
 	}
 	c.XFCC = metadata.ValueFromIncomingContext(ctx, xfccKey)
 	c.L5D = metadata.ValueFromIncomingContext(ctx, l5dKey)
-	if label := metadata.ValueFromIncomingContext(ctx, callerKey); len(label) == 1 {
-		c.Label = label[0]
+	set := g.callers.Get()
+	if set.HasLabels() {
+		if label := metadata.ValueFromIncomingContext(ctx, callerKey); len(label) == 1 {
+			c.Label = label[0]
+		}
 	}
-	return g.callers.Get().Identify(ctx, &c, time.Now())
+	return set.Identify(ctx, &c, time.Now())
 }
 
 var errTwoTokens = errors.New("two authorization headers")

@@ -88,6 +88,9 @@ type Set struct {
 // Callers returns how many callers there are.
 func (s *Set) Callers() int { return len(s.callers) }
 
+// HasLabels reports whether a call may be known by the name that it gives itself.
+func (s *Set) HasLabels() bool { return len(s.labels) > 0 }
+
 // Identify returns the caller that the credentials belong to, at the time now. The
 // error is an *Error. It may ask a JWT's issuer for its keys, until ctx ends.
 func (s *Set) Identify(ctx context.Context, c *Credentials, now time.Time) (*Caller, error) {
