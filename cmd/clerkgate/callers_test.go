@@ -44,12 +44,12 @@ func TestTokensAndCertificates(t *testing.T) {
 		code int
 		want string
 	}{
-		{"nobody", append([]string{"count"}, there...), 1, "UNAUTHENTICATED (CALLER_UNKNOWN)"},
+		{"nobody", append([]string{"count"}, there...), 7, "UNAUTHENTICATED (CALLER_UNKNOWN)"},
 		{"by token", append([]string{"count"}, byToken...), 0, "700"},
-		{"by token, what it may not", append([]string{"get", id}, byToken...), 1, "PERMISSION_DENIED (CALLER_NOT_ALLOWED)"},
+		{"by token, what it may not", append([]string{"get", id}, byToken...), 7, "PERMISSION_DENIED (CALLER_NOT_ALLOWED)"},
 		{"by token, whoami", append([]string{"whoami"}, byToken...), 0, "support"},
 		{"by certificate", append([]string{"get", id, "--view", "full"}, byCert...), 0, "private_metadata"},
-		{"by certificate, what it may not", append([]string{"count"}, byCert...), 1, "PERMISSION_DENIED"},
+		{"by certificate, what it may not", append([]string{"count"}, byCert...), 7, "PERMISSION_DENIED"},
 		{"by certificate, whoami", append([]string{"whoami", "-o", "json"}, byCert...), 0, `"billing"`},
 	} {
 		code, out, errs := runCommand(t, tt.args...)
