@@ -136,6 +136,8 @@ var kinds = []struct {
 		"Clerk's own answer is still older than min_updated_at; come back later"},
 	{gate.ErrNoLease, codes.NotFound, clerkgatev1.ErrorReason_ERROR_REASON_LEASE_NOT_FOUND,
 		"there is no such lease, or it has ended"},
+	{gate.ErrLeaseUnreachable, codes.Unavailable, clerkgatev1.ErrorReason_ERROR_REASON_LEASE_UNREACHABLE,
+		"the replica that lent the permits can't be reached; the lease ends at its expire_time"},
 
 	{clerkapi.ErrNotFound, codes.NotFound, clerkgatev1.ErrorReason_ERROR_REASON_USER_NOT_FOUND,
 		"Clerk has no user of this id"},

@@ -57,6 +57,6 @@
 //   - doubt.go, probe.go: answers that a probe explains; concurrency.go: how many requests Clerk bears
 //   - callers.go: what is counted of each caller; crowd.go: who waits, for the limits of the queue
 //   - recheck.go: who cannot wait for the end of a pause
-//   - lease.go, gather.go: permits lent, and how they are gathered; ledger.go: the quota's file; share.go: the quota shared with replicas
+//   - lease.go, gather.go, handon.go: permits lent, how they are gathered, and released at another replica; ledger.go: the quota's file; share.go: the quota shared with replicas
 //   - trace.go: spans
 package gate

@@ -133,6 +133,7 @@ type Gate struct {
 	late      sync.WaitGroup // probes that are still heard
 	probeTook time.Duration  // the last that was answered
 	leases    leases
+	handedOn  handedOn
 	ledger    *Ledger   // nil: none
 	low       bool      // less than a tenth of the quota was left lately
 	lowFrom   time.Time // from when that is judged, if all of it is known: first, some is held back for what may have been spent before
@@ -168,6 +169,7 @@ func New(cfg Config) *Gate {
 		g.shared = quota.NewShared(cfg.Quota, cfg.Place+"/"+tag, now)
 		g.limiter, g.decider = g.shared, undecided
 		g.leases.init(tag + ".")
+		g.handedOn = handedOn{waiting: make(map[string]chan<- error), handled: make(map[string]string)}
 	} else {
 		g.limiter = cfg.Ledger.limiter(cfg.Quota, now, cfg.Logger)
 		g.leases.init("")

@@ -316,8 +316,12 @@ func (g *Gate) dropLease(le *lease, now time.Time) {
 // Release ends a lease, as it was used. Permits that were not used are free at once,
 // and those of requests without an answer are held as if these were the gate's own. A
 // reported 429 has Clerk asked once, and nothing else. It fails with ErrNoLease,
-// ErrLeaseUse or ErrUnanswered.
-func (g *Gate) Release(_ context.Context, id string, use LeaseUse) error {
+// ErrLeaseUse or ErrUnanswered. A lease of another replica is released there; if that
+// can't be done, it fails with ErrLeaseUnreachable.
+func (g *Gate) Release(ctx context.Context, id string, use LeaseUse) error {
+	if tag := g.elsewhere(id); tag != "" {
+		return g.handOn(ctx, tag, id, use)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.release(id, use, time.Now())

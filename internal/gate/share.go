@@ -89,6 +89,9 @@ func (g *Gate) exchange(r quota.Report, sent time.Time) {
 	}
 	g.shared.Reply(r, sent, now, reply, err)
 	g.handOverKept(false)
+	if err == nil {
+		g.readMail(reply, now)
+	}
 	// What an exchange takes shifts the end of the same pause.
 	if until := g.limiter.State(now).PausedUntil; until.After(g.pause.Add(exchangeTimeout)) {
 		g.pause = until

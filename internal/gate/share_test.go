@@ -21,6 +21,8 @@ type fakeState struct {
 	hangs   bool      // no exchange is answered
 	grants  int       // the most that is granted from here on; below 0: no bound
 	paused  time.Time // until when it grants nothing
+	mail    []quota.Message
+	bounces bool // what is posted has no receiver
 	reports []quota.Report
 	news    func() chan struct{} // made in the bubble
 }
@@ -42,13 +44,21 @@ func (s *fakeState) Exchange(ctx context.Context, r quota.Report) (quota.Reply, 
 		return quota.Reply{}, ctx.Err()
 	}
 	now := time.Now()
+	var bounced []string
+	for _, m := range r.Mail {
+		if s.bounces {
+			bounced = append(bounced, m.Token)
+		}
+	}
+	mail := s.mail
+	s.mail = nil
 	if len(r.Limited) > 0 {
 		s.paused = now.Add(r.Limited[0].After.Duration())
 	}
 	reply := quota.Reply{
 		Status: "ok", Now: fmt.Sprint(now.UnixMicro()), Epoch: "e", Era: 1, Again: -1, Paused: quota.Microseconds(max(0, s.paused.Sub(now)).Microseconds()),
 		Limit: 100, Capacity: 100, Available: 100, Quota: 100, Window: 10_000_000, Replicas: 2, Active: 1,
-		Share: 50, Ready: 4, Lend: r.Lend,
+		Share: 50, Ready: 4, Lend: r.Lend, Mail: mail, Bounced: strings.Join(bounced, " "),
 	}
 	if !r.Fallback && r.Epoch == "e" && reply.Paused == 0 {
 		n := r.Wants[0] + r.Wants[1]

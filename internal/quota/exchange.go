@@ -44,6 +44,8 @@ type Report struct {
 	Lend      int         `json:"lend"`       // permits that it wants to lend next
 	MaxLeased float64     `json:"max_leased"` // the share that may be lent
 
+	Mail []Message `json:"mail"` // to other replicas
+
 	Era         int64          `json:"era"`          // of the 429s that it knows of
 	EraOut      int            `json:"era_out"`      // permits of this era that are not settled
 	AnsweredEra int64          `json:"answered_era"` // the latest era with an answer other than 429
@@ -98,6 +100,9 @@ type Reply struct {
 	Burst     int          `json:"burst"` // 0: a window, if only because a replica has one
 	Replicas  int          `json:"replicas"`
 	Active    int          `json:"active"` // replicas that want more than they have
+
+	Mail    []Message `json:"mail"`    // from other replicas
+	Bounced string    `json:"bounced"` // tokens of messages whose receiver is not there, or gets too many
 
 	// What may be held without the state: in the end, and at once. A Share below 1 is
 	// a permit per so much more than a window.

@@ -51,6 +51,7 @@ type Shared struct {
 	told     int         // how many of them the last report has told
 	returned int         // tokens that were not used, not reported yet
 	lending  lending
+	mail     []Message // to other replicas, not known to have been told
 
 	era         int64
 	eraOut      int // used ones of this era, not settled
@@ -267,7 +268,7 @@ func (s *Shared) Report(now time.Time, wants [2]int) Report {
 		Out: s.out + len(s.grants), Unused: len(s.grants), Returned: s.returned,
 		Era: s.era, EraOut: s.eraOut, AnsweredEra: s.answeredEra, Accepted: s.accepted,
 		Releases: s.settled.report(now, all), Lost: s.lost.report(now, all), Lent: s.lending.report(now, s.held(), all),
-		Lend: s.lending.wanted, MaxLeased: s.cfg.MaxLeased,
+		Lend: s.lending.wanted, MaxLeased: s.cfg.MaxLeased, Mail: append([]Message{}, s.mail[:min(len(s.mail), maxMail)]...),
 		Limited: s.tellLimited(now), Wants: wants,
 	}
 	for _, g := range s.grants {
@@ -342,6 +343,8 @@ func (s *Shared) Reply(r Report, sent, now time.Time, reply Reply, err error) {
 	s.advance(now)
 	s.acked, s.lastOK, s.full = r.Seq, now, false
 	s.limited = s.limited[len(r.Limited):]
+	s.mail = s.mail[len(r.Mail):]
+	s.urgent = s.urgent || len(s.mail) > 0
 	s.handed = s.handed[s.told:]
 	s.view, s.viewAt = reply, now
 	if r.Seq < s.lending.mark {

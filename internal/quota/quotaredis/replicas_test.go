@@ -56,6 +56,7 @@ type replica struct {
 	bye    bool // stops as soon as nothing is under way
 	sent   int
 	flying int
+	borrow func(quota.Permit) bool // nil, or takes a permit for a lease
 }
 
 type event struct {
@@ -166,6 +167,9 @@ func (r *replica) send() {
 				w.after(again.Sub(w.now), r.send)
 			}
 			return
+		}
+		if r.borrow != nil && r.borrow(p) {
+			continue
 		}
 		r.sent++
 		r.flying++

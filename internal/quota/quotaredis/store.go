@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -70,6 +71,7 @@ type Store struct {
 	failures int
 
 	errors *redislink.Errors // counts what goes wrong
+	id     atomic.Value      // of the replica: a string
 	time   string            // replaces Redis's time, for tests
 }
 
@@ -146,6 +148,7 @@ func (s *Store) exchange(ctx context.Context, r quota.Report) (reply quota.Reply
 		s.client, s.hangUp, s.failures = client, hangUp, 0
 		s.runs.Go(func() { s.listen(connected, client) })
 	}
+	s.id.Store(r.ID)
 	text, err := json.Marshal(r)
 	if err != nil {
 		return reply, err
@@ -172,7 +175,10 @@ func (s *Store) exchange(ctx context.Context, r quota.Report) (reply quota.Reply
 // of a 429 later.
 func (s *Store) listen(ctx context.Context, c rueidis.Client) {
 	keepListening(ctx, func() {
-		_ = c.Receive(ctx, c.B().Subscribe().Channel(s.key).Build(), func(rueidis.PubSubMessage) {
+		_ = c.Receive(ctx, c.B().Subscribe().Channel(s.key).Build(), func(m rueidis.PubSubMessage) {
+			if to, ok := strings.CutPrefix(m.Message, "to "); ok && to != s.id.Load() {
+				return // it is for another replica
+			}
 			select {
 			case s.news <- struct{}{}:
 			default:

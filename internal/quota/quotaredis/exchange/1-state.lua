@@ -46,6 +46,7 @@ local LENT = 'lent '
 -- level, refilled: of a token bucket
 -- credit: turns that batch priority has earned
 -- strict: a window, no token bucket
+-- mail: see there
 -- peers: replicas that there were before this state began, at born; known: how many of
 -- them have reported since (they are old ones), and the sum of their shares then
 -- blind, told: a replica waits and could not be told for how long; the last publication

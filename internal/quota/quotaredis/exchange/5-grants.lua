@@ -154,6 +154,7 @@ end
 save()
 -- Where that is not allowed, the replicas hear of it by their next reports.
 if news then redis.pcall('PUBLISH', KEYS[1], state.epoch) end
+for _, id in ipairs(called) do redis.pcall('PUBLISH', KEYS[1], 'to ' .. id) end
 
 local next, _, expected = earliest()
 next = next or expected
@@ -175,6 +176,8 @@ return answer(now < state.trust and 'learning' or 'ok', {
   held = math.ceil(burst > 0 and out or held + extra),
   lent = all_lent,
   lend = mine.lend,
+  mail = #mine_mail > 0 and mine_mail or nil,
+  bounced = table.concat(bounced, ' '),
   quota = limit,
   window = window,
   burst = burst,

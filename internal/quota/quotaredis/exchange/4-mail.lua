@@ -1,0 +1,34 @@
+
+-- Messages between replicas ----------------------------------------------------
+--
+-- mail: by id, what each is told by others. A message stays until the replica's next
+-- report says that the reply with it has come.
+
+local MOST_MAIL = 100 -- for one replica
+state.mail = state.mail or {}
+for id in pairs(state.mail) do
+  if not state.replicas[id] then state.mail[id] = nil end
+end
+local mine_mail, bounced, called = {}, {}, {}
+for _, m in ipairs(state.mail[me] or {}) do
+  if not (m.seq and m.seq <= report.acked) then
+    m.seq = report.seq
+    mine_mail[#mine_mail + 1] = m
+  end
+end
+if state.replicas[me] then state.mail[me] = #mine_mail > 0 and mine_mail or nil end
+for _, m in ipairs(report.mail) do
+  local to
+  for _, id in ipairs(ids) do
+    local r = state.replicas[id]
+    if id ~= me and string.match(id, '[^/]*$') == m.to and not r.fallback and now - r.seen <= report.alive then to = id end
+  end
+  local box, twice = to and state.mail[to] or {}, false
+  for _, other in ipairs(box) do twice = twice or other.token == m.token and other.result == m.result end
+  if not to or #box >= MOST_MAIL then
+    bounced[#bounced + 1] = m.token
+  elseif not twice then
+    box[#box + 1] = m
+    state.mail[to], called[#called + 1] = box, to
+  end
+end
