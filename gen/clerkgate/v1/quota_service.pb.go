@@ -1270,9 +1270,11 @@ type AcquirePermitsRequest struct {
 	Count int32 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
 	// The longest wait. Unset: the call's deadline. Negative: INVALID_ARGUMENT.
 	MaxWait *durationpb.Duration `protobuf:"bytes,2,opt,name=max_wait,json=maxWait,proto3" json:"max_wait,omitempty"`
-	// Names this request, so that a retry returns the lease that it was already
-	// granted. A UUID, or 1 to 64 letters, digits, `.`, `_`, `-`, `/` and `:`. Empty:
-	// every call is granted a lease of its own.
+	// Names this request, so that a retry by the same caller returns the lease that it
+	// was already granted. A UUID, or 1 to 64 letters, digits, `.`, `_`, `-`, `/` and
+	// `:`. The replica that granted the lease knows it until the lease's
+	// `expire_time`; another replica grants another lease. `count` and `ttl` must be
+	// the same. Empty: every call is granted a lease of its own.
 	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// How long the lease lasts once it is granted, 1 s to 5 min. Unset means 30 s.
 	Ttl           *durationpb.Duration `protobuf:"bytes,4,opt,name=ttl,proto3" json:"ttl,omitempty"`
@@ -1346,7 +1348,7 @@ type AcquirePermitsResponse struct {
 	LeaseId string `protobuf:"bytes,1,opt,name=lease_id,json=leaseId,proto3" json:"lease_id,omitempty"`
 	// When the lease ends by itself, by the server's clock. Requests must have been
 	// answered by then. The quota counts all permits of a lease that is not
-	// released as used at the last moment.
+	// released as used at the last moment and never answered.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// The time left until `expire_time` when the answer was sent. It does not
 	// depend on the caller's clock.

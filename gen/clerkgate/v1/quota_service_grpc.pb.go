@@ -48,7 +48,8 @@ type QuotaServiceClient interface {
 	// Takes permits for requests that the caller will send to Clerk itself, for
 	// example to write, so that the key stays under one quota. The call waits in the
 	// queue like a read. RESOURCE_EXHAUSTED (`DEADLINE_TOO_SHORT`, with RetryInfo) if
-	// the permits can't be had in time.
+	// the permits can't be had in time; NOT_FOUND (`LEASE_NOT_FOUND`) if the lease of
+	// this `request_id` has been released.
 	AcquirePermits(ctx context.Context, in *AcquirePermitsRequest, opts ...grpc.CallOption) (*AcquirePermitsResponse, error)
 	// Returns a lease whose requests have been answered. Any replica accepts it.
 	// NOT_FOUND (`LEASE_NOT_FOUND`) if there is no such lease, or it has ended;
@@ -148,7 +149,8 @@ type QuotaServiceServer interface {
 	// Takes permits for requests that the caller will send to Clerk itself, for
 	// example to write, so that the key stays under one quota. The call waits in the
 	// queue like a read. RESOURCE_EXHAUSTED (`DEADLINE_TOO_SHORT`, with RetryInfo) if
-	// the permits can't be had in time.
+	// the permits can't be had in time; NOT_FOUND (`LEASE_NOT_FOUND`) if the lease of
+	// this `request_id` has been released.
 	AcquirePermits(context.Context, *AcquirePermitsRequest) (*AcquirePermitsResponse, error)
 	// Returns a lease whose requests have been answered. Any replica accepts it.
 	// NOT_FOUND (`LEASE_NOT_FOUND`) if there is no such lease, or it has ended;
