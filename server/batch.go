@@ -77,6 +77,12 @@ func (s *userService) lookup(ctx context.Context, ids []string, o usercache.Opti
 	if len(wanted) == 0 {
 		return answers
 	}
+	if err := s.guard.spendLookups(ctx, len(wanted)); err != nil {
+		for _, id := range wanted {
+			answers[id] = usercache.Result{Err: err}
+		}
+		return answers
+	}
 	results := s.users.Lookup(ctx, wanted, o)
 	traceLookup(ctx, results)
 	for i, r := range results {

@@ -57,7 +57,7 @@ func withOptions(ctx context.Context) (context.Context, error) {
 		return nil, invalid(priorityKey, "must be 'interactive' or 'batch'")
 	}
 	if who := admitted(ctx); who != nil {
-		o.Caller, o.Party = who.Name, gate.Party{Peer: who.Name}
+		o.Caller, o.Party = who.Name, gate.Party{Peer: who.Name, Weight: who.Weight}
 		if who.BatchOnly {
 			o.Priority = gate.Batch
 		}

@@ -5,8 +5,10 @@ import (
 	"slices"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/caller"
 )
 
 // services are the project's own.
@@ -46,6 +48,15 @@ func (callerService) WhoAmI(ctx context.Context, _ *clerkgatev1.WhoAmIRequest) (
 	}
 	return &clerkgatev1.WhoAmIResponse{
 		Name: who.Name, Methods: who.Methods, FullView: who.FullView.Names(),
-		BatchOnly: who.BatchOnly, MaxStreams: int32(who.Streams),
+		BatchOnly: who.BatchOnly, MaxStreams: int32(who.Streams), Weight: int32(who.Weight),
+		MaxLookups: limitOf(who.Lookups), MaxRequests: limitOf(who.Requests),
 	}, nil
+}
+
+// limitOf leaves no limit unset.
+func limitOf(l caller.Limit) *clerkgatev1.CallerLimit {
+	if l.Count == 0 {
+		return nil
+	}
+	return &clerkgatev1.CallerLimit{Count: int32(l.Count), Window: durationpb.New(l.Window)}
 }

@@ -91,6 +91,8 @@ var kinds = []struct {
 		"this caller may not have USER_VIEW_FULL; ask for USER_VIEW_BASIC"},
 	{errMethodDenied, codes.PermissionDenied, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED,
 		"this caller may not call this method; CallerService.WhoAmI says what it may"},
+	{errOverLimit, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_OVER_QUOTA,
+		"this caller is at its limit of lookups or requests; come back later"},
 	{errOwnStreams, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_OVER_QUOTA,
 		"this caller has as many streams open as it may; end one, or come back later"},
 	{caller.ErrUnknown, codes.Unauthenticated, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_UNKNOWN,
@@ -196,6 +198,10 @@ func classify(err error) failure {
 	if errors.As(err, &answered) {
 		f.retry = answered.RetryAfter
 		f.traceID = clean(answered.Meta.TraceID)
+	}
+	var over *overLimit
+	if errors.As(err, &over) {
+		f.retry = over.retryAfter
 	}
 	if errors.As(err, &refused) && refused.RetryAfter > 0 {
 		f.retry = refused.RetryAfter

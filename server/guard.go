@@ -92,14 +92,17 @@ type guard struct {
 	lines       sampler      // of refused calls
 	began       time.Time
 
+	replicas atomic.Int64 // that share the limits of callers; 0: this one alone
+
 	mu      sync.Mutex
-	streams map[string]int // open ones, by the caller's name; guarded by mu
+	streams map[string]int    // open ones, by the caller's name; guarded by mu
+	meters  map[string]*meter // of callers with limits, by name and kind; guarded by mu
 }
 
 func newGuard(callers *livefile.Value[*caller.Set], certificate bool, logger *slog.Logger) *guard {
 	g := &guard{
 		callers: callers, certificate: certificate && callers == nil, logger: logger, began: time.Now(),
-		refusals: make(map[caller.Reason]*atomic.Int64), streams: make(map[string]int),
+		refusals: make(map[caller.Reason]*atomic.Int64), streams: make(map[string]int), meters: make(map[string]*meter),
 	}
 	for _, reason := range caller.Reasons {
 		g.refusals[reason] = &atomic.Int64{}

@@ -83,6 +83,12 @@ func startGuarded(t *testing.T, cfg Config) *guarded {
 	return g
 }
 
+// dialAs connects as the caller of an authorization header.
+func (g *guarded) dialAs(t *testing.T, header string) *grpc.ClientConn {
+	t.Helper()
+	return g.dial(t, &tls.Config{RootCAs: g.ca.Pool()}, grpc.WithPerRPCCredentials(shown(header)))
+}
+
 // shown is an authorization header.
 type shown string
 
@@ -260,8 +266,8 @@ func TestCallersAtTheGate(t *testing.T) {
 	g := startGuarded(t, Config{})
 	ctx := metadata.AppendToOutgoingContext(t.Context(), callerKey, "somebody-else")
 	for who, want := range map[string]gate.Options{
-		"billing": {Caller: "billing", Party: gate.Party{Peer: "billing"}},
-		"support": {Caller: "support", Party: gate.Party{Peer: "support"}, Priority: gate.Batch},
+		"billing": {Caller: "billing", Party: gate.Party{Peer: "billing", Weight: 1}},
+		"support": {Caller: "support", Party: gate.Party{Peer: "support", Weight: 1}, Priority: gate.Batch},
 	} {
 		if _, err := clerkgatev1.NewUserServiceClient(g.conns[who]).GetUser(ctx, &clerkgatev1.GetUserRequest{UserId: "user_a"}); err != nil {
 			t.Fatal(err)

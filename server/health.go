@@ -130,6 +130,7 @@ const pulse = 50 * time.Millisecond
 
 // follow keeps what depends on the gate up to date until ctx ends.
 func (s *Server) follow(ctx context.Context) {
+	s.guard.countReplicas(s.cfg.Quota)
 	look, tell := time.NewTicker(pulse), time.NewTicker(tellGap)
 	defer look.Stop()
 	defer tell.Stop()
@@ -140,6 +141,7 @@ func (s *Server) follow(ctx context.Context) {
 			s.feed.refresh()
 		case <-tell.C:
 			s.edge.calls.tellLeftOut()
+			s.guard.countReplicas(s.cfg.Quota)
 			s.edge.outbox.closeStuck(2*s.cfg.SendTimeout, s.cfg.Logger)
 		case <-ctx.Done():
 			s.edge.calls.tellLeftOut()

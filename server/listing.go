@@ -21,7 +21,8 @@ const maxPage = 500
 // listing is a list of users, as ListUsers and StreamUsers walk it.
 type listing struct {
 	users   users
-	walk    bool // one of many pages, for a stream
+	guard   *guard // as in userService
+	walk    bool   // one of many pages, for a stream
 	filter  *clerkgatev1.UserFilter
 	order   string // Clerk's order_by, always with its sign
 	view    clerkgatev1.UserView
@@ -60,7 +61,7 @@ func (s *userService) newListing(ctx context.Context, method string, req listReq
 		order = "+" + order
 	}
 	return &listing{
-		users: s.users, filter: filter, order: order, view: view, parts: partsOf(ctx), options: optionsOf(ctx),
+		users: s.users, guard: s.guard, filter: filter, order: order, view: view, parts: partsOf(ctx), options: optionsOf(ctx),
 		binding: binding{argsDigest(method, filter, order, view), instanceDigest(s.instance)},
 	}, nil
 }

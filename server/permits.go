@@ -29,6 +29,9 @@ func (s *quotaService) AcquirePermits(ctx context.Context, req *clerkgatev1.Acqu
 			return nil, invalid("ttl", fmt.Sprintf("must be %v to %v, or unset", leastLeaseTTL, gate.MaxLeaseTTL))
 		}
 	}
+	if err := s.guard.spendRequests(ctx, max(ask.Permits, 0)); err != nil {
+		return nil, err
+	}
 	waiting := ctx
 	if wait := req.GetMaxWait(); wait != nil {
 		if err := checkDuration("max_wait", wait); err != nil {

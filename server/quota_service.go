@@ -40,6 +40,7 @@ type quotaService struct {
 	totals counter
 	users  invalidator
 	feed   *quotaFeed // for those who watch
+	guard  *guard     // as in userService
 	// unauthenticated is as in Config.
 	unauthenticated bool
 }

@@ -186,7 +186,7 @@ func New(cfg Config) *Server {
 		callers, s.fault = openCallers(cfg.CallersFile, cfg.Logger)
 	}
 	s.guard = newGuard(callers, cfg.TLS.ClientCA != "", cfg.Logger)
-	e.guard, e.calls.guard = s.guard, s.guard
+	e.guard, e.calls.guard, quotas.guard = s.guard, s.guard, s.guard
 	var options []grpc.ServerOption
 	if s.tls.grpc != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(s.tls.grpc.config())))
@@ -212,7 +212,7 @@ func New(cfg Config) *Server {
 		}),
 	)...)
 	clerkgatev1.RegisterUserServiceServer(s.grpc, &userService{
-		users: cfg.Users, instance: cfg.Instance, fullView: cfg.FullView, pageTimeout: cfg.DefaultTimeout, outbox: e.outbox,
+		users: cfg.Users, instance: cfg.Instance, fullView: cfg.FullView, pageTimeout: cfg.DefaultTimeout, outbox: e.outbox, guard: s.guard,
 	})
 	clerkgatev1.RegisterQuotaServiceServer(s.grpc, quotas)
 	clerkgatev1.RegisterCallerServiceServer(s.grpc, callerService{})

@@ -49,6 +49,7 @@ type userService struct {
 	// pageTimeout bounds the fetch of one page of a stream that has no deadline.
 	pageTimeout time.Duration
 	outbox      *outbox // for the messages of streams
+	guard       *guard  // keeps callers to their limits; nil: none has any
 }
 
 func (s *userService) GetUser(ctx context.Context, req *clerkgatev1.GetUserRequest) (*clerkgatev1.GetUserResponse, error) {
@@ -59,6 +60,9 @@ func (s *userService) GetUser(ctx context.Context, req *clerkgatev1.GetUserReque
 	id := req.GetUserId()
 	if !clerkapi.ValidUserID(id) {
 		return nil, invalid("user_id", userIDForm)
+	}
+	if err := s.guard.spendLookups(ctx, 1); err != nil {
+		return nil, err
 	}
 	results := s.users.Lookup(ctx, []string{id}, o)
 	traceLookup(ctx, results)
@@ -81,6 +85,9 @@ func (s *userService) CountUsers(ctx context.Context, req *clerkgatev1.CountUser
 		return nil, err
 	}
 	if err := clerkapi.ValidateCountFilter(req.GetFilter()); err != nil {
+		return nil, err
+	}
+	if err := s.guard.spendRequests(ctx, 1); err != nil {
 		return nil, err
 	}
 	count, err := s.users.Count(ctx, req.GetFilter(), optionsOf(ctx))

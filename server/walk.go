@@ -54,6 +54,13 @@ func (l *listing) fetch(ctx context.Context, c cursor, size int) (fetched, error
 
 // page reads one page as Clerk gives it.
 func (l *listing) page(ctx context.Context, p clerkapi.ListParams) (fetched, error) {
+	spend := l.guard.spendRequests
+	if l.walk {
+		spend = l.guard.awaitRequests
+	}
+	if err := spend(ctx, 1); err != nil {
+		return fetched{}, err
+	}
 	page, err := l.users.List(ctx, p, l.walk, l.options)
 	if err != nil {
 		return fetched{}, listError(err)

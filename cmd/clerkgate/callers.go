@@ -131,7 +131,15 @@ func printCaller(w io.Writer, who *clerkgatev1.WhoAmIResponse) error {
 	if name == "" {
 		name, view = "(the server has no file of callers)", "as its --full-view says"
 	}
-	_, err := fmt.Fprintf(w, "caller          %s\nmethods         %s\nFULL view       %s\npriority        %s at most\nstreams         %s\n",
-		oneLine(name), oneLine(strings.Join(who.GetMethods(), ", ")), oneLine(view), priority, streams)
+	_, err := fmt.Fprintf(w, "caller          %s\nmethods         %s\nFULL view       %s\npriority        %s at most\nstreams         %s\nweight          %d\nlookups         %s\nrequests        %s\n",
+		oneLine(name), oneLine(strings.Join(who.GetMethods(), ", ")), oneLine(view), priority, streams,
+		max(who.GetWeight(), 1), limitText(who.GetMaxLookups()), limitText(who.GetMaxRequests()))
 	return err
+}
+
+func limitText(l *clerkgatev1.CallerLimit) string {
+	if l == nil {
+		return "no limit of its own"
+	}
+	return fmt.Sprintf("at most %d in %v", l.GetCount(), l.GetWindow().AsDuration())
 }

@@ -133,6 +133,18 @@ func (f *faults) readTime(n *yaml.Node, field string, to *time.Time) {
 	*to = v
 }
 
+// readLimit reads a limit such as 1000/10s.
+func (f *faults) readLimit(n *yaml.Node, field string, to *Limit) {
+	count, window, _ := strings.Cut(n.Value, "/")
+	v, err := strconv.Atoi(count)
+	d, durationErr := time.ParseDuration(window)
+	if n.Kind != yaml.ScalarNode || err != nil || durationErr != nil || v < 1 || v > 1e9 || d < time.Second || d > 24*time.Hour {
+		f.add(n, field, "want a number and a window of 1s to 24h, such as 1000/10s")
+		return
+	}
+	*to = Limit{v, d}
+}
+
 func names(known fields) []string {
 	var all []string
 	for name := range known {

@@ -155,7 +155,7 @@ func (r *reader) readMesh(n *yaml.Node, field string) {
 }
 
 func (r *reader) readCaller(n *yaml.Node, field string) {
-	c, label := &Caller{}, false
+	c, label := &Caller{Weight: 1}, false
 	r.readMap(n, field, fields{
 		"name": func(n *yaml.Node, field string) {
 			if !r.readText(n, field, &c.Name) {
@@ -350,11 +350,14 @@ func (r *reader) readAllow(n *yaml.Node, field string, c *Caller) {
 				r.add(n, field, "want interactive or batch")
 			}
 		},
-		"streams":    func(n *yaml.Node, field string) { r.readInt(n, field, 1, 1<<20, &c.Streams) },
-		"permits":    func(n *yaml.Node, field string) { r.readBool(n, field, &permits) },
-		"invalidate": func(n *yaml.Node, field string) { r.readBool(n, field, &invalidate) },
-		"metrics":    func(n *yaml.Node, field string) { r.readBool(n, field, &c.Metrics) },
-		"pprof":      func(n *yaml.Node, field string) { r.readBool(n, field, &c.Pprof) },
+		"streams":      func(n *yaml.Node, field string) { r.readInt(n, field, 1, 1<<20, &c.Streams) },
+		"weight":       func(n *yaml.Node, field string) { r.readInt(n, field, 1, 100, &c.Weight) },
+		"max_lookups":  func(n *yaml.Node, field string) { r.readLimit(n, field, &c.Lookups) },
+		"max_requests": func(n *yaml.Node, field string) { r.readLimit(n, field, &c.Requests) },
+		"permits":      func(n *yaml.Node, field string) { r.readBool(n, field, &permits) },
+		"invalidate":   func(n *yaml.Node, field string) { r.readBool(n, field, &invalidate) },
+		"metrics":      func(n *yaml.Node, field string) { r.readBool(n, field, &c.Metrics) },
+		"pprof":        func(n *yaml.Node, field string) { r.readBool(n, field, &c.Pprof) },
 	})
 	if permits {
 		c.Methods = append(c.Methods, r.methods.Permits...)

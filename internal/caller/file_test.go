@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 const hash = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -47,6 +48,9 @@ func TestFileFaults(t *testing.T) {
 		{"no part", "callers: [{name: a, identity: {label: true}, allow: {full_view: [secret]}}]", "full_view[0]: want one of private_metadata"},
 		{"no priority", "callers: [{name: a, identity: {label: true}, allow: {max_priority: secret}}]", "max_priority: want interactive or batch"},
 		{"no number", "callers: [{name: a, identity: {label: true}, allow: {streams: secret}}]", "streams: want a number"},
+		{"no weight", "callers: [{name: a, identity: {label: true}, allow: {weight: 0}}]", "weight: want a number from 1 to 100"},
+		{"no limit", "callers: [{name: a, identity: {label: true}, allow: {max_lookups: secret}}]", "max_lookups: want a number and a window"},
+		{"no window", "callers: [{name: a, identity: {label: true}, allow: {max_requests: 10/0s}}]", "max_requests: want a number and a window"},
 		{"no bool", "callers: [{name: a, identity: {label: true}, allow: {permits: 'secret'}}]", "permits: want true or false"},
 		{"an alias", "callers: &a [{name: a, identity: {label: true}, allow: {methods: *a}}]", "want"},
 	} {
@@ -77,17 +81,21 @@ callers:
       full_view: [private_metadata, memberships, verifications, extra]
       max_priority: batch
       streams: 3
+      weight: 7
+      max_lookups: 1000/10s
+      max_requests: 5/1m
       permits: true
       invalidate: true
       metrics: true
       pprof: true
 `)
 	nothing, everything := set.labels["nothing"], set.labels["everything"]
-	if len(nothing.Methods) != 0 || nothing.FullView != 0 || nothing.Metrics || nothing.Pprof || nothing.May("GetUser") || nothing.May("") {
+	if len(nothing.Methods) != 0 || nothing.FullView != 0 || nothing.Metrics || nothing.Pprof || nothing.May("GetUser") || nothing.May("") || nothing.Weight != 1 {
 		t.Errorf("by default a caller may %+v", nothing)
 	}
 	want := []string{"AcquirePermits", "BatchGetUsers", "GetUser", "InvalidateUsers", "ReleasePermits"}
-	if !slices.Equal(everything.Methods, want) || everything.FullView != AllParts || !everything.BatchOnly || everything.Streams != 3 ||
+	if !slices.Equal(everything.Methods, want) || everything.FullView != AllParts || !everything.BatchOnly || everything.Streams != 3 || everything.Weight != 7 ||
+		everything.Lookups != (Limit{1000, 10 * time.Second}) || everything.Requests != (Limit{5, time.Minute}) ||
 		!everything.Metrics || !everything.Pprof || !everything.May("GetUser") || everything.May("GetQuota") {
 		t.Errorf("%+v", everything)
 	}

@@ -1,6 +1,9 @@
 package caller
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Parts are parts of a user that only USER_VIEW_FULL shows.
 type Parts uint8
@@ -34,6 +37,12 @@ func (p Parts) Names() []string {
 	return names
 }
 
+// Limit is a number in a window. The zero Limit is none.
+type Limit struct {
+	Count  int
+	Window time.Duration
+}
+
 // Caller is a caller and what it may do. It is never changed.
 type Caller struct {
 	Name string
@@ -45,6 +54,12 @@ type Caller struct {
 	BatchOnly bool
 	// Streams is how many streams it may have open at once; 0: as many as any caller.
 	Streams int
+	// Weight is its share of the turns at the quota, in proportion to those of others. At
+	// least 1.
+	Weight int
+	// Lookups bounds the ids that it may look up, Requests what costs a request to Clerk by
+	// itself: pages of lists and streams, counts, permits. Both are of all replicas together.
+	Lookups, Requests Limit
 	// Metrics lets it read /metrics, Pprof the profiles.
 	Metrics, Pprof bool
 }

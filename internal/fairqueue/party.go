@@ -15,6 +15,9 @@ const maxIndebted = 10_000
 type Party struct {
 	Peer string // who the caller is as far as that is proven, such as its address
 	Name string // what it calls itself
+	// Weight is the peer's share of the turns, in proportion to those of other peers;
+	// below 1 it counts as 1. It is that of who comes first, while the peer is remembered.
+	Weight int
 }
 
 // peer takes turns among the peers of a level.
@@ -53,7 +56,7 @@ func (q *Queue) Line(who Party, p Priority, weight int) *Line {
 	v := &q.levels[p]
 	from := v.peers[who.Peer]
 	if from == nil {
-		from = &peer{turn: newTurn(1), level: v, key: who.Peer, lines: make(map[string]*Line), slot: -1}
+		from = &peer{turn: newTurn(who.Weight), level: v, key: who.Peer, lines: make(map[string]*Line), slot: -1}
 		from.init()
 		v.peers[who.Peer] = from
 	}

@@ -232,6 +232,17 @@ func TestQueueDoesWhatAModelDoes(t *testing.T) {
 // TestLinesTakeTurnsByWeight: of lines that never run empty each gets whole
 // requests in proportion to its weight, within one per weight.
 func TestLinesTakeTurnsByWeight(t *testing.T) {
+	testTurnsByWeight(t, func(q *Queue, name string, weight int) *Line { return q.Line(Party{Name: name}, Interactive, weight) })
+}
+
+// TestPeersTakeTurnsByWeight is the same of peers.
+func TestPeersTakeTurnsByWeight(t *testing.T) {
+	testTurnsByWeight(t, func(q *Queue, name string, weight int) *Line {
+		return q.Line(Party{Peer: name, Weight: weight}, Interactive, 1)
+	})
+}
+
+func testTurnsByWeight(t *testing.T, line func(q *Queue, name string, weight int) *Line) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := New()
 		weights := rapid.SliceOfN(rapid.IntRange(1, 5), 1, 10).Draw(t, "weights")
@@ -241,7 +252,7 @@ func TestLinesTakeTurnsByWeight(t *testing.T) {
 		add := func(l *Line) { q.Add(&Item{Kind: Whole}, l, epoch) }
 		for i, w := range weights {
 			sum += w
-			lines[i] = q.Line(Party{Name: fmt.Sprint(i)}, Interactive, w)
+			lines[i] = line(q, fmt.Sprint(i), w)
 			for range rapid.IntRange(1, 3).Draw(t, "backlog") {
 				add(lines[i])
 			}

@@ -9,6 +9,7 @@ package clerkgatev1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -75,7 +76,16 @@ type WhoAmIResponse struct {
 	BatchOnly bool `protobuf:"varint,4,opt,name=batch_only,json=batchOnly,proto3" json:"batch_only,omitempty"`
 	// The most streams that the caller may have open at once at one replica. 0: as
 	// many as any caller.
-	MaxStreams    int32 `protobuf:"varint,5,opt,name=max_streams,json=maxStreams,proto3" json:"max_streams,omitempty"`
+	MaxStreams int32 `protobuf:"varint,5,opt,name=max_streams,json=maxStreams,proto3" json:"max_streams,omitempty"`
+	// The caller's weight: of the quota, while all want more than there is, callers get
+	// turns in proportion to their weights. At least 1 if `name` is set.
+	Weight int32 `protobuf:"varint,6,opt,name=weight,proto3" json:"weight,omitempty"`
+	// The most ids that the caller may look up, in the server's cache or at Clerk, at all
+	// replicas together. Unset: no limit of its own.
+	MaxLookups *CallerLimit `protobuf:"bytes,7,opt,name=max_lookups,json=maxLookups,proto3" json:"max_lookups,omitempty"`
+	// The most requests that the caller may cause by themselves, at all replicas
+	// together: pages of lists and streams, counts, permits. Unset: no limit of its own.
+	MaxRequests   *CallerLimit `protobuf:"bytes,8,opt,name=max_requests,json=maxRequests,proto3" json:"max_requests,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -145,12 +155,88 @@ func (x *WhoAmIResponse) GetMaxStreams() int32 {
 	return 0
 }
 
+func (x *WhoAmIResponse) GetWeight() int32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *WhoAmIResponse) GetMaxLookups() *CallerLimit {
+	if x != nil {
+		return x.MaxLookups
+	}
+	return nil
+}
+
+func (x *WhoAmIResponse) GetMaxRequests() *CallerLimit {
+	if x != nil {
+		return x.MaxRequests
+	}
+	return nil
+}
+
+// A limit of a caller.
+type CallerLimit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The most in a window. The limit is a token bucket of that size.
+	Count int32 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	// The length of the window.
+	Window        *durationpb.Duration `protobuf:"bytes,2,opt,name=window,proto3" json:"window,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallerLimit) Reset() {
+	*x = CallerLimit{}
+	mi := &file_clerkgate_v1_caller_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallerLimit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallerLimit) ProtoMessage() {}
+
+func (x *CallerLimit) ProtoReflect() protoreflect.Message {
+	mi := &file_clerkgate_v1_caller_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallerLimit.ProtoReflect.Descriptor instead.
+func (*CallerLimit) Descriptor() ([]byte, []int) {
+	return file_clerkgate_v1_caller_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *CallerLimit) GetCount() int32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *CallerLimit) GetWindow() *durationpb.Duration {
+	if x != nil {
+		return x.Window
+	}
+	return nil
+}
+
 var File_clerkgate_v1_caller_service_proto protoreflect.FileDescriptor
 
 const file_clerkgate_v1_caller_service_proto_rawDesc = "" +
 	"\n" +
-	"!clerkgate/v1/caller_service.proto\x12\fclerkgate.v1\"\x0f\n" +
-	"\rWhoAmIRequest\"\x9b\x01\n" +
+	"!clerkgate/v1/caller_service.proto\x12\fclerkgate.v1\x1a\x1egoogle/protobuf/duration.proto\"\x0f\n" +
+	"\rWhoAmIRequest\"\xad\x02\n" +
 	"\x0eWhoAmIResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\amethods\x18\x02 \x03(\tR\amethods\x12\x1b\n" +
@@ -158,7 +244,14 @@ const file_clerkgate_v1_caller_service_proto_rawDesc = "" +
 	"\n" +
 	"batch_only\x18\x04 \x01(\bR\tbatchOnly\x12\x1f\n" +
 	"\vmax_streams\x18\x05 \x01(\x05R\n" +
-	"maxStreams2T\n" +
+	"maxStreams\x12\x16\n" +
+	"\x06weight\x18\x06 \x01(\x05R\x06weight\x12:\n" +
+	"\vmax_lookups\x18\a \x01(\v2\x19.clerkgate.v1.CallerLimitR\n" +
+	"maxLookups\x12<\n" +
+	"\fmax_requests\x18\b \x01(\v2\x19.clerkgate.v1.CallerLimitR\vmaxRequests\"V\n" +
+	"\vCallerLimit\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\x05R\x05count\x121\n" +
+	"\x06window\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06window2T\n" +
 	"\rCallerService\x12C\n" +
 	"\x06WhoAmI\x12\x1b.clerkgate.v1.WhoAmIRequest\x1a\x1c.clerkgate.v1.WhoAmIResponseB\xba\x01\n" +
 	"\x16io.github.clerkgate.v1B\x12CallerServiceProtoP\x01Z;github.com/clerkgate/clerkgate/gen/clerkgate/v1;clerkgatev1\xa2\x02\x03CLG\xaa\x02\fClerkgate.V1\xca\x02\fClerkgate\\V1\xe2\x02\x18Clerkgate\\V1\\GPBMetadata\xea\x02\rClerkgate::V1b\x06proto3"
@@ -175,19 +268,24 @@ func file_clerkgate_v1_caller_service_proto_rawDescGZIP() []byte {
 	return file_clerkgate_v1_caller_service_proto_rawDescData
 }
 
-var file_clerkgate_v1_caller_service_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_clerkgate_v1_caller_service_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_clerkgate_v1_caller_service_proto_goTypes = []any{
-	(*WhoAmIRequest)(nil),  // 0: clerkgate.v1.WhoAmIRequest
-	(*WhoAmIResponse)(nil), // 1: clerkgate.v1.WhoAmIResponse
+	(*WhoAmIRequest)(nil),       // 0: clerkgate.v1.WhoAmIRequest
+	(*WhoAmIResponse)(nil),      // 1: clerkgate.v1.WhoAmIResponse
+	(*CallerLimit)(nil),         // 2: clerkgate.v1.CallerLimit
+	(*durationpb.Duration)(nil), // 3: google.protobuf.Duration
 }
 var file_clerkgate_v1_caller_service_proto_depIdxs = []int32{
-	0, // 0: clerkgate.v1.CallerService.WhoAmI:input_type -> clerkgate.v1.WhoAmIRequest
-	1, // 1: clerkgate.v1.CallerService.WhoAmI:output_type -> clerkgate.v1.WhoAmIResponse
-	1, // [1:2] is the sub-list for method output_type
-	0, // [0:1] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	2, // 0: clerkgate.v1.WhoAmIResponse.max_lookups:type_name -> clerkgate.v1.CallerLimit
+	2, // 1: clerkgate.v1.WhoAmIResponse.max_requests:type_name -> clerkgate.v1.CallerLimit
+	3, // 2: clerkgate.v1.CallerLimit.window:type_name -> google.protobuf.Duration
+	0, // 3: clerkgate.v1.CallerService.WhoAmI:input_type -> clerkgate.v1.WhoAmIRequest
+	1, // 4: clerkgate.v1.CallerService.WhoAmI:output_type -> clerkgate.v1.WhoAmIResponse
+	4, // [4:5] is the sub-list for method output_type
+	3, // [3:4] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_clerkgate_v1_caller_service_proto_init() }
@@ -201,7 +299,7 @@ func file_clerkgate_v1_caller_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_clerkgate_v1_caller_service_proto_rawDesc), len(file_clerkgate_v1_caller_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,112 @@
+package server
+
+import (
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/status"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/caller"
+	"github.com/clerkgate/clerkgate/internal/gate"
+)
+
+// TestMeter spends a limit in virtual time, alone and as one of four replicas.
+func TestMeter(t *testing.T) {
+	limit := caller.Limit{Count: 1000, Window: 10 * time.Second}
+	for _, replicas := range []int64{0, 1, 4} {
+		g := newGuard(nil, false, slog.New(slog.DiscardHandler))
+		g.replicas.Store(replicas)
+		share := 1000 / max(int(replicas), 1)
+		start := time.Now()
+		passed := 0
+		for at := start; at.Before(start.Add(20 * time.Second)); at = at.Add(10 * time.Millisecond) {
+			for g.spend("a", limit, 1, 1, at) == nil {
+				passed++
+			}
+		}
+		if want := 3 * share; passed < want-2 || passed > want+2 { // the bucket, and what comes in 20 s
+			t.Errorf("%d replicas: %d pass in 20 s, want %d", replicas, passed, want)
+		}
+		var over *overLimit
+		if err := g.spend("a", limit, 10, 1, start.Add(20*time.Second)); !errors.As(err, &over) || over.retryAfter <= 0 || over.retryAfter > limit.Window {
+			t.Errorf("%d replicas: %v", replicas, err)
+		}
+		if err := g.spend("b", limit, 1, 1, start.Add(20*time.Second)); err != nil {
+			t.Errorf("another caller: %v", err)
+		}
+	}
+}
+
+// TestMeterFollowsTheFile changes a limit while it is in use.
+func TestMeterFollowsTheFile(t *testing.T) {
+	g, now := newGuard(nil, false, slog.New(slog.DiscardHandler)), time.Now()
+	small, large := caller.Limit{Count: 1, Window: time.Minute}, caller.Limit{Count: 1000, Window: time.Second}
+	if g.spend("a", small, 1, 1, now) != nil || g.spend("a", small, 1, 1, now) == nil {
+		t.Error("the small limit")
+	}
+	_ = g.spend("a", large, 1, 1, now)
+	if err := g.spend("a", large, 500, 1, now.Add(time.Second)); err != nil {
+		t.Errorf("the large limit: %v", err)
+	}
+	if err := g.spend("a", small, 2, 1, now.Add(time.Hour)); err == nil {
+		t.Error("more than the bucket holds passes")
+	}
+}
+
+// TestCallersLimits asks for more than the file allows. The cache is not asked then.
+func TestCallersLimits(t *testing.T) {
+	g := startGuarded(t, Config{})
+	token := caller.NewToken()
+	g.write(t, "  - name: limited\n    identity: {tokens: [{sha256: "+caller.HashToken(token)+"}]}\n"+
+		"    allow: {methods: [GetUser, BatchGetUsers, ListUsers, CountUsers, StreamUsers], weight: 5, max_lookups: 100/1h, max_requests: 2/1h, permits: true}\n")
+	if err := g.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	conn := g.dialAs(t, "Bearer "+token)
+	users := clerkgatev1.NewUserServiceClient(conn)
+	for i := range 100 {
+		if _, err := users.GetUser(t.Context(), &clerkgatev1.GetUserRequest{UserId: "user_a"}); err != nil {
+			t.Fatalf("lookup %d: %v", i, err)
+		}
+	}
+	asked := len(g.up.asked())
+	_, one := users.GetUser(t.Context(), &clerkgatev1.GetUserRequest{UserId: "user_a"})
+	_, batch := users.BatchGetUsers(t.Context(), &clerkgatev1.BatchGetUsersRequest{UserIds: []string{"user_a"}})
+	for name, err := range map[string]error{"GetUser": one, "BatchGetUsers": batch} {
+		if got := reasonOf(err); got != "ResourceExhausted CALLER_OVER_QUOTA" || !hasRetryInfo(err) {
+			t.Errorf("%s beyond the limit: %v", name, err)
+		}
+	}
+	if len(g.up.asked()) != asked {
+		t.Error("the cache is asked beyond the limit")
+	}
+	for range 2 {
+		if _, err := users.CountUsers(t.Context(), &clerkgatev1.CountUsersRequest{}); err != nil {
+			t.Error(err)
+		}
+	}
+	_, count := users.CountUsers(t.Context(), &clerkgatev1.CountUsersRequest{})
+	_, list := users.ListUsers(t.Context(), &clerkgatev1.ListUsersRequest{})
+	_, permits := clerkgatev1.NewQuotaServiceClient(conn).AcquirePermits(t.Context(), &clerkgatev1.AcquirePermitsRequest{Count: 1})
+	for name, err := range map[string]error{"CountUsers": count, "ListUsers": list, "AcquirePermits": permits} {
+		if got := reasonOf(err); got != "ResourceExhausted CALLER_OVER_QUOTA" || !hasRetryInfo(err) {
+			t.Errorf("%s beyond the limit: %v", name, err)
+		}
+	}
+	if got := g.up.asked()[0].options.Party; got != (gate.Party{Peer: "limited", Weight: 5}) {
+		t.Errorf("at the gate: %+v", got)
+	}
+}
+
+func hasRetryInfo(err error) bool {
+	for _, d := range status.Convert(err).Details() {
+		if info, ok := d.(*errdetails.RetryInfo); ok {
+			return info.GetRetryDelay().AsDuration() > 0
+		}
+	}
+	return false
+}
