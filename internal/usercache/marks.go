@@ -119,7 +119,7 @@ func (m *marks) overflow(now time.Duration) {
 	}
 	d := &m.dropped
 	d.seq, d.at, d.blind = max(d.seq, s.seq), max(d.at, s.at), true
-	if s.told.updatedAt != 0 || s.told.at != 0 {
+	if s.told != (version{}) {
 		// It is a version of one user: of others no version is new enough.
 		d.told.updatedAt = math.MaxInt64
 		d.told.seq, d.told.at = max(d.told.seq, s.told.seq), max(d.told.at, s.told.at)

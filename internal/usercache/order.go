@@ -18,9 +18,10 @@ import (
 // Marks need to outlive the longest request only: what leaves later has a higher
 // stamp.
 type order struct {
-	start time.Time // what marks count time from
-	keep  time.Duration
-	seq   highest // the highest number known
+	start   time.Time // what marks count time from
+	keep    time.Duration
+	seq     highest      // the highest number known
+	floorAt atomic.Int64 // floor, in ns from start; for every read from memory
 
 	mu    sync.RWMutex
 	marks *marks // guarded by mu
@@ -109,6 +110,7 @@ func (o *order) missed(lost bool, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.floor = now
+	o.floorAt.Store(int64(o.since(now)))
 	if lost {
 		o.sharedFloor = max(o.sharedFloor, o.seq.Load())
 		o.blindUntil = now.Add(o.keep)
@@ -126,9 +128,7 @@ func (o *order) blind(now time.Time) bool {
 // heard reports whether nothing has been missed since the copy was last known to
 // be good.
 func (o *order) heard(e *Entry) bool {
-	o.mu.RLock()
-	defer o.mu.RUnlock()
-	return e.Deleted || !e.asOf.Before(o.floor)
+	return e.Deleted || int64(o.since(e.asOf)) >= o.floorAt.Load()
 }
 
 // requirement is what must be true of a copy that a request to Clerk brings.

@@ -306,3 +306,27 @@ func awaitTrust(t testing.TB, r instance) {
 	t.Helper()
 	eventually(t, func() bool { return r.store.hears(time.Now()) })
 }
+
+// TestAConfirmedCopyIsNoOlderThanTheAnswer: a webhook has confirmed the copy in
+// memory while a request was under way that brings the same version.
+func TestAConfirmedCopyIsNoOlderThanTheAnswer(t *testing.T) {
+	clerk := &fakeClerk{}
+	clerk.change("user_1")
+	inBubble(t, clerk, Config{TTL: time.Minute}, func(t *testing.T, r instance) {
+		r.get(t, "user_1", Options{})
+		time.Sleep(10 * time.Second)
+		clerk.back = time.Second
+		var reader sync.WaitGroup
+		reader.Go(func() {
+			began := time.Now()
+			if _, res := r.get(t, "user_1", Options{MaxAge: age(0)}); res.Err != nil || res.Entry.FetchTime().Before(began) {
+				t.Errorf("got %+v, fetched before the call", res)
+			}
+		})
+		synctest.Wait()
+		if err := r.store.Updated(t.Context(), userOf("user_1", 1), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		reader.Wait()
+	})
+}

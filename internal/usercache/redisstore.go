@@ -170,37 +170,37 @@ func (r *redis) put(ctx context.Context, items []putItem) error {
 // half done.
 func (r *redis) invalidate(ctx context.Context, ids []string) (uint64, error) {
 	keys := r.userKeys(ids)
-	return r.announce(ctx, ids, func(ctx context.Context, c rueidis.Client, seq uint64, _ bool) error {
+	a, err := r.announce(ctx, ids, func(ctx context.Context, c rueidis.Client, seq uint64, _ bool) (applied, error) {
 		calls := make([]redislink.ScriptCall, len(keys))
 		for i, key := range keys {
 			calls[i] = redislink.ScriptCall{Key: key, Args: []string{strconv.FormatUint(seq, 10), milliseconds(r.cfg.MarkFor)}}
 		}
 		_, err := runScript(ctx, c, invalidateScript, calls...)
-		return err
+		return applied{}, err
 	})
+	return a.seq, err
 }
 
 // apply stores what a webhook told: a tombstone, or a copy, unless a tombstone is
 // there or a copy that has what it tells. The entry's stamp is the number that
 // apply draws; it marks the id with it, tells all replicas, and waits until they
 // have heard. After an error it must be repeated: it may be half done.
-func (r *redis) apply(ctx context.Context, id string, e *Entry, ttl time.Duration, blind bool) (a applied, err error) {
+func (r *redis) apply(ctx context.Context, id string, e *Entry, ttl time.Duration, blind bool) (applied, error) {
 	key := r.userKey(id)
-	a.seq, err = r.announce(ctx, []string{id}, func(ctx context.Context, c rueidis.Client, seq uint64, young bool) error {
+	return r.announce(ctx, []string{id}, func(ctx context.Context, c rueidis.Client, seq uint64, young bool) (a applied, err error) {
 		reply, err := runOne(ctx, c, applyScript, redislink.ScriptCall{Key: key, Args: append(
 			r.entryArgs(id, e, seq), milliseconds(ttl), flag(e.Deleted), milliseconds(r.cfg.MarkFor), flag(blind || young))})
 		if err != nil {
-			return err
+			return a, err
 		}
 		outcome, err := number(reply, 0)
 		if err != nil {
-			return err
+			return a, err
 		}
 		a.outcome = applyOutcome(outcome)
 		a.updatedAt, err = number(reply, 1)
-		return err
+		return a, err
 	})
-	return a, err
 }
 
 // number reads an integer of an array.
@@ -218,9 +218,10 @@ var errReply = errors.New("redis: an unexpected reply")
 // and waits until they have heard. They are told last, so that one which reads
 // again then reads what is new. young: marks that were set before the sequence
 // began may be missing.
-func (r *redis) announce(ctx context.Context, ids []string, do func(ctx context.Context, c rueidis.Client, seq uint64, young bool) error) (uint64, error) {
+// do may still run when announce has returned, so it must change nothing of the caller's.
+func (r *redis) announce(ctx context.Context, ids []string, do func(ctx context.Context, c rueidis.Client, seq uint64, young bool) (applied, error)) (applied, error) {
 	type told struct {
-		seq  uint64
+		applied
 		wait awaited
 	}
 	t, err := write(ctx, r, func(ctx context.Context, c rueidis.Client) (t told, err error) {
@@ -236,11 +237,11 @@ func (r *redis) announce(ctx context.Context, ids []string, do func(ctx context.
 		if err != nil {
 			return t, err
 		}
-		t.seq = uint64(seq)
-		r.highest.raise(t.seq)
-		if err := do(ctx, c, t.seq, time.Duration(age)*time.Millisecond < r.cfg.MarkFor); err != nil {
+		r.highest.raise(uint64(seq))
+		if t.applied, err = do(ctx, c, uint64(seq), time.Duration(age)*time.Millisecond < r.cfg.MarkFor); err != nil {
 			return t, err
 		}
+		t.seq = uint64(seq)
 		reply, err := runOne(ctx, c, publishScript, redislink.ScriptCall{Key: r.sequenceKey(), Args: append(
 			r.sequenceArgs(), r.channel(), strconv.FormatUint(t.seq, 10), strings.Join(ids, idSeparator))})
 		if err != nil {
@@ -256,9 +257,9 @@ func (r *redis) announce(ctx context.Context, ids []string, do func(ctx context.
 		return t, nil
 	})
 	if err != nil {
-		return 0, err
+		return applied{}, err
 	}
-	return t.seq, r.await(ctx, t.wait)
+	return t.applied, r.await(ctx, t.wait)
 }
 
 // sequenceArgs are the first arguments of all scripts of the sequence.

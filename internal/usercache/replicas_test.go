@@ -1,11 +1,14 @@
 package usercache
 
 import (
+	"context"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/redis/rueidis"
 
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/redislink/redistest"
@@ -112,6 +115,7 @@ func BenchmarkWebhookReachesReplicas(b *testing.B) {
 	redis := redistest.Start(b)
 	clerk := &fakeClerk{}
 	replicas := startReplicas(b, redis, clerk, 2)
+	settle(b, redis, replicas[0])
 	var waits []time.Duration
 	for b.Loop() {
 		clerk.change("user_1")
@@ -134,4 +138,61 @@ func BenchmarkWebhookReachesReplicas(b *testing.B) {
 	b.ReportMetric(float64(waits[len(waits)/2].Microseconds())/1000, "p50-ms")
 	b.ReportMetric(float64(waits[len(waits)*99/100].Microseconds())/1000, "p99-ms")
 	b.ReportMetric(float64(waits[len(waits)-1].Microseconds())/1000, "max-ms")
+}
+
+// settle makes the sequence as old as if nothing from before it could still count.
+func settle(t testing.TB, s *redistest.Server, r instance) {
+	t.Helper()
+	if got := s.Ask("HSET " + r.store.redis.(*redis).sequenceKey() + " b 1"); got[0] == '-' {
+		t.Fatal(got)
+	}
+}
+
+// BenchmarkInvalidate is what an invalidation takes with three replicas that hear of it.
+func BenchmarkInvalidate(b *testing.B) {
+	server := redistest.Start(b)
+	replicas := startReplicas(b, server, &fakeClerk{}, 3)
+	settle(b, server, replicas[0])
+	var waits []time.Duration
+	for b.Loop() {
+		began := time.Now()
+		if err := replicas[0].Invalidate(b.Context(), []string{"user_1"}); err != nil {
+			b.Fatal(err)
+		}
+		waits = append(waits, time.Since(began))
+	}
+	slices.Sort(waits)
+	b.ReportMetric(float64(waits[len(waits)/2].Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(waits[len(waits)*99/100].Microseconds())/1000, "p99-ms")
+}
+
+// BenchmarkWhatStrictReadsWouldCost puts a read from memory, under a lease, beside
+// the alternative: asking Redis for the last publication before each read.
+func BenchmarkWhatStrictReadsWouldCost(b *testing.B) {
+	server := redistest.Start(b)
+	clerk := &fakeClerk{}
+	clerk.change("user_1")
+	r, stop := newInstance(b, clerk, Config{TTL: time.Hour, RedisURL: server.URL(), RedisTimeout: time.Second}, nil)
+	defer stop()
+	awaitTrust(b, r)
+	r.get(b, "user_1", Options{})
+	link := r.store.redis.(*redis)
+	for _, asks := range []bool{false, true} {
+		b.Run(map[bool]string{false: "lease", true: "asking"}[asks], func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if asks {
+					_, err := read(b.Context(), link, func(ctx context.Context, c rueidis.Client) (string, error) {
+						return c.Do(ctx, c.B().Hget().Key(link.sequenceKey()).Field("t").Build()).ToString()
+					})
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+				if res := r.Lookup(b.Context(), []string{"user_1"}, Options{})[0]; res.ServedFrom != fromMemory {
+					b.Fatal(res)
+				}
+			}
+		})
+	}
 }

@@ -325,6 +325,10 @@ func (s *Store) place(id string, e *Entry, onlyPresent bool, accepts func() bool
 		case old.newerThan(e) && !old.Deleted && (old.outdated || e.Stamp >= old.Stamp):
 			newest = old.confirmedBy(e)
 			return newest, otter.WriteOp
+		case !old.outdated && old.Missing == e.Missing && old.UpdatedAt == e.UpdatedAt && e.fetched.After(old.fetched):
+			// A webhook has given the one that is there its higher stamp.
+			newest = e.stamped(old.Stamp)
+			return newest, otter.WriteOp
 		case !old.outdated:
 			newest = old
 		}
