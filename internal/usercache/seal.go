@@ -15,8 +15,8 @@ import (
 )
 
 // Keys encrypt what is written to Redis, by XChaCha20-Poly1305. Its nonces of 192
-// bits are drawn at random: at 10,000 values a second, two would be the same with a
-// chance of 2^-60 after some ten billion years. ParseKeys makes them. They are safe
+// bits are drawn at random: at 10,000 values a second, two are the same with a chance
+// of less than 2^-70 after a million years. ParseKeys makes them. They are safe
 // for concurrent use.
 type Keys struct {
 	keys []key // the first one encrypts
