@@ -40,11 +40,11 @@ type Report struct {
 	Lost     []Microseconds `json:"lost"`     // ... of a bucket: only of requests without an answer
 	Returned int            `json:"returned"` // tokens that were not used
 
-	Lent      []LentEvent `json:"lent"`       // permits that are lent, apart from all others
-	Lend      int         `json:"lend"`       // permits that it wants to lend next
-	MaxLeased float64     `json:"max_leased"` // the share that may be lent
+	Lent      []LentEvent `json:"lent,omitempty"` // permits that are lent, apart from all others
+	Lend      int         `json:"lend"`           // permits that it wants to lend next
+	MaxLeased float64     `json:"max_leased"`     // the share that may be lent
 
-	Mail []Message `json:"mail"` // to other replicas
+	Mail []Message `json:"mail,omitempty"` // to other replicas
 
 	Era         int64          `json:"era"`          // of the 429s that it knows of
 	EraOut      int            `json:"era_out"`      // permits of this era that are not settled

@@ -268,7 +268,7 @@ func (s *Shared) Report(now time.Time, wants [2]int) Report {
 		Out: s.out + len(s.grants), Unused: len(s.grants), Returned: s.returned,
 		Era: s.era, EraOut: s.eraOut, AnsweredEra: s.answeredEra, Accepted: s.accepted,
 		Releases: s.settled.report(now, all), Lost: s.lost.report(now, all), Lent: s.lending.report(now, s.held(), all),
-		Lend: s.lending.wanted, MaxLeased: s.cfg.MaxLeased, Mail: append([]Message{}, s.mail[:min(len(s.mail), maxMail)]...),
+		Lend: s.lending.wanted, MaxLeased: s.cfg.MaxLeased, Mail: slices.Clone(s.mail[:min(len(s.mail), maxMail)]),
 		Limited: s.tellLimited(now), Wants: wants,
 	}
 	for _, g := range s.grants {

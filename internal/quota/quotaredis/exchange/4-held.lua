@@ -5,7 +5,7 @@ if fresh and report.first == 'slow' and burst == 0 then
   for i = 1, n do insert(now + window * i / n, '', 1) end
 end
 for _, after in ipairs(state.strict and report.releases or report.lost) do insert(now + after, me, 1) end
-for _, e in ipairs(report.lent) do insert(now + e.after + (state.strict and hold or 0), LENT .. me, e.permits) end
+for _, e in ipairs(report.lent or {}) do insert(now + e.after + (state.strict and hold or 0), LENT .. me, e.permits) end
 if #state.at > 0 and state.at[1] <= now then
   state.released = state.released + keep(function(i) return state.at[i] > now end)
 end

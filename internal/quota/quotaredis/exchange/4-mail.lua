@@ -17,7 +17,7 @@ for _, m in ipairs(state.mail[me] or {}) do
   end
 end
 if state.replicas[me] then state.mail[me] = #mine_mail > 0 and mine_mail or nil end
-for _, m in ipairs(report.mail) do
+for _, m in ipairs(report.mail or {}) do
   local to
   for _, id in ipairs(ids) do
     local r = state.replicas[id]
