@@ -261,7 +261,7 @@ func TestServerReflection(t *testing.T) {
 	for _, s := range resp.GetListServicesResponse().GetService() {
 		names = append(names, s.GetName())
 	}
-	want := []string{"clerkgate.v1.QuotaService", "clerkgate.v1.UserService", "grpc.health.v1.Health",
+	want := []string{"clerkgate.v1.CallerService", "clerkgate.v1.QuotaService", "clerkgate.v1.UserService", "grpc.health.v1.Health",
 		"grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("services (-want +got):\n%s", diff)
