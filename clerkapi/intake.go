@@ -70,12 +70,14 @@ func (in *intake) read(ctx context.Context, body io.Reader, limit int64, abort f
 func (r *reading) readAll(ctx context.Context, body io.Reader, limit int64) ([]byte, error) {
 	var text []byte
 	for size := min(firstRead, limit+1); ; size = min(2*size, limit+1) {
-		if err := r.reserve(ctx, size); err != nil {
+		// While the bytes are copied there are two buffers of them.
+		if err := r.reserve(ctx, size+int64(cap(text))); err != nil {
 			return text, err
 		}
 		grown := make([]byte, len(text), size)
 		copy(grown, text)
 		text = grown
+		r.shrink(size)
 		for len(text) < cap(text) {
 			n, err := body.Read(text[len(text):cap(text)])
 			text = text[:len(text)+n]
@@ -122,6 +124,24 @@ func (r *reading) reserve(ctx context.Context, size int64) error {
 	}
 }
 
+// shrink makes r hold no more than size bytes.
+func (r *reading) shrink(size int64) {
+	in := r.in
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if r.held > size {
+		in.free(r.held - size)
+		r.held = size
+	}
+}
+
+// free notes that bytes have come free; in.mu is held.
+func (in *intake) free(n int64) {
+	in.used -= n
+	close(in.changed)
+	in.changed = make(chan struct{})
+}
+
 // makeWay ends the largest reader, if it is large, or if all are waiting.
 // in.mu is held.
 func (in *intake) makeWay() {
@@ -147,7 +167,5 @@ func (r *reading) end() {
 		return
 	}
 	delete(in.readers, r)
-	in.used -= r.held
-	close(in.changed)
-	in.changed = make(chan struct{})
+	in.free(r.held)
 }
