@@ -105,7 +105,7 @@ func TestFailuresPage(t *testing.T) {
 	}
 	want := string(failureTable())
 	if *update {
-		if err := os.WriteFile(failuresPage, []byte(before+begin+want+end+after), 0o644); err != nil { //nolint:gosec // a page
+		if err := os.WriteFile(failuresPage, []byte(before+begin+want+end+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
