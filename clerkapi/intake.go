@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"sync"
+	"time"
 )
 
 // Steps in which the body of an answer is read.
 const (
-	firstRead  = 64 << 10 // bytes reserved before the first byte
-	largeShare = 8        // a reader of at least this fraction of all may have to give way
+	firstRead  = 64 << 10               // bytes reserved before the first byte
+	largeShare = 8                      // a reader of at least this fraction of all may have to give way
+	patience   = 100 * time.Millisecond // after which a reader makes way for one that needs a quarter of what it has
 )
 
 var (
@@ -102,6 +105,9 @@ func (r *reading) reserve(ctx context.Context, size int64) error {
 	in := r.in
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	yields := int64(math.MaxInt64) // who has so much gives way
 	for {
 		if err := context.Cause(ctx); err != nil {
 			return err
@@ -112,11 +118,13 @@ func (r *reading) reserve(ctx context.Context, size int64) error {
 			return nil
 		}
 		r.waiting = true
-		in.makeWay()
+		in.makeWay(yields)
 		changed := in.changed
 		in.mu.Unlock()
 		select {
 		case <-changed:
+		case <-timer.C:
+			yields = 4 * size
 		case <-ctx.Done():
 		}
 		in.mu.Lock()
@@ -142,9 +150,9 @@ func (in *intake) free(n int64) {
 	in.changed = make(chan struct{})
 }
 
-// makeWay ends the largest reader, if it is large, or if all are waiting.
-// in.mu is held.
-func (in *intake) makeWay() {
+// makeWay ends the largest reader, if it is large or has as much as yields, or if all
+// are waiting. in.mu is held.
+func (in *intake) makeWay(yields int64) {
 	var largest *reading
 	all := true
 	for r := range in.readers {
@@ -153,7 +161,7 @@ func (in *intake) makeWay() {
 			largest = r
 		}
 	}
-	if largest != nil && largest.held > 0 && (all || largest.held >= in.limit/largeShare) {
+	if largest != nil && largest.held > 0 && (all || largest.held >= min(yields, in.limit/largeShare)) {
 		largest.stop(errGaveWay)
 	}
 }

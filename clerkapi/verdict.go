@@ -90,6 +90,7 @@ func Judge(err error) Verdict {
 		v.Split = true
 	case ErrTooLarge:
 		v.Split, v.Shrink = true, true
+		v.Retry = errors.Is(err, errGaveWay) // others may be smaller by then
 	case ErrKeyRejected:
 		v.Concern, v.Split = ConcernsKey, true
 	case ErrRateLimited:
