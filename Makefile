@@ -18,6 +18,10 @@ BENCH ?= .
 BENCHTIME ?= 1s
 # SCENARIOS picks what `make bench-quota` and `make bench-replicas` measure, by name.
 SCENARIOS ?= .
+# DURATION is how long faults come and go in `make chaos`, and SEED which and in
+# what order, by chance unless it is given.
+DURATION ?= 60s
+SEED ?=
 # BASELINE is the contract that callers depend on, as `buf build` writes it. It is
 # not in proto/, which holds only what callers take.
 BASELINE := tools/buf/baseline.binpb
@@ -95,6 +99,12 @@ bench-replicas: ## the same of several replicas with one Redis, in 10 minutes (S
 bench-floods: ## measure memory under floods of calls and webhooks, in 3 minutes (SCENARIOS=regexp)
 	go build -o bin/ ./cmd/clerkgate ./cmd/benchquota
 	bin/benchquota -floods -clerkgate bin/clerkgate -run '$(SCENARIOS)'
+
+.PHONY: chaos
+chaos: ## judge servers under load while faults come and go (DURATION=60s SEED=number)
+	@tools/need redis-server:redis-server
+	go build -o bin/ ./cmd/clerkgate ./cmd/benchquota
+	bin/benchquota -chaos -clerkgate bin/clerkgate -duration $(DURATION) $(if $(SEED),-seed $(SEED))
 
 .PHONY: fuzz
 fuzz: ## run each fuzzer FUZZTIME times (30000x)

@@ -19,7 +19,7 @@ const (
 	FaultHTML       FaultKind = "html"         // answers Status (default 502) with a page, as a CDN does
 	FaultSlow       FaultKind = "slow"         // drips the right answer, 64 bytes each IntervalMS
 	FaultHuge       FaultKind = "huge"         // answers without end
-	FaultWrongUser  FaultKind = "wrong-user"   // answers gets and lookups with somebody who was not asked for
+	FaultWrongUser  FaultKind = "wrong-user"   // answers gets and lookups with somebody who was not asked for; lists, where Endpoint names them, with that one alone
 	FaultTooManyIDs FaultKind = "too-many-ids" // refuses requests that name more than MaxIDs users with Status (default 413)
 	FaultLongURL    FaultKind = "long-url"     // refuses requests of more than MaxURL bytes of path and query with Status (default 414)
 	FaultCrowded    FaultKind = "crowded"      // refuses requests beside MaxAtOnce others at once, with Status (default 429)
@@ -139,7 +139,7 @@ func (f *Fault) concerns(req *request) bool {
 	}
 	switch f.Kind {
 	case FaultWrongUser:
-		return req.endpoint == Get || req.endpoint == Lookup
+		return req.endpoint == Get || req.endpoint == Lookup || req.endpoint == List && f.Endpoint == List
 	case FaultTooManyIDs:
 		return len(req.ids) > f.MaxIDs
 	case FaultLongURL:

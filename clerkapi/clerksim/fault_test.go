@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -79,6 +80,11 @@ func TestFaultsOnTheWire(t *testing.T) {
 				users := decode[[]User](t, o.body)
 				if len(users) != 2 || users[0].ID == ids[0] || users[0].ID == ids[1] || users[1].ID != ids[1] {
 					t.Errorf("got %d users, of them %s and %s", len(users), users[0].ID, users[1].ID)
+				}
+			}},
+			{"wrong user for a list", Fault{Kind: FaultWrongUser, Endpoint: List}, "/v1/users?limit=2", func(t *testing.T, o outcome) {
+				if users := decode[[]User](t, o.body); len(users) != 1 || slices.Contains(s.UserIDs(s.config.Users), users[0].ID) {
+					t.Errorf("got %d users", len(users))
 				}
 			}},
 			{"too many ids", Fault{Kind: FaultTooManyIDs, MaxIDs: 1}, lookup, func(t *testing.T, o outcome) {

@@ -113,12 +113,16 @@ func writeEndlessly(w http.ResponseWriter) {
 	}
 }
 
-// wrongBody answers with the stranger in the place of the first user asked for.
+// wrongBody answers with the stranger in the place of the first user asked for, or in
+// that of a page.
 func (s *Sim) wrongBody(req *request) []byte {
 	if req.endpoint == Get {
 		return s.stranger.text
 	}
 	users := []*record{s.stranger}
+	if req.endpoint == List {
+		return array(users)
+	}
 	for _, id := range req.ids[1:] {
 		if r := s.users.get(id); r != nil {
 			users = append(users, r)

@@ -82,7 +82,7 @@ type flooded struct {
 	note           string // said below the table
 }
 
-var otherAddresses = regexp.MustCompile(`"http":"([^"]*)".*"webhooks":"([^"/]*)/`)
+var otherAddresses = regexp.MustCompile(`"http":"([^"]*)"(?:.*"webhooks":"([^"/]*)/)?`)
 
 // flood measures a server before, during and after what do does, which goes on until
 // its context ends. Its peak may be so many MiB above the beginning.
@@ -172,18 +172,23 @@ func (s state) like(before state) bool {
 
 var goroutines = regexp.MustCompile(`(?m)^go_goroutines (\d+)$`)
 
-func (f *flooded) measure(ctx context.Context, pid int) (s state, err error) {
+func (f *flooded) measure(ctx context.Context, pid int) (state, error) {
+	return f.clerk.measure(ctx, pid, f.http)
+}
+
+// measure measures the server of a process whose HTTP listener is at an address.
+func (c *clerk) measure(ctx context.Context, pid int, address string) (s state, err error) {
 	if s.memory, err = memory(pid); err != nil {
 		return s, err
 	}
 	if s.descriptors, err = descriptors(pid); err != nil {
 		return s, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+f.http+"/metrics", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/metrics", nil)
 	if err != nil {
 		return s, err
 	}
-	resp, err := f.clerk.http.Do(req)
+	resp, err := c.http.Do(req)
 	if err != nil {
 		return s, err
 	}

@@ -39,6 +39,8 @@ type scenario struct {
 type lab struct {
 	binary string // clerkgate
 	seed   uint64 // of this scenario's simulator: people and the windows' phase
+	// duration is how long chaos goes on.
+	duration time.Duration
 }
 
 // scenarios gives those of one server, those of several with one Redis, or the
@@ -77,6 +79,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer) int {
 	flags.SetOutput(progress)
 	pick := flags.String("run", ".", "the scenarios to run, a `regexp`")
 	replicas := flags.Bool("replicas", false, "measure several servers that share a quota through redis-server")
+	chaos := flags.Bool("chaos", false, "judge servers under load while faults come and go")
+	duration := flags.Duration("duration", time.Minute, "how long faults come and go, with -chaos, in all")
 	floods := flags.Bool("floods", false, "measure memory, goroutines and descriptors under floods")
 	list := flags.Bool("list", false, "list the scenarios and end")
 	binary := flags.String("clerkgate", "bin/clerkgate", "the `program` to measure")
@@ -94,6 +98,9 @@ func run(ctx context.Context, args []string, out, progress io.Writer) int {
 	}
 	var picked []scenario
 	all, atOnce := scenarios(*replicas, *floods)
+	if *chaos {
+		all, atOnce = chaosScenarios(), 1
+	}
 	for _, s := range all {
 		if wanted.MatchString(s.name) {
 			picked = append(picked, s)
@@ -112,7 +119,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) int {
 	ctx, cancel := context.WithTimeout(ctx, maxTime)
 	defer cancel()
 	start := time.Now()
-	outcomes := measure(ctx, picked, atOnce, *binary, *seed, progress)
+	outcomes := measure(ctx, picked, atOnce, lab{binary: *binary, seed: *seed, duration: *duration / time.Duration(len(picked))}, progress)
 	met := printTable(out, outcomes)
 	fmt.Fprintf(out, "\nseed %d, %s in all\n", *seed, time.Since(start).Round(time.Second))
 	if !met {
@@ -131,12 +138,12 @@ type outcome struct {
 // measure runs the scenarios: first, side by side but no more than atOnce, those
 // that hardly load the CPU, then each of the others alone. The outcomes are in the
 // order given.
-func measure(ctx context.Context, picked []scenario, atOnce int, binary string, seed uint64, progress io.Writer) []outcome {
+func measure(ctx context.Context, picked []scenario, atOnce int, with lab, progress io.Writer) []outcome {
 	outcomes := make([]outcome, len(picked))
 	var mu sync.Mutex // of progress
 	do := func(i int) {
 		s := picked[i]
-		rows, err := s.run(ctx, &lab{binary: binary, seed: seed + uint64(i)})
+		rows, err := s.run(ctx, &lab{binary: with.binary, seed: with.seed + uint64(i), duration: with.duration})
 		outcomes[i] = outcome{s.name, rows, err}
 		mu.Lock()
 		defer mu.Unlock()

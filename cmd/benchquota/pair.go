@@ -25,13 +25,17 @@ type clerk struct {
 
 var clerkAddress = regexp.MustCompile(`(http://127\.0\.0\.1:\d+)`)
 
-// startClerk runs a simulated Clerk whose answers take latency.
-func (l *lab) startClerk(ctx context.Context, q clerksim.Quota, latency time.Duration, users int) (*clerk, error) {
-	p, err := startProcess(ctx, l.binary, clerkAddress, "sim", "--listen", "127.0.0.1:0",
+// startClerk runs a simulated Clerk whose answers take latency, with flags that come
+// behind those for what is given here.
+func (l *lab) startClerk(ctx context.Context, q clerksim.Quota, latency time.Duration, users int, flags ...string) (*clerk, error) {
+	flags = append([]string{
+		"sim", "--listen", "127.0.0.1:0",
 		"--quota", fmt.Sprintf("%d/%s", q.Limit, q.Window),
 		"--quota-kind", string(q.Kind), "--quota-headers", string(q.Headers),
 		"--latency", latency.String(), "--jitter", "0s",
-		"--users", strconv.Itoa(users), "--seed", strconv.FormatUint(l.seed, 10))
+		"--users", strconv.Itoa(users), "--seed", strconv.FormatUint(l.seed, 10),
+	}, flags...)
+	p, err := startProcess(ctx, l.binary, clerkAddress, flags...)
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	secretKey = "sk_test_benchquota"
+	secretKey     = "sk_test_benchquota"
+	webhookSecret = "whsec_abcdabcdabcdabcdabcdabcdabcdabcd"
 	// How long a process may take to tell its address, and to end.
 	startLimit = 2 * time.Minute
 	stopLimit  = 15 * time.Second
@@ -39,7 +40,7 @@ func startProcess(ctx context.Context, binary string, address *regexp.Regexp, ar
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopLimit
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.Env = append(cleanEnv(), "CLERK_SECRET_KEY="+secretKey)
+	cmd.Env = append(cleanEnv(), "CLERK_SECRET_KEY="+secretKey, "CLERK_WEBHOOK_SIGNING_SECRET="+webhookSecret)
 	endWithParent(cmd)
 	if err := cmd.Start(); err != nil {
 		end()

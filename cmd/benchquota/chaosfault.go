@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
+)
+
+// keyTried is how often a refused key is tried again, as docs/observability.md says.
+const keyTried = 10 * time.Second
+
+// unknown is how long replicas may be without permits when Redis has come or gone: until
+// all that is held is known, as docs/operations.md says.
+var unknown = chaosQuota.Window + 600*time.Millisecond
+
+// trouble is something that goes wrong for a while.
+type trouble struct {
+	name string
+	// holds is how long after its end nobody may be served yet: as Clerk has said,
+	// since the key was refused, or since what is spent of the quota is not known.
+	holds time.Duration
+	pass  func(context.Context) error // returns when it is over
+}
+
+// upstreamFaults are what Clerk, or what is between, may do.
+func upstreamFaults(ids []string) []clerksim.Fault {
+	faults := []clerksim.Fault{
+		{Kind: clerksim.FaultHang},
+		{Kind: clerksim.FaultReset},
+		{Kind: clerksim.FaultTruncated},
+		{Kind: clerksim.FaultGarbage},
+		{Kind: clerksim.FaultHTML},
+		{Kind: clerksim.FaultHTML, Status: http.StatusOK},
+		{Kind: clerksim.FaultSlow, IntervalMS: 20},
+		{Kind: clerksim.FaultHuge},
+		{Kind: clerksim.FaultWrongUser},
+		{Kind: clerksim.FaultWrongUser, Endpoint: clerksim.List},
+		{Kind: clerksim.FaultTooManyIDs, MaxIDs: 10},
+		{Kind: clerksim.FaultLongURL, MaxURL: 600},
+		{Kind: clerksim.FaultPoisonID, IDs: ids[:3], Status: http.StatusUnprocessableEntity},
+		{Kind: clerksim.FaultStatus, Status: http.StatusTooManyRequests, RetryAfter: "1"},
+	}
+	for _, status := range []int{400, 401, 403, 408, 413, 414, 422, 500, 502, 503, 504} {
+		faults = append(faults, clerksim.Fault{Kind: clerksim.FaultStatus, Status: status})
+	}
+	return faults
+}
+
+// name is what a fault is called in the report.
+func faultName(f clerksim.Fault) string {
+	name := string(f.Kind)
+	if f.Kind == clerksim.FaultStatus || f.Status != 0 {
+		name = fmt.Sprintf("%s %d", name, f.Status)
+	}
+	if f.Endpoint != "" {
+		name += " of " + string(f.Endpoint)
+	}
+	if f.Probability != 0 {
+		name += fmt.Sprintf(" at %.0f %%", 100*f.Probability)
+	}
+	return name
+}
+
+// troubles returns all that may go wrong, in an order of chance. Each of Clerk's faults
+// meets all requests or a third of them.
+func (x *chaos) troubles() []trouble {
+	var all []trouble
+	for _, f := range upstreamFaults(x.ids) {
+		if x.rnd.IntN(3) == 0 {
+			f.Probability = 1.0 / 3
+		}
+		t := trouble{name: faultName(f)}
+		switch {
+		case f.RetryAfter != "":
+			t.holds = time.Second
+		case f.Status == http.StatusUnauthorized || f.Status == http.StatusForbidden:
+			t.holds = keyTried
+		}
+		lasts := between(x.rnd, 500, 1500)
+		if f.Kind == clerksim.FaultHang {
+			lasts = 3 * time.Second
+		}
+		t.pass = func(ctx context.Context) error {
+			if err := x.clerk.fail(ctx, f); err != nil {
+				return err
+			}
+			if err := wait(ctx, lasts); err != nil {
+				return err
+			}
+			return x.clerk.wellAgain(ctx)
+		}
+		all = append(all, t)
+	}
+	for range 3 {
+		n, lasts := x.nodes[x.rnd.IntN(len(x.nodes))], between(x.rnd, 300, 2500)
+		all = append(all,
+			trouble{name: "freeze " + n.name, pass: func(ctx context.Context) error { return n.freeze(ctx, lasts) }},
+			trouble{name: "restart " + n.name, pass: func(ctx context.Context) error { return n.restart(ctx, x.lab, x.clerk, lasts/4) }})
+		if x.redis != nil {
+			all = append(all,
+				trouble{name: "freeze redis", holds: unknown, pass: func(ctx context.Context) error { return x.freezeRedis(ctx, lasts) }},
+				trouble{name: "restart redis", holds: unknown, pass: func(ctx context.Context) error { return x.restartRedis(ctx, lasts) }})
+		}
+	}
+	x.rnd.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all
+}
+
+// between returns a duration from lowest to highest, in milliseconds.
+func between(rnd *rand.Rand, lowest, highest int) time.Duration {
+	return time.Duration(lowest+rnd.IntN(highest-lowest+1)) * time.Millisecond
+}
+
+func (x *chaos) freezeRedis(ctx context.Context, d time.Duration) error {
+	if err := x.redis.freeze(); err != nil {
+		return err
+	}
+	err := wait(ctx, d)
+	if thawErr := x.redis.thaw(); thawErr != nil {
+		return thawErr
+	}
+	return err
+}
+
+// restartRedis kills Redis, which comes back empty after d.
+func (x *chaos) restartRedis(ctx context.Context, d time.Duration) error {
+	x.redis.kill()
+	if err := wait(ctx, d); err != nil {
+		return err
+	}
+	return x.redis.start(ctx)
+}
+
+// wellAgain ends the simulator's faults.
+func (c *clerk) wellAgain(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, c.address+"/sim/faults", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}

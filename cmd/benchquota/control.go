@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
+)
+
+const (
+	controlGap = 20 * time.Millisecond // between two requests of the control
+	// controlUsers are as many that a page of them takes a millisecond or two.
+	controlUsers = 500
+	// controlSpan is the least time that delays are looked for in.
+	controlSpan = time.Second
+)
+
+// control measures how slow this machine is at a time, for other things that run on
+// it: it asks a simulator of its own, in a process of its own, for the same page of
+// users again and again. By how much longer that takes than at its quickest, any server
+// may be late; what callers see beyond that is the server's own doing.
+type control struct {
+	clerk *clerk
+
+	mu       sync.Mutex
+	samples  []sample      // guarded by mu
+	quickest time.Duration // guarded by mu
+}
+
+// sample is one request of the control.
+type sample struct{ from, to time.Time }
+
+func (s sample) took() time.Duration { return s.to.Sub(s.from) }
+
+// startControl measures until ctx ends.
+func (l *lab) startControl(ctx context.Context) (*control, error) {
+	endless := clerksim.Quota{Limit: 1_000_000, Window: time.Second, Kind: clerksim.Fixed, Headers: clerksim.RetryAfter}
+	clerk, err := l.startClerk(ctx, endless, 0, controlUsers)
+	if err != nil {
+		return nil, err
+	}
+	c := &control{clerk: clerk}
+	go func() {
+		for ctx.Err() == nil {
+			if from := time.Now(); clerk.page(ctx) == nil {
+				c.note(from, time.Now())
+			}
+			_ = wait(ctx, controlGap) // the loop asks ctx
+		}
+	}()
+	return c, nil
+}
+
+// page reads everybody and keeps nothing.
+func (c *clerk) page(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.address+"/v1/users?limit=500", nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+secretKey)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err
+}
+
+func (c *control) note(from, to time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := sample{from, to}
+	if len(c.samples) == 0 || s.took() < c.quickest {
+		c.quickest = s.took()
+	}
+	c.samples = append(c.samples, s)
+}
+
+// delay returns how much this machine may have delayed a call between two times: twice
+// what the control's slowest request took longer than its quickest, since a call waits
+// for the machine at its begin and at its end. The second before the later time counts
+// in any case.
+func (c *control) delay(from, to time.Time) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if least := to.Add(-controlSpan); from.After(least) {
+		from = least
+	}
+	var worst time.Duration
+	for _, s := range c.samples {
+		if s.to.After(from) && s.from.Before(to) {
+			worst = max(worst, s.took()-c.quickest)
+		}
+	}
+	return 2 * worst
+}
+
+// said describes all that was measured.
+func (c *control) said() string {
+	var all []time.Duration
+	c.mu.Lock()
+	for _, s := range c.samples {
+		all = append(all, s.took())
+	}
+	c.mu.Unlock()
+	return fmt.Sprintf("the control's requests took %s at best, %s on average, %s at p99 and %s at most",
+		millis(percentile(all, 0)), millis(percentile(all, 50)), millis(percentile(all, 99)), millis(percentile(all, 100)))
+}
