@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
@@ -99,7 +102,7 @@ func (x *chaos) troubles() []trouble {
 		n, lasts := x.nodes[x.rnd.IntN(len(x.nodes))], between(x.rnd, 300, 2500)
 		all = append(all,
 			trouble{name: "freeze " + n.name, pass: func(ctx context.Context) error { return n.freeze(ctx, lasts) }},
-			trouble{name: "restart " + n.name, pass: func(ctx context.Context) error { return n.restart(ctx, x.lab, x.clerk, lasts/4) }})
+			trouble{name: "restart " + n.name, holds: chaosQuota.Window, pass: func(ctx context.Context) error { return n.restart(ctx, x.lab, x.clerk, lasts/4) }})
 		if x.redis != nil {
 			all = append(all,
 				trouble{name: "freeze redis", holds: unknown, pass: func(ctx context.Context) error { return x.freezeRedis(ctx, lasts) }},
@@ -107,7 +110,30 @@ func (x *chaos) troubles() []trouble {
 		}
 	}
 	x.rnd.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	return all
+	// What takes long comes last, so that a short run sees much.
+	slices.SortStableFunc(all, func(a, b trouble) int { return cmp.Compare(a.holds/keyTried, b.holds/keyTried) })
+	// Without a surge the quota is not used up.
+	return append([]trouble{{name: "surge", holds: chaosQuota.Window, pass: x.surge}}, all...)
+}
+
+// surge asks every server for more than the quota has, for longer than a window.
+func (x *chaos) surge(ctx context.Context) error {
+	const callers, lasts = 16, 3 * time.Second
+	ctx, end := context.WithTimeout(ctx, lasts)
+	defer end()
+	var all sync.WaitGroup
+	for i, n := range x.nodes {
+		for k := range callers {
+			a := &actor{chaos: x, node: n, name: fmt.Sprintf("surge%d", k), rnd: rand.New(rand.NewPCG(x.rnd.Uint64(), uint64(100*i+k)))} //nolint:gosec // small and positive
+			all.Go(func() {
+				for ctx.Err() == nil {
+					a.listBy(context.WithoutCancel(ctx), byID)
+				}
+			})
+		}
+	}
+	all.Wait()
+	return nil
 }
 
 // between returns a duration from lowest to highest, in milliseconds.

@@ -170,25 +170,34 @@ func (a *actor) batch(ctx context.Context) {
 	}
 }
 
-// list asks for users by id, by e-mail address, or without some.
-func (a *actor) list(ctx context.Context) {
+// How users are asked for in lists.
+const (
+	byID = iota
+	byEmail
+	without
+	manners
+)
+
+func (a *actor) list(ctx context.Context) { a.listBy(ctx, a.rnd.IntN(manners)) }
+
+// listBy asks for some users by id, by e-mail address, or for a page without them.
+func (a *actor) listBy(ctx context.Context, manner int) {
 	var asked []string
 	for range 1 + a.rnd.IntN(5) {
 		asked = append(asked, a.someone())
 	}
 	req := &clerkgatev1.ListUsersRequest{PageSize: 100, Filter: &clerkgatev1.UserFilter{}, MaxAge: durationpb.New(0)}
 	names := &clerkgatev1.StringList{Values: asked}
-	kind := a.rnd.IntN(3)
-	switch kind {
-	case 0:
+	switch manner {
+	case byID:
 		req.Filter.UserIds = names
-	case 1:
+	case byEmail:
 		names = &clerkgatev1.StringList{}
 		for _, id := range asked {
 			names.Values = append(names.Values, a.emails[id])
 		}
 		req.Filter.EmailAddresses = names
-	case 2:
+	case without:
 		req.Filter.ExcludedUserIds = names
 	}
 	resp := &clerkgatev1.ListUsersResponse{}
@@ -200,14 +209,14 @@ func (a *actor) list(ctx context.Context) {
 		switch id := u.Id; {
 		case got[id]:
 			a.fault(identity, "%s: a page has %s twice", a.node.name, id)
-		case kind == 2 == slices.Contains(asked, id):
+		case (manner == without) == slices.Contains(asked, id):
 			a.fault(identity, "%s: %s by %v", a.node.name, id, req.Filter)
 		case a.emails[id] == "":
 			a.fault(identity, "%s: a page has the stranger %s", a.node.name, id)
 		}
 		got[u.Id] = true
 	}
-	if kind < 2 {
+	if manner != without {
 		for _, id := range asked {
 			if !got[id] {
 				a.fault(identity, "%s: %s is not in the answer by %v", a.node.name, id, req.Filter)

@@ -53,7 +53,7 @@ func (x *chaos) report(ctx context.Context, name string, before []state, recover
 
 // recoveryRow judges how soon servers served after troubles.
 func recoveryRow(name string, all []recovered) row {
-	r := row{name: name + "/recovery", target: fmt.Sprintf("first success within %s", recovery), met: true}
+	r := row{name: name + "/recovery", target: fmt.Sprintf("first success within %s of when it may be", recovery), met: true}
 	var took []time.Duration
 	var lines []string
 	for _, t := range all {

@@ -100,6 +100,21 @@ func (c *control) delay(from, to time.Time) time.Duration {
 	return 2 * worst
 }
 
+// busyFrom is by how much longer than its quickest one of a hundred of the control's
+// requests takes on a machine that is too busy for single calls to be judged on.
+const busyFrom = 10 * time.Millisecond
+
+// busy reports whether the machine was too busy for that.
+func (c *control) busy() bool {
+	var all []time.Duration
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.samples {
+		all = append(all, s.took()-c.quickest)
+	}
+	return percentile(all, 99) > busyFrom
+}
+
 // said describes all that was measured.
 func (c *control) said() string {
 	var all []time.Duration

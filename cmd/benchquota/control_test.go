@@ -31,3 +31,23 @@ func TestControl(t *testing.T) {
 		}
 	}
 }
+
+func TestBusy(t *testing.T) {
+	begin := time.Now()
+	for _, w := range []struct {
+		slow int
+		want bool
+	}{{0, false}, {1, false}, {2, true}, {50, true}} {
+		c := &control{}
+		for i := range 100 {
+			took := 5 * time.Millisecond
+			if i >= 100-w.slow {
+				took += 11 * time.Millisecond
+			}
+			c.note(begin, begin.Add(took))
+		}
+		if got := c.busy(); got != w.want {
+			t.Errorf("with %d slow requests of 100 busy is %t", w.slow, got)
+		}
+	}
+}

@@ -3,6 +3,7 @@
 // on them, and prints a table with what a client without clerkgate gets beside it.
 // With -replicas it runs several servers and the redis-server that they share, and
 // with -floods it measures what a server takes under floods of calls and webhooks.
+// With -chaos it judges what callers see while faults come and go.
 // docs/performance.md says what each scenario means.
 //
 // It ends with 1 if a scenario has missed its target or could not be run, and
