@@ -290,7 +290,7 @@ func TestStopBesideUnreadStreams(t *testing.T) {
 			defer conn.Close()
 			begin(t, conn)
 			for r.server.edge.active.Load() == 0 || name == "StreamUsers" && r.server.edge.outbox.bytes() < 100<<10 {
-				time.Sleep(time.Millisecond) //nolint:forbidigo // a real server's state
+				time.Sleep(time.Millisecond)
 			}
 			began := time.Now()
 			r.stop()

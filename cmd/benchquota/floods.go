@@ -137,10 +137,12 @@ func (l *lab) flood(ctx context.Context, name string, most int64, do func(contex
 	if err != nil {
 		return nil, err
 	}
-	var after state
 	ended := time.Now()
-	for after, err = f.measure(ctx, pid); err == nil && !after.like(before) && time.Since(ended) < floodEnds; after, err = f.measure(ctx, pid) {
-		err = wait(ctx, 100*time.Millisecond)
+	after, err := f.measure(ctx, pid)
+	for err == nil && !after.like(before) && time.Since(ended) < floodEnds {
+		if err = wait(ctx, 100*time.Millisecond); err == nil {
+			after, err = f.measure(ctx, pid)
+		}
 	}
 	if err != nil {
 		return nil, err
