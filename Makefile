@@ -26,6 +26,14 @@ SEED ?=
 # not in proto/, which holds only what callers take.
 BASELINE := tools/buf/baseline.binpb
 
+# IMAGE is the name of what `make image` builds; VERSION that of a release.
+IMAGE ?= clerkgate:dev
+VERSION ?= 0.0.0
+
+# Without cgo the binary is static, and starts in an empty image.
+BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
+BUILDAH := buildah --storage-driver vfs
+HELM := go tool -modfile=tools/chart/go.mod helm
 BUF := go tool -modfile=tools/buf/go.mod buf
 LINT := go tool -modfile=tools/lint/go.mod golangci-lint
 
@@ -39,7 +47,8 @@ run: build ## serve simulated users on 127.0.0.1:9090 (ARGS='--quota 20/10s' add
 
 .PHONY: test
 test: ## run all tests under the race detector
-	@tools/need gcc:build-essential node:nodejs npm:npm redis-server:redis-server promtool:prometheus
+	@tools/need gcc:build-essential node:nodejs npm:npm redis-server:redis-server promtool:prometheus \
+		haproxy:haproxy /usr/sbin/nginx:nginx-light
 	go test -race ./...
 
 .PHONY: lint
@@ -116,7 +125,42 @@ fuzz: ## run each fuzzer FUZZTIME times (30000x)
 .PHONY: build
 build: ## build bin/clerkgate
 	@test -e bin/clerkgate || echo 'The first build takes some minutes; each package is named as it is compiled.'
-	go build -v -o bin/ ./cmd/clerkgate
+	$(subst go build,go build -v,$(BUILD)) -o bin/ ./cmd/clerkgate
+
+.PHONY: image-context
+image-context: ## put what the image consists of into bin/image
+	@tools/need /etc/ssl/certs/ca-certificates.crt:ca-certificates
+	GOOS=linux $(BUILD) -o bin/image/ ./cmd/clerkgate
+	cp /etc/ssl/certs/ca-certificates.crt bin/image/
+
+.PHONY: image
+image: image-context ## build the image IMAGE (clerkgate:dev), and bin/image.tar
+	@tools/need buildah:buildah
+	$(BUILDAH) bud --isolation chroot -t $(IMAGE) -f deploy/Dockerfile bin/image
+	rm -f bin/image.tar
+	$(BUILDAH) push $(IMAGE) oci-archive:bin/image.tar:$(IMAGE)
+
+.PHONY: image-check
+image-check: image ## start the image, read-only and without privileges
+	tools/release/image-check $(IMAGE)
+
+.PHONY: chart-check
+chart-check: ## render the chart and decode what it makes into Kubernetes' own types
+	cd tools/chart && go test -count=1 ./...
+
+.PHONY: manifests
+manifests: ## write deploy/kubernetes/clerkgate.yaml from the chart
+	$(HELM) template clerkgate deploy/chart/clerkgate -f deploy/kubernetes/values.yaml >deploy/kubernetes/clerkgate.yaml
+
+.PHONY: release
+release: ## build the archives of release VERSION into bin/release
+	@tools/need zip:zip
+	tools/release/release $(VERSION)
+
+.PHONY: release-check
+release-check: ## build a release twice, in two places, and compare
+	@tools/need zip:zip
+	tools/release/release-check
 
 .PHONY: grpcurl
 grpcurl: ## build bin/grpcurl and bin/grpc-health-probe

@@ -36,6 +36,7 @@ type cli struct {
 	Whoami  whoamiCmd  `cmd:"" help:"Show who the server takes the caller for, and what the caller may do."`
 	Token   tokenCmd   `cmd:"" help:"Make tokens for callers."`
 	Config  configCmd  `cmd:"" help:"Check the settings of serve, or print the schema of its configuration file."`
+	Health  healthCmd  `cmd:"" help:"Report whether a server is serving; fails if not. A probe for images without a shell."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
@@ -73,7 +74,7 @@ func run(ctx context.Context, args []string, std streams) int {
 	parser, err := from.newParser(&c,
 		kong.Name("clerkgate"),
 		kong.Description(description),
-		kong.Vars{"version": "clerkgate " + buildVersion()},
+		kong.Vars{"version": versionLine()},
 		kong.UsageOnError(),
 		kong.Writers(std.out, std.err),
 		kong.Exit(func(int) { exited = true }),

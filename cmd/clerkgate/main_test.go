@@ -330,7 +330,7 @@ func TestHelpAndVersion(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{{"version"}, {"--version"}, {"-v"}, {"serve", "--version"}} {
-		if code, stdout, stderr := runCommand(t, args...); code != 0 || stdout != "clerkgate "+buildVersion()+"\n" || stderr != "" {
+		if code, stdout, stderr := runCommand(t, args...); code != 0 || stdout != versionLine()+"\n" || stderr != "" {
 			t.Errorf("%v: exit code %d: %s%s", args, code, stdout, stderr)
 		}
 	}

@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/debug"
+	"strings"
 )
 
 // version is set when a release is built, by -ldflags "-X main.version=1.2.3".
@@ -13,8 +15,32 @@ type versionCmd struct{}
 
 // Run prints the version.
 func (versionCmd) Run(std streams) error {
-	_, err := fmt.Fprintln(std.out, "clerkgate", buildVersion())
+	_, err := fmt.Fprintln(std.out, versionLine())
 	return err
+}
+
+// versionLine returns the version, what it was built with and for, and the commit
+// where the build knows it.
+func versionLine() string {
+	facts := []string{runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+	if c := commit(); c != "" {
+		facts = append(facts, "commit "+c)
+	}
+	return fmt.Sprintf("clerkgate %s (%s)", buildVersion(), strings.Join(facts, ", "))
+}
+
+// commit returns the first digits of the build's commit, empty if it is not known.
+func commit() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value[:min(12, len(s.Value))]
+		}
+	}
+	return ""
 }
 
 // buildVersion gives the version that was set, else the module's, else "devel"
@@ -30,10 +56,8 @@ func buildVersion() string {
 	if v := info.Main.Version; v != "" && v != "(devel)" {
 		return v
 	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return "devel-" + s.Value[:min(12, len(s.Value))]
-		}
+	if c := commit(); c != "" {
+		return "devel-" + c
 	}
 	return "devel"
 }

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+)
+
+// healthCmd is `clerkgate health`.
+type healthCmd struct {
+	clientFlags `embed:""`
+	Service     string `placeholder:"NAME" help:"Whose health to ask for: clerk, for the way to Clerk, or a service such as clerkgate.v1.UserService. Default: the server as a whole."`
+}
+
+// Run prints the health of the server, and fails unless it is SERVING. It is the
+// probe for images that have no shell.
+func (c *healthCmd) Run(ctx context.Context, std streams) error {
+	return c.once(ctx, func(ctx context.Context, conn *grpc.ClientConn) error {
+		resp, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: c.Service})
+		switch {
+		case status.Code(err) == codes.NotFound:
+			return usagef("--service: the server knows no service %q", c.Service)
+		case err != nil:
+			return callError(err)
+		}
+		if _, err := fmt.Fprintln(std.out, resp.GetStatus()); err != nil {
+			return err
+		}
+		if resp.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
+			return &codedError{"the server is not serving", exitUnavailable}
+		}
+		return nil
+	})
+}

@@ -1,0 +1,231 @@
+// Package chart tests the Helm chart: it is rendered by Helm itself, and what comes of
+// it is decoded strictly into Kubernetes' own types.
+package chart
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"sigs.k8s.io/yaml"
+)
+
+const chart = "../../deploy/chart/clerkgate"
+
+// render renders the chart as `helm template` does.
+func render(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.Command("go", slices.Concat([]string{"tool", "helm", "template", "clerkgate", chart}, args)...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Logf("helm: %s", stderr.String())
+	}
+	return string(out), err
+}
+
+// serviceMonitor is the part of the Prometheus operator's type that the chart sets.
+type serviceMonitor struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Metadata   struct {
+		Name   string            `json:"name"`
+		Labels map[string]string `json:"labels"`
+	} `json:"metadata"`
+	Spec struct {
+		Selector struct {
+			MatchLabels map[string]string `json:"matchLabels"`
+		} `json:"selector"`
+		Endpoints []struct {
+			Port, Path, Interval, Scheme string
+			BasicAuth                    struct {
+				Username, Password corev1.SecretKeySelector
+			} `json:"basicAuth"`
+		} `json:"endpoints"`
+	} `json:"spec"`
+}
+
+// decode decodes every document strictly, and returns what it found by kind.
+func decode(t *testing.T, text string) map[string]any {
+	t.Helper()
+	found := map[string]any{}
+	for document := range strings.SplitSeq(text, "\n---") {
+		var head struct{ Kind string }
+		if err := yaml.Unmarshal([]byte(document), &head); err != nil {
+			t.Fatalf("%v in\n%s", err, document)
+		}
+		var into any
+		switch head.Kind {
+		case "":
+			continue
+		case "Deployment":
+			into = &appsv1.Deployment{}
+		case "Service":
+			into = &corev1.Service{}
+		case "ServiceAccount":
+			into = &corev1.ServiceAccount{}
+		case "ConfigMap":
+			into = &corev1.ConfigMap{}
+		case "PodDisruptionBudget":
+			into = &policyv1.PodDisruptionBudget{}
+		case "HorizontalPodAutoscaler":
+			into = &autoscalingv2.HorizontalPodAutoscaler{}
+		case "NetworkPolicy":
+			into = &networkingv1.NetworkPolicy{}
+		case "ServiceMonitor":
+			into = &serviceMonitor{}
+		default:
+			t.Fatalf("a %s, which this test does not know", head.Kind)
+		}
+		if err := yaml.UnmarshalStrict([]byte(document), into); err != nil {
+			t.Errorf("%s: %v in\n%s", head.Kind, err, document)
+		}
+		if found[head.Kind] != nil {
+			t.Errorf("two of kind %s", head.Kind)
+		}
+		found[head.Kind] = into
+	}
+	return found
+}
+
+func TestAlone(t *testing.T) {
+	text, err := render(t, "--set", "allowUnauthenticated=true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := decode(t, text)
+	d := found["Deployment"].(*appsv1.Deployment)
+	if *d.Spec.Replicas != 1 || d.Spec.Strategy.Type != appsv1.RecreateDeploymentStrategyType {
+		t.Errorf("without Redis: %d replicas, %s", *d.Spec.Replicas, d.Spec.Strategy.Type)
+	}
+	if found["HorizontalPodAutoscaler"] != nil || found["PodDisruptionBudget"] != nil {
+		t.Error("one replica is scaled or has a budget")
+	}
+}
+
+func TestEverything(t *testing.T) {
+	text, err := render(t, "-f", "everything.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := decode(t, text)
+	if len(found) != 8 {
+		t.Errorf("found %d kinds", len(found))
+	}
+	d := found["Deployment"].(*appsv1.Deployment)
+	pod := d.Spec.Template.Spec
+	c := pod.Containers[0]
+	if d.Spec.Replicas != nil || d.Spec.Strategy.Type != appsv1.RollingUpdateDeploymentStrategyType {
+		t.Errorf("replicas %v beside an autoscaler, or %s", d.Spec.Replicas, d.Spec.Strategy.Type)
+	}
+	if !*pod.SecurityContext.RunAsNonRoot || !*c.SecurityContext.ReadOnlyRootFilesystem || *c.SecurityContext.AllowPrivilegeEscalation {
+		t.Error("the pod has privileges")
+	}
+	if *pod.TerminationGracePeriodSeconds != 30 {
+		t.Errorf("grace period %d s", *pod.TerminationGracePeriodSeconds)
+	}
+	mounted := map[string]bool{}
+	for _, v := range pod.Volumes {
+		mounted[v.Name] = true
+	}
+	for _, m := range c.VolumeMounts {
+		if !mounted[m.Name] || !m.ReadOnly {
+			t.Errorf("mount %s has no volume, or is not read-only", m.Name)
+		}
+		delete(mounted, m.Name)
+	}
+	if len(mounted) > 0 {
+		t.Errorf("volumes that are not mounted: %v", mounted)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	for name, args := range map[string][]string{
+		"nobody said who may call":  {},
+		"a misspelt value":          {"--set", "allowUnauthenticated=true,replica=2"},
+		"a wrong type":              {"--set", "allowUnauthenticated=true,replicas=many"},
+		"autoscaling without Redis": {"--set", "allowUnauthenticated=true,autoscaling.enabled=true"},
+		"no memory limit":           {"--set", "allowUnauthenticated=true,resources.limits=null"},
+		"a privileged port":         {"--set", "allowUnauthenticated=true,ports.grpc=80"},
+		"a key without a secret":    {"--set", "allowUnauthenticated=true,clerkSecretKey.secretName="},
+	} {
+		if _, err := render(t, args...); err == nil {
+			t.Errorf("%s: rendered", name)
+		}
+	}
+}
+
+// TestSettings has clerkgate check the settings that the chart writes. Files that are
+// only in the pod are left out.
+func TestSettings(t *testing.T) {
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "clerkgate")
+	build := exec.Command("go", "build", "-o", binary, "./cmd/clerkgate")
+	build.Dir = "../.."
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, args := range [][]string{{"-f", "everything.yaml"}, {"-f", "../../deploy/kubernetes/values.yaml"}} {
+		text, err := render(t, args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files := decode(t, text)["ConfigMap"].(*corev1.ConfigMap).Data
+		settings := map[string]any{}
+		if err := yaml.Unmarshal([]byte(files["clerkgate.yaml"]), &settings); err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range settings {
+			if path, ok := value.(string); ok && strings.HasPrefix(path, "/etc/clerkgate/") {
+				delete(settings, name)
+			}
+		}
+		delete(settings, "webhook-listen") // needs its secret's file
+		if callers := files["callers.yaml"]; callers != "" {
+			name := filepath.Join(dir, "callers.yaml")
+			if err := os.WriteFile(name, []byte(callers), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			settings["callers-file"] = name
+		}
+		config, err := yaml.Marshal(settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Join(dir, "clerkgate.yaml")
+		if err := os.WriteFile(name, config, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(binary, "config", "check", "--config", name)
+		cmd.Env = append(os.Environ(), "CLERK_SECRET_KEY=sk_test_example")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v: %v\n%s\nwith\n%s", args, err, out, config)
+		}
+	}
+}
+
+// TestManifests keeps the plain manifests as the chart renders them.
+func TestManifests(t *testing.T) {
+	want, err := render(t, "-f", "../../deploy/kubernetes/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	decode(t, want)
+	got, err := os.ReadFile("../../deploy/kubernetes/clerkgate.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Error("deploy/kubernetes/clerkgate.yaml is not of today: run make manifests")
+	}
+}
