@@ -28,6 +28,8 @@ func CheckAddress(address string) error {
 		switch {
 		case path == "":
 			return errors.New("want a path after unix:, such as unix:/run/clerkgate/grpc.sock")
+		case path[0] == '@': // an abstract socket, which has no mode
+			return errors.New("an abstract socket is open to every user of the machine: want a path, such as unix:/run/clerkgate/grpc.sock")
 		case len(path) > maxSocketPath:
 			return fmt.Errorf("the path of a Unix socket has at most %d bytes; this one has %d", maxSocketPath, len(path))
 		}
@@ -43,6 +45,19 @@ func CheckAddress(address string) error {
 		return errors.New("want a port from 0 to 65535 after the host, such as 127.0.0.1:9090")
 	}
 	return nil
+}
+
+// CanonicalAddress returns an address as CheckAddress wants it in a form that is the
+// same for all spellings of one Unix socket.
+func CanonicalAddress(address string) string {
+	path, ok := socketPath(address)
+	if !ok {
+		return address
+	}
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	return unixPrefix + path
 }
 
 // socketPath returns the path of a Unix socket's address, unix:/path or unix:///path,

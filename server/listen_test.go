@@ -36,6 +36,7 @@ func TestCheckAddress(t *testing.T) {
 		"127.0.0.1:-1":                      "65535",
 		"unix:":                             "path",
 		"unix://":                           "path",
+		"unix:@x":                           "abstract",
 		"/run/x.sock":                       "unix:/path",
 		"unix:/" + strings.Repeat("x", 107): "107 bytes",
 	} {

@@ -51,8 +51,20 @@ func readConfig(path string, flags []*kong.Flag) (*configFile, error) {
 	}
 	defer file.Close()
 	nodes, documents := map[string]yaml.Node{}, yaml.NewDecoder(file)
-	if err := documents.Decode(&nodes); err != nil && !errors.Is(err, io.EOF) {
+	var document yaml.Node
+	err = documents.Decode(&document)
+	if err == nil {
+		err = document.Decode(&nodes)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("--config: %s: want a YAML map of flag names to values, such as 'quota: 250/10s': %w", path, err)
+	}
+	for _, root := range document.Content {
+		for i := 0; i < len(root.Content); i += 2 {
+			if key := root.Content[i]; key.Tag == "!!null" { // Decode leaves it out
+				return nil, fmt.Errorf("--config: %s: line %d: there is no setting %q", path, key.Line, key.Value)
+			}
+		}
 	}
 	if err := documents.Decode(&yaml.Node{}); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("--config: %s: want one YAML document, and nothing after it", path)
@@ -67,7 +79,7 @@ func readConfig(path string, flags []*kong.Flag) (*configFile, error) {
 		text := strings.TrimSpace(node.Value)
 		switch {
 		case !slices.Contains(known, key):
-			return nil, fmt.Errorf("--config: %s: line %d: there is no setting %q (did you mean %s?)", path, node.Line, key, nearest(key, known))
+			return nil, fmt.Errorf("--config: %s: line %d: there is no setting %q (did you mean %s?)", path, node.Line, key, nearest(strings.TrimPrefix(folded(key), folded(envPrefix+"_")), known))
 		case node.Kind != yaml.ScalarNode:
 			return nil, fmt.Errorf("--config: %s: line %d: %s: want one value", path, node.Line, key)
 		case node.Tag == "!!null" || text == "":

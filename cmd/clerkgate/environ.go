@@ -83,10 +83,14 @@ func isServiceLink(name, value string) bool {
 }
 
 // nearest returns which of the candidates takes the fewest changes of a letter to
-// become name.
+// become name, whatever the case of both, and whether they have hyphens or underscores.
 func nearest(name string, candidates []string) string {
-	return slices.MinFunc(candidates, func(a, b string) int { return distance(name, a) - distance(name, b) })
+	name = folded(name)
+	return slices.MinFunc(candidates, func(a, b string) int { return distance(name, folded(a)) - distance(name, folded(b)) })
 }
+
+// folded returns a name in lower case, with hyphens.
+func folded(name string) string { return strings.ReplaceAll(strings.ToLower(name), "_", "-") }
 
 // distance is the Levenshtein distance, but an exchange of two neighbours counts as
 // one change.

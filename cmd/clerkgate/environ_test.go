@@ -21,7 +21,7 @@ func TestCheckEnvironment(t *testing.T) {
 		{"CLERKGATE_QOUTA= \n", ""},
 		{"CLERKGATE_QOUTA=5/10s", "CLERKGATE_QOUTA (did you mean CLERKGATE_QUOTA?)"},
 		{"CLERKGATE_REDIS_ULR=redis://x", "CLERKGATE_REDIS_ULR (did you mean CLERKGATE_REDIS_URL?)"},
-		{"clerkgate_quota=5/10s", "clerkgate_quota (did you mean CLERKGATE_"},
+		{"clerkgate_quota=5/10s", "clerkgate_quota (did you mean CLERKGATE_QUOTA?)"},
 		{"CLERKGATEQUOTA=5/10s", "CLERKGATE_QUOTA"},
 		{"CLERKGATE_SECRET_KEY=x", "CLERK_SECRET_KEY"},
 		{"CLERKGATE_CLERK_SECRET_KEY=x", "CLERK_SECRET_KEY"},

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -59,6 +60,7 @@ func (o *origins) of(flag string) origin { return o.found[flag] }
 func (o *origins) newParser(c *cli, options ...kong.Option) (*kong.Kong, error) {
 	o.found = map[string]origin{}
 	parser, err := kong.New(c, append(options, kong.DefaultEnvars(envPrefix), kong.ValueFormatter(helpWithEnvironment),
+		kong.KindMapper(reflect.Int, kong.MapperFunc(decimal)), kong.KindMapper(reflect.Uint64, kong.MapperFunc(decimal)),
 		kong.Resolvers(o), kong.WithBeforeResolve(o.prepare), kong.Bind(o))...)
 	if err != nil {
 		return nil, err
@@ -67,6 +69,28 @@ func (o *origins) newParser(c *cli, options ...kong.Option) (*kong.Kong, error) 
 		f.Tag.Envs = nil // f.Envs stay
 	}
 	return parser, nil
+}
+
+// decimal reads a whole number. kong itself would take 010 for 8.
+func decimal(ctx *kong.DecodeContext, target reflect.Value) error {
+	var text string
+	if err := ctx.Scan.PopValueInto("whole number", &text); err != nil {
+		return err
+	}
+	var err error
+	if target.CanUint() {
+		var n uint64
+		n, err = strconv.ParseUint(text, 10, target.Type().Bits())
+		target.SetUint(n)
+	} else {
+		var n int64
+		n, err = strconv.ParseInt(text, 10, target.Type().Bits())
+		target.SetInt(n)
+	}
+	if err != nil {
+		return fmt.Errorf("want a whole number, such as 100, not %q", text)
+	}
+	return nil
 }
 
 // helpWithEnvironment is a flag's help with its environment variables.

@@ -136,10 +136,11 @@ func (c *serveCmd) check() error {
 		if err := server.CheckAddress(a.value); err != nil {
 			return usagef("--%s: %v", a.flag, err)
 		}
-		if slices.Contains(taken, a.value) && !strings.HasSuffix(a.value, ":0") {
+		address := server.CanonicalAddress(a.value)
+		if slices.Contains(taken, address) && !strings.HasSuffix(address, ":0") {
 			return usagef("--%s: %s is another listener's already", a.flag, a.value)
 		}
-		taken = append(taken, a.value)
+		taken = append(taken, address)
 	}
 	_, err := c.fullView()
 	return err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -303,6 +304,22 @@ func TestWarnings(t *testing.T) {
 				t.Errorf("%d: %s", code, table)
 			}
 		})
+	}
+}
+
+// TestWholeNumbersAreDecimal, wherever they stand, and whatever zeros they begin with.
+func TestWholeNumbersAreDecimal(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "settings.yaml")
+	if err := os.WriteFile(file, []byte("burst: 010\nsim-seed: 010\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"--config", file}, {"--burst=010", "--sim-seed=010"}} {
+		code, stdout, stderr := runCommand(t, append([]string{"config", "check", "--sim"}, args...)...)
+		for _, want := range []string{`(?m)^burst +10 `, `(?m)^sim-seed +10 `} {
+			if code != 0 || !regexp.MustCompile(want).MatchString(stdout) {
+				t.Errorf("%q: %d, want %s: %s%s", args, code, want, stdout, stderr)
+			}
+		}
 	}
 }
 
