@@ -75,6 +75,8 @@ func TestAReleaseIsHandedOn(t *testing.T) {
 				t.Errorf("%s: %v", id, err)
 			}
 		}
+		g.mu.Lock()
+		defer g.mu.Unlock()
 		if n := len(g.handedOn.waiting); n != 0 {
 			t.Errorf("%d are waited for in the end", n)
 		}
@@ -105,6 +107,8 @@ func TestAReleaseOfAnotherReplicasCallerIsDone(t *testing.T) {
 		if g.Status().Leased != 0 {
 			t.Error("it is still lent")
 		}
+		state.mu.Lock()
+		defer state.mu.Unlock()
 		if r := state.reports; !slices.ContainsFunc(r, func(r quota.Report) bool { return r.Full && len(r.Lent) == 0 && len(r.Releases) == 1 }) {
 			t.Error("the state is not told that only one permit was used")
 		}

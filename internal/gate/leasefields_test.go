@@ -104,9 +104,11 @@ func TestRequestIDsAreBounded(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		g.mu.Lock()
 		if n := len(g.leases.byRequest); n > maxRequestIDs || len(g.leases.order) > maxRequestIDs {
 			t.Errorf("%d request ids, %d leases remembered", n, len(g.leases.order))
 		}
+		g.mu.Unlock()
 		time.Sleep(MaxLeaseTTL + time.Millisecond)
 		g.mu.Lock()
 		defer g.mu.Unlock()

@@ -127,6 +127,8 @@ func TestLeasesBesideReads(t *testing.T) {
 			if s := g.Status(); s.Held != 0 || s.Leased != 0 || s.Available != cfg.Quota.Limit {
 				t.Errorf("in the end %d held, %d lent, %d available", s.Held, s.Leased, s.Available)
 			}
+			g.mu.Lock()
+			defer g.mu.Unlock()
 			if n := len(g.leases.byID) + len(g.leases.byRequest) + len(g.leases.order) + len(g.leases.gathering); n != 0 {
 				t.Errorf("%d leases are remembered for ever", n)
 			}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
 	"pgregory.net/rapid"
 
 	"github.com/clerkgate/clerkgate/internal/quota"
@@ -159,12 +160,18 @@ func TestLeasesKeepToTheQuota(t *testing.T) {
 	}
 }
 
+// livesFor reports whether a key lives for at least d, by Redis's answer.
+func livesFor(pttl rueidis.RedisResult, d time.Duration) bool {
+	ms, err := pttl.AsInt64()
+	return err == nil && time.Duration(ms)*time.Millisecond >= d
+}
+
 // TestALoanOutlivesItsReplica, whether that says goodbye or crashes, and whoever comes
 // after it.
 func TestALoanOutlivesItsReplica(t *testing.T) {
 	store := newStore(t)
 	for _, crash := range []bool{false, true} {
-		calm(t, store, quota.Config{}, func(w *world) {
+		calm(t, store, quota.Config{Window: 3 * time.Second}, func(w *world) {
 			r := w.addAt("here", [2]int{})
 			w.run(epoch.Add(time.Second))
 			r.MayLend(w.now, 50)
@@ -186,6 +193,9 @@ func TestALoanOutlivesItsReplica(t *testing.T) {
 			w.run(start.Add(time.Second))
 			if len(got) != 50 {
 				t.Fatalf("%d permits gathered", len(got))
+			}
+			if left := store.client.Do(context.Background(), store.client.B().Pttl().Key(store.key).Build()); !livesFor(left, 82*time.Second) {
+				t.Error("Redis forgets the state before the lease is over")
 			}
 			if r.dead = crash; !crash {
 				r.bye = true
