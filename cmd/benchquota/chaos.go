@@ -227,7 +227,7 @@ func (x *chaos) load(ctx context.Context) (wait func()) {
 			for j := range part.count {
 				a := &actor{
 					chaos: x, node: n, name: fmt.Sprintf("%s%d", part.name, j),
-					rnd: rand.New(rand.NewPCG(x.lab.seed, uint64(1+100*i+10*k+j))), //nolint:gosec // small and positive
+					rnd: rand.New(rand.NewPCG(x.lab.seed, uint64(1+100*i+10*k+j))),
 				}
 				all.Go(func() { a.run(ctx, part.act) })
 			}

@@ -124,7 +124,7 @@ func (x *chaos) surge(ctx context.Context) error {
 	var all sync.WaitGroup
 	for i, n := range x.nodes {
 		for k := range callers {
-			a := &actor{chaos: x, node: n, name: fmt.Sprintf("surge%d", k), rnd: rand.New(rand.NewPCG(x.rnd.Uint64(), uint64(100*i+k)))} //nolint:gosec // small and positive
+			a := &actor{chaos: x, node: n, name: fmt.Sprintf("surge%d", k), rnd: rand.New(rand.NewPCG(x.rnd.Uint64(), uint64(100*i+k)))}
 			all.Go(func() {
 				for ctx.Err() == nil {
 					a.listBy(context.WithoutCancel(ctx), byID)

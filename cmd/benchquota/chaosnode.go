@@ -16,7 +16,6 @@ type node struct {
 
 	mu       sync.Mutex
 	server   *server          // guarded by mu
-	webhooks string           // host:port; guarded by mu
 	life     int              // how many servers there were before; guarded by mu
 	seen     map[string]int64 // the newest version of each user that this life has served; guarded by mu
 	troubles []span           // when it could not answer; guarded by mu

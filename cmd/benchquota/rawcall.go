@@ -54,7 +54,7 @@ func (c *rawClient) call(ctx context.Context, address, method, caller string, ti
 	if err != nil {
 		return ending{lost: err}
 	}
-	body := append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))), message...) //nolint:gosec // a request is small
+	body := append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))), message...)
 	post, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+method, bytes.NewReader(body))
 	if err != nil {
 		return ending{lost: err}

@@ -91,7 +91,7 @@ func (r *rotation) callers(hashes ...string) {
 }
 
 // connect replaces the connection of a caller. The old one goes on with its calls.
-func (r *rotation) connect(caller int, cert *tls.Certificate, token string) {
+func (r *rotation) connect(who int, cert *tls.Certificate, token string) {
 	r.t.Helper()
 	config := &tls.Config{RootCAs: r.ca.Pool()}
 	if cert != nil {
@@ -106,7 +106,7 @@ func (r *rotation) connect(caller int, cert *tls.Certificate, token string) {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { _ = conn.Close() })
-	r.load.conns[caller].Store(conn)
+	r.load.conns[who].Store(conn)
 }
 
 func (r *rotation) logged(text string, times int) {

@@ -253,7 +253,7 @@ func (i *issuer) discovered(ctx context.Context, now time.Time) (*oidc.IDTokenVe
 			return nil, s.failed
 		}
 		s.asking = make(chan struct{})
-		go i.discover(s.asking) // it ends within discoverTimeout
+		go i.discover(s.asking) //nolint:gosec // G118: it asks for all callers, and ends within discoverTimeout
 	}
 	asking := s.asking
 	s.mu.Unlock()

@@ -130,7 +130,7 @@ func (g *Gate) choose(now time.Time) (f *flight, again time.Time) {
 	}
 	p, k, ok := g.queue.Next(most)
 	for ok && k == fairqueue.Whole && isLease(g.queue.Head(p, k)) {
-		g.startGathering(p, now)
+		g.startGathering(p)
 		p, k, ok = g.queue.Next(most)
 	}
 	gathers := g.gathers(ok, p, now)

@@ -29,7 +29,7 @@ func isLease(it *fairqueue.Item) bool {
 
 // startGathering takes a lease out of the queue, whose turn it is, and charges the
 // turns of all its permits.
-func (g *Gate) startGathering(p Priority, now time.Time) {
+func (g *Gate) startGathering(p Priority) {
 	for _, t := range g.queue.Take(p, fairqueue.Whole, 1) {
 		w := wantOf(t.Item)
 		g.queue.Charge(t.Line, float64(w.lease.request.Permits-1))

@@ -11,8 +11,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// ErrLeaseUnreachable: the replica that has lent the lease can't be told of its
-// release. The lease ends at its time.
+// ErrLeaseUnreachable means that the replica that granted the lease can't be told of
+// its release. The lease ends at its time.
 var ErrLeaseUnreachable = errors.New("the lease's replica can't be reached")
 
 // handOnTimeout is how long another replica may take to say what came of a release.
