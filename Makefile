@@ -49,7 +49,7 @@ run: build ## serve simulated users on 127.0.0.1:9090 (ARGS='--quota 20/10s' add
 test: ## run all tests under the race detector
 	@tools/need gcc:build-essential node:nodejs npm:npm redis-server:redis-server promtool:prometheus \
 		haproxy:haproxy /usr/sbin/nginx:nginx-light
-	go test -race ./...
+	go test -race -timeout 20m ./...
 
 .PHONY: lint
 lint: ## check code, contract, formatting and import direction

@@ -85,7 +85,7 @@ func (r *reloading) reload() {
 		}
 	}
 	fails = append(fails, r.server.Reload(), r.settings())
-	r.logger.Info("read again what can be, at SIGHUP", "all_well", errors.Join(fails...) == nil)
+	r.logger.Info("SIGHUP: settings that can change without a restart were read again", "ok", errors.Join(fails...) == nil)
 }
 
 // settings parses the command line, the environment and the file anew, takes the log

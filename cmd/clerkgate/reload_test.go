@@ -122,7 +122,7 @@ func (k *keyed) hangUp(n int) {
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 		k.t.Fatal(err)
 	}
-	k.within("read again", func() bool { return strings.Count(k.log.String(), "read again what can be") >= n })
+	k.within("read again", func() bool { return strings.Count(k.log.String(), "were read again") >= n })
 }
 
 // TestKeyOfAnotherKind replaces the key of a development instance by one of a
@@ -173,14 +173,14 @@ func TestHangUp(t *testing.T) {
 	k.within("the level is taken, and the quota is told of", func() bool {
 		return strings.Contains(k.log.String(), `"msg":"a changed setting takes effect after a restart","name":"quota","in_effect":"5/10s","changed_to":"6/10s"`)
 	})
-	if strings.Contains(k.log.String(), "read again what can be") {
+	if strings.Contains(k.log.String(), "were read again") {
 		t.Error("the level warning lets info through")
 	}
 	k.write("settings.yaml", "quota: 6/10s\nlog-level: info\n")
 	k.hangUp(1)
 	k.write("settings.yaml", "qouta: 6/10s\n")
 	k.hangUp(2)
-	if !strings.Contains(k.log.String(), "the settings can't be read again") || !strings.Contains(k.log.String(), `"all_well":false`) {
+	if !strings.Contains(k.log.String(), "the settings can't be read again") || !strings.Contains(k.log.String(), `"ok":false`) {
 		t.Errorf("a file with a fault:\n%s", k.log)
 	}
 	if code, _, stderr := runCommand(t, "get", "--address", k.grpc, k.simulated.UserIDs(1)[0]); code != 0 {

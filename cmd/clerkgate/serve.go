@@ -45,7 +45,7 @@ type serveCmd struct {
 	MaxLeased    string `default:"50%" placeholder:"SHARE" group:"Quota" help:"The share of the quota that leases (AcquirePermits) may hold at once, all together. 1% to 100%; at least one permit may be lent."`
 	QuotaReserve string `default:"0%" placeholder:"SHARE" group:"Quota" help:"The share of the quota that is left to other users of the key, such as 30%. 0% to 99%."`
 	Pace         string `enum:"auto,always" default:"auto" group:"Quota" help:"When requests are spaced evenly: auto, as the window empties; always, from the first on."`
-	FirstWindow  string `enum:"slow,wait,full" default:"slow" group:"Quota" help:"What a server that knows of no earlier use of the key sends in its first window: slow, a tenth at once and the rest spread over the window; wait, nothing; full, all at once. --sim has no earlier use, and needs none of it."`
+	FirstWindow  string `enum:"slow,wait,full" default:"slow" group:"Quota" help:"What a server that knows of no earlier use of the key sends in its first window: slow, a tenth at once and the rest spread over the window; wait, nothing; full, all at once. Has no effect with --sim."`
 	StateDir     string `placeholder:"DIR" group:"Quota" help:"Where a lone server keeps what it has spent of the quota, so that a restart does not spend it twice. Replicas that share a key can't share it."`
 
 	CacheTTL      time.Duration `name:"cache-ttl" default:"60s" group:"Cache and Redis" help:"How old an answer may be where the caller says nothing of its age."`
@@ -57,7 +57,7 @@ type serveCmd struct {
 	RedisCAFile   string        `name:"redis-ca-file" placeholder:"FILE" group:"Cache and Redis" help:"PEM certificates to trust at a rediss:// URL instead of the system's (which SSL_CERT_FILE and SSL_CERT_DIR change)."`
 
 	CacheEncryptionKeyFile string `placeholder:"FILE" group:"Cache and Redis" help:"Encrypts what the cache writes to Redis with the first key of this file, and reads it with any: an id and 32 bytes in base64 a line. Without it, names and addresses are there in clear, and private parts are not written there."`
-	WithoutRedis           string `enum:"strict,available" default:"strict" group:"Cache and Redis" help:"What a replica serves from memory while it can't hear the other replicas through Redis: strict, nothing, so that it never serves what another was told is old; available, copies of the last 5 s, and older ones, marked stale, while Clerk is away, too."`
+	WithoutRedis           string `enum:"strict,available" default:"strict" group:"Cache and Redis" help:"What a replica serves from memory while it can't hear the other replicas through Redis: strict, nothing, so it never serves a user that another replica has invalidated; available, copies of the last 5 s, and older ones (marked stale) while Clerk is away as well."`
 
 	WebhookListen     string `placeholder:"ADDRESS" group:"Webhooks" help:"Where to take Clerk's webhooks, POST /webhooks/clerk: host:port, or unix:/path. This listener faces the internet; it serves nothing else."`
 	WebhookSecretFile string `placeholder:"FILE" group:"Webhooks" reload:"of the secret in it, at once" help:"The file that holds the webhooks' signing secret (whsec_…). Without it, the secret is taken from the environment variable CLERK_WEBHOOK_SIGNING_SECRET."`
@@ -66,10 +66,10 @@ type serveCmd struct {
 	DefaultTimeout   time.Duration `default:"30s" group:"Calls" help:"How long a call without a deadline may take, and each page of a stream."`
 	DrainDelay       time.Duration `default:"1s" group:"Calls" help:"How long a stopping server goes on taking calls while its health says NOT_SERVING, so that load balancers turn away from it first."`
 	DrainTimeout     time.Duration `default:"10s" group:"Calls" help:"How long it then waits for calls to end."`
-	BreakerFailures  int           `default:"5" group:"Clerk" unit:"requests" help:"Failed requests in a row that open the breaker; half of the last 20 do so, too."`
+	BreakerFailures  int           `default:"5" group:"Clerk" unit:"requests" help:"Opens the breaker after this many failed requests in a row, or once half of the last 20 have failed."`
 	BreakerOpen      time.Duration `default:"1s" group:"Clerk" help:"How long the breaker stays open before it tries again."`
-	QueueLimit       int           `default:"100000" group:"Calls" unit:"wants" help:"For how many ids, lists and counts calls may wait, in all. An id counts once for each call that waits for it."`
-	CallerQueueLimit int           `default:"20000" group:"Calls" unit:"wants" help:"... of one caller: of one name at one address, at one priority."`
+	QueueLimit       int           `default:"100000" group:"Calls" unit:"waiters" help:"The most ids, lists and counts that calls may wait for at once, in all. An id counts once for each call that waits for it."`
+	CallerQueueLimit int           `default:"20000" group:"Calls" unit:"waiters" help:"The same for one caller: for one name at one address, at one priority."`
 	MaxInFlight      int           `default:"64" group:"Clerk" unit:"requests" help:"How many requests may be at Clerk at once."`
 	MaxConnections   int           `default:"4096" group:"Calls" unit:"connections" help:"How many connections each listener has open at once; one address may have a quarter of them. Others are closed as they come."`
 	MaxStreams       int           `name:"max-streams-per-caller" default:"64" group:"Calls" unit:"streams" help:"How many streams (StreamUsers, WatchQuota and those of health and reflection) one caller has open at once; one address may have 16 times as many."`

@@ -88,7 +88,7 @@ func (d *Ledger) limiter(cfg quota.Config, now time.Time, logger *slog.Logger) *
 		l, why = quota.Restore(cfg, *d.saved, now), d.saved.Complete(cfg, now)
 	}
 	if why != nil {
-		logger.Warn("the state file does not tell all that is spent: the first window is as --first-window says", "file", d.path, "reason", why)
+		logger.Warn("the state file may lack some of what was spent: starting carefully, as --first-window says", "file", d.path, "reason", why)
 	}
 	d.limits = l
 	d.block = max(1, l.Config().Limit/20)

@@ -81,7 +81,7 @@ func (UserView) EnumDescriptor() ([]byte, []int) {
 	return file_clerkgate_v1_user_service_proto_rawDescGZIP(), []int{0}
 }
 
-// Who made a copy of a user known to the server.
+// Where a copy of a user comes from.
 type Origin int32
 
 const (
@@ -362,7 +362,7 @@ type Freshness struct {
 	// When the server sent the request to Clerk that brought this copy, or, for
 	// ORIGIN_WEBHOOK, when the event happened. By the server's clock.
 	FetchTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=fetch_time,json=fetchTime,proto3" json:"fetch_time,omitempty"`
-	// Who made this copy known to the server.
+	// Where this copy comes from: an answer of Clerk's API, or a webhook.
 	Origin Origin `protobuf:"varint,2,opt,name=origin,proto3,enum=clerkgate.v1.Origin" json:"origin,omitempty"`
 	// Where the server took the answer from.
 	ServedFrom ServedFrom `protobuf:"varint,3,opt,name=served_from,json=servedFrom,proto3,enum=clerkgate.v1.ServedFrom" json:"served_from,omitempty"`
