@@ -44,7 +44,8 @@ func (l *load) run(ctx context.Context) {
 		case <-ticker.C:
 		}
 		for ; n < int(time.Since(began).Seconds()*500); n++ {
-			calls.Go(func() { l.call(n) })
+			call := n
+			calls.Go(func() { l.call(call) })
 		}
 	}
 }
