@@ -165,7 +165,7 @@ var kinds = []struct {
 	{context.Canceled, codes.Canceled, clerkgatev1.ErrorReason_ERROR_REASON_CANCELLED,
 		"the caller went away"},
 	{context.DeadlineExceeded, codes.DeadlineExceeded, clerkgatev1.ErrorReason_ERROR_REASON_DEADLINE_EXCEEDED,
-		"the deadline passed before Clerk answered"},
+		"the deadline passed before there was an answer"},
 }
 
 // classify says what err, which must not be nil, is to a caller. No word of

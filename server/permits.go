@@ -48,9 +48,8 @@ func (s *quotaService) AcquirePermits(ctx context.Context, req *clerkgatev1.Acqu
 		return nil, invalid("count", fmt.Sprintf("must be 1 to %d, the share of the quota that may be lent at once", size.Max))
 	case errors.Is(err, gate.ErrRequestID):
 		return nil, invalid("request_id", "was used for another count or ttl; a retry must repeat both")
-	case errors.Is(err, context.DeadlineExceeded):
-		// Clerk is not asked for a lease: what ran out, by max_wait or by the call's own
-		// deadline, is the time to wait for permits.
+	case err != nil && waiting.Err() != nil && ctx.Err() == nil:
+		// It is max_wait that is over, not the call's deadline.
 		return nil, &gate.Error{Kind: gate.ErrDeadlineTooShort, Err: err}
 	case err != nil:
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -125,7 +126,9 @@ func (w *watched) noteReason(caller string, wants int, reason string) {
 
 // get looks users up, of Clerk itself unless a copy will do.
 func (w *watched) get(ctx context.Context, caller string, copies bool, ids ...string) {
-	req := &clerkgatev1.BatchGetUsersRequest{UserIds: ids}
+	// An id that is malformed keeps the call from failing as a whole, with one reason
+	// for ids that have failed for several.
+	req := &clerkgatev1.BatchGetUsersRequest{UserIds: append(slices.Clone(ids), "-malformed")}
 	if !copies {
 		req.MaxAge = durationpb.New(0)
 	}
