@@ -414,7 +414,7 @@ func TestImageListensWhereTheDockerfileSays(t *testing.T) {
 	}
 }
 
-// TestServiceConfig gives the service config of docs/deploy/proxies.md to Go's client.
+// TestServiceConfig checks that Go's client accepts the service config of docs/deploy/proxies.md.
 func TestServiceConfig(t *testing.T) {
 	text, err := os.ReadFile("../docs/deploy/proxies.md")
 	if err != nil {

@@ -218,7 +218,7 @@ func (s *Sim) arrive(req *request, authorization string) *incoming {
 	return in
 }
 
-// crowded says whether the request is refused for too many others at once.
+// crowded reports whether the request is refused because too many others are in flight.
 func (in *incoming) crowded() bool { return in.fault != nil && in.fault.Kind == FaultCrowded }
 
 // served notes that a request is over.

@@ -391,7 +391,7 @@ func (x *chaos) states(ctx context.Context) ([]state, error) {
 	return all, nil
 }
 
-// summary tells how often what happened.
+// summary returns how often each outcome occurred.
 func (x *chaos) summary() string {
 	var lines []string
 	for what, n := range x.calls {

@@ -2,7 +2,7 @@ package fairqueue
 
 import "time"
 
-// Kind tells items that share requests from those that take one for themselves.
+// Kind distinguishes items that share requests from those that take one for themselves.
 type Kind int
 
 // The kinds.

@@ -45,7 +45,7 @@ func (s *schedule[T]) joinAt(k Kind) float64 {
 	return s.vtime
 }
 
-// join gives one who had nothing its tag.
+// join sets the tag of one that had nothing queued.
 func (s *schedule[T]) join(t *turn, k Kind, seq uint64) {
 	t.tag = max(t.tag, s.joinAt(k))
 	t.joined = seq
