@@ -20,6 +20,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
 	"github.com/clerkgate/clerkgate/internal/quota/quotaredis"
+	"github.com/clerkgate/clerkgate/internal/quota/statefile"
 	"github.com/clerkgate/clerkgate/internal/redislink"
 	"github.com/clerkgate/clerkgate/internal/telemetry"
 	"github.com/clerkgate/clerkgate/internal/usercache"
@@ -153,9 +154,9 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 	if err != nil {
 		return err
 	}
-	var ledger *gate.Ledger
+	var state *statefile.File
 	if c.StateDir != "" {
-		if ledger, err = gate.OpenLedger(c.StateDir, c.ledgerInstance(s.cache.RedisInstance)); err != nil {
+		if state, err = statefile.Open(c.StateDir, c.ledgerInstance(s.cache.RedisInstance)); err != nil {
 			return usagef("--state-dir: %v", err)
 		}
 	}
@@ -207,7 +208,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 		shared.CountErrors(s.cache.RedisErrors)
 	}
 	gateConfig := gate.Config{
-		Upstream: client, Quota: s.quota, Key: s.key, AskKey: !c.Sim, Ledger: ledger, Stamp: store.Stamp, Keep: store.Keep,
+		Upstream: client, Quota: s.quota, Key: s.key, AskKey: !c.Sim, StateFile: state, Stamp: store.Stamp, Keep: store.Keep,
 		MaxInFlight: c.MaxInFlight, QueueLimit: c.QueueLimit, CallerQueueLimit: c.CallerQueueLimit,
 		BreakerFailures: c.BreakerFailures, BreakerOpen: c.BreakerOpen, Logger: logger, Tracer: spans.tracer("gate"),
 	}

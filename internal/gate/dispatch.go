@@ -82,7 +82,7 @@ func (g *Gate) take(now time.Time) (p quota.Permit, ok bool, again time.Time) {
 	if !ok {
 		return p, ok, again
 	}
-	if !g.ledger.spend() {
+	if g.ledger != nil && !g.ledger.spend() {
 		g.limiter.GiveBack(p, now)
 		return quota.Permit{}, false, time.Time{}
 	}
@@ -104,7 +104,9 @@ func (g *Gate) take(now time.Time) (p quota.Permit, ok bool, again time.Time) {
 // giveBack returns a permit whose request did not leave.
 func (g *Gate) giveBack(p quota.Permit, now time.Time) {
 	g.limiter.GiveBack(p, now)
-	g.ledger.giveBack()
+	if g.ledger != nil {
+		g.ledger.giveBack()
+	}
 }
 
 // choose says what the next permit would be used for, without taking it; nil

@@ -12,6 +12,7 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi"
 	"github.com/clerkgate/clerkgate/internal/fairqueue"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/quota/statefile"
 )
 
 // Config says what a gate guards and how. Upstream must be set; the zero value
@@ -47,10 +48,11 @@ type Config struct {
 	Key func() clerkapi.Key
 	// AskKey has the first request be a probe of the key, for which all else waits.
 	AskKey bool
-	// Ledger keeps what is spent across restarts. Nil: nothing does.
-	Ledger *Ledger
+	// StateFile keeps what is spent across restarts; Run closes it. Nil: nothing is
+	// kept.
+	StateFile *statefile.File
 	// Shared is the state of the quota that this replica shares with others. Nil:
-	// it has the quota for itself. A Ledger is of no use then.
+	// it has the quota for itself. A StateFile is of no use then.
 	Shared exchanger
 	// Place names where this replica runs, such as its host and port. One that starts
 	// there takes over from one that has ended there without saying so. Empty: it has
@@ -134,7 +136,7 @@ type Gate struct {
 	probeTook time.Duration  // the last that was answered
 	leases    leases
 	handedOn  handedOn
-	ledger    *Ledger   // nil: none
+	ledger    *ledger   // nil: nothing is kept across restarts
 	low       bool      // less than a tenth of the quota was left lately
 	lowFrom   time.Time // from when that is judged, if all of it is known: first, some is held back for what may have been spent before
 	callers   callers
@@ -151,7 +153,6 @@ func New(cfg Config) *Gate {
 		cfg:      cfg,
 		wake:     make(chan struct{}, 1),
 		share:    make(chan struct{}, 1),
-		ledger:   cfg.Ledger,
 		queue:    fairqueue.New(),
 		queued:   make(map[string]*want),
 		flying:   make(map[string]*want),
@@ -164,16 +165,21 @@ func New(cfg Config) *Gate {
 	}
 	now := time.Now()
 	g.callers.init()
-	if cfg.Shared != nil {
+	switch {
+	case cfg.Shared != nil:
 		tag := rand.Text()
 		g.shared = quota.NewShared(cfg.Quota, cfg.Place+"/"+tag, now)
 		g.limiter, g.decider = g.shared, undecided
 		g.leases.init(tag + ".")
 		g.handedOn = handedOn{waiting: make(map[string]chan<- error), handled: make(map[string]string)}
-	} else {
-		g.limiter = cfg.Ledger.limiter(cfg.Quota, now, cfg.Logger)
+	case cfg.StateFile != nil:
+		g.ledger = newLedger(cfg.StateFile, cfg.Quota, now, cfg.Logger)
+		g.limiter = g.ledger.limiter
 		g.leases.init("")
 		g.restoreLeases(now)
+	default:
+		g.limiter = quota.New(cfg.Quota, now)
+		g.leases.init("")
 	}
 	if cfg.Quota.FirstWindow != quota.FullWindow {
 		g.lowFrom = now.Add(g.limiter.Config().Window)

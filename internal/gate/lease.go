@@ -269,7 +269,7 @@ func (g *Gate) lend(le *lease, now time.Time) {
 	switch {
 	case g.ledger != nil:
 		g.leases.unkept = append(g.leases.unkept, le)
-		g.ledger.want()
+		g.ledger.writeSoon()
 	case g.shared != nil:
 		le.mark = g.shared.Mark()
 		g.leases.unkept = append(g.leases.unkept, le)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/clerkgate/clerkgate/clerkapi"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/quota/statefile"
 )
 
 // TestARepeatedRequestIsTheSameLease, while it waits, once it is granted, and to its end.
@@ -209,12 +210,12 @@ func TestALeaseSurvivesARestart(t *testing.T) {
 		dir, crashed := t.TempDir(), t.TempDir()
 		synctest.Test(t, func(t *testing.T) {
 			run := func(dir string, f func(g *Gate)) {
-				ledger, err := OpenLedger(dir, "test")
+				ledger, err := statefile.Open(dir, "test")
 				if err != nil {
 					t.Fatal(err)
 				}
 				ctx, stop := context.WithCancel(t.Context())
-				g := New(Config{Upstream: &fakeClerk{latency: 50 * time.Millisecond}, Ledger: ledger, Quota: quota.Config{LostHold: 20 * time.Second}})
+				g := New(Config{Upstream: &fakeClerk{latency: 50 * time.Millisecond}, StateFile: ledger, Quota: quota.Config{LostHold: 20 * time.Second}})
 				done := make(chan struct{})
 				go func() { _ = g.Run(ctx); close(done) }()
 				f(g)
@@ -228,9 +229,9 @@ func TestALeaseSurvivesARestart(t *testing.T) {
 				if le, err = g.Acquire(t.Context(), ask, Options{Caller: "a"}); err != nil {
 					t.Fatal(err)
 				}
-				text, err := os.ReadFile(filepath.Join(dir, ledgerFile)) // as a crash leaves it
+				text, err := os.ReadFile(filepath.Join(dir, statefile.Name)) // as a crash leaves it
 				if err == nil {
-					err = os.WriteFile(filepath.Join(crashed, ledgerFile), text, 0o600)
+					err = os.WriteFile(filepath.Join(crashed, statefile.Name), text, 0o600)
 				}
 				if err != nil {
 					t.Fatal(err)

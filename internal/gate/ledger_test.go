@@ -3,7 +3,6 @@ package gate
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -14,21 +13,22 @@ import (
 
 	"github.com/clerkgate/clerkgate/clerkapi"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/quota/statefile"
 )
 
 // runWithLedger runs a gate on the ledger in dir while f runs.
 func runWithLedger(t *testing.T, dir string, clerk *fakeClerk, f func(*Gate)) {
 	t.Helper()
-	d, err := OpenLedger(dir, "test")
+	d, err := statefile.Open(dir, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
 	runGate(t, d, clerk, f)
 }
 
-func runGate(t *testing.T, d *Ledger, clerk *fakeClerk, f func(*Gate)) {
+func runGate(t *testing.T, d *statefile.File, clerk *fakeClerk, f func(*Gate)) {
 	t.Helper()
-	g := New(Config{Upstream: clerk, Ledger: d, Quota: quota.Config{Limit: 40, Window: time.Hour}})
+	g := New(Config{Upstream: clerk, StateFile: d, Quota: quota.Config{Limit: 40, Window: time.Hour}})
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {
@@ -68,11 +68,11 @@ func TestACrashLosesABlockAtMost(t *testing.T) {
 			}
 		}
 		// What a crash would leave: the file as it is now.
-		text, err := os.ReadFile(filepath.Join(dir, ledgerFile))
+		text, err := os.ReadFile(filepath.Join(dir, statefile.Name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(crashed, ledgerFile), text, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(crashed, statefile.Name), text, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -83,30 +83,22 @@ func TestACrashLosesABlockAtMost(t *testing.T) {
 	})
 }
 
-func TestALedgerServesOneServer(t *testing.T) {
-	dir := t.TempDir()
-	d, err := OpenLedger(dir, "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := OpenLedger(dir, "test"); err == nil {
-		t.Error("a second server opened the ledger")
-	}
-	if err := d.lock.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := OpenLedger(filepath.Join(dir, "missing"), "test"); err == nil {
-		t.Error("a missing directory was taken for one")
-	}
-}
-
 // TestAStateFileThatDoesNotTellAll starts with files that may lack what was spent: the
 // first window is as configured, and the log has one line that says why.
 func TestAStateFileThatDoesNotTellAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()
 		state := func(instance string, cfg quota.Config, age time.Duration) string {
-			text, err := json.Marshal(ledgerState{instance, quota.New(cfg, now.Add(-age)).Save(now.Add(-age), 0)})
+			dir := t.TempDir()
+			f, err := statefile.Open(dir, instance)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if err := f.Write(quota.New(cfg, now.Add(-age)).Save(now.Add(-age), 0)); err != nil {
+				t.Fatal(err)
+			}
+			text, err := os.ReadFile(f.Path())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -132,16 +124,16 @@ func TestAStateFileThatDoesNotTellAll(t *testing.T) {
 			{"of an earlier version", `{"version":1}`, "version 1, want 2"},
 		} {
 			dir := t.TempDir()
-			if err := os.WriteFile(filepath.Join(dir, ledgerFile), []byte(tt.text), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, statefile.Name), []byte(tt.text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			d, err := OpenLedger(dir, "test")
+			d, err := statefile.Open(dir, "test")
 			if err != nil {
 				t.Fatal(err)
 			}
 			var log bytes.Buffer
-			l := d.limiter(cfg, now, slog.New(slog.NewTextHandler(&log, nil)))
-			_ = d.lock.Close()
+			l := newLedger(d, cfg, now, slog.New(slog.NewTextHandler(&log, nil))).limiter
+			_ = d.Close()
 			lines, held := 0, 0
 			if tt.want != "" {
 				lines, held = 1, cfg.Limit
@@ -158,11 +150,13 @@ func TestAStateFileThatDoesNotTellAll(t *testing.T) {
 
 func TestALedgerThatCannotBeWrittenStopsNobody(t *testing.T) {
 	dir := t.TempDir()
-	d, err := OpenLedger(dir, "test")
+	d, err := statefile.Open(dir, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.path = filepath.Join(dir, "gone", ledgerFile)
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
 	runGate(t, d, &fakeClerk{}, func(g *Gate) {
 		for range 20 {
 			if _, err := g.List(t.Context(), clerkapi.ListParams{}, Options{}); err != nil {

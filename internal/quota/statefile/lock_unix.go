@@ -1,6 +1,6 @@
 //go:build unix
 
-package gate
+package statefile
 
 import (
 	"errors"
@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// lockFile opens the file at path for this process alone. It is free again when
-// the file is closed, or the process ends however it may.
+// lockFile opens the file at path and locks it for this process. Closing the file
+// releases the lock, and so does any end of the process.
 func lockFile(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
