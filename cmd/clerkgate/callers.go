@@ -17,9 +17,9 @@ import (
 
 // callerFlags say who may call.
 type callerFlags struct {
-	CallersFile          string `placeholder:"FILE" group:"Callers" reload:"of what is in it, within a second or on SIGHUP" help:"The YAML file of callers: who they are, and what each may do (docs/callers.md). All others are refused. Default: everybody is served, on loopback addresses and Unix sockets."`
-	AllowUnauthenticated bool   `group:"Callers" help:"Serve everybody who reaches the gRPC or HTTP listener from elsewhere, without a file of callers and without a client's certificate."`
-	Pprof                bool   `group:"Callers" help:"Serve Go's profiles at /debug/pprof/ of the HTTP listener: to callers that may have them or, without a file of callers, from this machine only."`
+	CallersFile          string `placeholder:"FILE" group:"Callers" reload:"of what is in it, within a second or on SIGHUP" help:"The YAML file of callers, their identities and permissions (docs/callers.md). All other callers are refused. Default: everybody is served, on loopback addresses and Unix sockets only."`
+	AllowUnauthenticated bool   `group:"Callers" help:"Allow the gRPC and HTTP listeners to listen beyond this machine without a callers file and without client certificates. Everybody who can connect is served."`
+	Pprof                bool   `group:"Callers" help:"Serve Go's profiles at /debug/pprof/ on the HTTP listener: to callers with the permission or, without a callers file, to this machine only."`
 }
 
 // checkCallers checks who may call, and who may have what.

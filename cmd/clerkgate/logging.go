@@ -13,8 +13,8 @@ import (
 
 // logFlags say how to log.
 type logFlags struct {
-	LogFormat string   `enum:"text,json" default:"text" help:"How log lines look: text or json."`
-	LogLevel  logLevel `default:"info" unit:"level" reload:"in the file, at SIGHUP" help:"The least level that is logged: debug, info, warn (or warning) or error."`
+	LogFormat string   `enum:"text,json" default:"text" help:"The format of log lines: text or json."`
+	LogLevel  logLevel `default:"info" unit:"level" reload:"in the file, at SIGHUP" help:"The lowest level to log: debug, info, warn (or warning) or error."`
 }
 
 // logLevel is the least level that is logged.

@@ -29,57 +29,57 @@ const simulatedKey = "sk_test_simulated"
 
 // serveCmd is `clerkgate serve`.
 type serveCmd struct {
-	Config string `placeholder:"FILE" group:"General" help:"A YAML file of settings, named as the flags are. A flag beats the environment, which beats the file."`
+	Config string `placeholder:"FILE" group:"General" help:"A YAML file of settings, with the names of the flags. A flag overrides the environment, which overrides the file."`
 
-	GRPCListen string `name:"grpc-listen" unit:"address" default:"127.0.0.1:9090" group:"Listening" help:"Where to serve gRPC: host:port, or unix:/path for a Unix socket, of mode 0660. Clients may ping every 5 s; who pings more often than every 4 s is cut off."`
-	HTTPListen string `name:"http-listen" unit:"address" default:"127.0.0.1:9091" group:"Listening" help:"Where to serve /healthz, /readyz and /metrics: host:port, or unix:/path."`
-	FullView   string `placeholder:"WHO" group:"Listening" help:"Who may have USER_VIEW_FULL, which has private metadata: none, nobody; loopback, whoever connects from a loopback address or by a Unix socket, which behind a proxy or sidecar on this machine is everybody; any, everybody. Default: none, and any under --sim."`
+	GRPCListen string `name:"grpc-listen" unit:"address" default:"127.0.0.1:9090" group:"Listening" help:"The address to serve gRPC on: host:port, or unix:/path for a Unix socket with mode 0660. Clients may send a keepalive ping every 5 s; a client that pings more often than every 4 s is disconnected."`
+	HTTPListen string `name:"http-listen" unit:"address" default:"127.0.0.1:9091" group:"Listening" help:"The address to serve /healthz, /readyz and /metrics on: host:port, or unix:/path."`
+	FullView   string `placeholder:"WHO" group:"Listening" help:"Who may use USER_VIEW_FULL, which includes private metadata, if there is no callers file: none, nobody; loopback, callers that connect from a loopback address or through a Unix socket (behind a proxy or sidecar on the same machine, that is every caller); any, everybody. Default: none; any with --sim."`
 
 	ClerkAPIURL        string `name:"clerk-api-url" unit:"URL" env:"CLERKGATE_CLERK_API_URL,CLERK_API_URL" default:"https://api.clerk.com" group:"Clerk" help:"Clerk's base URL, without /v1."`
-	ClerkCAFile        string `name:"clerk-ca-file" placeholder:"FILE" group:"Clerk" help:"PEM certificates to trust at Clerk's URL instead of the system's (which SSL_CERT_FILE and SSL_CERT_DIR change)."`
-	ClerkSecretKeyFile string `placeholder:"FILE" group:"Clerk" reload:"of the key in it, within a second" help:"The file that holds Clerk's secret key; it is read again when it changes. Without it, the key is taken from the environment variable CLERK_SECRET_KEY."`
+	ClerkCAFile        string `name:"clerk-ca-file" placeholder:"FILE" group:"Clerk" help:"PEM certificates to trust for Clerk's URL instead of the system's (SSL_CERT_FILE and SSL_CERT_DIR change the system's)."`
+	ClerkSecretKeyFile string `placeholder:"FILE" group:"Clerk" reload:"of the key in it, within a second" help:"The file that holds Clerk's secret key. It is read again when it changes. Default: the key is taken from the environment variable CLERK_SECRET_KEY."`
 
-	Quota string `placeholder:"QUOTA" group:"Quota" help:"What Clerk allows: development (100/10s), production (1000/10s), free (20/10s, burst 40), pro (100/10s, burst 200), or requests per window such as 250/10s. Default: by the key, development for sk_test_ and production for sk_live_."`
-	Burst int    `default:"0" group:"Quota" unit:"requests" help:"Makes the quota a token bucket of this many requests, refilled at the quota's rate. 0: a strict window, or the preset's burst."`
+	Quota string `placeholder:"QUOTA" group:"Quota" help:"The quota that Clerk allows: development (100/10s), production (1000/10s), free (20/10s, burst 40), pro (100/10s, burst 200), or requests per window such as 250/10s. Default: development for an sk_test_ key, production for an sk_live_ key."`
+	Burst int    `default:"0" group:"Quota" unit:"requests" help:"The size of the token bucket in requests; it refills at the quota's rate. 0: the preset's burst, or a strict window if it has none."`
 
-	MaxLeased    string `default:"50%" placeholder:"SHARE" group:"Quota" help:"The share of the quota that leases (AcquirePermits) may hold at once, all together. 1% to 100%; at least one permit may be lent."`
-	QuotaReserve string `default:"0%" placeholder:"SHARE" group:"Quota" help:"The share of the quota that is left to other users of the key, such as 30%. 0% to 99%."`
-	Pace         string `enum:"auto,always" default:"auto" group:"Quota" help:"When requests are spaced evenly: auto, as the window empties; always, from the first on."`
-	FirstWindow  string `enum:"slow,wait,full" default:"slow" group:"Quota" help:"What a server that knows of no earlier use of the key sends in its first window: slow, a tenth at once and the rest spread over the window; wait, nothing; full, all at once. Has no effect with --sim."`
-	StateDir     string `placeholder:"DIR" group:"Quota" help:"Where a lone server keeps what it has spent of the quota, so that a restart does not spend it twice. Replicas that share a key can't share it."`
+	MaxLeased    string `default:"50%" placeholder:"SHARE" group:"Quota" help:"The part of the quota that all leases (AcquirePermits) together may hold at once, 1% to 100%. At least one permit may be lent."`
+	QuotaReserve string `default:"0%" placeholder:"SHARE" group:"Quota" help:"The part of the quota to leave to other users of the key, 0% to 99%."`
+	Pace         string `enum:"auto,always" default:"auto" group:"Quota" help:"When to space requests evenly: auto, as the window runs out; always, from the first request on."`
+	FirstWindow  string `enum:"slow,wait,full" default:"slow" group:"Quota" help:"What to send in the first window, when earlier use of the key is unknown: slow, a tenth of the quota at once and the rest spread over the window; wait, nothing; full, all of it at once. No effect with --sim."`
+	StateDir     string `placeholder:"DIR" group:"Quota" help:"The directory where a single server stores its use of the quota, so that a restart does not spend it twice. Not for replicas: they share the quota through --redis-url."`
 
-	CacheTTL      time.Duration `name:"cache-ttl" default:"60s" group:"Cache and Redis" help:"How old an answer may be where the caller says nothing of its age."`
-	CacheMaxBytes string        `default:"256MiB" placeholder:"BYTES" group:"Cache and Redis" help:"How much memory the cache may take, in bytes or with a unit: KiB, MiB, GiB (or Ki, Mi, Gi), kB, MB, GB (or k, M, G)."`
-	StaleIfError  time.Duration `default:"24h" group:"Cache and Redis" help:"How old an answer may be while Clerk is away, where the caller says nothing of its age."`
-	Instance      string        `placeholder:"NAME" group:"Clerk" help:"The name of the Clerk instance: part of every key in Redis, so that two instances never mix and a new key of the same one changes nothing. Default: test or live, by the key."`
-	RedisURL      string        `name:"redis-url" unit:"URL" placeholder:"URL" group:"Cache and Redis" help:"A Redis through which replicas share the quota, and a second cache level: redis://[user:password@]host:port[/database], or rediss:// for TLS; unix:///path for a socket. Its parameters are addr, client_name, db, dial_timeout, master_set, protocol, skip_verify and write_timeout; skip_verify=true trusts any certificate."`
-	RedisURLFile  string        `name:"redis-url-file" placeholder:"FILE" group:"Cache and Redis" reload:"of the user and password in it, with the next connection, but for sentinels" help:"The file that holds that URL, where it has a password in it. User and password are read again for each new connection."`
-	RedisCAFile   string        `name:"redis-ca-file" placeholder:"FILE" group:"Cache and Redis" help:"PEM certificates to trust at a rediss:// URL instead of the system's (which SSL_CERT_FILE and SSL_CERT_DIR change)."`
+	CacheTTL      time.Duration `name:"cache-ttl" default:"60s" group:"Cache and Redis" help:"The maximum age of a cached user if the call sets no max_age."`
+	CacheMaxBytes string        `default:"256MiB" placeholder:"BYTES" group:"Cache and Redis" help:"The maximum memory of the cache, in bytes or with a unit: KiB, MiB, GiB (or Ki, Mi, Gi), kB, MB, GB (or k, M, G)."`
+	StaleIfError  time.Duration `default:"24h" group:"Cache and Redis" help:"The maximum age of a cached user while Clerk is unavailable, if the call sets no max_age."`
+	Instance      string        `placeholder:"NAME" group:"Clerk" help:"The name of the Clerk instance. It is part of every key in Redis, so two instances never mix, and a new secret key of the same instance changes nothing. Default: test or live, from the key."`
+	RedisURL      string        `name:"redis-url" unit:"URL" placeholder:"URL" group:"Cache and Redis" help:"The Redis server through which replicas share the quota and a second cache level: redis://[user:password@]host:port[/database], rediss:// for TLS, or unix:///path for a socket. Its parameters are addr, client_name, db, dial_timeout, master_set, protocol, skip_verify and write_timeout; skip_verify=true trusts any certificate."`
+	RedisURLFile  string        `name:"redis-url-file" placeholder:"FILE" group:"Cache and Redis" reload:"of the user and password in it, with the next connection, but for sentinels" help:"The file that holds the Redis URL, for a URL with a password. The user and password are read again for each new connection."`
+	RedisCAFile   string        `name:"redis-ca-file" placeholder:"FILE" group:"Cache and Redis" help:"PEM certificates to trust for a rediss:// URL instead of the system's (SSL_CERT_FILE and SSL_CERT_DIR change the system's)."`
 
-	CacheEncryptionKeyFile string `placeholder:"FILE" group:"Cache and Redis" help:"Encrypts what the cache writes to Redis with the first key of this file, and reads it with any: an id and 32 bytes in base64 a line. Without it, names and addresses are there in clear, and private parts are not written there."`
-	WithoutRedis           string `enum:"strict,available" default:"strict" group:"Cache and Redis" help:"What a replica serves from memory while it can't hear the other replicas through Redis: strict, nothing, so it never serves a user that another replica has invalidated; available, copies of the last 5 s, and older ones (marked stale) while Clerk is away as well."`
+	CacheEncryptionKeyFile string `placeholder:"FILE" group:"Cache and Redis" help:"The file of keys that encrypt cached users in Redis: on each line an id and 32 bytes in base64. The first key encrypts, all keys decrypt. Default: names and addresses are stored in clear, and private parts are not stored."`
+	WithoutRedis           string `enum:"strict,available" default:"strict" group:"Cache and Redis" help:"What a replica serves from memory while it can't hear the other replicas through Redis: strict, nothing, so it never serves a user that another replica has invalidated; available, copies read in the last 5 s, and older ones (marked stale) while Clerk is unavailable too."`
 
-	WebhookListen     string `placeholder:"ADDRESS" group:"Webhooks" help:"Where to take Clerk's webhooks, POST /webhooks/clerk: host:port, or unix:/path. This listener faces the internet; it serves nothing else."`
-	WebhookSecretFile string `placeholder:"FILE" group:"Webhooks" reload:"of the secret in it, at once" help:"The file that holds the webhooks' signing secret (whsec_…). Without it, the secret is taken from the environment variable CLERK_WEBHOOK_SIGNING_SECRET."`
+	WebhookListen     string `placeholder:"ADDRESS" group:"Webhooks" help:"The address to receive Clerk's webhooks on, as POST /webhooks/clerk: host:port, or unix:/path. This listener may face the internet; it serves nothing else. Default: no webhooks."`
+	WebhookSecretFile string `placeholder:"FILE" group:"Webhooks" reload:"of the secret in it, at once" help:"The file that holds the webhooks' signing secret (whsec_…). Default: the secret is taken from the environment variable CLERK_WEBHOOK_SIGNING_SECRET."`
 
-	UpstreamTimeout  time.Duration `default:"10s" group:"Clerk" help:"How long one request to Clerk may take."`
-	DefaultTimeout   time.Duration `default:"30s" group:"Calls" help:"How long a call without a deadline may take, and each page of a stream."`
-	DrainDelay       time.Duration `default:"1s" group:"Calls" help:"How long a stopping server goes on taking calls while its health says NOT_SERVING, so that load balancers turn away from it first."`
-	DrainTimeout     time.Duration `default:"10s" group:"Calls" help:"How long it then waits for calls to end."`
-	BreakerFailures  int           `default:"5" group:"Clerk" unit:"requests" help:"Opens the breaker after this many failed requests in a row, or once half of the last 20 have failed."`
-	BreakerOpen      time.Duration `default:"1s" group:"Clerk" help:"How long the breaker stays open before it tries again."`
-	QueueLimit       int           `default:"100000" group:"Calls" unit:"waiters" help:"The most ids, lists and counts that calls may wait for at once, in all. An id counts once for each call that waits for it."`
-	CallerQueueLimit int           `default:"20000" group:"Calls" unit:"waiters" help:"The same for one caller: for one name at one address, at one priority."`
-	MaxInFlight      int           `default:"64" group:"Clerk" unit:"requests" help:"How many requests may be at Clerk at once."`
-	MaxConnections   int           `default:"4096" group:"Calls" unit:"connections" help:"How many connections each listener has open at once; one address may have a quarter of them. Others are closed as they come."`
-	MaxStreams       int           `name:"max-streams-per-caller" default:"64" group:"Calls" unit:"streams" help:"How many streams (StreamUsers, WatchQuota and those of health and reflection) one caller has open at once; one address may have 16 times as many."`
-	MaxUnreadBytes   string        `default:"128MiB" placeholder:"BYTES" group:"Calls" help:"How many bytes of answers may wait for their callers to read them, in all; one address may have half of it. 16MiB or more, in bytes or with KiB, MiB or GiB."`
-	SendTimeout      time.Duration `default:"20s" group:"Calls" help:"How long a caller may leave what is sent to it untaken, before its stream ends; after twice as long its connection ends."`
+	UpstreamTimeout  time.Duration `default:"10s" group:"Clerk" help:"The time limit of one request to Clerk."`
+	DefaultTimeout   time.Duration `default:"30s" group:"Calls" help:"The time limit of a call without a deadline, and of each page of a stream without one."`
+	DrainDelay       time.Duration `default:"1s" group:"Calls" help:"How long a stopping server continues to accept calls while its health is NOT_SERVING, so that load balancers can remove it first."`
+	DrainTimeout     time.Duration `default:"10s" group:"Calls" help:"How long a stopping server then waits for calls to end."`
+	BreakerFailures  int           `default:"5" group:"Clerk" unit:"requests" help:"The number of failed requests in a row that opens the circuit breaker. It also opens when half of the last 20 have failed."`
+	BreakerOpen      time.Duration `default:"1s" group:"Clerk" help:"How long the circuit breaker stays open before it sends a probe."`
+	QueueLimit       int           `default:"100000" group:"Calls" unit:"waiters" help:"The maximum number of ids, lists and counts that calls wait for at once. An id counts once for each call that waits for it."`
+	CallerQueueLimit int           `default:"20000" group:"Calls" unit:"waiters" help:"The same limit for one caller: one name at one address, at one priority."`
+	MaxInFlight      int           `default:"64" group:"Clerk" unit:"requests" help:"The maximum number of concurrent requests to Clerk. Fewer are sent while Clerk accepts fewer."`
+	MaxConnections   int           `default:"4096" group:"Calls" unit:"connections" help:"The maximum number of connections of each listener; one address may have a quarter of them. Further connections are closed at once."`
+	MaxStreams       int           `name:"max-streams-per-caller" default:"64" group:"Calls" unit:"streams" help:"The maximum number of open streams of one caller (StreamUsers, WatchQuota, health and reflection); one address may have 16 times as many."`
+	MaxUnreadBytes   string        `default:"128MiB" placeholder:"BYTES" group:"Calls" help:"The maximum bytes of answers that wait for callers to read them; one address may have half of it. 16MiB or more, in bytes or with KiB, MiB or GiB."`
+	SendTimeout      time.Duration `default:"20s" group:"Calls" help:"How long a caller may leave an answer unread before its stream is ended. After twice that time its connection is closed."`
 
-	Tracing     string  `enum:"off,otlp" default:"off" group:"Tracing and logging" help:"Where spans go: off, nowhere; otlp, to an OpenTelemetry collector by OTLP over gRPC. Which one, and how, say the variables OTEL_EXPORTER_OTLP_ENDPOINT (http://localhost:4317 by default), OTEL_EXPORTER_OTLP_HEADERS and so on."`
-	TraceSample float64 `default:"1" placeholder:"SHARE" group:"Tracing and logging" help:"The share of the traces begun here that is sampled, 0 to 1. What belongs to a caller's trace is sampled if the caller samples it."`
+	Tracing     string  `enum:"off,otlp" default:"off" group:"Tracing and logging" help:"Where to send spans: off, nowhere; otlp, to an OpenTelemetry collector with OTLP over gRPC. The environment variables OTEL_EXPORTER_OTLP_ENDPOINT (default http://localhost:4317), OTEL_EXPORTER_OTLP_HEADERS and so on configure the collector."`
+	TraceSample float64 `default:"1" placeholder:"SHARE" group:"Tracing and logging" help:"The part of the traces started here that is sampled, 0 to 1. A call that belongs to a trace of its caller follows the caller's sampling decision."`
 
-	Sim      bool     `group:"Simulator" help:"Run a simulated Clerk and serve its users: no account and no key needed."`
+	Sim      bool     `group:"Simulator" help:"Run a simulated Clerk and serve its users. Needs no account and no key."`
 	SimFlags simFlags `embed:"" group:"Simulator" prefix:"sim-" envprefix:"CLERKGATE_SIM_"`
 
 	callerFlags `embed:""`

@@ -11,14 +11,14 @@ const noTLS = "off"
 
 // tlsFlags say over what serve is called.
 type tlsFlags struct {
-	TLSCertFile  string `name:"tls-cert-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"The PEM certificate, with intermediate ones behind it, that all listeners show: they then take TLS 1.2 and up and nothing else. A Unix socket has no TLS. Default: no TLS."`
-	TLSKeyFile   string `name:"tls-key-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"The PEM private key of that certificate."`
-	ClientCAFile string `name:"client-ca-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"PEM certificates of the authorities of clients: a client of the gRPC and HTTP listeners that shows a certificate must show one of theirs."`
+	TLSCertFile  string `name:"tls-cert-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"The PEM certificate of all listeners, followed by its intermediate certificates. The listeners then accept only TLS 1.2 or later. Unix sockets never use TLS. Default: no TLS."`
+	TLSKeyFile   string `name:"tls-key-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"The PEM private key of the certificate."`
+	ClientCAFile string `name:"client-ca-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"PEM certificates of the authorities that sign client certificates. On the gRPC and HTTP listeners, a client certificate must be signed by one of them."`
 
-	HTTPTLSCertFile    string `name:"http-tls-cert-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"The certificate of the HTTP listener, where it is another one; off: no TLS there."`
-	HTTPTLSKeyFile     string `name:"http-tls-key-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"Its private key."`
-	WebhookTLSCertFile string `name:"webhook-tls-cert-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"The certificate of the webhook listener, where it is another one; off: no TLS there, as behind a proxy that ends it."`
-	WebhookTLSKeyFile  string `name:"webhook-tls-key-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"Its private key."`
+	HTTPTLSCertFile    string `name:"http-tls-cert-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"The certificate of the HTTP listener. off: no TLS there. Default: --tls-cert-file."`
+	HTTPTLSKeyFile     string `name:"http-tls-key-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"The private key of --http-tls-cert-file."`
+	WebhookTLSCertFile string `name:"webhook-tls-cert-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"The certificate of the webhook listener. off: no TLS there, for a proxy that terminates TLS. Default: --tls-cert-file."`
+	WebhookTLSKeyFile  string `name:"webhook-tls-key-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"The private key of --webhook-tls-cert-file."`
 }
 
 // listenerTLS is the TLS of each listener.
