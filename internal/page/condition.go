@@ -1,0 +1,204 @@
+package page
+
+import (
+	"time"
+
+	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/quota"
+)
+
+// Severity is how soon somebody should act.
+type Severity string
+
+// The severities.
+const (
+	Critical Severity = "critical" // callers are not served as they should be: act now
+	Warning  Severity = "warning"  // act soon, or callers may not be served
+)
+
+// Thresholds of conditions.
+const (
+	// NearlySpent is the share of the quota below which little is left.
+	NearlySpent = 0.1
+	// LongWait is how long somebody waits at least until it is too long.
+	LongWait = 5 * time.Second
+	// SilentAfter is how long no webhook has come until that is odd.
+	SilentAfter = 24 * time.Hour
+	// CacheFull is the share of the cache's memory from which on it counts as full.
+	CacheFull = 0.95
+	// Lately is how long ago things happened that a condition counts: a minute.
+	Lately = time.Minute
+)
+
+// Condition is something that somebody should know of while it holds.
+type Condition struct {
+	Name     string   // of the alert and of the section in the runbook
+	Severity Severity //
+	Summary  string   // what is wrong, one sentence
+	Do       string   // what to do about it
+	When     string   // when it holds, in terms of metrics
+	holds    func(*View) bool
+}
+
+// Conditions returns all conditions, the gravest first. Callers may change the slice.
+func Conditions() []Condition { return append([]Condition(nil), conditions[:]...) }
+
+// Holding returns the conditions that hold, in the order of Conditions.
+func Holding(v *View) []Condition {
+	var all []Condition
+	for _, c := range conditions {
+		if c.holds(v) {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+var conditions = [...]Condition{
+	{
+		Name: keyRefused, Severity: Critical,
+		Summary: "Clerk refuses the secret key.",
+		Do: "Put a valid secret key in its place: into the file of --clerk-secret-key-file, which is read again within a second, " +
+			"or into CLERK_SECRET_KEY, followed by a restart. Users in the cache are served meanwhile if Clerk has accepted a key since the start.",
+		When:  "clerkgate_key_refused is 1.",
+		holds: func(v *View) bool { return v.Gate.KeyRefused },
+	},
+	{
+		Name: breakerOpen, Severity: Critical,
+		Summary: "Clerk fails or does not answer, so only users in the cache are served.",
+		Do: "Look at Clerk's status page, then at the way to Clerk: DNS, proxy, firewall. " +
+			"There is nothing to do here: the server keeps asking, and serves again as soon as Clerk answers.",
+		When:  `clerkgate_breaker_state{state="closed"} is 0.`,
+		holds: func(v *View) bool { return v.Gate.Breaker.State != gate.Closed },
+	},
+	{
+		Name: rateLimited, Severity: Warning,
+		Summary: "Clerk answers 429, so requests to Clerk wait for as long as it asks.",
+		Do: "Find out who else uses this key: with the key to itself, the server draws no 429. " +
+			"Leave others their share with --quota-reserve, or set --quota to what Clerk really allows.",
+		When:  "clerkgate_quota_paused is 1, or clerkgate_rate_limited_total has risen within a minute.",
+		holds: func(v *View) bool { return !v.Gate.PausedUntil.IsZero() || v.Lately[rateLimitedCount] > 0 },
+	},
+	{
+		Name: redisFallback, Severity: Warning,
+		Summary: "Redis does not answer, so each replica uses only its share of the quota, and lookups may not be answered from memory.",
+		Do:      "Bring Redis back, or the network to it. The replicas then share the quota again by themselves.",
+		When:    `clerkgate_quota_decider{decider="fallback"} is 1, or clerkgate_redis_connected is 0.`,
+		holds:   redisAway,
+	},
+	{
+		Name: callsRefused, Severity: Warning,
+		Summary: "Calls are refused because they can't be answered within their deadlines, or because too many wait.",
+		Do: "Look for the caller that has the most refused or waiting, and have it ask for less, in batches, or allow more time. " +
+			"If all need what they ask for, get a larger quota from Clerk.",
+		When: `clerkgate_refused_total of the reasons deadline_too_short, queue_full and caller_queue_full has risen within a minute.`,
+		holds: func(v *View) bool {
+			return v.Lately[refusedTooShort]+v.Lately[refusedFull]+v.Lately[refusedCallerFull] > 0
+		},
+	},
+	{
+		Name: oldestWait, Severity: Warning,
+		Summary: "Somebody has waited for an answer for more than 5 seconds.",
+		Do: "Look for the caller that has the most waiting: it may ask for less, in batches, or at priority batch. " +
+			"If all need what they ask for, get a larger quota from Clerk.",
+		When:  "clerkgate_queue_oldest_seconds is above 5, of either priority.",
+		holds: func(v *View) bool { return v.oldest() > LongWait },
+	},
+	{
+		Name: quotaNearlySpent, Severity: Warning,
+		Summary: "Less than a tenth of the quota is left.",
+		Do: "Look for the caller with the largest share: it may ask in batches, accept older copies (max_age), or wait as priority batch. " +
+			"If all need what they ask for, get a larger quota from Clerk.",
+		When:  "clerkgate_quota_available is below a tenth of clerkgate_quota_effective_limit, and the first window after the start is over.",
+		holds: nearlySpent,
+	},
+	{
+		Name: inFlightFloor, Severity: Warning,
+		Summary: "Clerk accepts only one request at a time.",
+		Do: "Look at how long Clerk's answers take, and ask Clerk's support about a limit on concurrent requests. " +
+			"The server tries more by itself.",
+		When:  "clerkgate_upstream_requests_in_flight_limit is 1, and --max-in-flight is more.",
+		holds: func(v *View) bool { return v.Gate.InFlightLimit == 1 && v.MaxInFlight > 1 },
+	},
+	{
+		Name: keyFileUnusable, Severity: Warning,
+		Summary: "The secret key's file can't be used, so the last key stays in use.",
+		Do:      "Look into the log for the reason and mend the file. It is read again within a second.",
+		When:    "clerkgate_key_file_unusable is 1.",
+		holds:   func(v *View) bool { return v.KeyFileFails },
+	},
+	{
+		Name: webhooksFailing, Severity: Warning,
+		Summary: "Webhooks fail, so users who have changed may be served as they were.",
+		Do: "Forged ones: compare the signing secret with the one that Clerk shows for the endpoint. " +
+			"Stale ones: set this machine's clock. Failed ones: look into the log, and at Redis. Misdirected ones: correct the endpoint's URL at Clerk.",
+		When:  `clerkgate_webhook_events_total of the outcomes failed, forged, stale and misdirected has risen within ten minutes.`,
+		holds: func(v *View) bool { return v.failingWebhooks() > 0 },
+	},
+	{
+		Name: webhooksSilent, Severity: Warning,
+		Summary: "No webhook has come for a day.",
+		Do:      "Look at the endpoint at Clerk: it may have been disabled, or its URL may not lead here. Until events come, a change shows once its copy has expired (--cache-ttl).",
+		When:    "--webhook-listen is set, the server has run for a day, and clerkgate_webhook_events_total has not risen for a day.",
+		holds:   silent,
+	},
+	{
+		Name: replicasLost, Severity: Warning,
+		Summary: "Fewer replicas share the quota than within the last ten minutes.",
+		Do:      "If nobody has stopped one, look for the replica that is missing: whether it runs, and whether it reaches Redis.",
+		When:    "clerkgate_quota_replicas is below its maximum over ten minutes.",
+		holds:   func(v *View) bool { return v.Gate.Shared != nil && v.Gate.Shared.Replicas < v.MostReplicas },
+	},
+	{
+		Name: cacheEvicting, Severity: Warning,
+		Summary: "The cache is full and drops users before they are too old.",
+		Do:      "Raise --cache-max-bytes, if the machine has the memory: each user that is dropped is read from Clerk again.",
+		When:    "clerkgate_cache_bytes is above 95 % of clerkgate_cache_limit_bytes, and clerkgate_cache_evictions_total has risen within a minute.",
+		holds: func(v *View) bool {
+			return float64(v.Store.Bytes) > CacheFull*float64(v.Store.MaxBytes) && v.Lately[evictedCount] > 0
+		},
+	},
+	{
+		Name: spansLost, Severity: Warning,
+		Summary: "Spans are lost on the way to the OpenTelemetry collector. Calls are not affected.",
+		Do:      "Look whether the collector runs and takes what is sent, or lower --trace-sample.",
+		When:    "clerkgate_trace_spans_lost_total has risen within ten minutes.",
+		holds:   func(v *View) bool { return v.Recent[spansLostCount] > 0 },
+	},
+}
+
+// Names of conditions.
+const (
+	keyRefused       = "ClerkgateKeyRefused"
+	breakerOpen      = "ClerkgateBreakerOpen"
+	rateLimited      = "ClerkgateRateLimited"
+	redisFallback    = "ClerkgateRedisFallback"
+	callsRefused     = "ClerkgateCallsRefused"
+	oldestWait       = "ClerkgateOldestWait"
+	quotaNearlySpent = "ClerkgateQuotaNearlySpent"
+	inFlightFloor    = "ClerkgateInFlightLimitAtFloor"
+	keyFileUnusable  = "ClerkgateKeyFileUnusable"
+	webhooksFailing  = "ClerkgateWebhooksFailing"
+	webhooksSilent   = "ClerkgateWebhooksSilent"
+	replicasLost     = "ClerkgateReplicasLost"
+	cacheEvicting    = "ClerkgateCacheEvicting"
+	spansLost        = "ClerkgateSpansLost"
+)
+
+func redisAway(v *View) bool {
+	shared, redis := v.Gate.Shared, v.Store.Redis
+	return shared != nil && shared.Decider == quota.DecidesFallback || redis != nil && !redis.Connected
+}
+
+func nearlySpent(v *View) bool {
+	most := v.capacity()
+	return v.Now.Sub(v.Started) > v.Gate.Window && most > 0 && float64(v.Gate.Available) < NearlySpent*float64(most)
+}
+
+func silent(v *View) bool {
+	since := v.Started
+	if v.LastEvent.After(since) {
+		since = v.LastEvent
+	}
+	return v.TakesWebhooks && v.Now.Sub(since) > SilentAfter
+}

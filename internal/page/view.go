@@ -1,0 +1,75 @@
+package page
+
+import (
+	"time"
+
+	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/usercache"
+	"github.com/clerkgate/clerkgate/internal/webhook"
+)
+
+// Phase is where in its life the server is.
+type Phase string
+
+// The phases.
+const (
+	Starting Phase = "starting"
+	Serving  Phase = "serving"
+	Stopping Phase = "stopping"
+)
+
+// View is what is known at a moment. It is never changed once it is shown.
+type View struct {
+	Now, Started time.Time
+	Phase        Phase
+	AskingKey    bool   // Clerk has not yet said whether it accepts the key, as gate.Health has it
+	KeyPlace     string // where the key is to be put; empty: as the condition says
+	KeyFileFails bool
+
+	Gate        gate.Status
+	MaxInFlight int // as configured
+	Lookups     usercache.Totals
+	Store       usercache.Stats
+
+	TakesWebhooks bool
+	Webhooks      map[webhook.Count]int64
+	LastEvent     time.Time // zero: none
+
+	KeySince  time.Time // when the key's state was first seen to be as it is
+	AwaySince time.Time // when Redis was first seen to be away; zero: it is not
+	LimitedAt time.Time // when a 429 was last seen; zero: never
+
+	Total  Counts // since the start
+	Recent Counts // in the last ten minutes
+	Lately Counts // in the last minute
+
+	MostReplicas int // in the last ten minutes
+}
+
+// capacity returns how many requests could be sent at once if none had been sent.
+func (v *View) capacity() int {
+	if v.Gate.Burst > 0 {
+		return v.Gate.Burst
+	}
+	return v.Gate.EffectiveLimit
+}
+
+// waiting returns how many wait.
+func (v *View) waiting() int {
+	return v.Gate.Queue[gate.Interactive].Depth + v.Gate.Queue[gate.Batch].Depth
+}
+
+// oldest returns how long who has waited longest has.
+func (v *View) oldest() time.Duration {
+	return max(v.Gate.Queue[gate.Interactive].Oldest, v.Gate.Queue[gate.Batch].Oldest)
+}
+
+// failingWebhooks returns how many webhooks of the last ten minutes somebody should
+// look at.
+func (v *View) failingWebhooks() int64 {
+	var n int64
+	for _, o := range []webhook.Outcome{webhook.Failed, webhook.Forged, webhook.Stale, webhook.Misdirected} {
+		n += v.Recent[webhookCounter(o)]
+	}
+	return n
+}
