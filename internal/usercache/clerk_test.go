@@ -152,7 +152,7 @@ type instance struct {
 }
 
 // newInstance runs a instance until the test, or the bubble, ends; stop ends it before.
-func newInstance(t testing.TB, clerk *fakeClerk, cfg Config, redis second) (r instance, stop func()) {
+func newInstance(t testing.TB, clerk *fakeClerk, cfg Config, redis sharedLevel) (r instance, stop func()) {
 	t.Helper()
 	store, err := NewStore(cfg)
 	if err != nil {

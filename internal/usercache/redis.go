@@ -209,7 +209,7 @@ func call[T any](ctx context.Context, r *redis, timeout time.Duration, done func
 
 // news logs an error of which kind there was none lately. Of a lost connection run tells.
 func (r *redis) news(kind redislink.Kind, err error) {
-	if kind != redislink.Unreachable && r.counters().Connected {
+	if kind != redislink.Unreachable && r.snapshot().Connected {
 		r.log.Warn("redis does not do what it is asked", "reason", kind, "error", err, "hint", kind.Hint())
 	}
 }
@@ -224,7 +224,7 @@ func (r *redis) enter() rueidis.Client {
 	return r.client
 }
 
-func (r *redis) counters() RedisStats {
+func (r *redis) snapshot() RedisStats {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return RedisStats{

@@ -155,7 +155,7 @@ func TestRedisErrorsAreCountedByKind(t *testing.T) {
 					t.Fatal("no error")
 				}
 			}
-			eventually(t, func() bool { return r.counters().Errors[kind] > 0 })
+			eventually(t, func() bool { return r.snapshot().Errors[kind] > 0 })
 			eventually(t, func() bool { return strings.Contains(log.String(), "reason="+string(kind)) })
 			if n := strings.Count(log.String(), "reason="+string(kind)); n != 1 {
 				t.Errorf("%d lines name the reason:\n%s", n, &log)

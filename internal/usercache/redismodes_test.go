@@ -229,7 +229,7 @@ func TestRedisHangs(t *testing.T) {
 	}
 	eventually(t, isAway)
 	// Its silence ends the session, though no connection broke.
-	eventually(t, func() bool { return !r.counters().Connected })
+	eventually(t, func() bool { return !r.snapshot().Connected })
 	s.Signal(syscall.SIGCONT)
 	eventually(t, func() bool {
 		got, err := r.get(t.Context(), []string{"user_1"}, basic)

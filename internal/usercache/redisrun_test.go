@@ -81,7 +81,7 @@ func TestRedisAwayFailsAtOnce(t *testing.T) {
 	s := redistest.Start(t)
 	r := startRedisReplica(t, redisConfig{URL: s.URL()})
 	s.Kill()
-	eventually(t, func() bool { return !r.counters().Connected })
+	eventually(t, func() bool { return !r.snapshot().Connected })
 	lines := strings.Count(r.log.String(), "\n")
 	for range 100 {
 		if _, err := r.get(t.Context(), []string{"user_1"}, basic); !errors.Is(err, errRedisAway) {

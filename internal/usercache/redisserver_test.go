@@ -200,7 +200,7 @@ func runRedisReplica(t testing.TB, cfg redisConfig) *redisReplica {
 func (r *redisReplica) waitConnected() {
 	r.t.Helper()
 	from := 0
-	for !r.counters().Connected {
+	for !r.snapshot().Connected {
 		r.wait(from, func(e told) bool { return e.what == "alive" })
 		from = len(r.heard())
 	}

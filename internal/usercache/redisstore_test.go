@@ -516,7 +516,7 @@ func TestRedisScriptsLost(t *testing.T) {
 	if diff := cmp.Diff([]string{"u1 f1", "none", "u2 f1"}, texts); diff != "" {
 		t.Error(diff)
 	}
-	stats := r.counters()
+	stats := r.snapshot()
 	if stats.Hits != 2 || stats.Misses != 1 || stats.Calls != 3 || sum(stats.Errors) != 0 || stats.Refused != 0 || stats.Latency <= 0 || !stats.Connected {
 		t.Errorf("%+v", stats)
 	}

@@ -24,7 +24,7 @@ func (c *Cache) readAgain(id string, e *Entry, now time.Time) {
 	if e.Missing || e.reads.Add(1) < refreshReads {
 		return
 	}
-	if _, soonOld := c.store.fresh(e, now); !soonOld || !e.refreshing.CompareAndSwap(false, true) {
+	if _, due := c.store.fresh(e, now); !due || !e.refreshing.CompareAndSwap(false, true) {
 		return
 	}
 	select {

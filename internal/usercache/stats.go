@@ -40,7 +40,7 @@ func (s *Store) Stats() Stats {
 		Evictions: s.gone.count.Load(),
 	}
 	if s.redis != nil {
-		r := s.redis.counters()
+		r := s.redis.snapshot()
 		r.Lost = s.lost.Load()
 		st.Redis = &r
 	}

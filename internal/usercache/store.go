@@ -2,9 +2,7 @@ package usercache
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,114 +14,27 @@ import (
 	"github.com/clerkgate/clerkgate/internal/redislink"
 )
 
-// MaxUpstreamTimeout is the most that a request to Clerk may take, with its whole
-// answer. How long invalidations are remembered depends on it.
-const MaxUpstreamTimeout = 100 * time.Second
-
-// How long what is known is good for.
-const (
-	notFoundTTL  = 5 * time.Second
-	tombstoneTTL = 48 * time.Hour // Clerk sends an event again for a day
-	// leaseTime is how long memory is believed after the replica has last heard
-	// itself through Redis, and so the most that an invalidation waits for a
-	// replica that has stopped answering.
-	leaseTime = 2 * time.Second
-	// availableTime is how long a copy is believed without Redis under
-	// Config.AvailableWithoutRedis.
-	availableTime = 5 * time.Second
-	// longestFetch is more than any request to Clerk takes until its answer is kept.
-	longestFetch = MaxUpstreamTimeout + 20*time.Second
-	writeBacklog = 4096 // copies that may wait to be written to Redis
-	writeBatch   = 100
-)
-
-// entryOverhead is what an entry takes beside its bytes: the Entry, the key, and
-// the cache's own node.
+// entryOverhead is the memory of an entry beside its encoded bytes: the Entry, the key
+// and the cache's own node.
 const entryOverhead = 380
 
-// ErrRedisAway is what an invalidation answers that could not be told to Redis,
-// and so not to the other replicas. It has been carried out here.
-var ErrRedisAway = errors.New("redis can't be reached")
-
-// second is the level behind memory, shared by all replicas. get is bounded to a
-// few milliseconds, and each step of the others to half a second; all fail at once
-// while Redis is away.
-type second interface {
-	// get reads entries, nil where there is none. For BASIC the private part is left out.
-	get(ctx context.Context, ids []string, view clerkgatev1.UserView) ([]*Entry, error)
-	// put stores copies that Clerk gave, each unless something newer is known.
-	put(ctx context.Context, items []putItem) error
-	// invalidate draws the next number, marks the ids with it, and tells all
-	// replicas. It returns once none of them serves an older copy.
-	invalidate(ctx context.Context, ids []string) (uint64, error)
-	// apply draws the next number, stores under it what a webhook told, unless
-	// something newer is there, and tells all replicas. It returns once none of
-	// them serves an older copy. blind: what is not there may have been lost.
-	apply(ctx context.Context, id string, e *Entry, ttl time.Duration, blind bool) (applied, error)
-	// seen reports whether an event was recorded; record records it.
-	seen(ctx context.Context, eventID string) (bool, error)
-	record(ctx context.Context, eventID string) error
-	// counters returns what has been counted; Lost is not known here.
-	counters() RedisStats
-	// run connects, listens to the other replicas and tells l, until ctx ends.
-	run(ctx context.Context, l listener) error
-}
-
-// applied is what became of a webhook's copy in Redis.
-type applied struct {
-	seq     uint64 // its number
-	outcome applyOutcome
-	// updatedAt is that of the copy that is there, of applyKnown only.
-	updatedAt int64
-}
-
-type applyOutcome int
-
-const (
-	applyRefused applyOutcome = iota // an invalidation, or that there is no such user, may be newer
-	applyPlaced                      // it is what Redis has now
-	applyKnown                       // Redis has the same version or a newer one
-	applyDeleted                     // the user is known to be deleted
-)
-
-// putItem is a copy to be stored.
-type putItem struct {
-	id          string
-	entry       *Entry
-	ttl         time.Duration
-	onlyPresent bool // only in the place of another copy
-}
-
-// listener is told what is heard through Redis.
-type listener interface {
-	// invalidated: copies of the ids with a stamp below seq are old.
-	invalidated(seq uint64, ids []string)
-	// drawn: all numbers up to seq have been drawn.
-	drawn(seq uint64)
-	// alive: at since, all invalidations so far had been heard; seq was the last.
-	alive(since time.Time, seq uint64)
-	// missed: invalidations may not have been heard. lost: Redis may have lost marks.
-	missed(lost bool)
-}
-
-// Config says how much is kept and for how long. The zero value of every field
-// is its default.
+// Config configures a Store. The zero value of every field means its default.
 type Config struct {
-	TTL          time.Duration // how old an answer may be where the caller says nothing; default 60 s
-	StaleIfError time.Duration // ... while Clerk is away; default 24 h
-	MaxBytes     int64         // of memory, with what an entry needs beside its bytes; default 256 MiB
+	TTL          time.Duration // the maximum age of an answer if the call sets none; default 60 s
+	StaleIfError time.Duration // the same while Clerk is unavailable; default 24 h, at least TTL
+	MaxBytes     int64         // of memory, including each entry's overhead; default 256 MiB
 
-	RedisURL      string           // empty: memory only
-	RedisAccess   redislink.Access // default: as the URL says
+	RedisURL      string           // default: memory only
+	RedisAccess   redislink.Access // default: from the URL
 	RedisInstance string           // part of every key in Redis; default "default"
-	RedisTimeout  time.Duration    // of one reading; default 10 ms
-	// RedisKeys encrypt what is written to Redis; see ParseKeys. Default: none, and
-	// private parts are not written there.
+	RedisTimeout  time.Duration    // of one read; default 10 ms
+	// RedisKeys encrypt the copies in Redis; see ParseKeys. Without keys, private parts
+	// are not written to Redis.
 	RedisKeys   *Keys
-	RedisErrors *redislink.Errors // counts what goes wrong with Redis; default: one of its own
-	// AvailableWithoutRedis lets a replica that can't hear the others' invalidations,
-	// since Redis is away, serve copies of the last 5 s, and older ones while Clerk
-	// is away, too. By default it serves nothing without asking Clerk.
+	RedisErrors *redislink.Errors // counts errors of Redis; default: a counter of its own
+	// AvailableWithoutRedis allows a replica that can't hear the others' invalidations,
+	// because Redis is unavailable, to serve copies of the last 5 s, and older ones while
+	// Clerk is unavailable too. By default such a replica asks Clerk for every answer.
 	AvailableWithoutRedis bool
 
 	Logger *slog.Logger // default: discards
@@ -149,24 +60,25 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Store keeps what is known of users, in memory and in Redis, and knows which
-// copy is the newer. Its methods may be called at once.
+// Store keeps copies of users in memory and in Redis, and decides which of two copies is
+// newer. It is safe for concurrent use.
 type Store struct {
 	cfg    Config
 	memory *otter.Cache[string, *Entry]
 	order  order
-	redis  second // nil: memory only
+	redis  sharedLevel // nil: memory only
 	writes chan putItem
 	start  time.Time
-	lease  atomic.Int64 // until when memory is believed, in ns from start
+	lease  atomic.Int64 // end of the lease on memory, in ns from start
 	gone   evictions
-	lost   atomic.Int64 // copies that were not written to Redis because too many waited
+	lost   atomic.Int64 // copies not written to Redis because too many waited
 
 	mu     sync.Mutex
-	events map[string]time.Time // webhook events seen, where there is no Redis, and until when
+	events map[string]time.Time // without Redis: webhook event id → when to forget it
 }
 
-// NewStore makes a Store. Its error is one of the Redis URL; it connects to nothing yet.
+// NewStore returns a Store. It fails if the Redis URL is invalid. It does not connect yet;
+// Run does.
 func NewStore(cfg Config) (*Store, error) {
 	cfg = cfg.withDefaults()
 	s := &Store{
@@ -202,8 +114,8 @@ func NewStore(cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// Run writes to Redis and listens to the other replicas until ctx ends. It must
-// be called once at most.
+// Run writes copies to Redis and receives the other replicas' invalidations until ctx
+// ends. Call it at most once.
 func (s *Store) Run(ctx context.Context) error {
 	defer s.memory.StopAllGoroutines()
 	if s.redis == nil {
@@ -217,35 +129,12 @@ func (s *Store) Run(ctx context.Context) error {
 	return err
 }
 
-// keepFor is how much longer an entry is worth keeping.
-func (s *Store) keepFor(e *Entry, now time.Time) time.Duration {
-	ttl := s.cfg.StaleIfError
-	switch {
-	case e.Deleted:
-		ttl = tombstoneTTL
-	case e.Missing:
-		ttl = notFoundTTL
-	}
-	return max(time.Millisecond, ttl-now.Sub(e.fetched))
-}
-
-// fresh reports whether an entry is good for a caller who says nothing of its age,
-// and whether it soon will no longer be. A part of the time to live that differs
-// from entry to entry is cut off, so that what came together does not expire together.
-func (s *Store) fresh(e *Entry, now time.Time) (fresh, soonOld bool) {
-	if e.Missing {
-		return s.keepFor(e, now) > time.Millisecond, false
-	}
-	ttl := s.cfg.TTL - time.Duration(uint64(e.fetched.UnixNano())%256)*s.cfg.TTL/2560
-	age := now.Sub(e.fetched)
-	return age < ttl, age > ttl*4/5
-}
-
-// Stamp is the number that a request to Clerk takes along which leaves now.
+// Stamp returns the stamp for a request to Clerk that leaves now: the number of the last
+// invalidation that is known.
 func (s *Store) Stamp() uint64 { return s.order.stamp() }
 
-// Keep keeps what a lookup brought, unless something newer is known, and returns
-// what is known then as an *Entry, or nil if it can't be encoded. It is for
+// Keep stores the result of a lookup unless a newer copy is known. It returns the newest
+// copy as an *Entry, or nil if the user can't be encoded. It is meant for
 // gate.Config.Keep.
 func (s *Store) Keep(id string, r gate.Result) any {
 	e := s.entry(r)
@@ -270,8 +159,8 @@ func (s *Store) entry(r gate.Result) *Entry {
 	return e
 }
 
-// KeepPage keeps the users of a page of a list; onlyPresent: only those of whom
-// there is a copy already.
+// KeepPage stores the users of a page of a list. With onlyPresent it stores only those
+// that have a copy already.
 func (s *Store) KeepPage(p *gate.Page, onlyPresent bool) {
 	for _, u := range p.Users {
 		if onlyPresent && s.redis == nil {
@@ -285,12 +174,11 @@ func (s *Store) KeepPage(p *gate.Page, onlyPresent bool) {
 	}
 }
 
-// keep places what a request brought that left at left, and returns the newest
-// copy that is known then.
-func (s *Store) keep(id string, e *Entry, left time.Time, onlyPresent bool) *Entry {
-	accepts := func() bool { return s.order.accepts(id, e, left) }
+// keep stores the result of a request that was sent at sent, and returns the newest copy.
+func (s *Store) keep(id string, e *Entry, sent time.Time, onlyPresent bool) *Entry {
+	accepts := func() bool { return s.order.accepts(id, e, sent) }
 	newest := s.place(id, e, onlyPresent, accepts)
-	// Redis refuses what is old by marks of its own, which it may have lost.
+	// Redis refuses old copies too, but it may have lost the marks that it needs for that.
 	if s.redis == nil || newest.Deleted || !accepts() {
 		return newest
 	}
@@ -302,17 +190,17 @@ func (s *Store) keep(id string, e *Entry, left time.Time, onlyPresent bool) *Ent
 	return newest
 }
 
-// place puts into memory what a request to Clerk brought, unless something newer
-// is known, and returns the newest. The question is put under the entry's lock, so
-// that an invalidation either is known by then or comes after it and finds the entry.
+// place stores a request's result in memory unless a newer copy is known, and returns the
+// newest copy. It calls accepts under the entry's lock: an invalidation is either known by
+// then, or it comes later and finds the entry.
 func (s *Store) place(id string, e *Entry, onlyPresent bool, accepts func() bool) *Entry {
 	newest := e
 	s.memory.Compute(id, func(old *Entry, found bool) (*Entry, otter.ComputeOp) {
 		newest = e
 		switch {
 		case !accepts():
-			// It is still for calls that came before whatever made it old, after
-			// which they must get nothing older.
+			// It may still answer calls that arrived before the invalidation, and those
+			// calls must get nothing older afterwards.
 			switch {
 			case found && old.newerThan(e):
 				newest = old
@@ -326,7 +214,7 @@ func (s *Store) place(id string, e *Entry, onlyPresent bool, accepts func() bool
 			newest = old.confirmedBy(e)
 			return newest, otter.WriteOp
 		case !old.outdated && old.Missing == e.Missing && old.UpdatedAt == e.UpdatedAt && e.fetched.After(old.fetched):
-			// A webhook has given the one that is there its higher stamp.
+			// The present copy has its higher stamp from a webhook.
 			newest = e.stamped(old.Stamp)
 			return newest, otter.WriteOp
 		case !old.outdated:
@@ -337,12 +225,12 @@ func (s *Store) place(id string, e *Entry, onlyPresent bool, accepts func() bool
 	return newest
 }
 
-// newerThan reports whether a copy is of a newer version than another, or a deletion.
+// newerThan reports whether e is a deletion or has a newer updated_at than other.
 func (e *Entry) newerThan(other *Entry) bool {
 	return e.Deleted || !e.Missing && !other.Missing && e.UpdatedAt > other.UpdatedAt
 }
 
-// inMemory is the copy in memory, nil if there is none or it is outdated.
+// inMemory returns the copy in memory, or nil if there is none or it is outdated.
 func (s *Store) inMemory(id string) *Entry {
 	if e, _ := s.memory.GetIfPresent(id); e != nil && !e.outdated && s.order.heard(e) {
 		return e
@@ -350,20 +238,8 @@ func (s *Store) inMemory(id string) *Entry {
 	return nil
 }
 
-// hears reports whether an invalidation by another replica would be known now.
-func (s *Store) hears(now time.Time) bool {
-	return s.redis == nil || int64(now.Sub(s.start)) < s.lease.Load()
-}
-
-// trusted reports whether a copy in memory may be served to a call that began at
-// start: with Redis, only if no other replica can have made it old before then.
-func (s *Store) trusted(e *Entry, start time.Time) bool {
-	return s.hears(start) || e.Deleted || !e.asOf.Before(start) ||
-		s.cfg.AvailableWithoutRedis && start.Sub(e.asOf) < availableTime
-}
-
-// inRedis reads copies, nil where there is none or Redis can't be asked, and
-// keeps them in memory. Of those older than what memory knows none is returned.
+// inRedis reads copies from Redis and stores them in memory. An element of the result is
+// nil if Redis has no copy, can't be reached, or has an older copy than memory.
 func (s *Store) inRedis(ctx context.Context, ids []string, view clerkgatev1.UserView) []*Entry {
 	if s.redis == nil || len(ids) == 0 {
 		return make([]*Entry, len(ids))
@@ -380,9 +256,8 @@ func (s *Store) inRedis(ctx context.Context, ids []string, view clerkgatev1.User
 	return found
 }
 
-// placeShared puts into memory what was read from Redis, and returns what of both
-// may be served: nil if memory knows of something newer that itself is not to be
-// believed.
+// placeShared stores a copy from Redis in memory and returns the copy to serve. It returns
+// nil if memory has a newer copy that is not trusted any more.
 func (s *Store) placeShared(id string, e *Entry) (served *Entry) {
 	s.memory.Compute(id, func(old *Entry, found bool) (*Entry, otter.ComputeOp) {
 		served = nil
@@ -405,29 +280,4 @@ func (s *Store) placeShared(id string, e *Entry) (served *Entry) {
 		return e, otter.WriteOp
 	})
 	return served
-}
-
-// writeBehind writes to Redis what is to be kept there.
-func (s *Store) writeBehind(ctx context.Context) {
-	batch := make([]putItem, 0, writeBatch)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case item := <-s.writes:
-			batch = append(batch[:0], item)
-		}
-		for more := true; more && len(batch) < writeBatch; {
-			select {
-			case item := <-s.writes:
-				batch = append(batch, item)
-			default:
-				more = false
-			}
-		}
-		// Meanwhile something may have been missed that Redis has forgotten.
-		batch = slices.DeleteFunc(batch, func(item putItem) bool { return !s.order.accepts(item.id, item.entry, item.entry.asOf) })
-		// What can't be written is in memory, and Redis will be asked in vain.
-		_ = s.redis.put(ctx, batch)
-	}
 }

@@ -22,7 +22,7 @@ func (awayRedis) put(context.Context, []putItem) error                 { return 
 func (awayRedis) invalidate(context.Context, []string) (uint64, error) { return 0, errRedisAway }
 func (awayRedis) seen(context.Context, string) (bool, error)           { return false, errRedisAway }
 func (awayRedis) record(context.Context, string) error                 { return errRedisAway }
-func (awayRedis) counters() RedisStats                                 { return RedisStats{} }
+func (awayRedis) snapshot() RedisStats                                 { return RedisStats{} }
 func (awayRedis) run(ctx context.Context, _ listener) error            { <-ctx.Done(); return nil }
 func (awayRedis) apply(context.Context, string, *Entry, time.Duration, bool) (applied, error) {
 	return applied{}, errRedisAway
