@@ -231,7 +231,7 @@ func found(l *Lookup) []string {
 
 func TestParametersNeverLeave(t *testing.T) {
 	client := newClient(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("%s was sent", r.RequestURI) })
-	tooMany := make([]string, maxLookup+1)
+	tooMany := make([]string, MaxLookup+1)
 	for i := range tooMany {
 		tooMany[i] = fmt.Sprintf("user_%d", i)
 	}

@@ -47,8 +47,8 @@ func (c *Client) LookupUsers(ctx context.Context, ids []string) (*Lookup, error)
 // positionsOf checks ids, so that none can leave that Clerk would take for
 // "everybody but", nor a list that is empty, and gives the place of each.
 func positionsOf(ids []string) (map[string]int, error) {
-	if len(ids) < 1 || len(ids) > maxLookup {
-		return nil, invalid("ids", "must be 1 to %d, not %d", maxLookup, len(ids))
+	if len(ids) < 1 || len(ids) > MaxLookup {
+		return nil, invalid("ids", "must be 1 to %d, not %d", MaxLookup, len(ids))
 	}
 	positions := make(map[string]int, len(ids))
 	for i, id := range ids {
@@ -84,7 +84,7 @@ func (c *Client) lookupOne(ctx context.Context, id string) ([]decoded, Meta, err
 }
 
 func (c *Client) lookupMany(ctx context.Context, ids []string) ([]decoded, Meta, error) {
-	query := url.Values{"user_id": ids, "limit": {strconv.Itoa(maxLookup)}}
+	query := url.Values{"user_id": ids, "limit": {strconv.Itoa(MaxLookup)}}
 	a, err := c.get(ctx, "/users", query)
 	if err != nil {
 		return nil, Meta{}, err

@@ -16,7 +16,9 @@ import (
 
 // Limits of Clerk's, and of the text that is passed on to it.
 const (
-	maxLookup   = 100 // ids in one lookup, and values in one list of a filter
+	// MaxLookup is the largest number of ids in one lookup, and of values in one list of a
+	// filter.
+	MaxLookup   = 100
 	maxPage     = 500 // users in one page
 	maxValue    = 1000
 	maxUserTail = 128
@@ -223,8 +225,8 @@ func (l idList) validate() error {
 		return nil
 	}
 	field := "filter." + l.field
-	if n := len(l.list.Values); n == 0 || n > maxLookup {
-		return invalid(field+".values", "must hold 1 to %d values, not %d", maxLookup, n)
+	if n := len(l.list.Values); n == 0 || n > MaxLookup {
+		return invalid(field+".values", "must hold 1 to %d values, not %d", MaxLookup, n)
 	}
 	for i, v := range l.list.Values {
 		field := fmt.Sprintf("%s.values[%d]", field, i)

@@ -335,7 +335,7 @@ func BenchmarkDecodePage(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			var page bytes.Buffer
 			page.WriteByte('[')
-			for i := range maxLookup {
+			for i := range MaxLookup {
 				if i > 0 {
 					page.WriteByte(',')
 				}

@@ -149,7 +149,7 @@ func usageOf(s gate.Status, t usercache.Totals) *clerkgatev1.GetUsageResponse {
 
 func callerOf(c gate.CallerStatus) *clerkgatev1.Caller {
 	return &clerkgatev1.Caller{
-		Name: c.Name, Lookups: c.Lookups, UpstreamShare: c.Share, Queued: int32(c.Queued), Refused: c.Refused,
+		Name: c.Name, Lookups: c.Lookups, UpstreamShare: c.Requests, Queued: int32(c.Queued), Refused: c.Refused,
 	}
 }
 

@@ -446,8 +446,8 @@ func TestGetQuota(t *testing.T) {
 func TestGetUsage(t *testing.T) {
 	up := &fakeUpstream{status: gate.Status{
 		Totals:       gate.Totals{Lookups: 11, Requests: 12, RateLimited: 13, Retries: 14, UsersPerRequest: 1.5},
-		Callers:      []gate.CallerStatus{{Name: "a", Lookups: 1, Share: 2.5, Queued: 3, Refused: 4}},
-		OtherCallers: gate.CallerStatus{Lookups: 5, Share: 6.5, Queued: 7, Refused: 8},
+		Callers:      []gate.CallerStatus{{Name: "a", Lookups: 1, Requests: 2.5, Queued: 3, Refused: 4}},
+		OtherCallers: gate.CallerStatus{Lookups: 5, Requests: 6.5, Queued: 7, Refused: 8},
 	}}
 	resp, err := (&quotaService{quota: up, totals: up}).GetUsage(t.Context(), &clerkgatev1.GetUsageRequest{})
 	if err != nil {

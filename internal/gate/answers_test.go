@@ -88,7 +88,7 @@ func TestOneQueryStopsNobodyElse(t *testing.T) {
 					t.Errorf("the breaker has opened: %+v", s.Breaker)
 				}
 				probes := 0
-				for r, n := range g.Status().Figures.Requests {
+				for r, n := range g.Status().Stats.Requests {
 					if r.Endpoint == "probe" {
 						probes += int(n)
 					}
@@ -120,7 +120,7 @@ func TestFailuresOfDifferentCallersOpenTheBreaker(t *testing.T) {
 			if s.Breaker.State != Open {
 				t.Errorf("%d callers: the breaker is %+v", callers, s.Breaker)
 			}
-			if n := s.Figures.Requests[Request{"probe", serverError}]; n != int64(probes) {
+			if n := s.Stats.Requests[Ended{"probe", serverError}]; n != int64(probes) {
 				t.Errorf("%d callers: %d probes, want %d", callers, n, probes)
 			}
 		})

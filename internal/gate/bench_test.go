@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/clerkgate/clerkgate/clerkapi"
 	"github.com/clerkgate/clerkgate/internal/fairqueue"
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
@@ -23,7 +24,7 @@ func fill(n, callers int) (*Gate, []*pending) {
 
 // wish is a lookup up to where it would wait.
 func (g *Gate) wish(id, caller string) *pending {
-	p := &pending{crowd: &g.crowd, results: make([]Result, 1), left: 1, done: make(chan struct{}), waiters: make([]waiter, 1)}
+	p := &pending{occupancy: &g.occupancy, results: make([]Result, 1), unanswered: 1, done: make(chan struct{}), waiters: make([]waiter, 1)}
 	o := Options{Caller: caller}
 	g.enter(p, o)
 	g.lookup(p, 0, id, o, time.Now())
@@ -53,13 +54,12 @@ func BenchmarkQueue(b *testing.B) {
 			n := 0
 			for b.Loop() { // one want in, and one out as a hundredth of a request
 				g.wish(fmt.Sprintf("user_new%d", n), fmt.Sprintf("caller%d", n%size.callers))
-				if n++; n%maxBatch == 0 {
-					f := &flight{kind: fairqueue.Shared}
-					g.load(f, time.Now())
-					if len(f.wants) != maxBatch {
-						b.Fatalf("%d wants in a request", len(f.wants))
+				if n++; n%clerkapi.MaxLookup == 0 {
+					r := g.load(turn{kind: lookupRequest, item: fairqueue.Shared}, time.Now())
+					if len(r.wants) != clerkapi.MaxLookup {
+						b.Fatalf("%d wants in a request", len(r.wants))
 					}
-					g.failFlight(f, down)
+					g.failRequest(r, down)
 				}
 			}
 		})

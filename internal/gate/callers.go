@@ -3,76 +3,79 @@ package gate
 import (
 	"cmp"
 	"container/heap"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
 )
 
 const (
-	maxCallers   = 1000 // callers remembered by name
-	firstCallers = 100  // ... of those, the ones that came first are never forgotten
-	shownCallers = 100  // callers told by Status.Callers
+	maxCallers   = 1000 // callers that are remembered by name
+	firstCallers = 100  // the callers that came first, which are never forgotten
+	shownCallers = 100  // callers in Status.Callers
 )
 
-// wholeRequest is a request in the parts that callers pay: whole numbers, so that
-// what is summed in whatever order never seems to fall.
+// wholeRequest is the price of a request. Callers pay parts of it, in whole numbers, so
+// that sums in whatever order never seem to fall.
 const wholeRequest = 1_000_000
 
-// caller is who asks.
+// caller is one caller, or all those that are not remembered by name.
 type caller struct {
 	name   string
-	queued int                  // its waiters, as the crowd counts
-	first  bool                 // one of those that came first
-	sums   atomic.Pointer[sums] // its own or, once it is forgotten, those of all who are
-	slot   int                  // index in callers.idle, -1 if it is not there
-	rank   rank                 // of its sums, as last looked at
+	queued int                    // its waiters that the occupancy counts
+	first  bool                   // one of those that came first
+	counts atomic.Pointer[counts] // its own or, once it is forgotten, those of all forgotten callers
+	slot   int                    // index in callers.idle, -1 if it is not there
+	rank   rank                   // of its counts, when last read
 }
 
 // rank is how busy a caller is.
 type rank struct {
-	share, lookups int64
+	paid, lookups int64
 }
 
-// sums are what is counted of callers since the start.
-type sums struct {
+// counts holds what is counted of a caller since the start.
+type counts struct {
 	lookups atomic.Int64 // ids asked for; needs no lock
-	share   int64        // of the requests to Clerk, in parts of wholeRequest
+	paid    int64        // for requests to Clerk, in parts of wholeRequest
 	refused int64        // wants
 }
 
-// asked counts ids that c has asked for. It needs no lock.
-func (c *caller) asked(ids int) {
-	s := c.sums.Load()
-	s.lookups.Add(int64(ids))
-	c.handOn(s)
+// countLookups counts ids that c has asked for. It needs no lock.
+func (c *caller) countLookups(ids int) {
+	own := c.counts.Load()
+	own.lookups.Add(int64(ids))
+	c.moveLookups(own)
 }
 
-// handOn moves what was counted in s since c was forgotten, where nobody looks any
-// more. It needs no lock.
-func (c *caller) handOn(s *sums) {
-	if now := c.sums.Load(); now != s {
-		now.lookups.Add(s.lookups.Swap(0))
+// moveLookups moves lookups that were counted in old after c was forgotten. It needs no
+// lock.
+func (c *caller) moveLookups(old *counts) {
+	if now := c.counts.Load(); now != old {
+		now.lookups.Add(old.lookups.Swap(0))
 	}
 }
 
-// callers are those seen lately. Beyond a bound the least busy of those who want
-// nothing is forgotten for each that comes. If all want something, who comes is not
-// remembered by name.
+// callers holds the callers that were seen lately. If there are too many, each new one
+// replaces the least busy of those that wait for nothing. If there is none, the new
+// caller is not remembered by name.
 type callers struct {
 	byName    map[string]*caller
-	index     sync.Map   // the same, for reading without the gate's lock
-	idle      callerHeap // those that want nothing, but for the first ones
-	others    *caller    // all who are not remembered
-	forgotten sums       // their sums, and those of all who were forgotten
+	index     sync.Map   // the same as byName, for reading without the gate's lock
+	idle      callerHeap // callers that wait for nothing, except the first ones
+	others    *caller    // all callers that are not remembered
+	forgotten counts     // of others, and of all callers that were forgotten
 }
 
 func (c *callers) init() {
 	c.byName = make(map[string]*caller)
 	c.others = &caller{first: true, slot: -1}
-	c.others.sums.Store(&c.forgotten)
+	c.others.counts.Store(&c.forgotten)
 }
 
-// get gives the caller of a name.
+// get returns the caller of a name.
 func (c *callers) get(name string) *caller {
 	if who := c.byName[name]; who != nil {
 		return who
@@ -81,28 +84,28 @@ func (c *callers) get(name string) *caller {
 		return c.others
 	}
 	who := &caller{name: name, first: len(c.byName) < firstCallers, slot: -1}
-	who.sums.Store(&sums{})
+	who.counts.Store(&counts{})
 	c.byName[name] = who
 	c.index.Store(name, who)
 	c.rest(who)
 	return who
 }
 
-// wait notes that who has one waiter more.
+// wait records that who has one waiter more.
 func (c *callers) wait(who *caller) {
 	if who.queued++; who.slot >= 0 {
 		heap.Remove(&c.idle, who.slot)
 	}
 }
 
-// leave notes that who has one waiter less.
+// leave records that who has one waiter less.
 func (c *callers) leave(who *caller) {
 	if who.queued--; who.queued == 0 {
 		c.rest(who)
 	}
 }
 
-// rest notes that who wants nothing.
+// rest records that who waits for nothing.
 func (c *callers) rest(who *caller) {
 	if who.first || c.byName[who.name] != who {
 		return
@@ -113,19 +116,19 @@ func (c *callers) rest(who *caller) {
 
 // ranked brings c's rank up to date, and reports whether it has changed.
 func (c *caller) ranked() bool {
-	s := c.sums.Load()
+	own := c.counts.Load()
 	old := c.rank
-	c.rank = rank{s.share, s.lookups.Load()}
+	c.rank = rank{own.paid, own.lookups.Load()}
 	return c.rank != old
 }
 
-// forget forgets the least busy caller of those who want nothing. It returns false if
-// there is none.
+// forget forgets the least busy of the callers that wait for nothing. It returns false
+// if there is none.
 func (c *callers) forget() bool {
 	if len(c.idle) == 0 {
 		return false
 	}
-	// Ranks only rise. Some may have since they were looked at.
+	// Ranks only rise, and some may have risen since they were read.
 	for range 10 {
 		if !c.idle[0].ranked() {
 			break
@@ -135,21 +138,21 @@ func (c *callers) forget() bool {
 	who := heap.Pop(&c.idle).(*caller)
 	delete(c.byName, who.name)
 	c.index.Delete(who.name)
-	own := who.sums.Swap(&c.forgotten)
+	own := who.counts.Swap(&c.forgotten)
 	c.forgotten.lookups.Add(own.lookups.Swap(0))
-	c.forgotten.share += own.share
+	c.forgotten.paid += own.paid
 	c.forgotten.refused += own.refused
 	return true
 }
 
-// callerHeap has the least busy caller first.
+// callerHeap is a heap of callers, the least busy first.
 type callerHeap []*caller
 
 func (h callerHeap) Len() int { return len(h) }
 func (h callerHeap) Less(i, j int) bool {
 	a, b := h[i].rank, h[j].rank
-	if a.share != b.share {
-		return a.share < b.share
+	if a.paid != b.paid {
+		return a.paid < b.paid
 	}
 	return a.lookups < b.lookups
 }
@@ -158,14 +161,14 @@ func (h callerHeap) Swap(i, j int) {
 	h[i].slot, h[j].slot = i, j
 }
 
-// Push is container/heap's.
+// Push implements heap.Interface.
 func (h *callerHeap) Push(x any) {
 	c := x.(*caller)
 	c.slot = len(*h)
 	*h = append(*h, c)
 }
 
-// Pop is container/heap's.
+// Pop implements heap.Interface.
 func (h *callerHeap) Pop() any {
 	n := len(*h) - 1
 	c := (*h)[n]
@@ -175,74 +178,74 @@ func (h *callerHeap) Pop() any {
 	return c
 }
 
-// pay has c pay for whole requests.
-func (c *caller) pay(requests int) { c.sums.Load().share += int64(requests) * wholeRequest }
+// pay makes c pay for whole requests.
+func (c *caller) pay(requests int) { c.counts.Load().paid += int64(requests) * wholeRequest }
 
-// pay has f's payers pay for it in equal parts.
-func (f *flight) pay() {
-	for i, c := range f.payers {
-		n := len(f.payers)
-		c.sums.Load().share += int64(wholeRequest*(i+1)/n - wholeRequest*i/n)
+// pay makes the payers of r, which ended with err, pay for it in equal parts, unless it
+// was not sent.
+func (r *request) pay(err error) {
+	if err != nil && errors.Is(err, clerkapi.ErrNotSent) {
+		return
+	}
+	for i, c := range r.payers {
+		n := len(r.payers)
+		c.counts.Load().paid += int64(wholeRequest*(i+1)/n - wholeRequest*i/n)
 	}
 }
 
-// standing is what a caller, or several, have done so far.
-type standing struct {
-	name                    string
-	first                   bool
-	queued                  int
-	lookups, share, refused int64 // as in sums
+// CallerStatus is what one caller, or several, have done since the start.
+type CallerStatus struct {
+	Name     string
+	Lookups  int64   // ids asked for
+	Requests float64 // its part of the requests to Clerk, and the permits of its leases that were used
+	Queued   int     // its waiters, one for each of its wants
+	Refused  int64   // wants refused
 }
 
-func (s *sums) standing() standing {
-	return standing{lookups: s.lookups.Load(), share: s.share, refused: s.refused}
+// callerStats is a copy of the counts of one caller, or the sum of several.
+type callerStats struct {
+	name                   string
+	first                  bool
+	queued                 int
+	lookups, paid, refused int64
 }
 
-func (a *standing) add(b standing) {
+func (c *counts) stats() callerStats {
+	return callerStats{lookups: c.lookups.Load(), paid: c.paid, refused: c.refused}
+}
+
+func (a *callerStats) add(b callerStats) {
 	a.queued += b.queued
 	a.lookups += b.lookups
-	a.share += b.share
+	a.paid += b.paid
 	a.refused += b.refused
 }
 
-func (a standing) status() CallerStatus {
+func (a callerStats) status() CallerStatus {
 	return CallerStatus{
-		Name: a.name, Lookups: a.lookups, Share: float64(a.share) / wholeRequest, Queued: a.queued, Refused: a.refused,
+		Name: a.name, Lookups: a.lookups, Requests: float64(a.paid) / wholeRequest, Queued: a.queued, Refused: a.refused,
 	}
 }
 
-// standings are those of all who are remembered, in no order, and that of all others.
-func (c *callers) standings() (all []standing, others standing) {
-	all = make([]standing, 0, len(c.byName))
+// sortByUse sorts the busiest callers first.
+func sortByUse(all []callerStats) {
+	slices.SortFunc(all, func(a, b callerStats) int {
+		return cmp.Or(cmp.Compare(b.paid, a.paid), cmp.Compare(b.lookups, a.lookups), cmp.Compare(a.name, b.name))
+	})
+}
+
+// stats returns the statistics of all callers that are remembered, in no order, and the
+// sum of all others.
+func (c *callers) stats() (all []callerStats, others callerStats) {
+	all = make([]callerStats, 0, len(c.byName))
 	for _, who := range c.byName {
-		st := who.sums.Load().standing()
+		st := who.counts.Load().stats()
 		st.name, st.first, st.queued = who.name, who.first, who.queued
 		all = append(all, st)
 	}
-	others = c.forgotten.standing()
+	others = c.forgotten.stats()
 	others.queued = c.others.queued
 	return all, others
-}
-
-// tellCallers fills in what s says of callers. It changes all, and needs no lock.
-func (s *Status) tellCallers(all []standing, others standing) {
-	slices.SortFunc(all, func(a, b standing) int { // the busiest first
-		return cmp.Or(cmp.Compare(b.share, a.share), cmp.Compare(b.lookups, a.lookups), cmp.Compare(a.name, b.name))
-	})
-	later := others
-	for i, st := range all {
-		if i < shownCallers {
-			s.Callers = append(s.Callers, st.status())
-		} else {
-			others.add(st)
-		}
-		if st.first {
-			s.FirstCallers = append(s.FirstCallers, st.status())
-		} else {
-			later.add(st)
-		}
-	}
-	s.OtherCallers, s.LaterCallers = others.status(), later.status()
 }
 
 // Asked counts ids that a caller has asked for, wherever the answers come from.
@@ -253,5 +256,5 @@ func (g *Gate) Asked(name string, ids int) {
 		who = g.callers.get(name)
 		g.mu.Unlock()
 	}
-	who.(*caller).asked(ids)
+	who.(*caller).countLookups(ids)
 }

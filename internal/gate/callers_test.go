@@ -10,17 +10,17 @@ import (
 
 // sumsOf flattens all figures that must never fall.
 func sumsOf(s Status) map[string]float64 {
-	sums := map[string]float64{"unsent": float64(s.Figures.Unsent)}
+	sums := map[string]float64{"unsent": float64(s.Stats.Unsent)}
 	caller := func(name string, c CallerStatus) {
 		sums[name+" lookups"] = float64(c.Lookups)
-		sums[name+" share"] = c.Share
+		sums[name+" share"] = c.Requests
 		sums[name+" refused"] = float64(c.Refused)
 	}
 	for _, c := range s.FirstCallers {
 		caller(c.Name, c)
 	}
 	caller("later ones", s.LaterCallers)
-	for r, n := range s.Figures.Requests {
+	for r, n := range s.Stats.Requests {
 		sums[fmt.Sprint(r)] = float64(n)
 	}
 	return sums
@@ -89,7 +89,7 @@ func TestTheBusiestAreShown(t *testing.T) {
 		}
 		_, _ = g.List(t.Context(), clerkapi.ListParams{}, Options{Caller: "lists"})
 		s := g.Status()
-		if got := s.Callers[0]; got != (CallerStatus{Name: "lists", Share: 1}) {
+		if got := s.Callers[0]; got != (CallerStatus{Name: "lists", Requests: 1}) {
 			t.Errorf("the busiest is %+v", got)
 		}
 		if got := s.Callers[1]; got != (CallerStatus{Name: "reads199", Lookups: 199}) {
@@ -99,7 +99,7 @@ func TestTheBusiestAreShown(t *testing.T) {
 		if got := s.OtherCallers; got != (CallerStatus{Lookups: 100 * 101 / 2}) {
 			t.Errorf("the others are %+v", got)
 		}
-		if got := s.LaterCallers; got != (CallerStatus{Lookups: 100*100 + 99*100/2, Share: 1}) {
+		if got := s.LaterCallers; got != (CallerStatus{Lookups: 100*100 + 99*100/2, Requests: 1}) {
 			t.Errorf("those who came later are %+v", got)
 		}
 	})
@@ -113,12 +113,12 @@ func TestNothingAskedIsLost(t *testing.T) {
 		g.callers.get(fmt.Sprint("first", i))
 	}
 	who := g.callers.get("a")
-	own := who.sums.Load()
+	own := who.counts.Load()
 	g.callers.forget()
-	who.asked(3)
+	who.countLookups(3)
 	own.lookups.Add(4)
-	who.handOn(own)
-	who.handOn(own) // there may be several who do so
+	who.moveLookups(own)
+	who.moveLookups(own) // there may be several who do so
 	if got := g.Status().LaterCallers; got != (CallerStatus{Lookups: 7}) {
 		t.Errorf("counted %+v", got)
 	}

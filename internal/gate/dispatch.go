@@ -3,133 +3,110 @@ package gate
 import (
 	"time"
 
-	"github.com/clerkgate/clerkgate/clerkapi"
 	"github.com/clerkgate/clerkgate/internal/fairqueue"
-	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// dispatch sends what may be sent now, by way of launch, and says when to look
-// again; the zero time means: when woken.
-func (g *Gate) dispatch(launch func(*flight)) (next time.Time) {
+// dispatch makes all requests that may be sent now and calls launch with each. It
+// returns when it is to be called again; the zero time means: once woken.
+func (g *Gate) dispatch(launch func(*request)) (next time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
-	soonest := func(t time.Time) {
-		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
-			next = t
-		}
-	}
 	for _, w := range g.delayed.due(now) {
-		g.enqueue(w, now)
+		g.requeue(w, now)
 	}
-	soonest(g.delayed.next())
-	g.starved = false
+	next = g.delayed.next()
+	g.needsPermit = false
 	g.lookAtGathering(now)
-	soonest(g.overdueDoubt(now))
-	for {
-		f, again := g.choose(now)
-		soonest(again)
-		if f == nil || !f.isProbe && !f.gathers && len(g.flights) >= g.bears.limit {
-			break
-		}
-		p, ok, again := g.take(now)
-		if !ok {
-			soonest(again)
-			g.starved = true
-			break
-		}
-		if f.gathers {
-			g.gathered(p, now)
-			continue
-		}
-		g.leases.others++
-		f.permit, f.sent, f.stamp = p, now, g.cfg.Stamp()
-		if !g.shut.allow(f) { // the breaker's clock is a moment behind
-			g.giveBack(p, now)
-			soonest(now.Add(time.Millisecond))
-			break
-		}
-		g.load(f, now)
-		switch {
-		case f.isProbe:
-		case len(f.wants) == 0: // all left meanwhile
-			f.done(errNeutral)
-			g.giveBack(p, now)
-			continue
-		}
-		for _, w := range f.wants {
-			w.left = now
-		}
-		g.flights[f] = struct{}{}
-		f.number, f.beside = g.bears.launch(), len(g.flights)
-		g.traceSent(f, now)
-		g.retries.sent(now)
-		launch(f)
+	next = earlier(next, g.overdueDoubt(now))
+	for more := true; more; {
+		var again time.Time
+		more, again = g.dispatchOne(now, launch)
+		next = earlier(next, again)
 	}
-	soonest(g.endLeases(now))
-	// What is not wanted any more is given back, too.
-	select {
-	case g.share <- struct{}{}:
-	default:
-	}
+	next = earlier(next, g.endLeases(now))
+	g.exchangeSoon() // permits that are not wanted any more are handed back
 	return next
 }
 
-// take takes a permit, if one may be used now; else it says when to look again,
-// the zero time meaning: when woken.
-func (g *Gate) take(now time.Time) (p quota.Permit, ok bool, again time.Time) {
-	p, ok, again = g.limiter.Take(now)
+// dispatchOne uses one permit, if it may be used now. It reports whether there may be
+// more to do now, and returns when there is more to do later.
+func (g *Gate) dispatchOne(now time.Time, launch func(*request)) (more bool, again time.Time) {
+	t, again := g.choose(now)
+	if t.kind == noRequest || t.bounded() && len(g.requests) >= g.concurrency.limit {
+		return false, again
+	}
+	permit, ok, later := g.takePermit(now)
 	if !ok {
-		return p, ok, again
+		g.needsPermit = true
+		return false, earlier(again, later)
 	}
-	if g.ledger != nil && !g.ledger.spend() {
-		g.limiter.GiveBack(p, now)
-		return quota.Permit{}, false, time.Time{}
+	if t.kind == leasePermit {
+		g.gathered(permit, now)
+		return true, again
 	}
-	if now.Before(g.lowFrom) || g.decider != quota.DecidesState {
-		return p, true, time.Time{}
+	g.leases.others++
+	stamp := g.cfg.Stamp()
+	done, err := g.allow(t)
+	if err != nil { // the breaker is open after all
+		g.giveBack(permit, now)
+		return false, earlier(again, g.probes.next)
 	}
-	s := g.limiter.State(now)
-	switch {
-	case !g.low && 10*s.Available < s.Capacity:
-		g.low = true
-		g.totals.low++
-		g.cfg.Logger.Warn("less than a tenth of the quota is left", "available", s.Available, "of", s.Capacity, "waiting", g.queue.Len())
-	case g.low && 5*s.Available >= s.Capacity: // so that it is said once, not at every permit
-		g.low = false
+	r := g.load(t, now)
+	r.permit, r.sentAt, r.stamp, r.done = permit, now, stamp, done
+	if t.kind != probeRequest && len(r.wants) == 0 { // all waiters have left
+		r.done(errNeutral)
+		g.giveBack(permit, now)
+		return true, again
 	}
-	return p, true, time.Time{}
+	g.depart(r)
+	launch(r)
+	return true, again
 }
 
-// giveBack returns a permit whose request did not leave.
-func (g *Gate) giveBack(p quota.Permit, now time.Time) {
-	g.limiter.GiveBack(p, now)
-	if g.ledger != nil {
-		g.ledger.giveBack()
+// depart records that r leaves.
+func (g *Gate) depart(r *request) {
+	for _, w := range r.wants {
+		w.sentAt = r.sentAt
 	}
+	g.requests[r] = struct{}{}
+	r.number, r.beside = g.concurrency.launch(), len(g.requests)
+	g.traceSent(r, r.sentAt)
+	g.retries.sent(r.sentAt)
 }
 
-// choose says what the next permit would be used for, without taking it; nil
-// if there is nothing that may go now, and when that may change by itself.
-func (g *Gate) choose(now time.Time) (f *flight, again time.Time) {
-	if g.shut.refusing() || g.shut.asking {
-		return g.shut.probe(now)
+// turn is what the next permit is used for.
+type turn struct {
+	kind     kind // a lookup, a call and a part are told apart only when they are loaded
+	priority Priority
+	item     fairqueue.Kind // of the item whose turn it is
+}
+
+// bounded reports whether the turn counts toward the requests in flight.
+func (t turn) bounded() bool { return t.kind != probeRequest && t.kind != leasePermit }
+
+// choose returns what the next permit is to be used for, without taking one. Its kind
+// is noRequest if nothing may go now; again is when that may change by itself.
+func (g *Gate) choose(now time.Time) (t turn, again time.Time) {
+	probe := turn{kind: probeRequest}
+	if g.refusing() || g.key.asking {
+		due, again := g.recoveryProbe(now)
+		if due {
+			return probe, time.Time{}
+		}
+		return turn{}, again
 	}
-	due, again := g.shut.mustProbe(now)
+	due, again := g.decidingProbe(now)
 	asks, later := g.leaseProbe(now)
-	if !later.IsZero() && (again.IsZero() || later.Before(again)) {
-		again = later
-	}
+	again = earlier(again, later)
 	switch {
 	case due, asks:
-		return &flight{isProbe: true}, time.Time{}
-	case g.shut.holds(): // until a probe has told whose a 429 was
-		return nil, again
+		return probe, time.Time{}
+	case g.doubts.hold(): // until a probe has shown whose a 429 was
+		return turn{}, again
 	}
-	most, t := g.mayLookUp(now)
-	if !t.IsZero() && (again.IsZero() || t.Before(again)) {
-		again = t
-	}
+	most, later := g.mayLookUp(now)
+	again = earlier(again, later)
 	p, k, ok := g.queue.Next(most)
 	for ok && k == fairqueue.Whole && isLease(g.queue.Head(p, k)) {
 		g.startGathering(p)
@@ -138,29 +115,29 @@ func (g *Gate) choose(now time.Time) (f *flight, again time.Time) {
 	gathers := g.gathers(ok, p, now)
 	switch {
 	case !ok && !gathers:
-		return nil, again
+		return turn{}, again
 	case g.limiter.Probing():
-		// After a pause something goes first that is nobody's: a want may have drawn
-		// the 429 itself, and nobody would hear the answer to a lease.
-		if g.shut.probing {
-			return nil, again
+		// After a pause, a request of no caller goes first: a want may have drawn the
+		// 429 itself, and nobody would hear the answer to a lease's request.
+		if g.probes.underWay {
+			return turn{}, again
 		}
-		return &flight{isProbe: true}, again
+		return probe, again
 	case gathers:
-		return &flight{gathers: true}, again
+		return turn{kind: leasePermit}, again
 	}
-	return &flight{priority: p, kind: k}, again
+	return turn{kind: lookupRequest, priority: p, item: k}, again
 }
 
-// mayLookUp returns how many ids a lookup request may take now, 0 if none may go.
-// One may if it would be full, or if few enough are in flight. Nobody lingers for
-// company, yet lookups gather while others are under way. One that takes unusually
-// long does not count; again is when the next one comes to be such.
+// mayLookUp returns how many ids a lookup may take now, 0 if none may go. One may go
+// if it would be full, or if few enough lookups are in flight: no lookup waits for
+// company, but ids gather while others are under way. A lookup that takes unusually
+// long does not count; again is when the next one stops counting.
 func (g *Gate) mayLookUp(now time.Time) (most int, again time.Time) {
 	if g.queue.Shared() == 0 {
 		return 0, time.Time{}
 	}
-	most = g.batch.limit
+	most = g.lookupSize.limit
 	if g.queue.Shared() >= most {
 		return most, time.Time{}
 	}
@@ -170,14 +147,14 @@ func (g *Gate) mayLookUp(now time.Time) (most int, again time.Time) {
 	}
 	counted := 0
 	usual := g.limiter.RoundTrip()
-	for f := range g.flights {
-		late := f.sent.Add(2 * usual)
-		if !f.lookup() || f.alone() || usual > 0 && !now.Before(late) {
+	for r := range g.requests {
+		late := r.sentAt.Add(2 * usual)
+		if !r.forUsers() || r.alone() || usual > 0 && !now.Before(late) {
 			continue
 		}
 		counted++
-		if usual > 0 && (again.IsZero() || late.Before(again)) {
-			again = late
+		if usual > 0 {
+			again = earlier(again, late)
 		}
 	}
 	if counted >= allowed {
@@ -186,103 +163,10 @@ func (g *Gate) mayLookUp(now time.Time) (most int, again time.Time) {
 	return most, again
 }
 
-// load fills f with what it was chosen for.
-func (g *Gate) load(f *flight, now time.Time) {
-	if f.isProbe {
-		g.leases.limited, g.leases.askedAt = false, now
-		return
+// exchangeSoon has keepSharing see whether an exchange is due.
+func (g *Gate) exchangeSoon() {
+	select {
+	case g.exchangeDue <- struct{}{}:
+	default:
 	}
-	f.taken = g.queue.Take(f.priority, f.kind, g.batch.limit)
-	for _, t := range f.taken {
-		for range wantsOf(t.Item) {
-			g.figures.Waits[t.Line.Priority()].observe(now.Sub(t.Item.Since()).Seconds())
-		}
-	}
-	if gr, ok := f.taken[0].Item.Value.(*group); ok {
-		g.loadGroup(f, gr, f.taken[0])
-		return
-	}
-	g.cutLine(f, now)
-	for _, t := range f.taken {
-		w := wantOf(t.Item)
-		payer := w.payer(t.Line)
-		f.add(w, payer)
-		payer.count(false)
-		if w.id != "" {
-			f.kind = fairqueue.Shared // one that goes alone, too
-			delete(g.queued, w.id)
-			g.flying[w.id] = w
-		}
-	}
-}
-
-// cutLine puts back the ids that would make the request line too long.
-func (g *Gate) cutLine(f *flight, now time.Time) {
-	if f.kind != fairqueue.Shared {
-		return
-	}
-	length := clerkapi.LookupLine()
-	fits := 0
-	for ; fits < len(f.taken); fits++ {
-		length += clerkapi.LookupLine(wantOf(f.taken[fits].Item).id) - clerkapi.LookupLine()
-		if length > clerkapi.MaxRequestLine {
-			break
-		}
-	}
-	for i := len(f.taken) - 1; i >= fits; i-- {
-		t := f.taken[i]
-		g.queue.Refund(t)
-		for _, x := range wantOf(t.Item).waiters {
-			g.comeBack(wantOf(t.Item), x, now)
-		}
-	}
-	f.taken = f.taken[:fits]
-}
-
-// payer is who of those that wait for w pays for it, if l has given it: the first
-// who waits there.
-func (w *want) payer(l *fairqueue.Line) *waiter {
-	for _, x := range w.waiters {
-		if x.pending.line == l {
-			return x
-		}
-	}
-	return w.waiters[0]
-}
-
-// enqueue puts w back to the front of the lines of all who wait for it, and merges
-// it with a want for the same user that came in meanwhile.
-func (g *Gate) enqueue(w *want, now time.Time) {
-	if len(w.waiters) == 0 {
-		g.drop(w)
-		return
-	}
-	if w.id != "" {
-		if g.flying[w.id] == w {
-			delete(g.flying, w.id)
-		}
-		if twin := g.queued[w.id]; twin != nil && twin != w {
-			twin.tries = max(twin.tries, w.tries)
-			for _, x := range w.waiters {
-				x.count(false)
-				x = twin.join(x.pending, x.index)
-				x.count(true)
-				if twin.item.Waiting() {
-					g.comeBack(twin, x, now)
-				}
-			}
-			w.waiters = nil
-			return
-		}
-		g.queued[w.id] = w
-	}
-	for _, x := range w.waiters {
-		g.comeBack(w, x, now)
-	}
-}
-
-// comeBack gives w, which has been under way, the place of one of its waiters again.
-func (g *Gate) comeBack(w *want, x *waiter, now time.Time) {
-	g.queue.Return(&w.item, x.pending.line, x.pending.since, now)
-	x.count(true)
 }

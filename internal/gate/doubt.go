@@ -9,11 +9,16 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi"
 )
 
-// maxBearing is how often a want's 429 is taken for one of a limit on concurrency.
-const maxBearing = 3
+const (
+	// maxCrowdLimits is how often a want's 429s are taken for those of a limit on
+	// concurrency.
+	maxCrowdLimits = 3
+	// doubtFor is how long a 429 may be in doubt because there is no permit for a probe.
+	doubtFor = 250 * time.Millisecond
+)
 
-// Bounds of how long a caller's answers about the key or the quota are taken for its
-// own after a probe has contradicted them; the time doubles while they go on.
+// After a probe has contradicted a caller's answers about the key or the quota, such
+// answers are taken for the caller's own for a time, which doubles while they go on.
 const (
 	firstTrust = time.Second
 	lastTrust  = time.Minute
@@ -22,28 +27,47 @@ const (
 // maxTime is longer than any pause.
 const maxTime = time.Duration(math.MaxInt64)
 
-// doubt is a flight that has landed with an answer about the key or the quota, which
-// a probe is to explain: whether it is everybody's, or only that of who asked.
+// doubts holds the answers about the key or the quota that a probe is to explain:
+// whether they concern everybody, or only the callers that drew them.
+type doubts struct {
+	all        []doubt
+	keyTrust   trust // callers whose answers about the key a probe has contradicted
+	quotaTrust trust // ... and their 429s
+}
+
+// doubt is a request whose answer is in doubt.
 type doubt struct {
 	since   time.Time
-	flight  *flight
+	request *request
 	answer  answer
 	verdict clerkapi.Verdict
 }
 
-// trust says whose answers are taken for their own.
+// takeAll removes and returns all doubts.
+func (ds *doubts) takeAll() []doubt {
+	all := ds.all
+	ds.all = nil
+	return all
+}
+
+// hold reports whether all other requests wait until a probe has shown whose a 429 was.
+func (ds *doubts) hold() bool {
+	return slices.ContainsFunc(ds.all, func(d doubt) bool { return d.verdict.Concern == clerkapi.ConcernsQuota })
+}
+
+// trust is a set of callers whose answers are taken for their own for a time.
 type trust struct {
 	callers []string
 	until   time.Time
 	length  time.Duration
 }
 
-// covers says whether one of callers may be the culprit.
+// covers reports whether the set has one of callers.
 func (t *trust) covers(callers []string, now time.Time) bool {
 	return now.Before(t.until) && slices.ContainsFunc(callers, func(c string) bool { return slices.Contains(t.callers, c) })
 }
 
-// extend has the answers that callers draw taken for their own for a while.
+// extend adds callers and prolongs the time.
 func (t *trust) extend(callers []string, now time.Time) {
 	if now.Sub(t.until) > lastTrust {
 		t.length, t.callers = 0, nil
@@ -57,25 +81,18 @@ func (t *trust) extend(callers []string, now time.Time) {
 	}
 }
 
-// takeDoubted takes out all doubts.
-func (s *shut) takeDoubted() []doubt {
-	all := s.doubts
-	s.doubts = nil
-	return all
-}
-
-// doubtKey keeps f's wants until a probe has told whether Clerk refuses the key or
-// only this request.
-func (g *Gate) doubtKey(f *flight, a answer, v clerkapi.Verdict, now time.Time) {
-	if g.shut.keyTrust.covers(f.callers(), now) {
-		g.refuse(f, v, now, refusedAlone(a.err))
+// doubtKey keeps the wants of r until a probe has shown whether Clerk refuses the key
+// or only this request.
+func (g *Gate) doubtKey(r *request, a answer, v clerkapi.Verdict, now time.Time) {
+	if g.doubts.keyTrust.covers(r.callers(), now) {
+		g.refuse(r, v, now, refusedAlone(a.err))
 		return
 	}
-	g.shut.doubts = append(g.shut.doubts, doubt{now, f, a, v})
+	g.doubts.all = append(g.doubts.all, doubt{now, r, a, v})
 }
 
-// refusedAlone is err, which spoke about the key, as that of one request: a probe has
-// found the key to be good.
+// refusedAlone returns err, which was about the key, as an error about one request: a
+// probe has found the key to be good.
 func refusedAlone(err error) error {
 	e, ok := errors.AsType[*clerkapi.Error](err)
 	if !ok {
@@ -86,28 +103,27 @@ func refusedAlone(err error) error {
 	return &alone
 }
 
-// limitedFlight takes in a flight that has landed with a 429.
-func (g *Gate) limitedFlight(f *flight, a answer, v clerkapi.Verdict, now time.Time) {
+// settleLimited decides what the 429 that r drew means.
+func (g *Gate) settleLimited(r *request, a answer, v clerkapi.Verdict, now time.Time) {
 	e, _ := errors.AsType[*clerkapi.Error](a.err)
 	switch {
-	case f.number <= g.paused, !g.limiter.State(now).PausedUntil.IsZero():
-		// Of an event that is known. How long it lasts has been told by who was
-		// believed then.
-		g.limitPermit(f, a, 0, now)
-		g.takeBack(f, now)
-	case e.RetryAfter <= 0 && g.bears.concerns(f.number, f.beside) && g.spare(now) && !f.worn():
-		for _, w := range f.wants {
-			w.limited++
+	case r.number <= g.pausedThrough, !g.limiter.State(now).PausedUntil.IsZero():
+		// It belongs to a pause that is known, whose length others have set.
+		g.limitPermit(r, a, 0, now)
+		g.requeueAll(r, now)
+	case e.RetryAfter <= 0 && g.concurrency.concerns(r.number, r.beside) && g.spare(now) && !r.worn():
+		for _, w := range r.wants {
+			w.crowdLimits++
 		}
-		g.bears.refuse(f.number, f.beside, len(g.flights)+1)
-		g.settlePermit(f, a, clerkapi.SpentAnswered, now)
-		g.takeBack(f, now)
-	case g.shut.quotaTrust.covers(f.callers(), now):
-		g.settlePermit(f, a, clerkapi.SpentAnswered, now)
-		g.ownLimited(f, now, a.err)
+		g.concurrency.refuse(r.number, r.beside, len(g.requests)+1)
+		g.settlePermit(r, a, clerkapi.SpentAnswered, now)
+		g.requeueAll(r, now)
+	case g.doubts.quotaTrust.covers(r.callers(), now):
+		g.settlePermit(r, a, clerkapi.SpentAnswered, now)
+		g.putOffLimited(r, now, a.err)
 	default:
-		g.bears.undo()
-		g.shut.doubts = append(g.shut.doubts, doubt{now, f, a, v})
+		g.concurrency.undo()
+		g.doubts.all = append(g.doubts.all, doubt{now, r, a, v})
 		if g.severalLimited() {
 			g.pauseAll(0, maxTime, now)
 		}
@@ -115,36 +131,37 @@ func (g *Gate) limitedFlight(f *flight, a answer, v clerkapi.Verdict, now time.T
 	g.recheckPause(now, a.err)
 }
 
-// ownLimited has the wants of f, whose 429 is nobody else's, wait for as long as they
-// were told, three times each at most. What is several callers' is split first.
-func (g *Gate) ownLimited(f *flight, now time.Time, err error) {
-	if f.lookup() && f.shared() && g.split(f, now) {
+// putOffLimited delays the wants of r, whose 429 concerns no other callers, for as long
+// as Clerk has asked, three times each at most. A request of several callers is split
+// first.
+func (g *Gate) putOffLimited(r *request, now time.Time, err error) {
+	if r.forUsers() && r.severalCallers() && g.split(r, now) {
 		return
 	}
 	e, _ := errors.AsType[*clerkapi.Error](err)
-	for _, w := range f.wants {
-		if w.refused++; w.refused >= maxTries {
+	for _, w := range r.wants {
+		if w.ownLimits++; w.ownLimits >= maxTries {
 			g.fail(w, err)
 			continue
 		}
 		wait := e.RetryAfter
 		if wait <= 0 {
-			wait = time.Second << (w.refused - 1)
+			wait = time.Second << (w.ownLimits - 1)
 		}
-		if f.alone() {
+		if r.alone() {
 			w.askAlone()
 		}
 		g.putOff(w, now.Add(wait), now, &Error{Kind: ErrRateLimited, RetryAfter: wait, Err: err})
 	}
 }
 
-// worn says whether a want of f's has drawn so many 429s that they are no longer
-// taken for those of a limit on concurrency.
-func (f *flight) worn() bool {
-	return slices.ContainsFunc(f.wants, func(w *want) bool { return w.limited >= maxBearing })
+// worn reports whether a want of r has drawn so many 429s that they are no longer taken
+// for those of a limit on concurrency.
+func (r *request) worn() bool {
+	return slices.ContainsFunc(r.wants, func(w *want) bool { return w.crowdLimits >= maxCrowdLimits })
 }
 
-// spare says whether less than 90 % of the quota is held.
+// spare reports whether less than 90 % of the quota is held.
 func (g *Gate) spare(now time.Time) bool {
 	s := g.limiter.State(now)
 	if g.limiter.Config().Burst > 0 {
@@ -153,16 +170,14 @@ func (g *Gate) spare(now time.Time) bool {
 	return 10*s.Held < 9*s.Limit
 }
 
-// doubtFor is how long a 429 may be in doubt because there is no permit for a probe.
-const doubtFor = 250 * time.Millisecond
-
-// overdueDoubt has 429s taken for the quota's that no probe could be sent for: where
-// there are no permits, a pause keeps nobody from anything. It returns when to look again.
+// overdueDoubt takes 429s for the quota's that have been in doubt for too long because
+// there was no permit for a probe: without permits, a pause delays nobody. It returns
+// when to look again.
 func (g *Gate) overdueDoubt(now time.Time) (again time.Time) {
-	if g.shut.probing {
+	if g.probes.underWay {
 		return time.Time{}
 	}
-	for _, d := range g.shut.doubts {
+	for _, d := range g.doubts.all {
 		if d.verdict.Concern != clerkapi.ConcernsQuota {
 			continue
 		}
@@ -176,25 +191,26 @@ func (g *Gate) overdueDoubt(now time.Time) (again time.Time) {
 	return time.Time{}
 }
 
-// severalLimited says whether the 429s that are in doubt were drawn by requests of
-// different callers, of whom none has a part in all.
+// severalLimited reports whether the 429s in doubt were drawn by requests of different
+// callers, of whom none has a part in all.
 func (g *Gate) severalLimited() bool {
 	var callers []string
 	first := true
-	for _, d := range g.shut.doubts {
+	for _, d := range g.doubts.all {
 		if d.verdict.Concern == clerkapi.ConcernsQuota {
-			callers = common(first, callers, d.flight.callers())
+			callers = common(first, callers, d.request.callers())
 			first = false
 		}
 	}
 	return !first && len(callers) == 0
 }
 
-// pauseAll has the 429s in doubt taken for the quota's. retryAfter is what a probe was
-// told; 0: it was told nothing, and the shortest of theirs counts, up to most.
+// pauseAll takes all 429s in doubt for the quota's, and queues their wants again. The
+// pause lasts retryAfter, which a probe was answered. If that is 0, it lasts as long as
+// the shortest Retry-After of the 429s, but not longer than most.
 func (g *Gate) pauseAll(retryAfter, most time.Duration, now time.Time) {
 	var limited []doubt
-	g.shut.doubts = slices.DeleteFunc(g.shut.doubts, func(d doubt) bool {
+	g.doubts.all = slices.DeleteFunc(g.doubts.all, func(d doubt) bool {
 		if d.verdict.Concern != clerkapi.ConcernsQuota {
 			return false
 		}
@@ -209,56 +225,42 @@ func (g *Gate) pauseAll(retryAfter, most time.Duration, now time.Time) {
 		}
 	}
 	if len(limited) > 0 {
-		g.paused = g.bears.launched
+		g.pausedThrough = g.concurrency.launched
 	}
 	for _, d := range limited {
-		g.limitPermit(d.flight, d.answer, retryAfter, now)
-		g.takeBack(d.flight, now)
+		g.limitPermit(d.request, d.answer, retryAfter, now)
+		g.requeueAll(d.request, now)
 	}
 }
 
-// limitPermit settles the permit of a flight that drew a 429 with another
-// Retry-After than its own.
-func (g *Gate) limitPermit(f *flight, a answer, retryAfter time.Duration, now time.Time) {
-	if e, ok := errors.AsType[*clerkapi.Error](a.err); ok {
-		other := *e
-		other.RetryAfter = retryAfter
-		a.err = &other
-	}
-	g.settlePermit(f, a, clerkapi.SpentLimited, now)
-}
-
-// resolve explains what was in doubt, now that a probe has brought a.
+// resolve decides what the answers in doubt mean, now that a probe was answered with a.
 func (g *Gate) resolve(a answer, v clerkapi.Verdict, now time.Time) {
 	if v.Spent == clerkapi.SpentLimited || v.Concern == clerkapi.ConcernsEverybody {
 		after := time.Duration(0)
 		if e, ok := errors.AsType[*clerkapi.Error](a.err); ok && v.Spent == clerkapi.SpentLimited {
 			after = e.RetryAfter
-			g.paused = g.bears.launched
+			g.pausedThrough = g.concurrency.launched
 		}
 		g.pauseAll(after, g.limiter.Config().Window, now)
 	}
-	for _, d := range g.shut.takeDoubted() {
+	stopping := a.err != nil && v.Concern == clerkapi.ConcernsNobody
+	for _, d := range g.doubts.takeAll() {
+		aboutQuota := d.verdict.Concern == clerkapi.ConcernsQuota
 		switch {
-		case a.err != nil && v.Concern == clerkapi.ConcernsNobody: // stopping
-			g.settleDoubt(d, now)
-			g.failFlight(d.flight, &Error{Kind: ErrShuttingDown})
-		case d.verdict.Concern == clerkapi.ConcernsQuota:
-			g.shut.quotaTrust.extend(d.flight.callers(), now)
-			g.settlePermit(d.flight, d.answer, clerkapi.SpentAnswered, now)
-			g.ownLimited(d.flight, now, d.answer.err)
+		case stopping:
+			if aboutQuota { // other permits are settled already
+				g.limitPermit(d.request, d.answer, 0, now)
+			}
+			g.failRequest(d.request, &Error{Kind: ErrShuttingDown})
+		case aboutQuota:
+			g.doubts.quotaTrust.extend(d.request.callers(), now)
+			g.settlePermit(d.request, d.answer, clerkapi.SpentAnswered, now)
+			g.putOffLimited(d.request, now, d.answer.err)
 		case v.Concern == clerkapi.ConcernsKey:
-			g.failFlight(d.flight, d.answer.err)
+			g.failRequest(d.request, d.answer.err)
 		default:
-			g.shut.keyTrust.extend(d.flight.callers(), now)
-			g.refuse(d.flight, d.verdict, now, refusedAlone(d.answer.err))
+			g.doubts.keyTrust.extend(d.request.callers(), now)
+			g.refuse(d.request, d.verdict, now, refusedAlone(d.answer.err))
 		}
-	}
-}
-
-// settleDoubt settles the permit of a flight in doubt, if that has not been done.
-func (g *Gate) settleDoubt(d doubt, now time.Time) {
-	if d.verdict.Concern == clerkapi.ConcernsQuota {
-		g.limitPermit(d.flight, d.answer, 0, now)
 	}
 }

@@ -1,41 +1,38 @@
 package gate
 
 import (
-	"hash/maphash"
 	"slices"
 	"time"
 )
 
 const (
 	weighed      = 20               // outcomes that are weighed
-	rememberFail = time.Minute      // how long a query that has failed counts as the same one
-	maxRemember  = 10_000           // queries and ids that are remembered as failing
-	probeSpacing = 30 * time.Second // the longest between two probes that suspicion causes
+	probeSpacing = 30 * time.Second // the longest time between two probes that suspicion causes
 )
 
-// evidence is what the latest requests say about Clerk as a whole. A query that
-// fails again and again counts once, and what one caller alone has drawn is no
-// proof: it is a suspicion, which a probe decides.
+// evidence is what the latest requests show about Clerk as a whole. A query that fails
+// again and again counts once. Failures of one caller's requests prove nothing: they are
+// a suspicion, which a probe decides.
 type evidence struct {
-	need    int // failures in a row that are enough
+	need    int // failures in a row that make a suspicion
 	ring    [weighed]outcome
-	n       int // how many there were
-	inRow   int // failures since the last answer, each time that a query fails
-	failing *memory
+	n       int // outcomes since the last clear
+	inRow   int // failures since the last answer; repeated ones of a query count, too
+	failing *recentSet
 
-	probeAt time.Time     // not before does suspicion cause a probe
-	spacing time.Duration // until the one after
+	probeAt time.Time     // suspicion causes no probe before
+	spacing time.Duration // until the probe after that
 }
 
-// outcome is how one request ended; failed ones have those who asked.
+// outcome is how one request has ended.
 type outcome struct {
 	failed  bool
-	callers []string
+	callers []string // of a failed one: who asked
 }
 
-func newEvidence(need int) evidence { return evidence{need: need, failing: newMemory()} }
+func newEvidence(need int) evidence { return evidence{need: need, failing: newRecentSet()} }
 
-// answered takes in that Clerk has answered queries.
+// answered records that Clerk has answered queries.
 func (e *evidence) answered(queries []uint64) {
 	e.inRow = 0
 	for _, q := range queries {
@@ -44,8 +41,8 @@ func (e *evidence) answered(queries []uint64) {
 	e.add(outcome{})
 }
 
-// failed takes in a failure, and reports whether it counts: one of queries of which
-// none is known to fail.
+// failed records a failed request for queries, and reports whether it counts: it does
+// unless one of the queries has failed lately.
 func (e *evidence) failed(queries []uint64, callers []string, now time.Time) bool {
 	e.inRow++
 	known := false
@@ -65,11 +62,11 @@ func (e *evidence) add(o outcome) {
 	e.n++
 }
 
-// clear forgets what counted: a probe has been answered.
+// clear forgets all outcomes.
 func (e *evidence) clear() { e.n, e.inRow = 0, 0 }
 
-// weigh reports whether enough requests have failed, and whether no one caller has
-// asked for all of those.
+// weigh reports whether enough requests have failed for a suspicion, and whether that is
+// proven: no single caller has a part in all of them.
 func (e *evidence) weigh() (enough, proven bool) {
 	row, failed := 0, 0
 	inRow := true
@@ -93,7 +90,7 @@ func (e *evidence) weigh() (enough, proven bool) {
 	return enough, byRow && len(rowCallers) == 0 || byHalf && len(allCallers) == 0
 }
 
-// common returns those of a that are in b, or b if it is the first.
+// common returns the callers that are in a and in b, or b if it is the first set.
 func common(first bool, a, b []string) []string {
 	if first {
 		return b
@@ -101,8 +98,9 @@ func common(first bool, a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(c string) bool { return !slices.Contains(b, c) })
 }
 
-// suspects reports whether a probe should decide now. Probes that are answered
-// make the next ones rarer, since one caller's trouble may go on.
+// suspects reports whether a probe is to decide a suspicion now; else again is when it
+// may come to that. Each probe that is answered makes the next ones rarer, since one
+// caller's failures may go on.
 func (e *evidence) suspects(now time.Time) (yes bool, again time.Time) {
 	if enough, _ := e.weigh(); !enough {
 		return false, time.Time{}
@@ -113,51 +111,12 @@ func (e *evidence) suspects(now time.Time) (yes bool, again time.Time) {
 	return true, time.Time{}
 }
 
-// probed takes in that a probe was answered.
+// probed records that a probe was answered.
 func (e *evidence) probed(first time.Duration, now time.Time) {
 	e.clear()
-	if now.Sub(e.probeAt) > 2*probeSpacing { // not since long
+	if now.Sub(e.probeAt) > 2*probeSpacing { // the last suspicion is long ago
 		e.spacing = 0
 	}
 	e.spacing = min(probeSpacing, max(first, 2*e.spacing))
 	e.probeAt = now.Add(e.spacing)
 }
-
-// memory holds what has failed lately. It is bounded: the oldest goes first.
-type memory struct {
-	since map[uint64]time.Time
-	order []uint64
-}
-
-func newMemory() *memory { return &memory{since: make(map[uint64]time.Time)} }
-
-func (m *memory) has(key uint64, now time.Time) bool {
-	at, ok := m.since[key]
-	return ok && now.Sub(at) < rememberFail
-}
-
-func (m *memory) add(key uint64, now time.Time) {
-	if _, ok := m.since[key]; !ok {
-		m.order = append(m.order, key)
-	}
-	m.since[key] = now
-	for len(m.since) > maxRemember {
-		m.drop()
-	}
-	for len(m.order) > 2*maxRemember {
-		m.drop()
-	}
-}
-
-// drop takes out the oldest.
-func (m *memory) drop() {
-	delete(m.since, m.order[0])
-	m.order = m.order[1:]
-}
-
-func (m *memory) forget(key uint64) { delete(m.since, key) }
-
-var seed = maphash.MakeSeed()
-
-// queryOf is what tells a query from others. It holds nothing of it.
-func queryOf(text string) uint64 { return maphash.String(seed, text) }

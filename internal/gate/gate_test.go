@@ -149,14 +149,14 @@ func inBubbleOf(t *testing.T, up upstream, clerk *fakeClerk, cfg Config, f func(
 		stop()
 		<-ended
 		time.Sleep(10 * time.Second) // until callers have come to their deadlines
-		checkFigures(t, g, clerk)
+		checkStats(t, g, clerk)
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if len(g.queued)+len(g.flying)+len(g.flights) != 0 {
-			t.Errorf("left behind: %d queued, %d flying, %d flights", len(g.queued), len(g.flying), len(g.flights))
+		if len(g.queued)+len(g.asked)+len(g.requests) != 0 {
+			t.Errorf("left behind: %d queued, %d flying, %d flights", len(g.queued), len(g.asked), len(g.requests))
 		}
-		if g.crowd.total != 0 || len(g.crowd.byLine) != 0 {
-			t.Errorf("left behind: %d waiters in %d lines", g.crowd.total, len(g.crowd.byLine))
+		if g.occupancy.total != 0 || len(g.occupancy.byLine) != 0 {
+			t.Errorf("left behind: %d waiters in %d lines", g.occupancy.total, len(g.occupancy.byLine))
 		}
 		if err := g.queue.CheckEmpty(); err != nil {
 			t.Error(err)
@@ -578,8 +578,8 @@ func TestARefusedBatchIsHalved(t *testing.T) {
 				t.Errorf("user %d got %v", i, r.Err)
 			}
 		}
-		if n := clerk.count(); n > 1+maxSplit {
-			t.Errorf("%d requests, want at most %d", n, 1+maxSplit)
+		if n := clerk.count(); n > 1+maxSearch {
+			t.Errorf("%d requests, want at most %d", n, 1+maxSearch)
 		}
 		if s := g.Status(); s.Totals.Retries != 0 {
 			t.Errorf("%d retries, halves are none", s.Totals.Retries)

@@ -108,7 +108,7 @@ func (g *Gate) lookAtGathering(now time.Time) {
 // leaseProbe reports whether Clerk is to be asked because a lease has met a 429, and
 // when that may come to be so. That many leases say so at once leads to one probe.
 func (g *Gate) leaseProbe(now time.Time) (yes bool, again time.Time) {
-	if !g.leases.limited || g.shut.probing {
+	if !g.leases.limited || g.probes.underWay {
 		return false, time.Time{}
 	}
 	if next := g.leases.askedAt.Add(leaseProbeEvery); next.After(now) {

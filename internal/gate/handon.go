@@ -73,10 +73,7 @@ func (g *Gate) handOn(ctx context.Context, tag, id string, use LeaseUse) error {
 		defer g.mu.Unlock()
 		delete(g.handedOn.waiting, token)
 	}()
-	select {
-	case g.share <- struct{}{}:
-	default:
-	}
+	g.exchangeSoon()
 	timer := time.NewTimer(handOnTimeout)
 	defer timer.Stop()
 	select {

@@ -142,7 +142,7 @@ func TestNothingKeepsAStartForLong(t *testing.T) {
 					{askFor, Health{}},
 					{13 * time.Second, Health{KeyRefused: true}},
 				} {
-					time.Sleep(step.at - time.Since(g.shut.since))
+					time.Sleep(step.at - time.Since(g.breaker.since))
 					if got := g.Health(); got != step.want {
 						t.Errorf("after %v: %+v, want %+v", step.at, got, step.want)
 					}

@@ -147,7 +147,7 @@ func (g *Gate) Acquire(ctx context.Context, r LeaseRequest, o Options) (Lease, e
 	if le == nil {
 		var err error
 		if le, err = g.newLease(p, r, o, now); err != nil {
-			g.refused(p.caller, r.Permits, err)
+			g.countRefused(p.caller, r.Permits, err)
 			p.fill(0, Result{Err: err})
 		}
 	} else if kind := g.crowded(p.line); kind != nil {
@@ -194,14 +194,6 @@ func (g *Gate) newLease(p *pending, r LeaseRequest, o Options, now time.Time) (*
 	}
 	g.lineUp(le.want.join(p, 0), now)
 	return le, nil
-}
-
-// tooLate is the kind of error of what can't be had before its deadline.
-func (g *Gate) tooLate(now time.Time) error {
-	if !g.limiter.State(now).PausedUntil.IsZero() {
-		return ErrRateLimited
-	}
-	return ErrDeadlineTooShort
 }
 
 // leaseWait is how long a lease takes at least to gather what it misses, if so many
@@ -264,7 +256,7 @@ func (g *Gate) lend(le *lease, now time.Time) {
 	le.permits = nil
 	le.state = leaseLent
 	g.leases.lent(le)
-	g.figures.Waits[le.want.waiters[0].pending.line.Priority()].observe(now.Sub(le.want.waiters[0].pending.since).Seconds())
+	g.stats.Waits[le.want.waiters[0].pending.line.Priority()].observe(now.Sub(le.want.waiters[0].pending.since).Seconds())
 	le.want.traceGranted(now)
 	switch {
 	case g.ledger != nil:

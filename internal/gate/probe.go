@@ -8,13 +8,71 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi"
 )
 
-// errProbeLate: a probe took too long, so that it counts as failed.
+// probes is what is known of the probes, of which at most one is under way. A probe is
+// a request that no caller has a part in, so its answer concerns everybody.
+type probes struct {
+	next     time.Time     // while the gate refuses: not before does a probe go
+	underWay bool          //
+	took     time.Duration // the last one that was answered; 0 once another request was
+}
+
+// errProbeLate means that a probe took too long, so it counts as failed.
 var errProbeLate = errors.New("a probe had no answer in time")
 
-// probe asks Clerk for what every key may see and no caller has a part in. It has
-// its own short timeout, so that a hanging probe does not delay the next one; it is
-// heard to its end all the same, so that a Clerk that is slow is not taken for one
-// that hangs.
+// refusing reports whether only probes may go to Clerk: the breaker is not closed, or
+// Clerk refuses the key.
+func (g *Gate) refusing() bool { return !g.breaker.closed() || g.key.refused != nil }
+
+// refusal returns the error for newcomers while the gate refuses.
+func (g *Gate) refusal(now time.Time) error {
+	if g.key.refused != nil {
+		return g.key.refused
+	}
+	return &Error{Kind: ErrBreakerOpen, RetryAfter: max(g.breaker.openFor/10, g.probes.next.Sub(now)), Err: g.breaker.failure}
+}
+
+// recoveryProbe reports whether a probe is to go now that shows whether Clerk is back or
+// takes the key again; else again is when to ask again.
+func (g *Gate) recoveryProbe(now time.Time) (due bool, again time.Time) {
+	replaced := g.key.replaced()
+	switch {
+	case g.probes.underWay:
+		return false, time.Time{}
+	case g.breaker.open() && (replaced || !now.Before(g.probes.next)):
+		return false, g.breaker.opensUntil()
+	case !now.Before(g.probes.next), replaced:
+		return true, time.Time{}
+	case g.key.refused != nil && g.probes.next.Sub(now) > keyLookEvery:
+		return false, now.Add(keyLookEvery)
+	}
+	return false, g.probes.next
+}
+
+// decidingProbe reports whether a probe is to go now that decides what a doubt or a
+// suspicion means; else again is when to ask again.
+func (g *Gate) decidingProbe(now time.Time) (due bool, again time.Time) {
+	if g.probes.underWay {
+		return false, time.Time{}
+	}
+	if len(g.doubts.all) > 0 {
+		return true, time.Time{}
+	}
+	return g.breaker.evidence.suspects(now)
+}
+
+// allow asks the breaker whether a request may go, and returns the function to call
+// with its outcome.
+func (g *Gate) allow(t turn) (done func(error), err error) {
+	if done, err = g.breaker.allow(); err == nil && t.kind == probeRequest {
+		g.key.probing()
+		g.probes.underWay = true
+	}
+	return done, err
+}
+
+// probe asks Clerk for a list of one user, which every key may see. It has a short
+// timeout of its own, so that a probe that hangs does not delay the next one. Its answer
+// is awaited all the same, which shows how slow Clerk is.
 func (g *Gate) probe(ctx context.Context) (clerkapi.Meta, error) {
 	type result struct {
 		meta clerkapi.Meta
@@ -24,11 +82,8 @@ func (g *Gate) probe(ctx context.Context) (clerkapi.Meta, error) {
 	start := time.Now()
 	g.mu.Lock()
 	timeout := g.probeTimeout()
-	if g.shut.asking { // nothing is known of Clerk yet, and nobody waits for long
-		timeout = maxTime
-	}
 	g.mu.Unlock()
-	g.late.Go(func() {
+	g.lateProbes.Go(func() {
 		defer func() {
 			if p := recover(); p != nil {
 				done <- result{err: g.panicked(p)}
@@ -41,7 +96,7 @@ func (g *Gate) probe(ctx context.Context) (clerkapi.Meta, error) {
 		}
 		done <- result{meta: page.Meta}
 		g.mu.Lock()
-		g.probeTook = time.Since(start)
+		g.probes.took = time.Since(start)
 		g.mu.Unlock()
 	})
 	timer := time.NewTimer(timeout)
@@ -54,64 +109,39 @@ func (g *Gate) probe(ctx context.Context) (clerkapi.Meta, error) {
 	}
 }
 
-// probeTimeout is how long a probe may take: longer where Clerk is known to be slow.
+// probeTimeout returns how long a probe may take: longer where Clerk is known to be
+// slow. The first one has no timeout: nothing is known of Clerk yet, and nobody waits for
+// long.
 func (g *Gate) probeTimeout() time.Duration {
-	return max(g.cfg.ProbeTimeout, 2*g.limiter.RoundTrip(), 2*g.probeTook)
+	if g.key.asking {
+		return maxTime
+	}
+	return max(g.cfg.ProbeTimeout, 2*g.limiter.RoundTrip(), 2*g.probes.took)
 }
 
-// mustProbe says whether a probe is to decide now what a doubt or a suspicion
-// means, and when that may come to be so.
-func (s *shut) mustProbe(now time.Time) (yes bool, again time.Time) {
-	if s.probing {
-		return false, time.Time{}
-	}
-	if len(s.doubts) > 0 {
-		return true, time.Time{}
-	}
-	return s.evidence.suspects(now)
-}
-
-// holds says whether all else waits until a probe has told whose a 429 was.
-func (s *shut) holds() bool {
-	for _, d := range s.doubts {
-		if d.verdict.Concern == clerkapi.ConcernsQuota {
-			return true
-		}
-	}
-	return false
-}
-
-// probed takes in what a probe has brought.
-func (g *Gate) probed(f *flight, a answer, v clerkapi.Verdict, now time.Time) {
-	s := &g.shut
-	starting := s.asking
-	s.probing, s.asking = false, false
-	outcome := error(nil)
+// probed decides what the answer to a probe means.
+func (g *Gate) probed(r *request, a answer, v clerkapi.Verdict, now time.Time) {
+	b, k := g.breaker, &g.key
+	starting := k.asking
+	g.probes.underWay, k.asking = false, false
 	stopping := a.err != nil && v.Concern == clerkapi.ConcernsNobody
 	switch {
 	case stopping, v.Concern == clerkapi.ConcernsQuota, v.Spent == clerkapi.SpentNothing && v.Concern == clerkapi.ConcernsRequest:
-		outcome = errNeutral
+		r.done(errNeutral)
 	case v.Concern == clerkapi.ConcernsKey:
-		s.rejectKey(a.err, g.cfg.Key(), now)
-		s.keyUntried = false
+		k.refuse(a.err)
+		g.probes.next = now.Add(keyProbeEvery)
+		r.done(nil)
 	case v.Concern == clerkapi.ConcernsEverybody:
-		outcome, s.failure = errFailure, a.err
-		enough, _ := s.evidence.weigh()
-		s.failed = enough && !starting
-		s.evidence.failed(nil, nil, now)
-		if starting || v.Resend {
-			outcome = errNeutral
-		}
-		if s.keyRejected != nil {
-			s.probeAt = now.Add(s.openFor)
+		b.probeFailed(r.done, a.err, starting, starting || v.Resend, now)
+		if k.refused != nil {
+			g.probes.next = now.Add(b.openFor)
 		}
 	default: // answered, or refused as a request: Clerk works
-		s.keyRejected, s.keyUntried = nil, false
-		s.keyTaken = s.keyTaken || v.Breaker == clerkapi.Success || clerkHasTaken(a.err)
-		s.evidence.probed(s.openFor, now)
+		k.accept(v.Breaker == clerkapi.Success || goodKey(a.err))
+		b.evidence.probed(b.openFor, now)
+		r.done(nil)
 	}
-	f.done(outcome)
-	s.failed = false
 	g.resolve(a, v, now)
 	if v.Spent == clerkapi.SpentLimited {
 		g.recheckPause(now, a.err)

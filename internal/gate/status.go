@@ -1,28 +1,101 @@
 package gate
 
-import "time"
+import (
+	"time"
 
-// totals are sums since the start beside the figures.
-type totals struct {
-	lookups  int64 // ids answered
-	low      int64 // times less than a tenth of the quota was left
-	upstream *Upstream
+	"github.com/clerkgate/clerkgate/internal/quota"
+)
+
+// Status describes the quota, the queue and the breaker.
+type Status struct {
+	Limit          int           // requests per Window that the quota allows
+	Window         time.Duration //
+	Burst          int           // size of the token bucket, 0: strict window
+	EffectiveLimit int           // permits that may be held at once now
+	Available      int           // requests that could be sent at once
+	Held           int           // permits held
+	InFlight       int           // requests in flight
+	InFlightLimit  int           // the most requests in flight: Config.MaxInFlight, or fewer if Clerk bears fewer
+	Leased         int           // permits held by leases
+	Upstream       *Upstream     // the last headers of Clerk's, nil if none came
+	PausedUntil    time.Time     // zero if not paused
+	Shared         *SharedStatus // nil if the quota is not shared
+	Queue          [2]QueueLevel // by Priority
+	EstimatedWait  time.Duration // of an interactive list that came now
+	Breaker        BreakerStatus
+	KeyRefused     bool // as in Health
+	KeyTaken       bool // as in Health
+	Totals         Totals
+	Stats          Stats
+
+	Callers      []CallerStatus // the busiest callers, the busiest first
+	OtherCallers CallerStatus   // all others together, with those that were forgotten
+	// FirstCallers are the callers that came first. They are never forgotten, so neither
+	// their counts nor those of LaterCallers ever fall.
+	FirstCallers []CallerStatus
+	LaterCallers CallerStatus // all but FirstCallers together
 }
 
-// Status tells how the quota, the queue and the breaker stand.
+// SharedStatus describes the sharing of the quota.
+type SharedStatus struct {
+	quota.ShareState
+	Exchanges int64         // with the shared state, those that failed included
+	Failures  int64         // exchanges that had no answer in time
+	Latency   time.Duration // sum of the times that exchanges took
+}
+
+// Upstream holds the X-RateLimit headers of one of Clerk's answers.
+type Upstream struct {
+	Limit, Remaining int
+	Reset            time.Time
+	Observed         time.Time
+}
+
+// QueueLevel describes the wants that wait at one priority.
+type QueueLevel struct {
+	Depth  int           // wants waiting; one that waits at both priorities is Interactive's
+	Oldest time.Duration // the longest wait so far, 0 if nobody waits
+}
+
+// Health reports whether Clerk can be asked.
+type Health struct {
+	Breaker    BreakerState
+	KeyRefused bool // Clerk refuses the key, as its last answer showed
+	KeyTaken   bool // Clerk has taken a key since the start
+	AskingKey  bool // Config.AskKey is set and Clerk has not answered yet; for 3 s at most
+}
+
+// Health reports whether Clerk can be asked. It is cheap enough to be called many times
+// a second.
+func (g *Gate) Health() Health {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.health(time.Now())
+}
+
+func (g *Gate) health(now time.Time) Health {
+	return Health{
+		Breaker:    g.breaker.status().State,
+		KeyRefused: g.key.refused != nil || g.key.untried,
+		KeyTaken:   g.key.taken,
+		AskingKey:  g.key.asking && now.Before(g.key.askUntil),
+	}
+}
+
+// Status describes the quota, the queue and the breaker.
 func (g *Gate) Status() Status {
 	s, callers, others := g.status()
-	s.tellCallers(callers, others)
+	s.setCallers(callers, others)
 	return s
 }
 
-// status is Status without its callers, and what is to be told of them. What takes
+// status returns the Status without its callers, and the statistics of these. What takes
 // longer is done without the lock.
-func (g *Gate) status() (s Status, named []standing, others standing) {
+func (g *Gate) status() (s Status, named []callerStats, others callerStats) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
-	cfg, q, health := g.limiter.Config(), g.limiter.State(now), g.shut.health(now)
+	cfg, q, health := g.limiter.Config(), g.limiter.State(now), g.health(now)
 	s = Status{
 		Limit:          cfg.Limit,
 		Window:         cfg.Window,
@@ -30,37 +103,36 @@ func (g *Gate) status() (s Status, named []standing, others standing) {
 		EffectiveLimit: q.Limit,
 		Available:      q.Available,
 		Held:           q.Held,
-		InFlight:       len(g.flights),
-		InFlightLimit:  g.bears.limit,
+		InFlight:       len(g.requests),
+		InFlightLimit:  g.concurrency.limit,
 		Leased:         g.leased(),
-		Upstream:       g.totals.upstream,
+		Upstream:       g.headers,
 		PausedUntil:    q.PausedUntil,
 		Queue:          g.waiting(now),
 		EstimatedWait:  g.estimate(g.queue.AheadOfNewcomer(), now),
-		Breaker:        BreakerStatus{State: g.shut.state, Since: g.shut.since, TimesOpened: g.shut.opened},
+		Breaker:        g.breaker.status(),
 		KeyRefused:     health.KeyRefused,
 		KeyTaken:       health.KeyTaken,
-		Totals:         g.figures.totals(),
-		Figures:        g.figures.clone(),
+		Totals:         g.stats.totals(),
+		Stats:          g.stats.clone(),
 	}
-	s.Totals.Lookups, s.Totals.Low = g.totals.lookups, g.totals.low
 	if g.shared != nil {
-		share := g.sharing
-		share.ShareState = g.shared.ShareState(now)
-		s.Shared = &share
+		shared := g.exchanges
+		shared.ShareState = g.shared.ShareState(now)
+		s.Shared = &shared
 	}
-	named, others = g.callers.standings()
+	named, others = g.callers.stats()
 	return s, named, others
 }
 
-// waiting tells what waits, in the lines or apart from them.
+// waiting returns what waits, in lines or outside the queue.
 func (g *Gate) waiting(now time.Time) (waits [2]QueueLevel) {
 	for _, p := range priorities {
 		waits[p] = QueueLevel{Depth: g.queue.Depth(p), Oldest: g.queue.Oldest(p, now)}
 	}
-	for gr := range g.groups { // the queue counts each as one
+	for pt := range g.parts { // the queue counts each as one
 		of, n := Batch, -1
-		for _, w := range gr.wants {
+		for _, w := range pt.wants {
 			for _, x := range w.waiters {
 				of = min(of, x.pending.line.Priority())
 			}
@@ -71,8 +143,8 @@ func (g *Gate) waiting(now time.Time) (waits [2]QueueLevel) {
 		waits[of].Depth += max(0, n)
 	}
 	apart := g.apart()
-	for _, d := range g.shut.doubts {
-		apart = append(apart, d.flight.wants...)
+	for _, d := range g.doubts.all {
+		apart = append(apart, d.request.wants...)
 	}
 	for _, w := range apart {
 		if len(w.waiters) == 0 { // all have left
@@ -89,10 +161,21 @@ func (g *Gate) waiting(now time.Time) (waits [2]QueueLevel) {
 	return waits
 }
 
-// Health tells whether Clerk can be asked. It costs little enough to be asked for
-// many times a second.
-func (g *Gate) Health() Health {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.shut.health(time.Now())
+// setCallers sets the callers of s. It sorts all, and needs no lock.
+func (s *Status) setCallers(all []callerStats, others callerStats) {
+	sortByUse(all)
+	later := others
+	for i, c := range all {
+		if i < shownCallers {
+			s.Callers = append(s.Callers, c.status())
+		} else {
+			others.add(c)
+		}
+		if c.first {
+			s.FirstCallers = append(s.FirstCallers, c.status())
+		} else {
+			later.add(c)
+		}
+	}
+	s.OtherCallers, s.LaterCallers = others.status(), later.status()
 }

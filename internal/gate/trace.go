@@ -12,36 +12,36 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
-	"github.com/clerkgate/clerkgate/internal/fairqueue"
 )
 
-// maxLinks is how many calls a request's span links to.
+// maxLinks is the largest number of calls that a request's span links to.
 const maxLinks = 128
 
-// batch is the tracing of one flight.
-type batch struct {
-	span  trace.Span // one that records nothing, if it is not sampled
+// requestTrace is the tracing of one request.
+type requestTrace struct {
+	span  trace.Span // records nothing if it is not sampled
 	links int
 }
 
-// callTrace is what a traced call notes of itself. While it is pending it is
-// guarded by Gate.mu, and afterwards it is the caller's.
+// callTrace is the tracing of one call. Gate.mu guards it while the call is pending;
+// afterwards it belongs to the caller's goroutine.
 type callTrace struct {
 	span  trace.SpanContext
 	since []time.Time // by place: since when it waits in the queue, zero while in flight; nil if the call is not sampled
 	waits []waited
 }
 
-// waited is a time that some of a call's wants have waited in the queue until
-// they were sent together.
+// waited is a time for which some wants of a call have waited in the queue until they
+// were sent together.
 type waited struct {
 	since, until time.Time
 	wants, try   int
-	batch        *batch // nil: they were not sent to Clerk
-	err          error  // why not
+	request      *requestTrace // nil: they were not sent to Clerk
+	err          error         // why not
 }
 
-// trace begins the tracing of a call with n places, if it is traced.
+// trace begins the tracing of a call with n places. It returns nil if the call is not
+// traced.
 func (g *Gate) trace(ctx context.Context, n int) *callTrace {
 	if g.cfg.Tracer == nil {
 		return nil
@@ -60,18 +60,18 @@ func (g *Gate) trace(ctx context.Context, n int) *callTrace {
 	return c
 }
 
-// sampled says whether what the call does is to be recorded.
+// sampled reports whether the call is recorded.
 func (c *callTrace) sampled() bool { return c != nil && c.since != nil }
 
-// sent notes that place i has left the queue with w. It says whether it is the
-// first place of the call to go with b.
-func (c *callTrace) sent(i int, w *want, b *batch, now time.Time) (first bool) {
+// sent records that place i has left the queue with w, in the request r. It reports
+// whether it is the first place of the call in that request.
+func (c *callTrace) sent(i int, w *want, r *requestTrace, now time.Time) (first bool) {
 	since := c.since[i]
 	if since.IsZero() {
 		since = now
 	}
 	c.since[i] = time.Time{}
-	if at := slices.IndexFunc(c.waits, func(w waited) bool { return w.batch == b }); at >= 0 {
+	if at := slices.IndexFunc(c.waits, func(w waited) bool { return w.request == r }); at >= 0 {
 		same := &c.waits[at]
 		same.wants++
 		same.until = now
@@ -81,115 +81,105 @@ func (c *callTrace) sent(i int, w *want, b *batch, now time.Time) (first bool) {
 		}
 		return false
 	}
-	c.waits = append(c.waits, waited{since: since, until: now, wants: 1, try: w.tries + 1, batch: b})
+	c.waits = append(c.waits, waited{since: since, until: now, wants: 1, try: w.tries + 1, request: r})
 	return true
 }
 
-// traceSent notes that f's wants have left the queue, and begins its span. The
-// span is nobody's child, since it may serve many calls; it links to those that
-// are sampled. If there are only others it has none, and if nobody who is traced
-// waits for it, as for a probe, the sampler decides.
-func (g *Gate) traceSent(f *flight, now time.Time) {
+// traceSent records that the wants of r have left the queue, and begins its span. The
+// span has no parent, since it may serve many calls; it links to those that are sampled.
+// If all calls that are traced are not sampled, nor is the request. If there are none, as
+// for a probe, the sampler decides.
+func (g *Gate) traceSent(r *request, now time.Time) {
 	if g.cfg.Tracer == nil {
 		return
 	}
-	f.batch = &batch{}
+	r.trace = &requestTrace{}
 	var links []trace.Link
 	var unsampled *callTrace
 	try := 1
-	for _, w := range f.wants {
-		w.batch = f.batch
+	for _, w := range r.wants {
+		w.trace = r.trace
 		try = max(try, w.tries+1)
 		for _, x := range w.waiters {
 			c := x.pending.trace
 			if !c.sampled() {
 				unsampled = cmp.Or(c, unsampled)
-			} else if c.sent(x.index, w, f.batch, now) && len(links) < maxLinks {
+			} else if c.sent(x.place, w, r.trace, now) && len(links) < maxLinks {
 				links = append(links, trace.Link{SpanContext: c.span})
 			}
 		}
 	}
 	if unsampled != nil && links == nil {
-		// What belongs to the request is not sampled either.
-		f.batch.span = trace.SpanFromContext(trace.ContextWithSpanContext(context.Background(), unsampled.span))
+		r.trace.span = trace.SpanFromContext(trace.ContextWithSpanContext(context.Background(), unsampled.span))
 		return
 	}
-	f.batch.links = len(links)
-	_, f.batch.span = g.cfg.Tracer.Start(context.Background(), "gate.batch",
+	r.trace.links = len(links)
+	_, r.trace.span = g.cfg.Tracer.Start(context.Background(), "gate.batch",
 		trace.WithTimestamp(now), trace.WithLinks(links...), trace.WithAttributes(
-			attribute.String("clerkgate.kind", f.traceKind()),
-			attribute.Int("clerkgate.wants", len(f.wants)),
+			attribute.String("clerkgate.kind", r.traceKind()),
+			attribute.Int("clerkgate.wants", len(r.wants)),
 			attribute.Int("clerkgate.try", try),
 		))
 }
 
-// traceKind names what f asks for.
-func (f *flight) traceKind() string {
-	switch {
-	case f.isProbe:
-		return "probe"
-	case f.group != nil:
-		return "split"
-	case f.kind == fairqueue.Shared:
-		return "lookup"
-	}
-	return "call"
+// traceKind returns what the span of r calls its kind.
+func (r *request) traceKind() string {
+	return map[kind]string{probeRequest: "probe", partRequest: "split", lookupRequest: "lookup", callRequest: "call"}[r.kind]
 }
 
-// join notes that place i of p has joined w, which is in flight.
-func (b *batch) join(p *pending, i int, w *want, now time.Time) {
-	if b == nil || !p.trace.sampled() || !p.trace.sent(i, w, b, now) || b.links >= maxLinks {
+// join records that place i of p has joined w, which is in flight.
+func (t *requestTrace) join(p *pending, i int, w *want, now time.Time) {
+	if t == nil || !p.trace.sampled() || !p.trace.sent(i, w, t, now) || t.links >= maxLinks {
 		return
 	}
-	b.links++
-	b.span.AddLink(trace.Link{SpanContext: p.trace.span})
+	t.links++
+	t.span.AddLink(trace.Link{SpanContext: p.trace.span})
 }
 
-// context gives a context in which the request is part of f's span.
-func (f *flight) context(ctx context.Context) context.Context {
-	if f.batch == nil {
+// context returns ctx with the span of r.
+func (r *request) context(ctx context.Context) context.Context {
+	if r.trace == nil {
 		return ctx
 	}
-	return trace.ContextWithSpan(ctx, f.batch.span)
+	return trace.ContextWithSpan(ctx, r.trace.span)
 }
 
-// traceAnswered ends f's span.
-func (f *flight) traceAnswered(err error) {
-	if f.batch == nil {
+// traceAnswered ends the span of r.
+func (r *request) traceAnswered(err error) {
+	if r.trace == nil {
 		return
 	}
 	if err != nil {
-		f.batch.span.SetStatus(codes.Error, reason(err))
+		r.trace.span.SetStatus(codes.Error, reason(err))
 	}
-	f.batch.span.End()
+	r.trace.span.End()
 }
 
-// traceLanded notes that f's wants wait again, until they are answered.
-func (g *Gate) traceLanded(f *flight, now time.Time) {
+// traceLanded records that the wants of r wait again, until they are answered.
+func (g *Gate) traceLanded(r *request, now time.Time) {
 	if g.cfg.Tracer == nil {
 		return
 	}
-	for _, w := range f.wants {
+	for _, w := range r.wants {
 		for _, x := range w.waiters {
 			if c := x.pending.trace; c.sampled() {
-				c.since[x.index] = now
+				c.since[x.place] = now
 			}
 		}
 	}
 }
 
-// traceGranted notes that w, a permit of a lease, waits no longer.
+// traceGranted records that w, a lease, waits no longer.
 func (w *want) traceGranted(now time.Time) {
 	for _, x := range w.waiters {
 		if c := x.pending.trace; c.sampled() {
-			c.sent(x.index, w, nil, now)
+			c.sent(x.place, w, nil, now)
 		}
 	}
 }
 
-// traceWaits makes the spans of an answered call: one for each time that
-// wants of its waited for a request, and one for those that were given up while
-// they waited.
+// traceWaits makes the spans of an answered call: one for each time that some of its
+// wants waited for a request, and one for those that were given up while they waited.
 func (g *Gate) traceWaits(ctx context.Context, p *pending) {
 	c := p.trace
 	if !c.sampled() {
@@ -214,10 +204,10 @@ func (g *Gate) traceWaits(ctx context.Context, p *pending) {
 
 func (g *Gate) traceWait(ctx context.Context, w waited) {
 	options := []trace.SpanStartOption{trace.WithTimestamp(w.since), trace.WithAttributes(attribute.Int("clerkgate.wants", w.wants))}
-	if w.batch != nil {
+	if w.request != nil {
 		options = append(options, trace.WithAttributes(attribute.Int("clerkgate.try", w.try)))
-		if batch := w.batch.span.SpanContext(); batch.IsSampled() {
-			options = append(options, trace.WithLinks(trace.Link{SpanContext: batch}))
+		if span := w.request.span.SpanContext(); span.IsSampled() {
+			options = append(options, trace.WithLinks(trace.Link{SpanContext: span}))
 		}
 	}
 	_, span := g.cfg.Tracer.Start(ctx, "gate.queue", options...)
@@ -227,14 +217,14 @@ func (g *Gate) traceWait(ctx context.Context, w waited) {
 	span.End(trace.WithTimestamp(w.until))
 }
 
-// givenUp says whether err is the end of something that was not answered by Clerk.
+// givenUp reports whether err is not an answer of Clerk's.
 func givenUp(err error) bool {
 	var refused *Error
 	return errors.As(err, &refused) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// reason says what went wrong in words that hold nothing of a user's or a
-// caller's, as those of an error may.
+// reason describes err without any data of users or callers, which its own text may
+// have.
 func reason(err error) string {
 	var refused *Error
 	var answered *clerkapi.Error

@@ -327,19 +327,19 @@ func TestNoTracerCostsNothing(t *testing.T) {
 	w := &want{id: "user_1"}
 	p := g.newPending(ctx, 1)
 	w.join(p, 0)
-	f := &flight{wants: []*want{w}}
+	r := &request{wants: []*want{w}}
 	n := testing.AllocsPerRun(100, func() {
 		p.trace = g.trace(ctx, 1)
-		g.traceSent(f, time.Time{})
-		w.batch.join(p, 0, w, time.Time{})
-		if f.context(ctx) != ctx {
+		g.traceSent(r, time.Time{})
+		w.trace.join(p, 0, w, time.Time{})
+		if r.context(ctx) != ctx {
 			t.Error("the request has another context")
 		}
-		f.traceAnswered(nil)
-		g.traceLanded(f, time.Time{})
+		r.traceAnswered(nil)
+		g.traceLanded(r, time.Time{})
 		g.traceWaits(ctx, p)
 	})
-	if n != 0 || f.batch != nil || p.trace != nil {
+	if n != 0 || r.trace != nil || p.trace != nil {
 		t.Errorf("%v allocations", n)
 	}
 }

@@ -5,49 +5,43 @@ import (
 	"time"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
-	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/fairqueue"
 )
 
-// upstream is Clerk, as the gate asks it. A *clerkapi.Client is one.
-type upstream interface {
-	LookupUsers(ctx context.Context, ids []string) (*clerkapi.Lookup, error)
-	ListUsers(ctx context.Context, p clerkapi.ListParams) (*clerkapi.Page, error)
-	CountUsers(ctx context.Context, f *clerkgatev1.UserFilter) (*clerkapi.Count, error)
-}
-
-// want is what the gate is asked for: a user, the answer to one call, or a
-// lease. It belongs to nobody: it ends with an answer, or when the last
-// of its waiters leaves before it was sent.
+// want is what the gate is asked for: a user, the answer to a list or count, or a
+// lease. It belongs to no caller: it ends with an answer, or when the last of its
+// waiters leaves before it was sent.
 //
-// A want is in one of these places: in lines of the queue, by itself or in a group;
-// delayed until a retry; in a flight, or in one that has landed with an answer that
-// a probe is to explain; or among the leases that gather their permits or are lent.
+// A want is in one of these places:
+//   - in lines of the queue, by itself or in a part of a refused lookup;
+//   - in Gate.delayed, until its next try;
+//   - in a request that is under way;
+//   - in Gate.doubts, with a request whose answer a probe is to explain;
+//   - among the leases that gather their permits or are lent.
 type want struct {
-	id      string                                            // of a user; empty for all else
-	call    func(context.Context) (any, clerkapi.Meta, error) // of a list or count
-	asks    string                                            // of a call: list or count
-	lease   *lease                                            // of permits
-	query   uint64                                            // tells what it asks for from all else; 0 for a lease
-	alone   bool                                              // an id that shares no request, since it has spoilt one
-	item    fairqueue.Item                                    // its places in the queue; Shared if it is a user's id
-	group   *group                                            // in which it waits; nil if it does not
+	id      string // of the user; empty for all else
+	call    *call  // the list or count; nil for all else
+	lease   *lease // nil for all else
+	query   uint64 // identifies what is asked for; 0 for a lease
+	alone   bool   // an id that shares no request, since it has spoilt one
+	item    fairqueue.Item
+	part    *part // in which it waits; nil if it waits by itself
 	waiters []*waiter
-	tries   int
-	refused int       // times that a 429 was its own
-	limited int       // times that a 429 was taken for one of a limit on concurrency
-	resent  bool      // it was sent again because a kept connection was dead
-	batch   *batch    // of its latest flight; nil if nothing is traced
-	eta     time.Time // when it is expected to be sent, as first estimated
-	left    time.Time // when the request left that carries it, the last one
+
+	tries       int  // failed tries
+	ownLimits   int  // 429s that were taken for its own
+	crowdLimits int  // 429s that were taken for those of a limit on concurrency
+	resent      bool // it was sent again because a kept connection was dead
+
+	eta    time.Time     // when it is expected to be sent, as first estimated
+	sentAt time.Time     // when the last request that carries it left
+	trace  *requestTrace // of that request; nil if nothing is traced
 }
 
-// permits is how many permits w wants for itself.
-func (w *want) permits() int {
-	if w.lease != nil {
-		return w.lease.request.Permits
-	}
-	return 1
+// call is a list or a count.
+type call struct {
+	endpoint string // "list" or "count"
+	do       func(context.Context) (any, clerkapi.Meta, error)
 }
 
 // newWant completes w, which must have an id, a call or a lease.
@@ -62,54 +56,74 @@ func newWant(w *want) *want {
 	return w
 }
 
-// askAlone has w, which must not wait in a line, share no request.
+// permits returns how many permits w takes for itself.
+func (w *want) permits() int {
+	if w.lease != nil {
+		return w.lease.request.Permits
+	}
+	return 1
+}
+
+// askAlone makes w share no request from now on. It must not wait in a line.
 func (w *want) askAlone() { w.alone, w.item.Kind = true, fairqueue.Whole }
 
+// payer returns the waiter that pays for w if the line l has brought it up: the first
+// of those in l, or any if none of them is left.
+func (w *want) payer(l *fairqueue.Line) *waiter {
+	for _, x := range w.waiters {
+		if x.pending.line == l {
+			return x
+		}
+	}
+	return w.waiters[0]
+}
+
+// wantOf returns the want of an item that is one.
 func wantOf(it *fairqueue.Item) *want { return it.Value.(*want) }
 
-// waiter is one place of a pending call that a want will fill.
+// waiter is one place of a pending call, which a want will fill.
 type waiter struct {
 	want    *want
 	pending *pending
-	index   int  // in pending.results
-	at      int  // in want.waiters, -1 once answered or gone
-	counted bool // by the crowd
+	place   int  // index in pending.results
+	slot    int  // index in want.waiters; -1 once answered or gone
+	counted bool // by the occupancy
 }
 
 // pending is a call that waits for one or more wants.
 type pending struct {
-	crowd    *crowd
-	caller   *caller
-	party    Party
-	line     *fairqueue.Line // in which its wants wait, or would if they came back to the queue; held until all are answered
-	since    time.Time       // when it came
-	deadline time.Time       // zero: none
-	results  []Result
-	value    any // the answer to a call
-	left     int
-	done     chan struct{} // closed when left comes to 0
-	waiters  []waiter
-	trace    *callTrace // nil: it is not traced
+	occupancy  *occupancy
+	caller     *caller
+	party      Party
+	line       *fairqueue.Line // in which its wants wait, or would wait again; held until all are answered
+	since      time.Time       // when the call came
+	deadline   time.Time       // zero: none
+	results    []Result
+	value      any // the answer to a list or count
+	unanswered int
+	done       chan struct{} // closed when unanswered drops to 0
+	waiters    []waiter
+	trace      *callTrace // nil: it is not traced
 }
 
 func (g *Gate) newPending(ctx context.Context, n int) *pending {
 	p := &pending{
-		crowd:   &g.crowd,
-		since:   time.Now(),
-		results: make([]Result, n),
-		left:    n,
-		done:    make(chan struct{}),
-		waiters: make([]waiter, n),
-		trace:   g.trace(ctx, n),
+		occupancy:  &g.occupancy,
+		since:      time.Now(),
+		results:    make([]Result, n),
+		unanswered: n,
+		done:       make(chan struct{}),
+		waiters:    make([]waiter, n),
+		trace:      g.trace(ctx, n),
 	}
 	p.deadline, _ = ctx.Deadline()
 	return p
 }
 
-// fill answers one place.
+// fill answers place i.
 func (p *pending) fill(i int, r Result) {
 	p.results[i] = r
-	if p.left--; p.left == 0 {
+	if p.unanswered--; p.unanswered == 0 {
 		p.line.Release()
 		close(p.done)
 	}
@@ -118,29 +132,29 @@ func (p *pending) fill(i int, r Result) {
 // join makes place i of p wait for w.
 func (w *want) join(p *pending, i int) *waiter {
 	x := &p.waiters[i]
-	*x = waiter{want: w, pending: p, index: i, at: len(w.waiters)}
+	*x = waiter{want: w, pending: p, place: i, slot: len(w.waiters)}
 	w.waiters = append(w.waiters, x)
 	return x
 }
 
-// part takes x out of its want's waiters.
+// part removes x from its want's waiters.
 func (x *waiter) part() {
 	w := x.want
 	last := w.waiters[len(w.waiters)-1]
-	w.waiters[x.at] = last
-	last.at = x.at
+	w.waiters[x.slot] = last
+	last.slot = x.slot
 	w.waiters = w.waiters[:len(w.waiters)-1]
-	x.at = -1
+	x.slot = -1
 	x.count(false)
 }
 
-// answer gives r to all who wait.
+// answer answers all waiters.
 func (w *want) answer(r Result, value any) {
 	for _, x := range w.waiters {
-		x.at = -1
+		x.slot = -1
 		x.count(false)
 		x.pending.value = value
-		x.pending.fill(x.index, r)
+		x.pending.fill(x.place, r)
 	}
 	w.waiters = nil
 }

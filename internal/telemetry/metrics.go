@@ -103,20 +103,20 @@ var metrics = []metric{
 	{"clerkgate_upstream_requests_total", counter, []string{"endpoint", "outcome"},
 		"Requests to Clerk that were sent and have ended.",
 		func(f *figures, e emit) {
-			for r, n := range f.gate.Figures.Requests {
+			for r, n := range f.gate.Stats.Requests {
 				e.value(float64(n), r.Endpoint, r.Outcome)
 			}
 		}},
 	{"clerkgate_upstream_request_duration_seconds", histogram, []string{"endpoint"},
 		"How long these took.",
 		func(f *figures, e emit) {
-			for endpoint, h := range f.gate.Figures.Durations {
+			for endpoint, h := range f.gate.Stats.Durations {
 				e.spread(h, endpoint)
 			}
 		}},
 	{"clerkgate_upstream_requests_unsent_total", counter, nil,
 		"Requests to Clerk that did not leave, since there was no connection or no key. They cost no quota.",
-		one(func(f *figures) int64 { return f.gate.Figures.Unsent })},
+		one(func(f *figures) int64 { return f.gate.Stats.Unsent })},
 	{"clerkgate_unread_fields_total", counter, []string{"field"},
 		"Values of fields of Clerk's users that could not be read, because of their types.",
 		func(f *figures, e emit) {
@@ -135,16 +135,16 @@ var metrics = []metric{
 		one(func(f *figures) int64 { return f.gate.Totals.Lookups })},
 	{"clerkgate_batch_users", histogram, nil,
 		"Ids in each lookup that was sent and has ended; a full one has 100.",
-		func(f *figures, e emit) { e.spread(f.gate.Figures.BatchUsers) }},
+		func(f *figures, e emit) { e.spread(f.gate.Stats.LookupSizes) }},
 	{"clerkgate_rate_limited_total", counter, nil,
 		"Answers of Clerk's with status 429.",
 		one(func(f *figures) int64 { return f.gate.Totals.RateLimited })},
 	{"clerkgate_retries_total", counter, []string{"reason"},
 		"Requests to Clerk that failed and were to be tried again, by how they had ended.",
-		byReason(func(f gate.Figures) map[string]int64 { return f.Retries })},
+		byReason(func(f gate.Stats) map[string]int64 { return f.Retries })},
 	{"clerkgate_refused_total", counter, []string{"reason"},
 		"Wants (ids, lists, counts, permits to lend) that were refused.",
-		byReason(func(f gate.Figures) map[string]int64 { return f.Refused })},
+		byReason(func(f gate.Stats) map[string]int64 { return f.Refused })},
 
 	{"clerkgate_queue_wants", gauge, []string{"priority"},
 		"Wants (ids, lists, counts, permits to lend) that wait, for the quota or for their next try. An id for which several callers wait is one, and interactive if one of them is.",
@@ -155,7 +155,7 @@ var metrics = []metric{
 	{"clerkgate_queue_wait_seconds", histogram, []string{"priority"},
 		"How long wants waited in the queue until their turn came. One that comes back to the queue waits anew; one that leaves or is refused does not count.",
 		func(f *figures, e emit) {
-			for p, h := range f.gate.Figures.Waits {
+			for p, h := range f.gate.Stats.Waits {
 				e.spread(h, priorities[p])
 			}
 		}},
@@ -196,7 +196,7 @@ var metrics = []metric{
 		byCaller(func(c gate.CallerStatus) float64 { return float64(c.Lookups) })},
 	{"clerkgate_caller_upstream_requests_total", counter, []string{"caller"},
 		"The caller's share of the requests to Clerk: a list or a count is 1, an id its part of the request that carried it, and a permit lent that was used 1, once its lease has ended.",
-		byCaller(func(c gate.CallerStatus) float64 { return c.Share })},
+		byCaller(func(c gate.CallerStatus) float64 { return c.Requests })},
 	{"clerkgate_caller_refused_total", counter, []string{"caller"},
 		"Wants of the caller's that were refused.",
 		byCaller(func(c gate.CallerStatus) float64 { return float64(c.Refused) })},
@@ -311,9 +311,9 @@ func byPriority(read func(gate.QueueLevel) float64) func(*figures, emit) {
 }
 
 // byReason reads a metric of what did not go as wanted.
-func byReason(read func(gate.Figures) map[string]int64) func(*figures, emit) {
+func byReason(read func(gate.Stats) map[string]int64) func(*figures, emit) {
 	return func(f *figures, e emit) {
-		for reason, n := range read(f.gate.Figures) {
+		for reason, n := range read(f.gate.Stats) {
 			e.value(float64(n), reason)
 		}
 	}

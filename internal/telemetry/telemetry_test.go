@@ -56,19 +56,19 @@ func knownSources() Sources {
 			Breaker:       gate.BreakerStatus{State: gate.HalfOpen, TimesOpened: 12},
 			KeyRefused:    true,
 			Totals:        gate.Totals{Lookups: 13, RateLimited: 15, Low: 17},
-			Figures: gate.Figures{
-				Requests:   map[gate.Request]int64{{Endpoint: "list", Outcome: "ok"}: 14, {Endpoint: "probe", Outcome: "no_answer"}: 0},
-				Durations:  map[string]gate.Histogram{"list": {Bounds: []float64{0.5, 1}, Counts: []uint64{2, 0, 12}, Sum: 36.5}},
-				BatchUsers: gate.Histogram{Bounds: []float64{1}, Counts: []uint64{37, 38}, Sum: 39},
-				Unsent:     40,
-				Retries:    map[string]int64{"no_answer": 16},
-				Refused:    map[string]int64{"queue_full": 42, "shutting_down": 0},
+			Stats: gate.Stats{
+				Requests:    map[gate.Ended]int64{{Endpoint: "list", Outcome: "ok"}: 14, {Endpoint: "probe", Outcome: "no_answer"}: 0},
+				Durations:   map[string]gate.Histogram{"list": {Bounds: []float64{0.5, 1}, Counts: []uint64{2, 0, 12}, Sum: 36.5}},
+				LookupSizes: gate.Histogram{Bounds: []float64{1}, Counts: []uint64{37, 38}, Sum: 39},
+				Unsent:      40,
+				Retries:     map[string]int64{"no_answer": 16},
+				Refused:     map[string]int64{"queue_full": 42, "shutting_down": 0},
 				Waits: [2]gate.Histogram{
 					{Bounds: []float64{2}, Counts: []uint64{43, 44}, Sum: 45}, {Bounds: []float64{2}, Counts: []uint64{0, 46}, Sum: 47},
 				},
 			},
-			FirstCallers: []gate.CallerStatus{{Name: "a/b", Lookups: 48, Share: 49.5, Refused: 50}, {Lookups: 51, Share: 52, Refused: 53}},
-			LaterCallers: gate.CallerStatus{Lookups: 54, Share: 55, Refused: 56},
+			FirstCallers: []gate.CallerStatus{{Name: "a/b", Lookups: 48, Requests: 49.5, Refused: 50}, {Lookups: 51, Requests: 52, Refused: 53}},
+			LaterCallers: gate.CallerStatus{Lookups: 54, Requests: 55, Refused: 56},
 		},
 		totals: usercache.Totals{Stale: 18, Lookups: map[clerkgatev1.ServedFrom]int64{
 			clerkgatev1.ServedFrom_SERVED_FROM_UPSTREAM: 19, clerkgatev1.ServedFrom_SERVED_FROM_MEMORY: 21, clerkgatev1.ServedFrom_SERVED_FROM_REDIS: 22,

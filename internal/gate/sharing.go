@@ -7,42 +7,20 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// limiter hands out permits. A *quota.Limiter does, for a replica that has the
-// quota for itself, and a *quota.Shared, for one that shares it.
-type limiter interface {
-	Take(now time.Time) (p quota.Permit, ok bool, again time.Time)
-	GiveBack(p quota.Permit, now time.Time)
-	Answered(p quota.Permit, sent, at, now time.Time, h *quota.Headers)
-	Limited(p quota.Permit, now time.Time, retryAfter time.Duration, h *quota.Headers)
-	Lost(p quota.Permit, now time.Time)
-
-	MostLent(now time.Time) int
-	MayLend(now time.Time, n int) bool
-	Lend(permits []quota.Permit, end, now time.Time) quota.Loan
-	Recall(l quota.Loan, use quota.Use, now time.Time) bool
-
-	Config() quota.Config
-	State(now time.Time) quota.State
-	MostlyFree(now time.Time) bool
-	Probing() bool
-	RoundTrip() time.Duration
-	Estimate(now time.Time, k int) time.Duration
-}
-
-// exchanger reaches the state that replicas share. A *quotaredis.Store does.
+// exchanger reaches the state that replicas share. It is a *quotaredis.Store.
 type exchanger interface {
 	Exchange(ctx context.Context, r quota.Report) (quota.Reply, error)
-	News() <-chan struct{} // tells that an exchange is worth while before it is due
+	News() <-chan struct{} // receives when an exchange is worth while before it is due
 }
 
-// undecided: nothing was told yet.
-const undecided quota.Decider = -1
+// notLogged is the decider before the first one is logged.
+const notLogged quota.Decider = -1
 
 // exchangeTimeout is how long the shared state may take to answer.
 const exchangeTimeout = 100 * time.Millisecond
 
-// keepSharing exchanges reports for permits until stop is closed, and then says
-// goodbye.
+// keepSharing exchanges reports for permits until stop is closed, and then sends the
+// last report.
 func (g *Gate) keepSharing(stop <-chan struct{}) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -52,7 +30,7 @@ func (g *Gate) keepSharing(stop <-chan struct{}) {
 		case <-stop:
 			g.sayGoodbye()
 			return
-		case <-g.share:
+		case <-g.exchangeDue:
 		case <-timer.C:
 		case <-g.cfg.Shared.News():
 			hurry = true
@@ -74,7 +52,7 @@ func (g *Gate) keepSharing(stop <-chan struct{}) {
 	}
 }
 
-// exchange sends a report made at sent, and takes the reply in.
+// exchange sends a report made at sent, and evaluates the reply.
 func (g *Gate) exchange(r quota.Report, sent time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), exchangeTimeout)
 	defer cancel()
@@ -82,19 +60,19 @@ func (g *Gate) exchange(r quota.Report, sent time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
-	g.sharing.Exchanges++
-	g.sharing.Latency += now.Sub(sent)
+	g.exchanges.Exchanges++
+	g.exchanges.Latency += now.Sub(sent)
 	if err != nil {
-		g.sharing.Failures++
+		g.exchanges.Failures++
 	}
 	g.shared.Reply(r, sent, now, reply, err)
 	g.handOverKept(false)
 	if err == nil {
 		g.readMail(reply, now)
 	}
-	// What an exchange takes shifts the end of the same pause.
-	if until := g.limiter.State(now).PausedUntil; until.After(g.pause.Add(exchangeTimeout)) {
-		g.pause = until
+	// The end of one pause may shift by as much as an exchange takes.
+	if until := g.limiter.State(now).PausedUntil; until.After(g.recheck.until.Add(exchangeTimeout)) {
+		g.recheck.until = until
 		g.beginRecheck(now, nil)
 	}
 	s := g.shared.ShareState(now)
@@ -114,9 +92,9 @@ func (g *Gate) exchange(r quota.Report, sent time.Time) {
 	}
 }
 
-// permitsWanted is how many permits, interactive and batch, are wanted.
+// permitsWanted returns how many permits are wanted: interactive and batch ones.
 func (g *Gate) permitsWanted() [2]int {
-	if !g.starved {
+	if !g.needsPermit {
 		return [2]int{}
 	}
 	var wants [2]int

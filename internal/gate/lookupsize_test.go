@@ -2,10 +2,10 @@ package gate
 
 import "testing"
 
-// TestBatchSizeAfterASpell: however long everything was too large, as many requests
+// TestLookupSizeAfterASpell: however long everything was too large, as many requests
 // as doubling takes bring the size back.
-func TestBatchSizeAfterASpell(t *testing.T) {
-	b := newBatchSize()
+func TestLookupSizeAfterASpell(t *testing.T) {
+	b := newLookupSize()
 	for range 1000 {
 		b.tooLarge(b.limit)
 	}
@@ -22,10 +22,10 @@ func TestBatchSizeAfterASpell(t *testing.T) {
 	}
 }
 
-// TestBatchSizeUnderALastingLimit: it is found, and trying beyond it costs little.
-func TestBatchSizeUnderALastingLimit(t *testing.T) {
+// TestLookupSizeUnderALastingLimit: it is found, and trying beyond it costs little.
+func TestLookupSizeUnderALastingLimit(t *testing.T) {
 	for _, limit := range []int{1, 2, 7, 33, 50, 60, 99} {
-		b := newBatchSize()
+		b := newLookupSize()
 		ids, failed := 0, 0
 		const batches = 2000
 		for range batches {

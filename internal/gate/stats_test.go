@@ -15,12 +15,12 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// checkFigures checks that the figures of a gate without flights agree with each
+// checkStats checks that the figures of a gate without flights agree with each
 // other and with what clerk was asked.
-func checkFigures(t *testing.T, g *Gate, clerk *fakeClerk) {
+func checkStats(t *testing.T, g *Gate, clerk *fakeClerk) {
 	t.Helper()
 	s := g.Status()
-	f := s.Figures
+	f := s.Stats
 	if got, want := s.Totals.Requests+f.Unsent, int64(clerk.count()); got != want {
 		t.Errorf("%d requests counted, those that were not sent included; there were %d", got, want)
 	}
@@ -33,15 +33,15 @@ func checkFigures(t *testing.T, g *Gate, clerk *fakeClerk) {
 			t.Errorf("the time of %d requests of %s taken, there were %d", got, endpoint, n)
 		}
 	}
-	if got := f.BatchUsers.Count(); got != uint64(byEndpoint[lookupEndpoint]) {
+	if got := f.LookupSizes.Count(); got != uint64(byEndpoint[lookupEndpoint]) {
 		t.Errorf("the ids of %d lookups counted, there were %d", got, byEndpoint[lookupEndpoint])
 	}
 	var asked int
 	for _, ids := range clerk.requests {
 		asked += len(ids)
 	}
-	if f.Unsent == 0 && f.BatchUsers.Sum != float64(asked) {
-		t.Errorf("%v ids counted in lookups, there were %d", f.BatchUsers.Sum, asked)
+	if f.Unsent == 0 && f.LookupSizes.Sum != float64(asked) {
+		t.Errorf("%v ids counted in lookups, there were %d", f.LookupSizes.Sum, asked)
 	}
 
 	var refused int64
@@ -52,14 +52,14 @@ func checkFigures(t *testing.T, g *Gate, clerk *fakeClerk) {
 	for sum, callers := range map[*CallerStatus][]CallerStatus{&shown: s.Callers, &first: s.FirstCallers} {
 		for _, c := range callers {
 			sum.Lookups += c.Lookups
-			sum.Share += c.Share
+			sum.Requests += c.Requests
 			sum.Refused += c.Refused
 		}
 		if sum.Refused != refused {
 			t.Errorf("%d wants refused, the callers' are %d", refused, sum.Refused)
 		}
 		// Permits of leases that were used are paid for, too.
-		if paid, sent := sum.Share, float64(s.Totals.Requests-byEndpoint["probe"]); paid < sent-1e-6 {
+		if paid, sent := sum.Requests, float64(s.Totals.Requests-byEndpoint["probe"]); paid < sent-1e-6 {
 			t.Errorf("%v requests paid for, %v were sent", paid, sent)
 		}
 	}
@@ -82,7 +82,7 @@ func TestHowRequestsEnd(t *testing.T) {
 		&clerkapi.Error{Kind: clerkapi.ErrBadAnswer, Status: 200}:           "bad_answer",
 		&clerkapi.Error{Kind: clerkapi.ErrAbandoned, Err: context.Canceled}: "cancelled",
 	} {
-		if got := ended(err); got != want {
+		if got := outcomeOf(err); got != want {
 			t.Errorf("%v: %s, want %s", err, got, want)
 		}
 	}
@@ -102,30 +102,30 @@ func TestRequestsAreCounted(t *testing.T) {
 		_, _ = g.List(t.Context(), clerkapi.ListParams{}, Options{Caller: "b"}) // refused
 		_, _ = g.List(t.Context(), clerkapi.ListParams{}, Options{Caller: "b"}) // not sent, failed, answered
 		s := g.Status()
-		got := maps.Clone(s.Figures.Requests)
-		maps.DeleteFunc(got, func(_ Request, n int64) bool { return n == 0 })
-		want := map[Request]int64{
+		got := maps.Clone(s.Stats.Requests)
+		maps.DeleteFunc(got, func(_ Ended, n int64) bool { return n == 0 })
+		want := map[Ended]int64{
 			{"lookup", "not_found"}: 1, {"lookup", "ok"}: 1, {"count", "ok"}: 1,
 			{"list", "ok"}: 2, {"list", "rejected"}: 1, {"list", "server_error"}: 1,
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("requests (-want +got):\n%s", diff)
 		}
-		if n := len(s.Figures.Requests); n != 4*12 {
+		if n := len(s.Stats.Requests); n != 4*12 {
 			t.Errorf("%d pairs from the start", n)
 		}
-		if diff := cmp.Diff(map[string]int64{"not_sent": 1, "server_error": 1, "no_answer": 0, "bad_answer": 0}, s.Figures.Retries); diff != "" {
+		if diff := cmp.Diff(map[string]int64{"not_sent": 1, "server_error": 1, "no_answer": 0, "bad_answer": 0}, s.Stats.Retries); diff != "" {
 			t.Errorf("retries (-want +got):\n%s", diff)
 		}
-		if s.Figures.Unsent != 1 || s.Totals.Requests != 7 || s.Totals.Retries != 2 || s.Totals.UsersPerRequest != 2 {
-			t.Errorf("%d unsent, %+v", s.Figures.Unsent, s.Totals)
+		if s.Stats.Unsent != 1 || s.Totals.Requests != 7 || s.Totals.Retries != 2 || s.Totals.UsersPerRequest != 2 {
+			t.Errorf("%d unsent, %+v", s.Stats.Unsent, s.Totals)
 		}
 		// All took 0.3 s, which is above the fifth bound.
 		wantCounts := []uint64{0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0}
-		if h := s.Figures.Durations["list"]; !slices.Equal(h.Counts, wantCounts) || h.Bounds[5] != 0.5 || h.Sum != 4*0.3 {
+		if h := s.Stats.Durations["list"]; !slices.Equal(h.Counts, wantCounts) || h.Bounds[5] != 0.5 || h.Sum != 4*0.3 {
 			t.Errorf("the lists took %+v", h)
 		}
-		if shares := [2]float64{s.Callers[0].Share, s.Callers[1].Share}; shares != [2]float64{5, 2} {
+		if shares := [2]float64{s.Callers[0].Requests, s.Callers[1].Requests}; shares != [2]float64{5, 2} {
 			t.Errorf("paid for %v requests", shares)
 		}
 	})
@@ -143,7 +143,7 @@ func TestWaitsAreCounted(t *testing.T) {
 		leave()
 		time.Sleep(5 * time.Second)
 		var got []string
-		for _, h := range g.Status().Figures.Waits {
+		for _, h := range g.Status().Stats.Waits {
 			got = append(got, fmt.Sprintf("%d waits, %.2f s", h.Count(), h.Sum))
 		}
 		if want := []string{"2 waits, 0.00 s", "3 waits, 12.06 s"}; !slices.Equal(got, want) {
@@ -159,7 +159,7 @@ func TestWhatComesBackWaitsAnew(t *testing.T) {
 		if r := one(t.Context(), g, "user_1", Options{}); r.Err != nil {
 			t.Fatal(r.Err)
 		}
-		if h := g.Status().Figures.Waits[Interactive]; h.Count() != 2 || h.Sum < limited.RetryAfter.Seconds() || h.Sum > limited.RetryAfter.Seconds()+0.3 {
+		if h := g.Status().Stats.Waits[Interactive]; h.Count() != 2 || h.Sum < limited.RetryAfter.Seconds() || h.Sum > limited.RetryAfter.Seconds()+0.3 {
 			t.Errorf("%d waits of %v s, want 2 of which one was %v, and what a probe took", h.Count(), h.Sum, limited.RetryAfter)
 		}
 	})
@@ -218,7 +218,7 @@ func TestRefusalsAreCounted(t *testing.T) {
 			clerk := &fakeClerk{latency: 10 * time.Millisecond, reply: func(int, []string) error { return tt.reply }}
 			inBubble(t, clerk, tt.cfg, func(t *testing.T, g *Gate) {
 				tt.calls(t, g)
-				got := g.Status().Figures.Refused
+				got := g.Status().Stats.Refused
 				if len(got) != 7 || got[reason] != tt.want {
 					t.Errorf("got %v, want %d", got, tt.want)
 				}
