@@ -89,6 +89,25 @@ generators: ## check what generators of other languages make of the contract
 generate: ## write gen/ anew from proto/
 	$(BUF) generate
 
+.PHONY: generate-clients
+generate-clients: ## write the generated code in clients/ anew from proto/
+	@tools/need protoc:protobuf-compiler grpc_python_plugin:protobuf-compiler-grpc
+	clients/python/generate
+
+.PHONY: clients
+clients: client-python ## test all clients in clients/, as packages too
+
+.PHONY: client-python
+client-python: build ## test the Python client with a live server
+	@tools/need mypy:mypy openssl:openssl "/usr/lib/python3.*/ensurepip/__init__.py:python3-venv" \
+		/usr/lib/python3/dist-packages/pip/__init__.py:python3-pip \
+		/usr/lib/python3/dist-packages/setuptools/__init__.py:python3-setuptools \
+		/usr/lib/python3/dist-packages/wheel/__init__.py:python3-wheel \
+		/usr/lib/python3/dist-packages/google/protobuf/message.py:python3-protobuf \
+		/usr/lib/python3/dist-packages/grpc/__init__.py:python3-grpcio
+	cd clients/python && /usr/bin/mypy --python-executable /usr/bin/python3 clerkgate
+	cd clients/python && /usr/bin/python3 -W error::ResourceWarning -m unittest discover -t . -s tests
+
 .PHONY: bench
 bench: ## run the benchmarks (BENCH=name BENCHTIME=1s)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 30m ./...

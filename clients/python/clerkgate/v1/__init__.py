@@ -1,0 +1,1 @@
+"""Code that protoc generated of the contract: messages, and stubs of the services."""
