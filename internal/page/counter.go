@@ -72,8 +72,8 @@ var counters = makeCounters()
 func makeCounters() []counter {
 	all := []counter{
 		{requestsCount, func(r *reading) int64 { return r.gate.Totals.Requests }},
-		{batchesCount, func(r *reading) int64 { return int64(r.gate.Figures.BatchUsers.Count()) }},
-		{batchUsersCount, func(r *reading) int64 { return int64(r.gate.Figures.BatchUsers.Sum) }},
+		{batchesCount, func(r *reading) int64 { return int64(r.gate.Stats.LookupSizes.Count()) }},
+		{batchUsersCount, func(r *reading) int64 { return int64(r.gate.Stats.LookupSizes.Sum) }},
 		{rateLimitedCount, func(r *reading) int64 { return r.gate.Totals.RateLimited }},
 		{retriesCount, func(r *reading) int64 { return r.gate.Totals.Retries }},
 		{staleCount, func(r *reading) int64 { return r.lookups.Stale }},
@@ -86,7 +86,7 @@ func makeCounters() []counter {
 	for _, f := range failures {
 		all = append(all, counter{failureCounter(f.name), func(r *reading) int64 {
 			var n int64
-			for request, count := range r.gate.Figures.Requests {
+			for request, count := range r.gate.Stats.Requests {
 				if request.Outcome == f.name {
 					n += count
 				}
@@ -95,7 +95,7 @@ func makeCounters() []counter {
 		}})
 	}
 	for _, f := range refusals {
-		all = append(all, counter{refusalCounter(f.name), func(r *reading) int64 { return r.gate.Figures.Refused[f.name] }})
+		all = append(all, counter{refusalCounter(f.name), func(r *reading) int64 { return r.gate.Stats.Refused[f.name] }})
 	}
 	for _, from := range places {
 		all = append(all, counter{lookupCounter(from), func(r *reading) int64 { return r.lookups.Lookups[from] }})
