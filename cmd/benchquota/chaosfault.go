@@ -1,20 +1,15 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 )
-
-// keyTried is how often a refused key is tried again, as docs/observability.md says.
-const keyTried = 10 * time.Second
 
 // unknown is how long replicas may be without permits when Redis has come or gone: until
 // all that is held is known, as docs/operations.md says.
@@ -23,8 +18,8 @@ var unknown = chaosQuota.Window + 600*time.Millisecond
 // trouble is something that goes wrong for a while.
 type trouble struct {
 	name string
-	// holds is how long after its end nobody may be served yet: as Clerk has said,
-	// since the key was refused, or since what is spent of the quota is not known.
+	// holds is how long after its end nobody may be served yet: as Clerk has said, or
+	// since what is spent of the quota is not known.
 	holds time.Duration
 	pass  func(context.Context) error // returns when it is over
 }
@@ -77,11 +72,8 @@ func (x *chaos) troubles() []trouble {
 			f.Probability = 1.0 / 3
 		}
 		t := trouble{name: faultName(f)}
-		switch {
-		case f.RetryAfter != "":
+		if f.RetryAfter != "" {
 			t.holds = time.Second
-		case f.Status == http.StatusUnauthorized || f.Status == http.StatusForbidden:
-			t.holds = keyTried
 		}
 		lasts := between(x.rnd, 500, 1500)
 		if f.Kind == clerksim.FaultHang {
@@ -110,8 +102,6 @@ func (x *chaos) troubles() []trouble {
 		}
 	}
 	x.rnd.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	// What takes long comes last, so that a short run sees much.
-	slices.SortStableFunc(all, func(a, b trouble) int { return cmp.Compare(a.holds/keyTried, b.holds/keyTried) })
 	// Without a surge the quota is not used up.
 	return append([]trouble{{name: "surge", holds: chaosQuota.Window, pass: x.surge}}, all...)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
@@ -300,45 +301,68 @@ func TestHalvesKeepNobodyWaiting(t *testing.T) {
 }
 
 // TestBackSoonAfterAHang: Clerk hangs for a while, and no request that it got meanwhile is
-// ever answered. The first success comes within two seconds after it is well.
+// ever answered. The first success comes within two seconds after it is well, also if
+// all places in flight are taken until the client gives up after 10 s.
 func TestBackSoonAfterAHang(t *testing.T) {
-	for hang := 12 * time.Second; hang <= 24*time.Second; hang += 700 * time.Millisecond {
-		var from, until time.Time
-		clerk := &hanging{fakeClerk: &fakeClerk{latency: 100 * time.Millisecond}}
-		inBubbleOf(t, clerk, clerk.fakeClerk, Config{}, func(t *testing.T, g *Gate) {
-			for i := range 5 {
-				_ = one(t.Context(), g, fmt.Sprint("user_before", i), Options{})
-			}
-			from, until = time.Now(), time.Now().Add(hang)
-			clerk.hang(from, until)
-			ctx, stop := context.WithCancel(t.Context())
-			defer stop()
-			succeeded := make(chan time.Time, 1)
-			var callers sync.WaitGroup
-			callers.Go(func() {
-				for i := 0; ctx.Err() == nil; i++ {
-					callers.Go(func() {
-						call, cancel := context.WithTimeout(ctx, 15*time.Second)
-						defer cancel()
-						r := one(call, g, fmt.Sprint("user_", i), Options{Caller: fmt.Sprint(i % 3)})
-						if r.Err == nil && r.FetchTime.After(from) {
-							select {
-							case succeeded <- time.Now():
-							default:
-							}
-						}
-					})
-					time.Sleep(50 * time.Millisecond)
+	for _, places := range []int{64, 32, 4, 1} {
+		for hang := 2 * time.Second; hang <= 24*time.Second; hang += 700 * time.Millisecond {
+			for _, patience := range []time.Duration{2 * time.Second, 15 * time.Second} {
+				late, most := backAfter(t, places, hang, patience)
+				if late > 2*time.Second {
+					t.Errorf("%d places, hung for %v, callers wait for %v: the first success came %v after that", places, hang, patience, late)
 				}
-			})
-			late := (<-succeeded).Sub(until)
-			stop()
-			if late > 2*time.Second {
-				t.Errorf("hung for %v: the first success came %v after that", hang, late)
+				if beyond := most - places; beyond > 1+max(1, places/2) {
+					t.Errorf("%d places, hung for %v, callers wait for %v: %d were under way", places, hang, patience, most)
+				}
 			}
-			callers.Wait()
-		})
+		}
 	}
+}
+
+// backAfter returns how long after a hang the first success comes to one of many callers,
+// and how many requests were under way at once.
+func backAfter(t *testing.T, places int, hang, patience time.Duration) (late time.Duration, most int) {
+	clerk := &hanging{fakeClerk: &fakeClerk{latency: 100 * time.Millisecond}}
+	inBubbleOf(t, clerk, clerk.fakeClerk, Config{MaxInFlight: places, Quota: quota.Config{Limit: 1000}}, func(t *testing.T, g *Gate) {
+		for i := range 5 {
+			_ = one(t.Context(), g, fmt.Sprint("user_before", i), Options{})
+		}
+		from := time.Now()
+		until := from.Add(hang)
+		clerk.hang(from, until)
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		succeeded := make(chan time.Time, 1)
+		var callers sync.WaitGroup
+		callers.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				callers.Go(func() {
+					call, cancel := context.WithTimeout(ctx, patience)
+					defer cancel()
+					o := Options{Caller: fmt.Sprint(i % 3)}
+					var err error
+					if i%2 == 0 {
+						_, err = g.List(call, clerkapi.ListParams{}, o)
+					} else {
+						err = one(call, g, fmt.Sprint("user_", i%100), o).Err
+					}
+					if err == nil && time.Now().After(until) {
+						select {
+						case succeeded <- time.Now():
+						default:
+						}
+					}
+				})
+				synctest.Wait()
+				most = max(most, g.Status().InFlight)
+				time.Sleep(max(50*time.Millisecond, 300*time.Millisecond/time.Duration(places))) // fewer than are answered
+			}
+		})
+		late = (<-succeeded).Sub(until)
+		stop()
+		callers.Wait()
+	})
+	return late, most
 }
 
 // hanging is a Clerk that never answers what comes in a span of time, until the

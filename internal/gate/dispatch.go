@@ -33,7 +33,7 @@ func (g *Gate) dispatch(launch func(*request)) (next time.Time) {
 // more to do now, and returns when there is more to do later.
 func (g *Gate) dispatchOne(now time.Time, launch func(*request)) (more bool, again time.Time) {
 	t, again := g.choose(now)
-	if t.kind == noRequest || t.bounded() && len(g.requests) >= g.concurrency.limit {
+	if t.kind == noRequest || t.bounded() && g.placesTaken() >= g.concurrency.limit {
 		return false, again
 	}
 	permit, ok, later := g.takePermit(now)
@@ -80,6 +80,7 @@ type turn struct {
 	kind     kind // a lookup, a call and a part are told apart only when they are loaded
 	priority Priority
 	item     fairqueue.Kind // of the item whose turn it is
+	asksHang bool           // a probe: it asks whether Clerk hangs
 }
 
 // bounded reports whether the turn counts toward the requests in flight.
@@ -99,9 +100,13 @@ func (g *Gate) choose(now time.Time) (t turn, again time.Time) {
 	due, again := g.decidingProbe(now)
 	asks, later := g.leaseProbe(now)
 	again = earlier(again, later)
+	hangs, later := g.hangProbe(now)
+	again = earlier(again, later)
 	switch {
 	case due, asks:
 		return probe, time.Time{}
+	case hangs:
+		return turn{kind: probeRequest, asksHang: true}, time.Time{}
 	case g.doubts.hold(): // until a probe has shown whose a 429 was
 		return turn{}, again
 	}

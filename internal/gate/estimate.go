@@ -9,7 +9,7 @@ func (g *Gate) estimate(ahead int, now time.Time) time.Duration {
 	permits += min(permits, g.leases.missing()) // leases take every second permit
 	wait := g.limiter.Estimate(now, permits)
 	// With as many in flight as Clerk bears, the wait is for their answers.
-	if rounds := (len(g.requests) + permits - 1) / g.concurrency.limit; rounds > 0 {
+	if rounds := (g.placesTaken() + permits - 1) / g.concurrency.limit; rounds > 0 {
 		wait = max(wait, time.Duration(rounds)*g.limiter.RoundTrip())
 	}
 	return wait

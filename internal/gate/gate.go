@@ -135,6 +135,7 @@ type Gate struct {
 
 	// What is under way.
 	requests    map[*request]struct{}
+	places      places
 	asked       map[string]*want // by user id: the latest wants that requests carry
 	concurrency concurrency
 	lookupSize  lookupSize

@@ -214,9 +214,33 @@ func TestLowIsNoWordOfTheFirstWindow(t *testing.T) {
 	}
 }
 
-// TestAnotherKeyIsProbedAtOnce: nobody calls, and yet a key in the place of a
-// refused one is tried within a second, once; if it is refused too, or nothing is
-// heard of it, the probes go on as before.
+// TestARefusedKeyIsTriedAgain: a mistake that is mended within a minute is noticed
+// within a second, and one that lasts costs a probe every ten seconds.
+func TestARefusedKeyIsTriedAgain(t *testing.T) {
+	for _, lasts := range []time.Duration{500 * time.Millisecond, 3 * time.Second, 9 * time.Second, 55 * time.Second, 10 * time.Minute} {
+		clerk := &fakeClerk{latency: 50 * time.Millisecond, reply: first(lasts, badKey)}
+		inBubble(t, clerk, Config{}, func(t *testing.T, g *Gate) {
+			start := time.Now()
+			for one(t.Context(), g, "user_1", Options{}).Err != nil {
+				time.Sleep(50 * time.Millisecond)
+			}
+			late := time.Since(start) - lasts
+			if most := 2 * time.Second; late > most && lasts < keyProbeSoon {
+				t.Errorf("a key that is refused for %v is taken %v after that, want %v at most", lasts, late, most)
+			}
+			if most := keyProbeLast + time.Second; late > most {
+				t.Errorf("a key that is refused for %v is taken %v after that, want %v at most", lasts, late, most)
+			}
+			if n, most := clerk.count(), int((min(lasts, keyProbeSoon)/time.Second)+(lasts/keyProbeLast))+6; n > most {
+				t.Errorf("a key that is refused for %v costs %d requests, want %d at most", lasts, n, most)
+			}
+		})
+	}
+}
+
+// TestAnotherKeyIsProbedAtOnce: nobody calls, and yet a key in the place of one that has
+// been refused for long is tried within a second, once; if it is refused too, or nothing
+// is heard of it, the probes go on.
 func TestAnotherKeyIsProbedAtOnce(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -225,27 +249,32 @@ func TestAnotherKeyIsProbedAtOnce(t *testing.T) {
 		more   int // probes in the 9 s after its first
 	}{
 		{"taken", nil, Health{KeyTaken: true}, 0},
-		{"refused", badKey, Health{KeyRefused: true}, 0},
+		{"refused", badKey, Health{KeyRefused: true}, 8}, // it is new
 		{"down", down, Health{KeyRefused: true}, 8},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			clerk, cfg, replace := refusedKey(t)
 			inBubble(t, clerk, cfg, func(t *testing.T, g *Gate) {
 				_ = one(t.Context(), g, "user_1", Options{})
+				time.Sleep(2 * time.Minute)
+				for before := clerk.count(); clerk.count() == before; {
+					time.Sleep(10 * time.Millisecond)
+				}
+				before := clerk.count()
 				time.Sleep(4500 * time.Millisecond)
-				if n := clerk.count(); n != 2 {
-					t.Errorf("%d requests while the key is the same, want 1 and the probe that believes it", n)
+				if n := clerk.count() - before; n != 0 {
+					t.Errorf("%d requests in the half of 10 s while the key is the same", n)
 				}
 				replace(tt.answer)
 				time.Sleep(time.Second)
-				if n := clerk.count(); n != 3 {
-					t.Errorf("%d requests a second after the key has changed, want 3", n)
+				if n := clerk.count() - before; n != 1 {
+					t.Errorf("%d requests a second after the key has changed, want 1", n)
 				}
 				if got := g.Health(); got != tt.want {
 					t.Errorf("got %+v, want %+v", got, tt.want)
 				}
 				time.Sleep(8400 * time.Millisecond) // not to the moment of a probe
-				if n := clerk.count() - 3; n != tt.more {
+				if n := clerk.count() - before - 1; n != tt.more {
 					t.Errorf("%d further probes, want %d", n, tt.more)
 				}
 			})

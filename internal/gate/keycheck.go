@@ -8,8 +8,13 @@ import (
 )
 
 const (
-	// keyProbeEvery is how often Clerk is asked whether it takes a refused key again.
-	keyProbeEvery = 10 * time.Second
+	// keyProbeFirst is how often Clerk is asked whether it takes a refused key again while
+	// the refusal is new, since it may be a mistake that is soon mended. After
+	// keyProbeSoon the spacing doubles up to keyProbeLast: a wrong key stays wrong until
+	// it is replaced.
+	keyProbeFirst = time.Second
+	keyProbeLast  = 10 * time.Second
+	keyProbeSoon  = time.Minute
 	// keyLookEvery is how often a refused key is compared with the current one, so that
 	// a new key is tried soon.
 	keyLookEvery = time.Second
@@ -22,13 +27,15 @@ const (
 // keyCheck is what is known of Clerk's secret key.
 type keyCheck struct {
 	current    func() clerkapi.Key
-	refused    error        // by which Clerk refuses the key; nil while it takes it
-	refusedKey clerkapi.Key // the key that it refuses
-	probedKey  clerkapi.Key // the key of the last probe
-	untried    bool         // the key has been replaced, and Clerk has not answered since
-	taken      bool         // Clerk has taken a key since the start
-	asking     bool         // at the start: Clerk is still to be asked whether it takes the key
-	askUntil   time.Time    // when the start is over in any case
+	refused    error         // by which Clerk refuses the key; nil while it takes it
+	refusedKey clerkapi.Key  // the key that it refuses
+	refusedAt  time.Time     // since when
+	spacing    time.Duration // of the probes meanwhile
+	probedKey  clerkapi.Key  // the key of the last probe
+	untried    bool          // the key has been replaced, and Clerk has not answered since
+	taken      bool          // Clerk has taken a key since the start
+	asking     bool          // at the start: Clerk is still to be asked whether it takes the key
+	askUntil   time.Time     // when the start is over in any case
 }
 
 func newKeyCheck(current func() clerkapi.Key, ask bool, now time.Time) keyCheck {
@@ -56,8 +63,20 @@ func (k *keyCheck) retryReplaced() {
 func (k *keyCheck) probing() { k.probedKey = k.current() }
 
 // refuse records that a probe was refused with err because of the key.
-func (k *keyCheck) refuse(err error) {
-	k.refused, k.refusedKey, k.untried = err, k.current(), false
+func (k *keyCheck) refuse(err error, now time.Time) {
+	key := k.current()
+	if k.refused == nil || key != k.refusedKey {
+		k.refusedAt, k.spacing = now, keyProbeFirst
+	}
+	k.refused, k.refusedKey, k.untried = err, key, false
+}
+
+// probeAgain returns how long after a refusal at now the next probe goes.
+func (k *keyCheck) probeAgain(now time.Time) time.Duration {
+	if now.Sub(k.refusedAt) >= keyProbeSoon {
+		k.spacing = min(keyProbeLast, 2*k.spacing)
+	}
+	return k.spacing
 }
 
 // accept records that a probe was not refused because of the key, and whether that

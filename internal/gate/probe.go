@@ -125,12 +125,13 @@ func (g *Gate) probed(r *request, a answer, v clerkapi.Verdict, now time.Time) {
 	starting := k.asking
 	g.probes.underWay, k.asking = false, false
 	stopping := a.err != nil && v.Concern == clerkapi.ConcernsNobody
+	late := r.asksHang && errors.Is(a.err, errProbeLate) // it shows nothing that was not known
 	switch {
-	case stopping, v.Concern == clerkapi.ConcernsQuota, v.Spent == clerkapi.SpentNothing && v.Concern == clerkapi.ConcernsRequest:
+	case late, stopping, v.Concern == clerkapi.ConcernsQuota, v.Spent == clerkapi.SpentNothing && v.Concern == clerkapi.ConcernsRequest:
 		r.done(errNeutral)
 	case v.Concern == clerkapi.ConcernsKey:
-		k.refuse(a.err)
-		g.probes.next = now.Add(keyProbeEvery)
+		k.refuse(a.err, now)
+		g.probes.next = now.Add(k.probeAgain(now))
 		r.done(nil)
 	case v.Concern == clerkapi.ConcernsEverybody:
 		b.probeFailed(r.done, a.err, starting, starting || v.Resend, now)
@@ -140,9 +141,12 @@ func (g *Gate) probed(r *request, a answer, v clerkapi.Verdict, now time.Time) {
 	default: // answered, or refused as a request: Clerk works
 		k.accept(v.Breaker == clerkapi.Success || goodKey(a.err))
 		b.evidence.probed(b.openFor, now)
+		g.overtake(r, now)
 		r.done(nil)
 	}
-	g.resolve(a, v, now)
+	if !late {
+		g.resolve(a, v, now)
+	}
 	if v.Spent == clerkapi.SpentLimited {
 		g.recheckPause(now, a.err)
 	}

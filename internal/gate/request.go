@@ -34,7 +34,7 @@ const (
 )
 
 // request is one request to Clerk. It is built by dispatch and does not change while
-// it is under way.
+// it is under way, but for overtaken.
 type request struct {
 	kind    kind
 	part    *part             // of a partRequest, else nil
@@ -49,6 +49,10 @@ type request struct {
 	beside  int           // how many were under way when it left, itself included
 	done    func(error)   // reports its end to the breaker
 	trace   *requestTrace // nil if nothing is traced
+
+	asksHang  bool   // a probe: it asks whether Clerk hangs
+	cancel    func() // ends it; nil for a probe
+	overtaken bool   // it takes no place in flight; guarded by Gate.mu
 }
 
 // load takes the wants whose turn it is out of the queue and returns the request for
@@ -56,7 +60,10 @@ type request struct {
 func (g *Gate) load(t turn, now time.Time) *request {
 	if t.kind == probeRequest {
 		g.leases.limited, g.leases.askedAt = false, now
-		return &request{kind: probeRequest}
+		if t.asksHang {
+			g.places.askedAt = now
+		}
+		return &request{kind: probeRequest, asksHang: t.asksHang}
 	}
 	turns := g.queue.Take(t.priority, t.item, g.lookupSize.limit)
 	for _, taken := range turns {

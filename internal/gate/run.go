@@ -35,7 +35,16 @@ func (g *Gate) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		next := g.dispatch(func(r *request) {
-			requests.Go(func() { g.serve(ctx, r) })
+			if r.kind == probeRequest { // its answer is awaited after it has been settled, too
+				requests.Go(func() { g.serve(ctx, r) })
+				return
+			}
+			ctx, cancel := context.WithCancel(ctx)
+			r.cancel = cancel
+			requests.Go(func() {
+				defer cancel()
+				g.serve(ctx, r)
+			})
 		})
 		if g.recheckSome() {
 			g.poke()

@@ -14,6 +14,9 @@ func (g *Gate) settle(r *request, a answer) {
 	defer g.mu.Unlock()
 	now := time.Now()
 	delete(g.requests, r)
+	if r.overtaken {
+		g.places.overtaken--
+	}
 	v := clerkapi.Judge(a.err)
 	g.traceLanded(r, now)
 	g.countRequest(r, a, now)
