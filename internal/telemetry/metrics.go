@@ -15,8 +15,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
 
-// figures are what the sources said at one scrape.
-type figures struct {
+// snapshot is what the sources returned at one scrape.
+type snapshot struct {
 	version      string
 	gate         gate.Status
 	lookups      usercache.Totals
@@ -29,7 +29,7 @@ type figures struct {
 	unread       map[string]int64
 }
 
-// kind is a metric's type, as docs/metrics.md calls it.
+// kind is the type of a metric, as in docs/metrics.md.
 type kind string
 
 const (
@@ -38,23 +38,25 @@ const (
 	histogram kind = "histogram"
 )
 
-// metric is a row of the table that both registration and docs/metrics.md come from.
+// metric is one row of the table from which metrics are registered and docs/metrics.md is
+// generated.
 type metric struct {
 	name   string
 	kind   kind
 	labels []string
 	help   string
-	read   func(*figures, emit)
+	read   func(*snapshot, emit)
 }
 
-// emit takes the series of a metric, with the values of its labels in their order.
+// emit sends the series of one metric to Prometheus. Label values are in the order of
+// metric.labels.
 type emit struct {
 	kind kind
 	desc *prometheus.Desc
 	to   chan<- prometheus.Metric
 }
 
-// value takes a series of a counter or gauge.
+// value sends a series of a counter or gauge.
 func (e emit) value(v float64, labels ...string) {
 	valueType := prometheus.GaugeValue
 	if e.kind == counter {
@@ -63,8 +65,8 @@ func (e emit) value(v float64, labels ...string) {
 	e.to <- prometheus.MustNewConstMetric(e.desc, valueType, v, labels...)
 }
 
-// spread takes a series of a histogram.
-func (e emit) spread(h gate.Histogram, labels ...string) {
+// histogram sends a series of a histogram.
+func (e emit) histogram(h gate.Histogram, labels ...string) {
 	upTo, count := make(map[float64]uint64, len(h.Bounds)), uint64(0)
 	for i, bound := range h.Bounds {
 		count += h.Counts[i]
@@ -75,215 +77,215 @@ func (e emit) spread(h gate.Histogram, labels ...string) {
 
 var metrics = []metric{
 	{"clerkgate_build_info", gauge, []string{"version", "go_version"},
-		"1, with the versions of the service and of Go.",
-		func(f *figures, e emit) { e.value(1, f.version, runtime.Version()) }},
+		"Always 1; the labels have the versions of clerkgate and Go.",
+		func(f *snapshot, e emit) { e.value(1, f.version, runtime.Version()) }},
 
 	{"clerkgate_quota_limit", gauge, nil,
 		"Requests per window that the quota allows.",
-		one(func(f *figures) int { return f.gate.Limit })},
+		one(func(f *snapshot) int { return f.gate.Limit })},
 	{"clerkgate_quota_window_seconds", gauge, nil,
 		"Length of the quota's window.",
-		func(f *figures, e emit) { e.value(f.gate.Window.Seconds()) }},
+		func(f *snapshot, e emit) { e.value(f.gate.Window.Seconds()) }},
 	{"clerkgate_quota_effective_limit", gauge, nil,
-		"Permits that may be held at once now; less than the quota allows while others use it or after a 429.",
-		one(func(f *figures) int { return f.gate.EffectiveLimit })},
+		"Permits that may be held at once now; fewer than the quota allows while others use it or after a 429.",
+		one(func(f *snapshot) int { return f.gate.EffectiveLimit })},
 	{"clerkgate_quota_available", gauge, nil,
-		"Requests that could be sent at once.",
-		one(func(f *figures) int { return f.gate.Available })},
+		"Requests that could be sent at once now.",
+		one(func(f *snapshot) int { return f.gate.Available })},
 	{"clerkgate_quota_held", gauge, nil,
-		"Permits held: for requests under way, and for a window after each.",
-		one(func(f *figures) int { return f.gate.Held })},
+		"Permits held: for requests in flight, and for a window after each.",
+		one(func(f *snapshot) int { return f.gate.Held })},
 	{"clerkgate_quota_paused", gauge, nil,
-		"1 while a 429 of Clerk's holds the key, else 0.",
-		func(f *figures, e emit) { e.value(oneIf(!f.gate.PausedUntil.IsZero())) }},
+		"1 while a 429 pauses the key, else 0.",
+		func(f *snapshot, e emit) { e.value(oneIf(!f.gate.PausedUntil.IsZero())) }},
 	{"clerkgate_quota_low_total", counter, nil,
-		"Times that less than a tenth of the quota was left, but for a first window in which some is held back (`--first-window`).",
-		one(func(f *figures) int64 { return f.gate.Totals.Low })},
+		"How often less than a tenth of the quota was left, except in a first window that is held back (`--first-window`).",
+		one(func(f *snapshot) int64 { return f.gate.Totals.Low })},
 
 	{"clerkgate_upstream_requests_total", counter, []string{"endpoint", "outcome"},
 		"Requests to Clerk that were sent and have ended.",
-		func(f *figures, e emit) {
+		func(f *snapshot, e emit) {
 			for r, n := range f.gate.Stats.Requests {
 				e.value(float64(n), r.Endpoint, r.Outcome)
 			}
 		}},
 	{"clerkgate_upstream_request_duration_seconds", histogram, []string{"endpoint"},
-		"How long these took.",
-		func(f *figures, e emit) {
+		"Duration of these requests.",
+		func(f *snapshot, e emit) {
 			for endpoint, h := range f.gate.Stats.Durations {
-				e.spread(h, endpoint)
+				e.histogram(h, endpoint)
 			}
 		}},
 	{"clerkgate_upstream_requests_unsent_total", counter, nil,
-		"Requests to Clerk that did not leave, since there was no connection or no key. They cost no quota.",
-		one(func(f *figures) int64 { return f.gate.Stats.Unsent })},
+		"Requests to Clerk that were not sent, because there was no connection or no key. They use no quota.",
+		one(func(f *snapshot) int64 { return f.gate.Stats.Unsent })},
 	{"clerkgate_unread_fields_total", counter, []string{"field"},
-		"Values of fields of Clerk's users that could not be read, because of their types.",
-		func(f *figures, e emit) {
+		"Values in Clerk's users that could not be read because of their types, by field.",
+		func(f *snapshot, e emit) {
 			for field, n := range f.unread {
 				e.value(float64(n), field)
 			}
 		}},
 	{"clerkgate_upstream_requests_in_flight_limit", gauge, nil,
-		"How many requests may be at Clerk at once: --max-in-flight, or fewer if Clerk bears fewer.",
-		one(func(f *figures) int { return f.gate.InFlightLimit })},
+		"Maximum of concurrent requests to Clerk: --max-in-flight, or fewer while Clerk accepts fewer.",
+		one(func(f *snapshot) int { return f.gate.InFlightLimit })},
 	{"clerkgate_upstream_requests_in_flight", gauge, nil,
-		"Requests to Clerk under way.",
-		one(func(f *figures) int { return f.gate.InFlight })},
+		"Requests to Clerk in flight.",
+		one(func(f *snapshot) int { return f.gate.InFlight })},
 	{"clerkgate_upstream_ids_total", counter, nil,
-		"Ids that Clerk has answered in lookups, found or not.",
-		one(func(f *figures) int64 { return f.gate.Totals.Lookups })},
+		"Ids in lookups that Clerk has answered, found or not.",
+		one(func(f *snapshot) int64 { return f.gate.Totals.Lookups })},
 	{"clerkgate_batch_users", histogram, nil,
-		"Ids in each lookup that was sent and has ended; a full one has 100.",
-		func(f *figures, e emit) { e.spread(f.gate.Stats.LookupSizes) }},
+		"Ids per lookup request that was sent and has ended; at most 100.",
+		func(f *snapshot, e emit) { e.histogram(f.gate.Stats.LookupSizes) }},
 	{"clerkgate_rate_limited_total", counter, nil,
-		"Answers of Clerk's with status 429.",
-		one(func(f *figures) int64 { return f.gate.Totals.RateLimited })},
+		"Answers of Clerk with status 429.",
+		one(func(f *snapshot) int64 { return f.gate.Totals.RateLimited })},
 	{"clerkgate_retries_total", counter, []string{"reason"},
-		"Requests to Clerk that failed and were to be tried again, by how they had ended.",
+		"Requests to Clerk that failed and were retried, by outcome.",
 		byReason(func(f gate.Stats) map[string]int64 { return f.Retries })},
 	{"clerkgate_refused_total", counter, []string{"reason"},
-		"Wants (ids, lists, counts, permits to lend) that were refused.",
+		"Wants (ids, lists, counts, leases) that were refused.",
 		byReason(func(f gate.Stats) map[string]int64 { return f.Refused })},
 
 	{"clerkgate_queue_wants", gauge, []string{"priority"},
-		"Wants (ids, lists, counts, permits to lend) that wait, for the quota or for their next try. An id for which several callers wait is one, and interactive if one of them is.",
+		"Wants (ids, lists, counts, leases) that wait, for the quota or for a retry. An id for which several callers wait is one want, and interactive if one of them is.",
 		byPriority(func(l gate.QueueLevel) float64 { return float64(l.Depth) })},
 	{"clerkgate_queue_oldest_seconds", gauge, []string{"priority"},
-		"How long who has waited longest at this priority has, whatever Clerk answered meanwhile; 0 if nobody waits.",
+		"Age of the oldest waiting want, retries included; 0 if none waits.",
 		byPriority(func(l gate.QueueLevel) float64 { return l.Oldest.Seconds() })},
 	{"clerkgate_queue_wait_seconds", histogram, []string{"priority"},
-		"How long wants waited in the queue until their turn came. One that comes back to the queue waits anew; one that leaves or is refused does not count.",
-		func(f *figures, e emit) {
+		"Time that wants waited in the queue until their turn. A want that returns to the queue counts again; one that leaves or is refused does not count.",
+		func(f *snapshot, e emit) {
 			for p, h := range f.gate.Stats.Waits {
-				e.spread(h, priorities[p])
+				e.histogram(h, priorities[p])
 			}
 		}},
 	{"clerkgate_queue_estimated_wait_seconds", gauge, nil,
-		"How long an interactive list call that came now would wait.",
-		func(f *figures, e emit) { e.value(f.gate.EstimatedWait.Seconds()) }},
+		"Estimated wait of an interactive list call that arrives now.",
+		func(f *snapshot, e emit) { e.value(f.gate.EstimatedWait.Seconds()) }},
 
 	{"clerkgate_key_refused", gauge, nil,
-		"1 while Clerk refuses the secret key, by its last word on it, else 0.",
-		func(f *figures, e emit) { e.value(oneIf(f.gate.KeyRefused)) }},
+		"1 while Clerk rejects the secret key, by its last answer about it, else 0.",
+		func(f *snapshot, e emit) { e.value(oneIf(f.gate.KeyRefused)) }},
 	{"clerkgate_key_file_unusable", gauge, nil,
-		"1 while the secret key's file can't be read, or holds no key or one of another kind of instance, so that the last one stays in use, else 0.",
-		func(f *figures, e emit) { e.value(oneIf(f.keyFileFails)) }},
+		"1 while the secret key's file is unusable (unreadable, without a key, or with a key of another kind of instance) and the last key stays in use, else 0.",
+		func(f *snapshot, e emit) { e.value(oneIf(f.keyFileFails)) }},
 	{"clerkgate_breaker_state", gauge, []string{"state"},
-		"1 for the state of the circuit breaker before Clerk, 0 for the others.",
-		func(f *figures, e emit) {
+		"1 for the state of the circuit breaker, 0 for the others.",
+		func(f *snapshot, e emit) {
 			for state, name := range breakerStates {
 				e.value(oneIf(f.gate.Breaker.State == gate.BreakerState(state)), name)
 			}
 		}},
 	{"clerkgate_breaker_opened_total", counter, nil,
-		"Times that the breaker has opened.",
-		one(func(f *figures) int64 { return f.gate.Breaker.TimesOpened })},
+		"How often the circuit breaker has opened.",
+		one(func(f *snapshot) int64 { return f.gate.Breaker.TimesOpened })},
 
 	{"clerkgate_lookups_total", counter, []string{"served_from"},
-		"Ids answered, by where the answer came from.",
-		func(f *figures, e emit) {
+		"Ids answered, by the source of the answer.",
+		func(f *snapshot, e emit) {
 			for _, s := range servedFrom {
 				e.value(float64(f.lookups.Lookups[s]), strings.ToLower(strings.TrimPrefix(s.String(), "SERVED_FROM_")))
 			}
 		}},
 	{"clerkgate_lookups_stale_total", counter, nil,
-		"Ids answered by copies older than the time to live, since Clerk is away.",
-		one(func(f *figures) int64 { return f.lookups.Stale })},
+		"Ids answered with copies older than their time to live because Clerk was unavailable.",
+		one(func(f *snapshot) int64 { return f.lookups.Stale })},
 
 	{"clerkgate_caller_lookups_total", counter, []string{"caller"},
-		"Ids that the caller has asked for, wherever they were answered from.",
+		"Ids that the caller has asked for, whatever the source of the answer.",
 		byCaller(func(c gate.CallerStatus) float64 { return float64(c.Lookups) })},
 	{"clerkgate_caller_upstream_requests_total", counter, []string{"caller"},
-		"The caller's share of the requests to Clerk: a list or a count is 1, an id its part of the request that carried it, and a permit lent that was used 1, once its lease has ended.",
+		"The caller's part of the requests to Clerk: 1 for a list or count, an id's fraction of the request that carried it, and 1 for each used permit of a lease that has ended.",
 		byCaller(func(c gate.CallerStatus) float64 { return c.Requests })},
 	{"clerkgate_caller_refused_total", counter, []string{"caller"},
-		"Wants of the caller's that were refused.",
+		"Wants of the caller that were refused.",
 		byCaller(func(c gate.CallerStatus) float64 { return float64(c.Refused) })},
 
 	{"clerkgate_cache_entries", gauge, nil,
-		"Entries in memory: users, tombstones, and ids of nobody.",
-		one(func(f *figures) int { return f.store.Entries })},
+		"Entries in memory: users, tombstones, and ids without a user.",
+		one(func(f *snapshot) int { return f.store.Entries })},
 	{"clerkgate_cache_bytes", gauge, nil,
-		"Memory that they take, as it is reckoned against the limit.",
-		one(func(f *figures) int64 { return f.store.Bytes })},
+		"Memory of these entries, as counted against the limit.",
+		one(func(f *snapshot) int64 { return f.store.Bytes })},
 	{"clerkgate_cache_limit_bytes", gauge, nil,
-		"Memory that they may take.",
-		one(func(f *figures) int64 { return f.store.MaxBytes })},
+		"Memory limit of the cache.",
+		one(func(f *snapshot) int64 { return f.store.MaxBytes })},
 	{"clerkgate_cache_evictions_total", counter, nil,
-		"Entries that left memory because they were too old or there was no room.",
-		one(func(f *figures) int64 { return f.store.Evictions })},
+		"Entries evicted from memory because of age or lack of room.",
+		one(func(f *snapshot) int64 { return f.store.Evictions })},
 
 	{"clerkgate_redis_connected", gauge, nil,
 		"1 while Redis is connected, else 0.",
 		redis(func(r *usercache.RedisStats, e emit) { e.value(oneIf(r.Connected)) })},
 	{"clerkgate_redis_calls_total", counter, nil,
-		"Calls to Redis, those that failed included.",
+		"Calls to Redis, including failed ones.",
 		redis(func(r *usercache.RedisStats, e emit) { e.value(float64(r.Calls)) })},
 	{"clerkgate_redis_call_seconds_total", counter, nil,
-		"Time that these took.",
+		"Total duration of these calls.",
 		redis(func(r *usercache.RedisStats, e emit) { e.value(r.Latency.Seconds()) })},
 	{"clerkgate_redis_errors_total", counter, []string{"kind"},
-		"Calls to Redis that failed or took too long, of the cache and of the shared quota, and failures to connect, by kind: OOM, WRONGPASS, NOPERM, READONLY, other (another error of Redis's), timeout, no_connection.",
+		"Failed or timed-out calls to Redis, of the cache and the shared quota, and failed connections, by kind: OOM, WRONGPASS, NOPERM, READONLY, other (another error of Redis), timeout, no_connection.",
 		redis(func(r *usercache.RedisStats, e emit) {
 			for _, kind := range redislink.Kinds() {
 				e.value(float64(r.Errors[kind]), string(kind))
 			}
 		})},
 	{"clerkgate_redis_refused_total", counter, nil,
-		"Calls to Redis that were not tried, since it is away.",
+		"Calls to Redis that were skipped while it was unavailable.",
 		redis(func(r *usercache.RedisStats, e emit) { e.value(float64(r.Refused)) })},
 	{"clerkgate_redis_reads_total", counter, []string{"result"},
-		"Ids looked for in Redis.",
+		"Ids looked up in Redis.",
 		redis(func(r *usercache.RedisStats, e emit) {
 			e.value(float64(r.Hits), "hit")
 			e.value(float64(r.Misses), "miss")
 		})},
 	{"clerkgate_redis_lost_writes_total", counter, nil,
-		"Copies that were not written to Redis because too many waited.",
+		"Copies not written to Redis because too many waited.",
 		redis(func(r *usercache.RedisStats, e emit) { e.value(float64(r.Lost)) })},
 
 	{"clerkgate_webhook_events_total", counter, []string{"type", "outcome"},
-		"Webhooks received, by the type of the event and what became of it.",
-		func(f *figures, e emit) {
+		"Webhooks received, by type of event and outcome.",
+		func(f *snapshot, e emit) {
 			for _, c := range webhook.Counts() {
 				e.value(float64(f.events[c]), string(c.Kind), string(c.Outcome))
 			}
 		}},
 
 	{"clerkgate_quota_replicas", gauge, nil,
-		"Replicas that share the quota, this one included, as it last heard.",
+		"Replicas that share the quota, including this one, as last known.",
 		shared(func(s *gate.SharedStatus, e emit) { e.value(float64(s.Replicas)) })},
 	{"clerkgate_quota_decider", gauge, []string{"decider"},
-		"1 for who decides what may be sent, 0 for the others: redis, or this replica by itself, learning or fallback.",
+		"1 for what decides when to send, 0 for the others: redis, or this replica alone (learning or fallback).",
 		shared(func(s *gate.SharedStatus, e emit) {
 			for decider, name := range deciders {
 				e.value(oneIf(s.Decider == quota.Decider(decider)), name)
 			}
 		})},
 	{"clerkgate_quota_exchanges_total", counter, nil,
-		"Exchanges with the state in Redis that replicas share, those that failed included.",
+		"Exchanges with the shared state in Redis, including failed ones.",
 		shared(func(s *gate.SharedStatus, e emit) { e.value(float64(s.Exchanges)) })},
 	{"clerkgate_quota_exchange_errors_total", counter, nil,
-		"Exchanges that had no answer in time.",
+		"Exchanges without an answer in time.",
 		shared(func(s *gate.SharedStatus, e emit) { e.value(float64(s.Failures)) })},
 	{"clerkgate_quota_exchange_seconds_total", counter, nil,
-		"Time that the exchanges took.",
+		"Total duration of the exchanges.",
 		shared(func(s *gate.SharedStatus, e emit) { e.value(s.Latency.Seconds()) })},
 
 	{"clerkgate_callers_refused_total", counter, []string{"reason"},
-		"Calls and HTTP requests whose callers were refused: not_allowed, a known caller asked for what it may not have; the other reasons, the caller is not known.",
-		func(f *figures, e emit) {
+		"Calls and HTTP requests refused because of their caller: not_allowed, a known caller lacks the permission; all other reasons, the caller is unknown.",
+		func(f *snapshot, e emit) {
 			for reason, n := range f.refusals {
 				e.value(float64(n), reason)
 			}
 		}},
 	{"clerkgate_panics_total", counter, nil,
 		"Calls that ended in a panic.",
-		one(func(f *figures) int64 { return f.panics })},
+		one(func(f *snapshot) int64 { return f.panics })},
 	{"clerkgate_trace_spans_lost_total", counter, nil,
-		"Spans that could not be sent: more ended than the collector took, or it failed. 0 without tracing.",
-		one(func(f *figures) int64 { return f.spansLost })},
+		"Spans that could not be exported, because the collector was too slow or failed. 0 without tracing.",
+		one(func(f *snapshot) int64 { return f.spansLost })},
 }
 
 var (
@@ -297,37 +299,38 @@ var (
 )
 
 // one reads a metric without labels.
-func one[N int | int64](read func(*figures) N) func(*figures, emit) {
-	return func(f *figures, e emit) { e.value(float64(read(f))) }
+func one[N int | int64](read func(*snapshot) N) func(*snapshot, emit) {
+	return func(f *snapshot, e emit) { e.value(float64(read(f))) }
 }
 
-// byPriority reads a metric of each level of the queue.
-func byPriority(read func(gate.QueueLevel) float64) func(*figures, emit) {
-	return func(f *figures, e emit) {
+// byPriority reads a metric with a series for each priority.
+func byPriority(read func(gate.QueueLevel) float64) func(*snapshot, emit) {
+	return func(f *snapshot, e emit) {
 		for p, l := range f.gate.Queue {
 			e.value(read(l), priorities[p])
 		}
 	}
 }
 
-// byReason reads a metric of what did not go as wanted.
-func byReason(read func(gate.Stats) map[string]int64) func(*figures, emit) {
-	return func(f *figures, e emit) {
+// byReason reads a metric with a series for each reason.
+func byReason(read func(gate.Stats) map[string]int64) func(*snapshot, emit) {
+	return func(f *snapshot, e emit) {
 		for reason, n := range read(f.gate.Stats) {
 			e.value(float64(n), reason)
 		}
 	}
 }
 
-// What stands in the place of a caller's name. No caller can be named so.
+// Values of the label caller that are no caller's name. validName in package server
+// rejects them.
 const (
 	unnamed      = "(unnamed)"
 	laterCallers = "(others)"
 )
 
-// byCaller reads a metric of callers.
-func byCaller(read func(gate.CallerStatus) float64) func(*figures, emit) {
-	return func(f *figures, e emit) {
+// byCaller reads a metric with a series for each of the first callers.
+func byCaller(read func(gate.CallerStatus) float64) func(*snapshot, emit) {
+	return func(f *snapshot, e emit) {
 		for _, c := range f.gate.FirstCallers {
 			e.value(read(c), cmp.Or(c.Name, unnamed))
 		}
@@ -335,18 +338,18 @@ func byCaller(read func(gate.CallerStatus) float64) func(*figures, emit) {
 	}
 }
 
-// redis reads a metric that there is only with Redis.
-func redis(read func(*usercache.RedisStats, emit)) func(*figures, emit) {
-	return func(f *figures, e emit) {
+// redis reads a metric that exists only with Redis.
+func redis(read func(*usercache.RedisStats, emit)) func(*snapshot, emit) {
+	return func(f *snapshot, e emit) {
 		if f.store.Redis != nil {
 			read(f.store.Redis, e)
 		}
 	}
 }
 
-// shared reads a metric that there is only where the quota is shared.
-func shared(read func(*gate.SharedStatus, emit)) func(*figures, emit) {
-	return func(f *figures, e emit) {
+// shared reads a metric that exists only if replicas share the quota.
+func shared(read func(*gate.SharedStatus, emit)) func(*snapshot, emit) {
+	return func(f *snapshot, e emit) {
 		if f.gate.Shared != nil {
 			read(f.gate.Shared, e)
 		}

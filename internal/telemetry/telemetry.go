@@ -1,6 +1,9 @@
-// Package telemetry tells Prometheus how the service stands, and sends spans to
-// an OpenTelemetry collector. What Prometheus is told is read from the parts
-// that know it, whenever it asks.
+// Package telemetry exports metrics to Prometheus and spans to an OpenTelemetry collector.
+//
+// The table in metrics.go defines all metrics except those of gRPC calls. Other packages
+// count; this package reads their counters at each scrape. To add a metric, count it where
+// it happens, add its value to that package's status, add a row to the table, and run
+// go test ./internal/telemetry -update.
 package telemetry
 
 import (
@@ -15,8 +18,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
 
-// Sources are the parts that know the figures. All but Tracing, KeyFile and Unread are required, and
-// are asked at every scrape, several at once if scrapes are.
+// Sources are the components that metrics are read from at every scrape. They must be safe
+// for concurrent use. All but Tracing, KeyFile and Unread are required.
 type Sources struct {
 	Version  string // of the build
 	Gate     quotas
@@ -24,38 +27,38 @@ type Sources struct {
 	Store    store
 	Webhooks events
 	Server   calls
-	Tracing  *Tracing // nil: nothing is traced
-	// KeyFile returns why the key in the secret key's file is not used. Nil: there
-	// is no such file.
+	Tracing  *Tracing // nil: tracing is off
+	// KeyFile returns the error that keeps the key in the secret key's file from being
+	// used, nil if it is used. KeyFile is nil if there is no such file.
 	KeyFile func() error
-	// Unread returns how often each field of Clerk's users could not be read. Nil:
-	// nobody counts.
+	// Unread returns how often each field of Clerk's users could not be read. Unread is nil
+	// if this is not counted.
 	Unread func() map[string]int64
 }
 
-// quotas tells how quota, queue and breaker stand. A *gate.Gate does.
+// quotas returns the state of the quota, the queue and the breaker; *gate.Gate implements it.
 type quotas interface{ Status() gate.Status }
 
-// lookups counts answers. A *usercache.Cache does.
+// lookups counts answers; *usercache.Cache implements it.
 type lookups interface{ Totals() usercache.Totals }
 
-// store tells what is kept. A *usercache.Store does.
+// store counts entries and calls to Redis; *usercache.Store implements it.
 type store interface{ Stats() usercache.Stats }
 
-// events counts webhooks. A *webhook.Handler does.
+// events counts webhooks; *webhook.Handler implements it.
 type events interface {
 	Stats() map[webhook.Count]int64
 }
 
-// calls counts calls that panicked, and those whose callers were refused, by reason. A
-// *server.Server does.
+// calls counts calls that panicked, and calls refused because of their caller, by reason;
+// *server.Server implements it.
 type calls interface {
 	Panics() int64
 	Refusals() map[string]int64
 }
 
-// Register registers the service's metrics, and those of the Go runtime and the
-// process. Its error says that one of them is registered already.
+// Register registers the metrics of clerkgate, the Go runtime and the process. It fails if one
+// of them is registered already.
 func Register(r prometheus.Registerer, s Sources) error {
 	var errs []error
 	for _, c := range []prometheus.Collector{
@@ -71,8 +74,7 @@ func Register(r prometheus.Registerer, s Sources) error {
 	return nil
 }
 
-// collector reads all sources once a scrape, so that figures that belong
-// together are of one moment.
+// collector reads each source once per scrape, so that its values are of one moment.
 type collector struct {
 	sources Sources
 	descs   []*prometheus.Desc // of metrics, in their order
@@ -96,7 +98,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	s := c.sources
-	now := figures{
+	now := snapshot{
 		version: s.Version, gate: s.Gate.Status(), lookups: s.Cache.Totals(), store: s.Store.Stats(),
 		events: s.Webhooks.Stats(), panics: s.Server.Panics(), refusals: s.Server.Refusals(), spansLost: s.Tracing.Lost(),
 		keyFileFails: s.KeyFile != nil && s.KeyFile() != nil,
