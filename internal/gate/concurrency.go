@@ -23,6 +23,7 @@ type concurrency struct {
 	limit int // requests in flight now, 1 to max
 
 	launched uint64 // requests so far
+	filled   uint64 // the number of the last request that left when limit were under way, itself included
 	event    uint64 // the number of the last request that had left when the last event became known
 	top      int    // how many were under way at the event
 	refused  int    // how many of these were refused
@@ -39,20 +40,24 @@ func newConcurrency(most int) concurrency {
 	return concurrency{max: most, limit: most, before: most, patience: firstPatience, waits: firstPatience, step: 1}
 }
 
-// launch counts a request that leaves, and returns its number.
-func (c *concurrency) launch() uint64 {
+// launch counts a request that leaves when inFlight are under way, itself included,
+// and returns its number.
+func (c *concurrency) launch(inFlight int) uint64 {
 	c.launched++
+	if inFlight >= c.limit {
+		c.filled = c.launched
+	}
 	return c.launched
 }
 
-// concerns reports whether a 429 may come from a limit on concurrency. The request left
-// when beside requests were under way, itself included: these must be at least two, and
-// more than half of the limit since the last event.
+// concerns reports whether a 429 to a request that left beside so many others, itself
+// included, may be due to a limit on concurrency. It may if the request was under way
+// while limit was reached, or left beside one other at least and more than half of limit.
 func (c *concurrency) concerns(number uint64, beside int) bool {
 	if number <= c.event {
 		return true
 	}
-	return beside >= 2 && (c.event == 0 || 2*beside > c.limit)
+	return beside >= 2 && (c.event == 0 || 2*beside > c.limit) || c.limit >= 2 && number <= c.filled
 }
 
 // refuse records such a 429. inFlight is how many are under way now, itself included.
@@ -78,10 +83,11 @@ func (c *concurrency) undo() {
 	}
 }
 
-// answer records an answer other than 429 to a request that left when beside requests
-// were under way, itself included.
-func (c *concurrency) answer(beside int) {
-	if c.limit >= c.max || beside < c.limit {
+// answer records that Clerk answered a request other than by 429. The answer counts
+// towards a higher limit only if the limit was reached while the request was under way:
+// it shows nothing otherwise.
+func (c *concurrency) answer(number uint64) {
+	if c.limit >= c.max || number > c.filled {
 		return
 	}
 	c.answers++
@@ -92,6 +98,6 @@ func (c *concurrency) answer(beside int) {
 	}
 	if c.answers >= c.patience*c.limit {
 		c.limit = min(c.max, c.limit+c.step)
-		c.answers, c.trying = 0, c.limit < c.max
+		c.answers, c.filled, c.trying = 0, 0, c.limit < c.max
 	}
 }

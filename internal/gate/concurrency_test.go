@@ -138,3 +138,57 @@ func TestASpentQuotaIsNotTakenForConcurrency(t *testing.T) {
 		callers.Wait()
 	})
 }
+
+// TestConcurrencyCountsWhatWasBorne: what counts is whether the limit was reached while
+// a request was under way, not how many were when it left. Requests that are answered
+// together leave together, so that only the last of them finds the limit reached.
+func TestConcurrencyCountsWhatWasBorne(t *testing.T) {
+	c := newConcurrency(64)
+	for i := range 11 {
+		c.launch(i + 1)
+	}
+	c.refuse(11, 11, 11) // ten are borne
+	if c.limit != 10 {
+		t.Fatalf("limit = %d, want 10", c.limit)
+	}
+	for round := range firstPatience {
+		if c.limit != 10 {
+			t.Fatalf("limit = %d after %d rounds of ten, want 10 until %d are answered", c.limit, round, firstPatience)
+		}
+		var numbers []uint64
+		for i := range 10 {
+			numbers = append(numbers, c.launch(i+1))
+		}
+		for _, n := range numbers {
+			c.answer(n)
+		}
+	}
+	if c.limit != 11 {
+		t.Errorf("limit = %d after %d answers while ten were under way, want 11", c.limit, 10*firstPatience)
+	}
+	alone := c.launch(1)
+	for range 1000 {
+		c.answer(alone)
+	}
+	if c.limit != 11 {
+		t.Errorf("limit = %d after answers to a request that was under way alone, want 11", c.limit)
+	}
+}
+
+// TestConcurrencyConcernsTheFirstOfMany: Clerk may refuse the request that left first of
+// those that were under way together.
+func TestConcurrencyConcernsTheFirstOfMany(t *testing.T) {
+	c := newConcurrency(64)
+	c.refuse(c.launch(20), 20, 20)
+	c.answers = 0
+	first := c.launch(1)
+	if c.concerns(first, 1) {
+		t.Error("a request alone is refused for the number of requests under way")
+	}
+	for i := range c.limit - 1 {
+		c.launch(i + 2)
+	}
+	if !c.concerns(first, 1) {
+		t.Errorf("the first of %d requests under way is not", c.limit)
+	}
+}

@@ -70,7 +70,7 @@ func (g *Gate) depart(r *request) {
 		w.sentAt = r.sentAt
 	}
 	g.requests[r] = struct{}{}
-	r.number, r.beside = g.concurrency.launch(), len(g.requests)
+	r.number, r.beside = g.concurrency.launch(len(g.requests)), len(g.requests)
 	g.traceSent(r, r.sentAt)
 	g.retries.sent(r.sentAt)
 }

@@ -25,7 +25,7 @@ func (g *Gate) settle(r *request, a answer) {
 		g.logFailure(r, a.err, now.Sub(r.sentAt))
 	}
 	if v.Spent == clerkapi.SpentAnswered {
-		g.concurrency.answer(r.beside)
+		g.concurrency.answer(r.number)
 	}
 	switch {
 	case r.kind == probeRequest:

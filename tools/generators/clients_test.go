@@ -93,7 +93,7 @@ func TestClients(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		args := append([]string{"-proc:none", "-d", "classes", "-cp", jars + "/*", read}, find(t, out, ".java")...)
+		args := append([]string{"-proc:none", "-encoding", "UTF-8", "-d", "classes", "-cp", jars + "/*", read}, find(t, out, ".java")...)
 		run(t, out, "javac", args...)
 		check(t, run(t, out, "java", "-cp", "classes:"+jars+"/*", "Read", address, user.ID), all)
 	})
