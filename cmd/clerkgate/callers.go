@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -79,11 +78,11 @@ func (c *tokenNewCmd) Run(std streams) error {
 		until = time.Now().Add(c.NotAfter).UTC().Truncate(time.Second).Format(time.RFC3339)
 	}
 	if c.Output == "json" {
-		return json.NewEncoder(std.out).Encode(struct {
+		return printValue(std.out, struct {
 			Token    string `json:"token"`
 			SHA256   string `json:"sha256"`
 			NotAfter string `json:"not_after,omitempty"`
-		}{text, caller.HashToken(text), until})
+		}{text, caller.HashToken(text), until}, true)
 	}
 	entry := "- sha256: " + caller.HashToken(text) + "\n"
 	if until != "" {

@@ -73,7 +73,7 @@ func TestClientCommands(t *testing.T) {
 	if stdout, _ = ask(0, "count"); stdout != "700\n" {
 		t.Errorf("count: %s", stdout)
 	}
-	if stdout, _ = ask(0, "count", "-o", "json", "--filter", "user_ids="+id); stdout != "{\"total_count\":1}\n" {
+	if stdout, _ = ask(0, "count", "-o", "json", "--filter", "user_ids="+id); !strings.Contains(stdout, `"total_count": 1,`) {
 		t.Errorf("count: %s", stdout)
 	}
 	if stdout, _ = ask(0, "quota"); !strings.Contains(stdout, "100 requests per 10s") || !strings.Contains(stdout, "clerkgate-cli") {
@@ -97,9 +97,8 @@ func TestPrintJSON(t *testing.T) {
 	if err := printJSON(&out, u, false); err != nil {
 		t.Fatal(err)
 	}
-	want := `{"id":"user_1","organization_memberships":[{"organization":{"public_metadata":[1]}}],` +
-		`"public_metadata":{"big":12345678901234567890,"html":"<b>"},"unsafe_metadata_json":"not JSON"}` + "\n"
-	if out.String() != want {
+	want := `{"id":"user_1","has_image":false,"public_metadata":{"big":12345678901234567890,"html":"<b>"},"unsafe_metadata_json":"not JSON",`
+	if !strings.HasPrefix(out.String(), want) || !strings.Contains(out.String(), `"public_metadata":[1]`) {
 		t.Errorf("got  %swant %s", out.String(), want)
 	}
 }
@@ -107,7 +106,10 @@ func TestPrintJSON(t *testing.T) {
 func TestTableHoldsNoControlCharacters(t *testing.T) {
 	name := "evil\x1b[2J\u009b\n"
 	var out bytes.Buffer
-	p := newUserPrinter(&out, "table", true)
+	p, err := newUserPrinter(&out, outputFlag{Output: "table"}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := p.print(&clerkgatev1.User{Id: "user_1", FirstName: &name}); err != nil {
 		t.Fatal(err)
 	}

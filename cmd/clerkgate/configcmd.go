@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -40,14 +39,9 @@ func (c *configCheckCmd) Run(parsed *kong.Context, std streams, o *origins) erro
 		return err
 	}
 	flags := settingsFlags(parsed)
-	result := checked{c.effective(o, flags, s), c.serveCmd.warnings(o, flags, s)}
+	result := checked{c.effective(o, flags, s), append([]string{}, c.serveCmd.warnings(o, flags, s)...)} // in JSON never null
 	if c.Output == "json" {
-		text, err := json.MarshalIndent(result, "", "  ")
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(std.out, "%s\n", text)
-		return err
+		return printValue(std.out, result, true)
 	}
 	return result.print(std.out)
 }
@@ -83,12 +77,7 @@ type configSchemaCmd struct{}
 
 // Run prints the schema.
 func (configSchemaCmd) Run(parsed *kong.Context, std streams) error {
-	text, err := json.MarshalIndent(fileSchema(serveFlags(parsed.Model.Node)), "", "  ")
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(std.out, "%s\n", text)
-	return err
+	return printValue(std.out, fileSchema(serveFlags(parsed.Model.Node)), true)
 }
 
 // fileSchema returns the JSON schema of a configuration file.

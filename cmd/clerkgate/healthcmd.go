@@ -14,6 +14,7 @@ import (
 type healthCmd struct {
 	clientFlags `embed:""`
 	Service     string `placeholder:"NAME" help:"Whose health to ask for: clerk, for the way to Clerk, or a service such as clerkgate.v1.UserService. Default: the server as a whole."`
+	Output      string `short:"o" enum:"json,table" default:"table" help:"json, or table, which is the bare status."`
 }
 
 // Run prints the health of the server, and fails unless it is SERVING. It is the
@@ -27,7 +28,12 @@ func (c *healthCmd) Run(ctx context.Context, std streams) error {
 		case err != nil:
 			return callError(err)
 		}
-		if _, err := fmt.Fprintln(std.out, resp.GetStatus()); err != nil {
+		if c.Output == "json" {
+			err = printJSON(std.out, resp, true)
+		} else {
+			_, err = fmt.Fprintln(std.out, resp.GetStatus())
+		}
+		if err != nil {
 			return err
 		}
 		if resp.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {

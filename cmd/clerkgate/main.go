@@ -27,23 +27,27 @@ Exit codes: ` + exitCodes
 type cli struct {
 	PrintVersion kong.VersionFlag `name:"version" short:"v" env:"-" help:"Print the version."`
 
-	Serve   serveCmd   `cmd:"" help:"Serve users over gRPC."`
-	Sim     simCmd     `cmd:"" help:"Simulate Clerk's API alone, for tests of anything that talks to Clerk."`
-	Get     getCmd     `cmd:"" help:"Read users by their ids."`
-	List    listCmd    `cmd:"" help:"List users."`
-	Count   countCmd   `cmd:"" help:"Count users."`
-	Quota   quotaCmd   `cmd:"" help:"Show how the quota, the queue and the breaker stand."`
-	Whoami  whoamiCmd  `cmd:"" help:"Show who the server takes the caller for, and what the caller may do."`
-	Token   tokenCmd   `cmd:"" help:"Make tokens for callers."`
-	Config  configCmd  `cmd:"" help:"Check the settings of serve, or print the schema of its configuration file."`
-	Health  healthCmd  `cmd:"" help:"Report whether a server is serving; fails if not. A probe for images without a shell."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve      serveCmd      `cmd:"" help:"Serve users over gRPC."`
+	Sim        simCmd        `cmd:"" help:"Simulate Clerk's API alone, for tests of anything that talks to Clerk."`
+	Get        getCmd        `cmd:"" help:"Read users by their ids."`
+	List       listCmd       `cmd:"" help:"List users."`
+	Invalidate invalidateCmd `cmd:"" help:"Drop users from every cache, after a change at Clerk."`
+	Count      countCmd      `cmd:"" help:"Count users."`
+	Quota      quotaCmd      `cmd:"" help:"Show how the quota, the queue and the breaker stand."`
+	Whoami     whoamiCmd     `cmd:"" help:"Show who the server takes the caller for, and what the caller may do."`
+	Token      tokenCmd      `cmd:"" help:"Make tokens for callers."`
+	Config     configCmd     `cmd:"" help:"Check the settings of serve, or print the schema of its configuration file."`
+	Health     healthCmd     `cmd:"" help:"Report whether a server is serving; fails if not. A probe for images without a shell."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
 // streams are where a command writes.
 type streams struct {
 	out, err io.Writer
 }
+
+// stdin is what a command reads.
+type stdin struct{ io.Reader }
 
 // usageError is a fault of the flags, the environment or the configuration.
 type usageError struct{ message string }
@@ -63,8 +67,13 @@ func main() {
 	os.Exit(code)
 }
 
-// run does what args say until ctx ends, and gives the exit code.
+// run runs the command in args until ctx ends, and returns the exit code.
 func run(ctx context.Context, args []string, std streams) int {
+	return runWith(ctx, args, stdin{os.Stdin}, std)
+}
+
+// runWith is run with another standard input.
+func runWith(ctx context.Context, args []string, in stdin, std streams) int {
 	var c cli
 	if len(args) > 0 && args[0] == "help" {
 		args = append(slices.Clone(args[1:]), "--help")
@@ -81,6 +90,7 @@ func run(ctx context.Context, args []string, std streams) int {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(std),
+		kong.Bind(in),
 	)
 	if err != nil {
 		return report(std, err, exitFailed)
@@ -98,6 +108,8 @@ func run(ctx context.Context, args []string, std streams) int {
 	switch {
 	case err == nil:
 		return 0
+	case ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.As(err, &coded) && coded.code == exitUnavailable):
+		return report(std, errors.New("interrupted"), exitInterrupted)
 	case errors.As(err, &coded):
 		if coded.message == "" {
 			return coded.code

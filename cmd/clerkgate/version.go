@@ -11,10 +11,21 @@ import (
 var version string
 
 // versionCmd is `clerkgate version`.
-type versionCmd struct{}
+type versionCmd struct {
+	Output string `short:"o" enum:"json,table" default:"table" help:"json, or table, which is one line."`
+}
 
 // Run prints the version.
-func (versionCmd) Run(std streams) error {
+func (c versionCmd) Run(std streams) error {
+	if c.Output == "json" {
+		return printValue(std.out, struct {
+			Version string `json:"version"`
+			Go      string `json:"go"`
+			OS      string `json:"os"`
+			Arch    string `json:"arch"`
+			Commit  string `json:"commit,omitempty"`
+		}{buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH, commit()}, true)
+	}
 	_, err := fmt.Fprintln(std.out, versionLine())
 	return err
 }

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+)
+
+// printQuotaAgain prints how the quota stands for those who watch: on a terminal in
+// the place of what was printed before, and else below it.
+func printQuotaAgain(out io.Writer, q *clerkgatev1.Quota, u *clerkgatev1.GetUsageResponse, now time.Time, first bool) error {
+	var b bytes.Buffer
+	switch {
+	case isTerminal(out):
+		b.WriteString("\x1b[H\x1b[2J") // to the upper left corner, and all else away
+	case !first:
+		b.WriteByte('\n')
+	}
+	fmt.Fprintln(&b, now.Format(time.DateTime))
+	if err := printQuota(&b, q, u, now); err != nil {
+		return err
+	}
+	_, err := out.Write(b.Bytes())
+	return err
+}
+
+// printQuota prints for people the state of the quota at the time now, and what it
+// was spent on unless u is nil.
+func printQuota(out io.Writer, q *clerkgatev1.Quota, u *clerkgatev1.GetUsageResponse, now time.Time) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	row := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
+	row("quota", "%d requests per %s", q.GetLimit(), q.GetWindow().AsDuration())
+	if q.GetBurst() > 0 {
+		row("burst", "%d requests", q.GetBurst())
+	}
+	row("available", "%d of %d now", q.GetAvailable(), q.GetEffectiveLimit())
+	row("held", "%d, %d of them in flight", q.GetHeld(), q.GetInFlight())
+	if sh := q.GetShared(); sh != nil {
+		if decider := sh.GetDecider(); decider == clerkgatev1.SharedQuota_DECIDER_REDIS {
+			row("shared", "through Redis, by %d replicas", sh.GetReplicas())
+		} else {
+			row("shared", "not now (%s): this one of %d replicas may hold %d",
+				strings.ToLower(strings.TrimPrefix(decider.String(), "DECIDER_")), sh.GetReplicas(), sh.GetAllowance())
+		}
+	}
+	if t := q.GetPausedUntil(); t != nil {
+		row("paused", "for %s more, after a 429", t.AsTime().Sub(now).Round(time.Millisecond))
+	}
+	if u := q.GetUpstream(); u != nil {
+		row("Clerk says", "%d of %d left, %s ago", u.GetRemaining(), u.GetLimit(), now.Sub(u.GetObserveTime().AsTime()).Round(time.Millisecond))
+	}
+	level := func(name string, l *clerkgatev1.QueueLevel) {
+		if l.GetOldestWait() == nil {
+			row(name, "nothing waits")
+			return
+		}
+		row(name, "%d wait, the oldest for %s", l.GetDepth(), l.GetOldestWait().AsDuration().Round(time.Millisecond))
+	}
+	level("interactive", q.GetQueue().GetInteractive())
+	level("batch", q.GetQueue().GetBatch())
+	row("estimated wait", "%s", q.GetQueue().GetEstimatedWait().AsDuration().Round(time.Millisecond))
+	breaker := strings.ToLower(strings.TrimPrefix(q.GetBreaker().GetState().String(), "STATE_"))
+	row("breaker", "%s, opened %d times", breaker, q.GetBreaker().GetTimesOpened())
+	row("key", "%s", strings.ToLower(strings.TrimPrefix(q.GetKey().GetState().String(), "STATE_")))
+	printUsage(w, u)
+	return w.Flush()
+}
+
+// printUsage prints what the quota was spent on, nothing if u is nil.
+func printUsage(w io.Writer, u *clerkgatev1.GetUsageResponse) {
+	if u == nil {
+		return
+	}
+	row := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
+	t := u.GetTotals()
+	row("requests", "%d sent, %d retries, %d answered 429, %.1f users each",
+		t.GetUpstreamRequests(), t.GetRetries(), t.GetUpstreamRateLimited(), t.GetUsersPerRequest())
+	for _, s := range t.GetLookups() {
+		row("lookups", "%d from %s", s.GetCount(), strings.ToLower(strings.TrimPrefix(s.GetServedFrom().String(), "SERVED_FROM_")))
+	}
+	if len(u.GetCallers()) > 0 {
+		fmt.Fprintln(w, "\nCALLER\tLOOKUPS\tREQUESTS\tQUEUED\tREFUSED")
+	}
+	caller := func(name string, c *clerkgatev1.Caller) {
+		fmt.Fprintf(w, "%s\t%d\t%.1f\t%d\t%d\n", name, c.GetLookups(), c.GetUpstreamShare(), c.GetQueued(), c.GetRefused())
+	}
+	for _, c := range u.GetCallers() {
+		caller(cmp.Or(oneLine(c.GetName()), "-"), c)
+	}
+	if others := u.GetOtherCallers(); others != nil {
+		caller("(others)", others)
+	}
+}
