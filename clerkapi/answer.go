@@ -6,54 +6,55 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// RateLimit is what the X-RateLimit headers of an answer say. Clerk documents
-// none of them, so most answers carry the zero value.
+// RateLimit holds the X-RateLimit headers of an answer. Clerk documents none of them, so
+// most answers have the zero value.
 type RateLimit struct {
-	Present   bool          // whether all three headers came and could be read
+	Present   bool          // whether all three headers were present and valid
 	Limit     int           // requests per window
 	Remaining int           // requests left in the window
 	Reset     time.Duration // time until the window resets
 }
 
-// Meta is what an answer says beside its body.
+// Meta holds what an answer has beside its body.
 type Meta struct {
-	TraceID   string // Clerk's trace id, empty if none came
+	TraceID   string // Clerk's trace id; empty if none was sent
 	RateLimit RateLimit
-	Answered  time.Time // when its first byte came, so that the request had arrived; zero if that is not known
+	Answered  time.Time // when its first byte arrived, and so a time after the request's arrival; zero if unknown
 }
 
-// UserResult is what became of one id that was looked up: either User or Err is set.
+// UserResult is the result for one id of a lookup. Either User or Err is set.
 type UserResult struct {
-	User *clerkgatev1.User // shared: never to be changed
-	// Err is ErrNotFound if Clerk has no such user, and wraps ErrUnreadable if the
-	// user can't be read, and ErrBadAnswer if it is not known who is meant.
+	User *clerkgatev1.User // shared; must not be modified
+	// Err is ErrNotFound if Clerk has no such user. It wraps ErrUnreadable if the user
+	// can't be decoded, and ErrBadAnswer if the answer has a user without a readable id,
+	// who may be this one.
 	Err error
-	// Unclear: the answer may hold this user, but not so that it can be known. A
-	// lookup of the id alone tells.
+	// Unclear reports that the answer may contain this user, but it can't be identified.
+	// Look the id up alone.
 	Unclear bool
 }
 
 // Lookup is the answer to LookupUsers.
 type Lookup struct {
-	Results []UserResult // one per id, in the order asked
+	Results []UserResult // one per id, in the order of the ids
 	Meta    Meta
 }
 
 // Page is the answer to ListUsers.
 type Page struct {
-	Users      []*clerkgatev1.User // shared: never to be changed
-	Unreadable []Unreadable        // who else is on the page
+	Users      []*clerkgatev1.User // shared; must not be modified
+	Unreadable []Unreadable        // the other users of the page
 	Meta       Meta
 }
 
-// Entries is how many users Clerk's page has, those that can't be read included.
+// Entries returns the number of users on Clerk's page, including unreadable ones.
 func (p *Page) Entries() int { return len(p.Users) + len(p.Unreadable) }
 
-// Unreadable is a user of a page who can't be read.
+// Unreadable is a user of a page that can't be decoded.
 type Unreadable struct {
-	ID    string // empty if it can't be read
-	After int    // how many of Page.Users come before
-	Err   error  // why; it holds nothing of the user's but names of fields
+	ID    string // empty if it can't be decoded
+	After int    // the number of Page.Users before this user
+	Err   error  // the reason; it contains nothing of the user but names of fields
 }
 
 // Count is the answer to CountUsers.

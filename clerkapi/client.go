@@ -19,38 +19,38 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// apiVersion is the version of Clerk's API that this package was written for.
+// apiVersion is the version of Clerk's API that this package implements.
 const apiVersion = "2026-05-12"
 
-// Config says how a Client reaches Clerk. Only Key has no default.
+// Config configures a Client. Only Key is required.
 type Config struct {
 	BaseURL      string         // without /v1; default "https://api.clerk.com"
-	Key          func() string  // gives the secret key; asked for every request, by many at once
-	RootCAs      *x509.CertPool // whom to trust; default: the system's
-	Timeout      time.Duration  // of one request with its whole answer; default 10 s
+	Key          func() string  // returns the secret key; called for every request, concurrently
+	RootCAs      *x509.CertPool // trusted authorities; default: the system's
+	Timeout      time.Duration  // time limit of one request with its whole answer; default 10 s
 	MaxBodyBytes int64          // largest body of an answer, decompressed; default 32 MiB
-	MaxReadBytes int64          // of all answers that are being read at once; default 128 MiB, at least 4 times MaxBodyBytes
+	MaxReadBytes int64          // total of all answers being read; default 128 MiB, at least 4 times MaxBodyBytes
 	Version      string         // of this program, for User-Agent; default "dev"
-	Tracer       trace.Tracer   // makes a span of each request; default: there are none
+	Tracer       trace.Tracer   // creates a span for each request; default: no spans
 
 	// Unread is called with the name of a field, such as
-	// "phone_numbers.verification.attempts", whenever a value of it can't be read;
-	// by several goroutines at once. The names are those of the contract, and so
-	// their number is bounded. Default: nobody is told.
+	// "phone_numbers.verification.attempts", for each value that can't be decoded. It
+	// must be safe for concurrent use. Names are those of the contract, so their number
+	// is bounded. Default: no call.
 	Unread func(field string)
-	// Proxy returns the proxy for a request to Clerk, nil for none; default: as
-	// the environment variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY (or their
-	// lower-case forms) say when New is called.
+	// Proxy returns the proxy for a request to Clerk, nil for none. Default: from the
+	// environment variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY (or their lower-case
+	// forms) at the time of New.
 	Proxy func(*url.URL) (*url.URL, error)
-	// DialContext makes the connections below TLS and HTTP; default: TCP that
-	// notices a dead peer within 5 s (on Linux; elsewhere while idle).
+	// DialContext opens the connections below TLS and HTTP. Default: TCP that detects a
+	// dead peer within 5 s (on Linux; elsewhere only while idle).
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// Client reads users from Clerk's Backend API. Each call is one HTTP request,
-// which is never sent twice and follows no redirect. Its methods may be called
-// at once. Their errors are a *ParamError if the arguments are at fault, when
-// nothing was sent, else an *Error.
+// Client reads users from Clerk's Backend API. Each call is one HTTP request, which is
+// never sent twice and follows no redirect. A Client is safe for concurrent use. Its
+// methods return a *ParamError if an argument is invalid, and nothing was sent; otherwise
+// an *Error.
 type Client struct {
 	base      string
 	key       func() string
@@ -60,11 +60,11 @@ type Client struct {
 	unread    func(field string)
 	userAgent string
 	transport *http.Transport
-	tracer    trace.Tracer         // nil: there are no spans
-	spanAttrs []attribute.KeyValue // what all spans have in common
+	tracer    trace.Tracer         // nil: no spans
+	spanAttrs []attribute.KeyValue // attributes of all spans
 }
 
-// New makes a Client. It connects to nothing yet.
+// New returns a Client. It does not connect.
 func New(cfg Config) (*Client, error) {
 	if cfg.Key == nil {
 		return nil, errors.New("clerkapi: Config.Key is missing")
@@ -112,8 +112,8 @@ func New(cfg Config) (*Client, error) {
 	}, nil
 }
 
-// parseBase checks a base URL and takes the slash off its end. Its errors don't
-// show the text, which may hold a password.
+// parseBase checks a base URL and removes trailing slashes. Its errors do not show the
+// text, which may contain a password.
 func parseBase(s string) (string, error) {
 	u, err := url.Parse(s)
 	switch {
@@ -129,14 +129,13 @@ func parseBase(s string) (string, error) {
 	return base, nil
 }
 
-// CloseIdleConnections closes the connections that carry no request just now.
+// CloseIdleConnections closes the connections without a request in flight.
 func (c *Client) CloseIdleConnections() { c.transport.CloseIdleConnections() }
 
-// ListUsers reads one page of users. Those that can't be read are in
-// Page.Unreadable; if nobody on the page has an id that can be read, the answer is an
-// ErrBadAnswer. So is a page that contradicts its arguments: see checkPage.
-// ErrNotFound and ErrRejected may mean that the user
-// StartingAfter is gone.
+// ListUsers reads one page of users. Users that can't be decoded are in Page.Unreadable.
+// The error is ErrBadAnswer if no user on the page has a readable id, or if the page
+// contradicts its arguments (see checkPage). ErrNotFound and ErrRejected may mean that
+// the user StartingAfter does not exist any more.
 func (c *Client) ListUsers(ctx context.Context, p ListParams) (*Page, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
@@ -157,7 +156,7 @@ func (c *Client) ListUsers(ctx context.Context, p ListParams) (*Page, error) {
 	return page, nil
 }
 
-// CountUsers counts the users that match a filter; nil counts everybody.
+// CountUsers counts the users that match a filter. A nil filter counts all users.
 func (c *Client) CountUsers(ctx context.Context, f *clerkgatev1.UserFilter) (*Count, error) {
 	if err := ValidateFilter(f); err != nil {
 		return nil, err
@@ -174,14 +173,23 @@ func (c *Client) CountUsers(ctx context.Context, f *clerkgatev1.UserFilter) (*Co
 	return &Count{Total: total, Meta: a.meta}, nil
 }
 
-// whole is an answer of status 200 that was read to its end.
+// whole is an answer with status 200 that was read completely.
 type whole struct {
 	body []byte
 	meta Meta
-	done func() // is to be called once body is not used any more
+	done func() // must be called when body is not used any more
 }
 
-// send sends one request and returns an answer of status 200.
+// get sends one GET request, in a span if requests are traced, and returns an answer with
+// status 200.
+func (c *Client) get(ctx context.Context, path string, query url.Values) (whole, error) {
+	ctx, span := c.startSpan(ctx, path)
+	a, err := c.send(ctx, path, query)
+	endSpan(span, a.meta, err)
+	return a, err
+}
+
+// send is get without a span.
 func (c *Client) send(caller context.Context, path string, query url.Values) (whole, error) {
 	key := c.key()
 	if key == "" {
@@ -207,15 +215,14 @@ func (c *Client) send(caller context.Context, path string, query url.Values) (wh
 		"User-Agent":        {c.userAgent},
 		"Accept":            {"application/json"},
 	}
-	// The transport is used as it is: an http.Client would follow redirects and
-	// send the key along.
+	// Not through an http.Client, which would follow redirects and send the key along.
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
 		return whole{}, c.sendError(caller, ctx, a, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		// What could be read of the body will do.
+		// A partial body is good enough for an error.
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 		e := answerError(resp.StatusCode, resp.Header, body, time.Now())
 		e.Meta.Answered = a.answered()
@@ -230,7 +237,7 @@ func (c *Client) send(caller context.Context, path string, query url.Values) (wh
 	return whole{body, meta, done}, nil
 }
 
-// sendError makes an *Error of a request that got no answer.
+// sendError returns the *Error of a request without an answer.
 func (c *Client) sendError(caller, ctx context.Context, a *attempt, err error) *Error {
 	e := &Error{Kind: ErrUnavailable, NotSent: !a.begun.Load()}
 	switch {
@@ -245,17 +252,17 @@ func (c *Client) sendError(caller, ctx context.Context, a *attempt, err error) *
 		e.Kind, e.NotSent, e.Err = ErrRejected, true, errors.New(headersTooLong)
 	default:
 		e.Stale = a.stale()
-		// Only the text: a timeout of net's passes for a context's under errors.Is.
-		e.Err = errors.New(clean(err.Error(), maxMessage))
+		// Only the text: errors.Is would take a timeout of package net for a context's.
+		e.Err = errors.New(Clean(err.Error(), maxMessage))
 	}
 	if e.Stale {
-		// The others that are kept have probably died with it.
+		// The other idle connections have probably ended too.
 		c.transport.CloseIdleConnections()
 	}
 	return e
 }
 
-// bodyError makes an *Error of an answer that broke off.
+// bodyError returns the *Error of an answer that was cut off.
 func (c *Client) bodyError(caller, ctx context.Context, meta Meta, err error) *Error {
 	e := &Error{Kind: ErrBadAnswer, Status: http.StatusOK, Meta: meta}
 	switch {
@@ -268,7 +275,7 @@ func (c *Client) bodyError(caller, ctx context.Context, meta Meta, err error) *E
 	case ctx.Err() != nil:
 		e.Kind, e.Err = ErrUnavailable, fmt.Errorf("no whole answer within %v", c.timeout)
 	default:
-		e.Err = fmt.Errorf("the answer broke off: %s", clean(err.Error(), maxMessage))
+		e.Err = fmt.Errorf("the answer broke off: %s", Clean(err.Error(), maxMessage))
 	}
 	return e
 }

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dialControl bounds the time that sent data may stay without acknowledgement:
-// keepalive probes are not sent meanwhile.
+// dialControl limits how long sent data may stay unacknowledged. Keepalive probes are not
+// sent during that time.
 func dialControl(_, _ string, conn syscall.RawConn) error {
 	var failed error
 	err := conn.Control(func(fd uintptr) {

@@ -4,6 +4,6 @@ package clerkapi
 
 import "syscall"
 
-// dialControl sets nothing: only Linux bounds the time without acknowledgement
-// for one connection. Config.Timeout bounds it elsewhere.
+// dialControl is nil: only Linux can limit the time without acknowledgement per
+// connection. Elsewhere Config.Timeout is the limit.
 var dialControl func(network, address string, conn syscall.RawConn) error

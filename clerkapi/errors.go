@@ -6,62 +6,62 @@ import (
 	"time"
 )
 
-// What went wrong with a request, as errors.Is finds it in an *Error.
+// Kinds of failures, for errors.Is.
 var (
-	// ErrNotFound: Clerk says, in its own words, that there is no such user
-	// (404 with the code resource_not_found, or a whole answer without the user).
+	// ErrNotFound reports that Clerk has no such user: a 404 with the code
+	// resource_not_found, or a complete answer without the user.
 	ErrNotFound = errors.New("clerk has no such user")
-	// ErrRejected: Clerk refuses the arguments (400, 413, 414, 422, 431), or they
-	// are too long to be sent.
+	// ErrRejected reports that Clerk rejected the arguments (400, 413, 414, 422, 431), or
+	// that they are too long to be sent.
 	ErrRejected = errors.New("clerk refused the arguments")
-	// ErrRefused: Clerk, or a proxy or CDN before it, refuses this one request for
-	// another reason (403 and any other 4xx). It says nothing about other requests.
+	// ErrRefused reports that Clerk, or a proxy or CDN in front of it, refused this
+	// request for another reason (403 and any other 4xx). It implies nothing about other
+	// requests.
 	ErrRefused = errors.New("clerk refused this request")
-	// ErrRateLimited: the quota is spent (429).
+	// ErrRateLimited reports that the quota is spent (429).
 	ErrRateLimited = errors.New("clerk's quota is spent")
-	// ErrKeyRejected: Clerk says that the secret key is at fault (one of its codes
-	// about the key, or a 401 without a code). Only a probe proves it: a rule of a
-	// CDN may answer one request so.
+	// ErrKeyRejected reports that Clerk rejected the secret key (a code about the key, or
+	// a 401 without a code). Only a probe proves it: a CDN's rule may cause the same
+	// answer to a single request.
 	ErrKeyRejected = errors.New("clerk refused the secret key")
-	// ErrPlanLimit: a limit of the Clerk plan is reached (402).
+	// ErrPlanLimit reports that a limit of the Clerk plan is reached (402).
 	ErrPlanLimit = errors.New("a limit of the clerk plan is reached")
-	// ErrUnavailable: Clerk is failing (5xx, 408, 421), can't be reached, or took
-	// longer than Config.Timeout.
+	// ErrUnavailable reports that Clerk failed (5xx, 408, 421), could not be reached, or
+	// took longer than Config.Timeout.
 	ErrUnavailable = errors.New("clerk is unavailable")
-	// ErrBadAnswer: an answer came that can't be used: no JSON, cut off, of an
-	// unexpected status, or about somebody who was not asked for.
+	// ErrBadAnswer reports an unusable answer: not JSON, cut off, with an unexpected
+	// status, or about a user who was not requested.
 	ErrBadAnswer = errors.New("clerk's answer can't be used")
-	// ErrUnreadable: the answer has the user, but in a form that can't be read.
+	// ErrUnreadable reports that the answer contains the user in a form that can't be
+	// decoded.
 	ErrUnreadable = errors.New("clerk's copy of the user can't be read")
-	// ErrTooLarge: an answer came that is larger than Config.MaxBodyBytes, or that
-	// had to give way to others (see Config.MaxReadBytes).
+	// ErrTooLarge reports an answer larger than Config.MaxBodyBytes, or one that had to
+	// give way to others (see Config.MaxReadBytes).
 	ErrTooLarge = errors.New("clerk's answer is too large")
-	// ErrAbandoned: the context of the caller ended first; context.Canceled or
-	// context.DeadlineExceeded is found beside it, and beside no other kind.
-	// Says nothing about Clerk.
+	// ErrAbandoned reports that the caller's context ended first. Only errors of this
+	// kind wrap context.Canceled or context.DeadlineExceeded. It implies nothing about
+	// Clerk.
 	ErrAbandoned = errors.New("the caller gave up")
-	// ErrNotSent: the request has not left, so it cannot have cost any quota.
-	// Always beside another of these.
+	// ErrNotSent reports that the request was not sent, so it used no quota. It always
+	// accompanies another kind.
 	ErrNotSent = errors.New("the request was not sent")
 )
 
-// Error is the failure of one request to Clerk. errors.Is finds its Kind, and
-// ErrNotSent where the request has not left.
-//
-// The texts in it are bounded, cleaned of control characters, and free of keys.
+// Error is the failure of one request to Clerk. errors.Is matches its Kind, and
+// ErrNotSent if the request was not sent.
 type Error struct {
-	Kind       error         // one of the sentinels above, but ErrNotSent
-	NotSent    bool          // the request has not left, so it cost no quota
-	Stale      bool          // a kept connection ended before any of the answer came: it was probably dead already
-	Status     int           // HTTP status, 0 if no answer came
+	Kind       error         // one of the kinds above, except ErrNotSent
+	NotSent    bool          // the request was not sent, so it used no quota
+	Stale      bool          // a reused connection ended before any of the answer; it was probably dead before
+	Status     int           // HTTP status; 0 without an answer
 	Codes      []string      // Clerk's error codes, such as "resource_not_found"; at most 10
-	Message    string        // Clerk's own words, or the start of a body that is not Clerk's; cut, cleaned and redacted; for the log
-	RetryAfter time.Duration // from Retry-After, up to 24 h; 0 if missing or unreadable
+	Message    string        // Clerk's message, or the start of a body that is not Clerk's; bounded and cleaned, for the log
+	RetryAfter time.Duration // from Retry-After, at most 24 h; 0 if missing or invalid
 	Meta       Meta
-	Err        error // the cause underneath, such as a network error; may be nil
+	Err        error // the underlying cause, such as a network error; may be nil
 }
 
-// Error describes the failure for a log. It holds no key.
+// Error returns a description for the log. It contains no key.
 func (e *Error) Error() string {
 	s := e.Kind.Error()
 	if e.Status != 0 {
@@ -76,7 +76,7 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Unwrap lets errors.Is and errors.As find the kind and the cause.
+// Unwrap returns the kind and the cause, for errors.Is and errors.As.
 func (e *Error) Unwrap() []error {
 	errs := []error{e.Kind}
 	if e.NotSent {

@@ -13,11 +13,11 @@ import (
 const (
 	maxErrorBody = 64 << 10 // bytes
 	maxMessage   = 200      // runes
-	maxStart     = 1 << 10  // bytes of a body that is not Clerk's, before it is cleaned
+	maxStart     = 1 << 10  // bytes of a body that is not Clerk's, before cleaning
 	maxCodes     = 10
 )
 
-// errorBody is the part of Clerk's error bodies that is of use.
+// errorBody is the part of Clerk's error bodies that is used.
 type errorBody struct {
 	Errors []struct {
 		Message     string `json:"message"`
@@ -29,8 +29,8 @@ type errorBody struct {
 
 var codes = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 
-// answerError makes an *Error of an answer whose status is not 200. The body may
-// be cut off, and anything at all: a CDN answers with HTML.
+// answerError returns the *Error of an answer with another status than 200. The body may
+// be cut off and in any format; a CDN sends HTML.
 func answerError(status int, h http.Header, body []byte, now time.Time) *Error {
 	e := &Error{Status: status, RetryAfter: retryAfter(h, now), Meta: readMeta(h)}
 	var b errorBody
@@ -38,23 +38,23 @@ func answerError(status int, h http.Header, body []byte, now time.Time) *Error {
 		e.describe(b)
 	}
 	if e.Message == "" && len(e.Codes) == 0 {
-		e.Message = clean(string(body[:min(len(body), maxStart)]), maxMessage)
+		e.Message = Clean(string(body[:min(len(body), maxStart)]), maxMessage)
 	}
 	e.Kind = KindOf(status, e.Codes)
 	return e
 }
 
-// describe fills in what Clerk's own words say.
+// describe sets the fields of e from Clerk's error body.
 func (e *Error) describe(b errorBody) {
 	for _, err := range b.Errors {
 		if len(e.Codes) < maxCodes && codes.MatchString(err.Code) && Redact(err.Code) == err.Code {
 			e.Codes = append(e.Codes, err.Code)
 		}
 		if e.Message == "" {
-			e.Message = clean(err.LongMessage, maxMessage)
+			e.Message = Clean(err.LongMessage, maxMessage)
 		}
 		if e.Message == "" {
-			e.Message = clean(err.Message, maxMessage)
+			e.Message = Clean(err.Message, maxMessage)
 		}
 	}
 	if e.Meta.TraceID == "" {
@@ -62,7 +62,7 @@ func (e *Error) describe(b errorBody) {
 	}
 }
 
-// keyCodes are Clerk's codes that say that the secret key is at fault.
+// keyCodes are Clerk's codes for a rejected secret key.
 var keyCodes = []string{
 	"authentication_invalid",
 	"authorization_header_format_invalid",
@@ -72,8 +72,8 @@ var keyCodes = []string{
 	"secret_key_invalid",
 }
 
-// KindOf returns the sentinel of a status other than 200 with Clerk's codes. A 404 without Clerk's
-// code may come from a wrong base URL, so it says nothing about any user.
+// KindOf returns the kind of an answer with a status other than 200 and Clerk's codes. A
+// 404 without Clerk's code may come from a wrong base URL, so it is not ErrNotFound.
 func KindOf(status int, codes []string) error {
 	has := func(code string) bool { return slices.Contains(codes, code) }
 	switch {
@@ -95,7 +95,7 @@ func KindOf(status int, codes []string) error {
 	return ErrRefused
 }
 
-// tooLong reports whether a status says that the request is too long.
+// tooLong reports whether a status means that the request is too long.
 func tooLong(status int) bool {
 	return status == http.StatusRequestEntityTooLarge || status == http.StatusRequestURITooLong ||
 		status == http.StatusRequestHeaderFieldsTooLarge

@@ -9,17 +9,18 @@ import (
 	"time"
 )
 
-// maxWait bounds the times that headers give: beyond it they make no sense.
+// maxWait is the longest time in a header that is plausible. Package quota has its own,
+// shorter limit of a pause.
 const maxWait = 24 * time.Hour
 
-// readMeta reads what the headers of an answer say.
+// readMeta reads the headers of an answer.
 func readMeta(h http.Header) Meta {
 	return Meta{TraceID: traceID(h.Get("Clerk-Trace-Id")), RateLimit: rateLimit(h)}
 }
 
 var traceIDs = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,128}$`)
 
-// traceID gives s if it looks like a trace id, else "".
+// traceID returns s if it looks like a trace id, otherwise "".
 func traceID(s string) string {
 	if !traceIDs.MatchString(s) || Redact(s) != s {
 		return ""
@@ -27,8 +28,8 @@ func traceID(s string) string {
 	return s
 }
 
-// rateLimit reads the X-RateLimit headers; one that is missing or makes no
-// sense makes all of them absent.
+// rateLimit reads the X-RateLimit headers. If one is missing or invalid, it returns the
+// zero value.
 func rateLimit(h http.Header) RateLimit {
 	limit, err := strconv.ParseUint(h.Get("X-RateLimit-Limit"), 10, 31)
 	if err != nil || limit == 0 {
@@ -45,11 +46,11 @@ func rateLimit(h http.Header) RateLimit {
 	return RateLimit{Present: true, Limit: int(limit), Remaining: int(remaining), Reset: reset}
 }
 
-// retryAfter reads Retry-After: seconds, an HTTP date, or Unix seconds. The last
-// two are instants, which count from the answer's own Date, or from now if it has
-// none, so that Clerk's clock and ours may differ. A number is Unix seconds if that
-// instant lies between an hour ago and a day ahead. It returns 0 if the header is
-// missing, unreadable or in the past, and at most 24 hours.
+// retryAfter reads Retry-After: seconds, an HTTP date, or Unix seconds. Dates and Unix
+// seconds are relative to the answer's own Date, or to now without one, so clock skew
+// does not matter. A number counts as Unix seconds if that instant lies between an hour
+// ago and a day ahead. The result is 0 if the header is missing, invalid or in the past,
+// and at most maxWait.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	if date, err := http.ParseTime(h.Get("Date")); err == nil {
 		now = date
@@ -69,8 +70,8 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 
 var seconds = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?$`)
 
-// parseSeconds reads a number of seconds, fractions allowed. Large ones become
-// the longest Duration.
+// parseSeconds parses a number of seconds with an optional fraction. Numbers that are too
+// large become the longest Duration.
 func parseSeconds(s string) (time.Duration, bool) {
 	if len(s) > 64 || !seconds.MatchString(s) {
 		return 0, false

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// Steps in which the body of an answer is read.
+// How bodies of answers are read.
 const (
-	firstRead  = 64 << 10               // bytes reserved before the first byte
-	largeShare = 8                      // a reader of at least this fraction of all may have to give way
-	patience   = 100 * time.Millisecond // after which a reader makes way for one that needs a quarter of what it has
+	firstRead  = 64 << 10               // bytes reserved before the first byte is read
+	largeShare = 8                      // a reader with at least this fraction of the total may have to give way
+	patience   = 100 * time.Millisecond // after which a reader gives way to one that needs a quarter of what it has
 )
 
 var (
@@ -21,36 +21,34 @@ var (
 	errGaveWay  = errors.New("the answer is too large beside others that are being read")
 )
 
-// intake bounds the bytes of all answers that are being read at once. A reader
-// reserves memory before it reads into it, in steps that double. Where there is
-// none left it waits for another reader to end; but a few huge answers must not
-// keep others waiting, so the largest reader gives way: it ends with errGaveWay.
-// It is safe for concurrent use.
+// intake bounds the total bytes of all answers being read. A reader reserves memory
+// before it reads into it, in steps that double. If none is left, it waits for another
+// reader to end. A few huge answers must not block the others, so the largest reader then
+// gives way: it fails with errGaveWay. An intake is safe for concurrent use.
 type intake struct {
 	limit int64
 
 	mu      sync.Mutex
 	used    int64
 	readers map[*reading]struct{}
-	changed chan struct{} // closed when memory has come free
+	changed chan struct{} // closed when memory is released
 }
 
-// reading is the reading of one answer.
+// reading is one answer being read.
 type reading struct {
 	in      *intake
 	held    int64
 	waiting bool
-	stop    context.CancelCauseFunc // makes its Read end
+	stop    context.CancelCauseFunc // makes its Read return
 }
 
 func newIntake(limit int64) *intake {
 	return &intake{limit: limit, readers: make(map[*reading]struct{}), changed: make(chan struct{})}
 }
 
-// read reads all of body, or fails with errTooLarge beyond limit bytes, with
-// errGaveWay, or with the cause of ctx's end. The memory that it reserves is
-// freed by done, which is to be called once the bytes are not used any more.
-// abort makes a read of body that blocks end.
+// read reads all of body. It fails with errTooLarge beyond limit bytes, with errGaveWay,
+// or with the cause of ctx's end. done releases the reserved memory; call it when the
+// bytes are not used any more. abort interrupts a blocked read of body.
 func (in *intake) read(ctx context.Context, body io.Reader, limit int64, abort func()) (text []byte, done func(), err error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -73,7 +71,7 @@ func (in *intake) read(ctx context.Context, body io.Reader, limit int64, abort f
 func (r *reading) readAll(ctx context.Context, body io.Reader, limit int64) ([]byte, error) {
 	var text []byte
 	for size := min(firstRead, limit+1); ; size = min(2*size, limit+1) {
-		// While the bytes are copied there are two buffers of them.
+		// During the copy both buffers exist.
 		if err := r.reserve(ctx, size+int64(cap(text))); err != nil {
 			return text, err
 		}
@@ -100,14 +98,14 @@ func (r *reading) readAll(ctx context.Context, body io.Reader, limit int64) ([]b
 	}
 }
 
-// reserve makes r hold size bytes, once that many are free.
+// reserve blocks until r may hold size bytes.
 func (r *reading) reserve(ctx context.Context, size int64) error {
 	in := r.in
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
-	yields := int64(math.MaxInt64) // who has so much gives way
+	yields := int64(math.MaxInt64) // a reader with this many bytes gives way
 	for {
 		if err := context.Cause(ctx); err != nil {
 			return err
@@ -132,7 +130,7 @@ func (r *reading) reserve(ctx context.Context, size int64) error {
 	}
 }
 
-// shrink makes r hold no more than size bytes.
+// shrink reduces r to at most size bytes.
 func (r *reading) shrink(size int64) {
 	in := r.in
 	in.mu.Lock()
@@ -143,15 +141,15 @@ func (r *reading) shrink(size int64) {
 	}
 }
 
-// free notes that bytes have come free; in.mu is held.
+// free returns n bytes. in.mu must be held.
 func (in *intake) free(n int64) {
 	in.used -= n
 	close(in.changed)
 	in.changed = make(chan struct{})
 }
 
-// makeWay ends the largest reader, if it is large or has as much as yields, or if all
-// are waiting. in.mu is held.
+// makeWay aborts the largest reader if it is large, has at least yields bytes, or all
+// readers wait. in.mu must be held.
 func (in *intake) makeWay(yields int64) {
 	var largest *reading
 	all := true
@@ -166,7 +164,7 @@ func (in *intake) makeWay(yields int64) {
 	}
 }
 
-// end frees what r holds.
+// end releases what r holds.
 func (r *reading) end() {
 	in := r.in
 	in.mu.Lock()

@@ -19,17 +19,16 @@ const (
 	LiveInstance = "live" // production: keys start with sk_live_
 )
 
-// Key is a secret key of Clerk's. It can be compared with ==, and however it is
-// printed, logged or encoded, it shows none of itself: only Secret does.
-// The zero Key is no key.
+// Key is a Clerk secret key. Keys can be compared with ==. A Key never shows itself when
+// it is printed, logged or encoded; only Secret returns it. The zero Key is no key.
 type Key struct {
-	// A handle holds the text behind a pointer, so that even a Key in an
-	// unexported field, whose methods fmt can't call, prints as an address.
+	// A handle keeps the text behind a pointer, so even a Key in an unexported field,
+	// whose methods fmt can't call, prints as an address.
 	secret unique.Handle[string]
 }
 
-// ParseKey reads a secret key; space around it does not count. Its errors say
-// what is wrong without showing any of the text.
+// ParseKey parses a secret key and ignores space around it. Its errors do not show any of
+// the text.
 func ParseKey(s string) (Key, error) {
 	if err := CheckPlain(s); err != nil {
 		return Key{}, fmt.Errorf("this is no secret key as Clerk shows it: %w", err)
@@ -63,8 +62,8 @@ func ParseKey(s string) (Key, error) {
 	return Key{unique.Make(s)}, nil
 }
 
-// Secret gives the key itself, "" for the zero Key. As a method value it serves
-// as Config.Key.
+// Secret returns the key, or "" for the zero Key. As a method value it can be used as
+// Config.Key.
 func (k Key) Secret() string {
 	if k == (Key{}) {
 		return ""
@@ -72,8 +71,8 @@ func (k Key) Secret() string {
 	return k.secret.Value()
 }
 
-// Instance says by the prefix what kind of instance the key belongs to:
-// TestInstance or LiveInstance, or "" for the zero Key.
+// Instance returns the kind of instance from the prefix of the key: TestInstance or
+// LiveInstance, or "" for the zero Key.
 func (k Key) Instance() string {
 	switch {
 	case k == (Key{}):
@@ -85,27 +84,27 @@ func (k Key) Instance() string {
 	}
 }
 
-// String gives "[redacted]".
+// String returns "[redacted]".
 func (k Key) String() string { return redacted }
 
-// Format writes "[redacted]", whatever the verb.
+// Format writes "[redacted]" for every verb.
 func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
-// LogValue gives "[redacted]".
+// LogValue returns "[redacted]".
 func (k Key) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// MarshalText gives "[redacted]", to encoding/json among others.
+// MarshalText returns "[redacted]", for encoding/json and others.
 func (k Key) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// A key file is read again on use, but no more often than this, and no more of
-// it than this.
+// Limits of reading a key file: at most once per keyFilePeriod, and at most keyFileSize
+// bytes.
 const (
 	keyFilePeriod = time.Second
 	keyFileSize   = 4096 // bytes
 )
 
-// KeyFile is a secret key that is kept in a file and may change there, to another
-// one of the same kind of instance. It is safe for concurrent use.
+// KeyFile is a secret key in a file. The file may change to another key of the same kind
+// of instance. A KeyFile is safe for concurrent use.
 type KeyFile struct {
 	path   string
 	report func(error)
@@ -113,12 +112,12 @@ type KeyFile struct {
 	mu   sync.Mutex
 	read time.Time // when the file was last read; guarded by mu
 	key  Key       // the last good one; guarded by mu
-	err  error     // why the last reading gave none; guarded by mu
+	err  error     // why the last read returned no key; guarded by mu
 }
 
-// OpenKeyFile reads the key in the file at path. There is nothing to close.
-// report is told when the file comes to hold no key that can be used, each time for
-// another reason, and with nil when it holds one again; it must not use the KeyFile.
+// OpenKeyFile reads the key in the file at path. A KeyFile need not be closed. report is
+// called with an error when the file stops holding a usable key, and again for each other
+// reason, and with nil when the file is usable again. report must not use the KeyFile.
 func OpenKeyFile(path string, report func(error)) (*KeyFile, error) {
 	key, err := readKey(path)
 	if err != nil {
@@ -127,10 +126,10 @@ func OpenKeyFile(path string, report func(error)) (*KeyFile, error) {
 	return &KeyFile{path: path, report: report, key: key, read: time.Now()}, nil
 }
 
-// Key returns the key that the file holds, as of at most a second ago. While the
-// file is missing or holds none, as it may be while it is being replaced, the last
-// good one stays. So it does if the file comes to hold a key of another kind of
-// instance: with a key of another kind come other users and another quota.
+// Key returns the key in the file, at most a second old. While the file is missing or
+// holds no key, for example during a replacement, Key returns the last good one. It does
+// the same if the file holds a key of another kind of instance, which would have other
+// users and another quota.
 func (f *KeyFile) Key() Key {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -138,11 +137,11 @@ func (f *KeyFile) Key() Key {
 	return f.key
 }
 
-// Secret returns Key().Secret(). As a method value it serves as Config.Key.
+// Secret returns Key().Secret(). As a method value it can be used as Config.Key.
 func (f *KeyFile) Secret() string { return f.Key().Secret() }
 
-// Err returns why the key in the file is not used, as of at most a second ago; nil
-// if it is.
+// Err returns why the key in the file is not used, at most a second old, or nil if it is
+// used.
 func (f *KeyFile) Err() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -150,7 +149,7 @@ func (f *KeyFile) Err() error {
 	return f.err
 }
 
-// Reload reads the file now, and returns what Err does.
+// Reload reads the file now and returns the same as Err.
 func (f *KeyFile) Reload() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -158,7 +157,7 @@ func (f *KeyFile) Reload() error {
 	return f.err
 }
 
-// refresh reads the file, if it was not within the period; f.mu is held.
+// refresh reads the file if it was not read within period. f.mu must be held.
 func (f *KeyFile) refresh(period time.Duration) {
 	now := time.Now()
 	if now.Sub(f.read) < period {

@@ -100,7 +100,7 @@ func TestKeyFile(t *testing.T) {
 	for _, bad := range []string{"", "nonsense", "sk_live_" + strings.Repeat("a", keyFileSize)} {
 		write(bad)
 		if _, err := OpenKeyFile(path, nil); err == nil {
-			t.Errorf("a file of %q opens", clean(bad, 20))
+			t.Errorf("a file of %q opens", Clean(bad, 20))
 		} else if strings.Contains(err.Error(), "nonsense") {
 			t.Errorf("the error shows the text: %v", err)
 		}
@@ -203,7 +203,7 @@ func TestClean(t *testing.T) {
 		{"key sk_live_abcdef", 15, "key [redacted]"},
 	}
 	for _, test := range tests {
-		if got := clean(test.in, test.limit); got != test.want {
+		if got := Clean(test.in, test.limit); got != test.want {
 			t.Errorf("%q: got %q, want %q", test.in, got, test.want)
 		}
 	}

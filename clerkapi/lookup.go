@@ -16,12 +16,12 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// LookupUsers reads the users with the given ids, 1 to 100 and all different,
-// in one request. Each id has a result of its own; the call fails as a whole if
-// there is no answer, if the answer is cut off or no users, or if it holds
-// somebody who was not asked for or the same user twice: then nothing in it is
-// to be trusted. If the answer holds a user whose id can't be read, those who
-// are not found in it are an ErrBadAnswer each, as anyone of them may be meant.
+// LookupUsers reads the users with the given ids, 1 to MaxLookup different ones, in one
+// request. Each id has its own result. The call fails as a whole if there is no answer,
+// or if the answer is cut off, is not a list of users, or contains a user who was not
+// requested or the same user twice, since then nothing in it can be trusted. If the
+// answer contains a user without a readable id, every id that is not found in it gets
+// ErrBadAnswer, since it may be that user's.
 func (c *Client) LookupUsers(ctx context.Context, ids []string) (*Lookup, error) {
 	positions, err := positionsOf(ids)
 	if err != nil {
@@ -44,8 +44,8 @@ func (c *Client) LookupUsers(ctx context.Context, ids []string) (*Lookup, error)
 	return &Lookup{Results: results, Meta: meta}, nil
 }
 
-// positionsOf checks ids, so that none can leave that Clerk would take for
-// "everybody but", nor a list that is empty, and gives the place of each.
+// positionsOf checks the ids and returns the position of each. An empty list would mean
+// everybody to Clerk, and an id with a sign "everybody but".
 func positionsOf(ids []string) (map[string]int, error) {
 	if len(ids) < 1 || len(ids) > MaxLookup {
 		return nil, invalid("ids", "must be 1 to %d, not %d", MaxLookup, len(ids))
@@ -97,7 +97,7 @@ func (c *Client) lookupMany(ctx context.Context, ids []string) ([]decoded, Meta,
 	return users, a.meta, nil
 }
 
-// assign gives each position the user who belongs there.
+// assign puts each user at the position of its id.
 func assign(positions map[string]int, users []decoded, meta Meta) ([]UserResult, error) {
 	results := make([]UserResult, len(positions))
 	missing := ErrNotFound
@@ -124,9 +124,9 @@ func assign(positions map[string]int, users []decoded, meta Meta) ([]UserResult,
 	return results, nil
 }
 
-// decoded is one user of an answer: either user or err is set.
+// decoded is one user of an answer. Either user or err is set.
 type decoded struct {
-	id   string // empty if it can't be read or is not one of a user
+	id   string // empty if it is unreadable or not a user's id
 	user *clerkgatev1.User
 	err  error
 }
@@ -145,8 +145,8 @@ func decode(text []byte, unread func(string)) decoded {
 	return decoded{id: only.ID, err: err}
 }
 
-// decodeList reads a JSON array of users, one by one. It fails only if the
-// whole is no JSON array, or deeper than the JSON library goes (see DecodeUser).
+// decodeList decodes a JSON array of users, one by one. It fails only if the text is not
+// a JSON array, or is nested deeper than the JSON library allows (see DecodeUser).
 func decodeList(body []byte, unread func(string)) ([]decoded, error) {
 	dec := jsontext.NewDecoder(bytes.NewBuffer(body), lenient)
 	if dec.PeekKind() != '[' {
@@ -173,11 +173,11 @@ func decodeList(body []byte, unread func(string)) ([]decoded, error) {
 }
 
 func notJSON(err error) error {
-	return fmt.Errorf("the answer is no whole JSON: %s", clean(err.Error(), maxMessage))
+	return fmt.Errorf("the answer is no whole JSON: %s", Clean(err.Error(), maxMessage))
 }
 
-// decodePage reads the users of a list of at most limit. It fails if there is nobody
-// on it whose id can be read: then it is no list of users.
+// decodePage decodes a list of at most limit users. It fails if no user on it has a
+// readable id, since then it is not a list of users.
 func decodePage(body []byte, limit int, unread func(string)) (*Page, error) {
 	list, err := decodeList(body, unread)
 	if err != nil {
@@ -202,7 +202,7 @@ func decodePage(body []byte, limit int, unread func(string)) (*Page, error) {
 	return page, nil
 }
 
-// decodeCount reads the answer to a count.
+// decodeCount decodes the answer to a count.
 func decodeCount(body []byte) (int64, error) {
 	var count struct {
 		Total *int64 `json:"total_count"`

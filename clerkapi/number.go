@@ -10,15 +10,15 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// Unix milliseconds of the first and last moment that a Timestamp can hold:
-// the beginning of the year 1 and the end of 9999.
+// The range of a Timestamp in Unix milliseconds: the start of the year 1 to the end of
+// the year 9999.
 const (
 	minTime = -62135596800000
 	maxTime = 253402300799999
 )
 
-// decodeTime reads Unix milliseconds. A time that a Timestamp can't hold
-// becomes the nearest that it can, so that "never" stays far away.
+// decodeTime decodes Unix milliseconds. A time outside the range of a Timestamp becomes
+// the nearest in it, so "never" remains far in the future.
 func decodeTime(dec *jsontext.Decoder, t *timestamppb.Timestamp) error {
 	var ms int64
 	if err := decodeInteger(dec, &ms); err != nil {
@@ -34,9 +34,8 @@ func decodeTime(dec *jsontext.Decoder, t *timestamppb.Timestamp) error {
 	return nil
 }
 
-// decodeInteger reads a number without a fraction, even if it is written with a
-// point or an exponent; null is 0. One that an int64 can't hold becomes the
-// nearest that it can.
+// decodeInteger decodes a whole number, also with a point or an exponent; null is 0. A
+// number outside the range of int64 becomes the nearest in it.
 func decodeInteger(dec *jsontext.Decoder, n *int64) error {
 	value, err := dec.ReadValue()
 	if err != nil {
@@ -54,7 +53,7 @@ func decodeInteger(dec *jsontext.Decoder, n *int64) error {
 	}
 }
 
-// decodeInt32 is decodeInteger for an int32, which also becomes the nearest.
+// decodeInt32 is decodeInteger for an int32.
 func decodeInt32(dec *jsontext.Decoder, n *int32) error {
 	var wide int64
 	err := decodeInteger(dec, &wide)
@@ -62,14 +61,14 @@ func decodeInt32(dec *jsontext.Decoder, n *int32) error {
 	return err
 }
 
-// parseInteger is decodeInteger for a JSON number.
+// parseInteger is decodeInteger for the text of a JSON number.
 func parseInteger(s string) (int64, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err == nil {
 		return n, nil
 	}
-	// The error can only be that the number is too large, or written otherwise;
-	// ParseFloat then gives the nearest float, or an infinity.
+	// ParseInt fails if the number is too large or has a point or exponent. ParseFloat
+	// then returns the nearest float, or an infinity.
 	f, _ := strconv.ParseFloat(s, 64)
 	switch {
 	case f >= math.MaxInt64:

@@ -12,13 +12,11 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// checkPage checks a page by what it must satisfy because of its arguments: nobody
-// twice, nobody else than asked for by an exact filter, nobody excluded, and the
-// order, where it is by created_at. A value that a user does not have at all
-// contradicts only a filter by it that takes one value at most. Clerk compares
-// addresses, names and numbers more loosely than byte by byte; so does checkPage.
-// Filters by text (query and the like), by organization and by provider can't be
-// checked by what a user shows.
+// checkPage checks a page against its arguments: no user twice, no user that an exact
+// filter excludes, and the right order by created_at. A value that a user lacks
+// contradicts a filter only if the user can have one such value at most. Clerk compares
+// addresses, names and numbers loosely, and so does checkPage. Filters by text (query and
+// similar), organization and provider can't be checked.
 func checkPage(p ListParams, users []*clerkgatev1.User) error {
 	seen := make(map[string]bool, len(users))
 	descending := p.OrderBy == "" || p.OrderBy == "-created_at"
@@ -46,7 +44,7 @@ func checkPage(p ListParams, users []*clerkgatev1.User) error {
 	return nil
 }
 
-// matches reports whether a user may be among those that a filter asks for.
+// matches reports whether a user may match a filter.
 func matches(f *clerkgatev1.UserFilter, u *clerkgatev1.User) bool {
 	if f == nil {
 		return true
@@ -84,8 +82,8 @@ func matches(f *clerkgatev1.UserFilter, u *clerkgatev1.User) bool {
 		between(u.LastSignInAt, f.LastSignInAtAfter, f.LastSignInAtBefore)
 }
 
-// between reports whether a time may be within bounds that are known to the
-// millisecond. A time that is not known may.
+// between reports whether a time may lie between two bounds, to the millisecond. An
+// unknown time may.
 func between(t, after, before *timestamppb.Timestamp) bool {
 	if t == nil {
 		return true
@@ -94,7 +92,7 @@ func between(t, after, before *timestamppb.Timestamp) bool {
 	return (after == nil || ms >= after.AsTime().UnixMilli()) && (before == nil || ms <= before.AsTime().UnixMilli())
 }
 
-// digits is a phone number without all that is written between its digits.
+// digits returns the digits of a phone number.
 func digits(number string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsDigit(r) {

@@ -14,28 +14,30 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// Limits of Clerk's, and of the text that is passed on to it.
+// Limits of Clerk's API, and of the text that is sent to it.
 const (
 	// MaxLookup is the largest number of ids in one lookup, and of values in one list of a
 	// filter.
-	MaxLookup   = 100
-	maxPage     = 500 // users in one page
+	MaxLookup = 100
+	// MaxPage is the largest number of users in one page.
+	MaxPage = 500
+
 	maxValue    = 1000
 	maxUserTail = 128
 )
 
-// MaxRequestLine is the longest request line that is sent, in bytes: "GET", the
-// path with its query, and "HTTP/1.1". Many servers and proxies take no more.
+// MaxRequestLine is the length of the longest request line that is sent, in bytes: "GET",
+// the path with its query, and "HTTP/1.1". Many servers and proxies accept no longer one.
 const MaxRequestLine = 8000
 
-// requestLineRest is what a request line has beside path and query.
+// requestLineRest is the length of a request line without path and query.
 const requestLineRest = len("GET  HTTP/1.1")
 
-// lookupRest is what the request line of a batch has beside its ids.
+// lookupRest is the length of a lookup's request line without its ids.
 const lookupRest = requestLineRest + len("/v1/users?limit=100")
 
-// LookupLine returns the length of the request line of a batch of ids, in bytes.
-// The ids must be valid.
+// LookupLine returns the length of the request line of a lookup, in bytes. The ids must
+// be valid.
 func LookupLine(ids ...string) int {
 	n := lookupRest
 	for _, id := range ids {
@@ -52,30 +54,30 @@ func checkLine(path string, query url.Values) error {
 	return nil
 }
 
-// ListParams says which users ListUsers is to give.
+// ListParams are the arguments of ListUsers.
 type ListParams struct {
 	Filter        *clerkgatev1.UserFilter // nil: everybody
 	OrderBy       string                  // Clerk's own form; empty: "-created_at"
-	Limit         int                     // 1 to 500; always sent
+	Limit         int                     // 1 to MaxPage; always sent
 	Offset        int                     // from 0; not with StartingAfter
 	StartingAfter string                  // id of the last user of the page before; only with created_at orders
 }
 
-// ParamError says that a parameter is at fault. Nothing was sent to Clerk.
+// ParamError reports an invalid parameter. Nothing was sent to Clerk.
 type ParamError struct {
 	Field       string // path of the field, such as "filter.user_id.values[3]"
 	Description string // what it must be
 }
 
-// Error gives the field and what it must be.
+// Error returns the field and what it must be.
 func (e *ParamError) Error() string { return e.Field + ": " + e.Description }
 
 func invalid(field, format string, args ...any) error {
 	return &ParamError{Field: field, Description: fmt.Sprintf(format, args...)}
 }
 
-// ValidUserID reports whether id has the form of Clerk's user ids: "user_" and
-// 1 to 128 letters, digits and underscores of ASCII.
+// ValidUserID reports whether id has the form of Clerk's user ids: "user_" and 1 to 128
+// ASCII letters, digits and underscores.
 func ValidUserID(id string) bool {
 	tail, ok := strings.CutPrefix(id, "user_")
 	if !ok || tail == "" || len(tail) > maxUserTail {
@@ -96,8 +98,8 @@ var orders = map[string]bool{
 	"last_active_at": true, "last_sign_in_at": true,
 }
 
-// Validate returns nil or a *ParamError about the first field at fault:
-// "filter…", "order_by", "limit", "offset" or "starting_after".
+// Validate returns nil, or a *ParamError about the first invalid field: "filter…",
+// "order_by", "limit", "offset" or "starting_after".
 func (p ListParams) Validate() error {
 	if err := ValidateFilter(p.Filter); err != nil {
 		return err
@@ -110,8 +112,8 @@ func (p ListParams) Validate() error {
 	case p.OrderBy != "" && !orders[order]:
 		return invalid("order_by", "must be one of created_at, updated_at, email_address, web3wallet, first_name, "+
 			"last_name, phone_number, username, last_active_at and last_sign_in_at, with + or - before it or not")
-	case p.Limit < 1 || p.Limit > maxPage:
-		return invalid("limit", "must be 1 to %d", maxPage)
+	case p.Limit < 1 || p.Limit > MaxPage:
+		return invalid("limit", "must be 1 to %d", MaxPage)
 	case p.Offset < 0 || p.Offset > math.MaxInt32:
 		return invalid("offset", "must be 0 to %d", math.MaxInt32)
 	case p.StartingAfter == "":
@@ -125,11 +127,10 @@ func (p ListParams) Validate() error {
 	return checkLine("/v1/users", p.query())
 }
 
-// ValidateFilter returns nil or a *ParamError about the first field at fault,
-// whose path is "filter" or starts with "filter.". A nil filter is valid and means
-// everybody. A filter without a condition, with an empty list of values, or with
-// a field that this version does not know is invalid: each could select more users
-// than the caller meant.
+// ValidateFilter returns nil, or a *ParamError about the first invalid field, whose path
+// is "filter" or starts with "filter.". A nil filter is valid and means everybody. A
+// filter without a condition, with an empty list of values, or with an unknown field is
+// invalid, since each could select more users than the caller meant.
 func ValidateFilter(f *clerkgatev1.UserFilter) error {
 	if f == nil {
 		return nil
@@ -194,12 +195,12 @@ func ValidateCountFilter(f *clerkgatev1.UserFilter) error {
 	return ValidateFilter(f)
 }
 
-// idList is a list of values of a filter, as it is and as Clerk is to see it.
+// idList is a list of values of a filter, and its form in Clerk's API.
 type idList struct {
 	field  string // name in UserFilter
 	param  string // name of Clerk's parameter
-	prefix string // what stands before each value at Clerk: "-" excludes
-	signed bool   // a + or - before a value means something to Clerk
+	prefix string // prefix of each value at Clerk: "-" excludes
+	signed bool   // a + or - before a value has a meaning at Clerk
 	users  bool   // the values are user ids
 	list   *clerkgatev1.StringList
 }

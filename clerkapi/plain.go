@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// assignment begins a line of a file of environment variables.
+// assignment matches the start of a line in a file of environment variables.
 var assignment = regexp.MustCompile(`^(export\s+)?[A-Z][A-Z0-9_]*\s*=`)
 
-// CheckPlain reports what stands around a secret, as a file or variable has it, that
-// is not part of it: a byte order mark, quotes, the name of a variable. White space
-// around it is no fault. The error shows nothing of the text.
+// CheckPlain returns an error if the text of a secret, from a file or variable, has
+// something around it that is not part of it: a byte order mark, quotes, or the name of a
+// variable. White space is allowed. The error shows none of the text.
 func CheckPlain(text string) error {
 	switch {
 	case strings.ContainsRune(text, 0), strings.HasPrefix(text, "\xff\xfe"), strings.HasPrefix(text, "\xfe\xff"):

@@ -7,14 +7,14 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// Query returns the parameters in Clerk's form, escaped; p must be valid. Equal
-// calls have equal queries.
+// Query returns the parameters in Clerk's escaped form. p must be valid. Equal parameters
+// have equal queries.
 func (p ListParams) Query() string { return p.query().Encode() }
 
-// FilterQuery returns a filter in Clerk's form, escaped; f must be valid.
+// FilterQuery returns a filter in Clerk's escaped form. f must be valid.
 func FilterQuery(f *clerkgatev1.UserFilter) string { return filterQuery(f).Encode() }
 
-// query gives the parameters in Clerk's form. p must be valid.
+// query returns the parameters in Clerk's form. p must be valid.
 func (p ListParams) query() url.Values {
 	q := filterQuery(p.Filter)
 	q.Set("limit", strconv.Itoa(p.Limit))
@@ -30,8 +30,8 @@ func (p ListParams) query() url.Values {
 	return q
 }
 
-// filterQuery gives the filter in Clerk's form: lists as repeated keys, excluded
-// ids with - before them, times as Unix milliseconds. f must be valid.
+// filterQuery returns the filter in Clerk's form: lists as repeated keys, excluded ids
+// with a leading -, times as Unix milliseconds. f must be valid.
 func filterQuery(f *clerkgatev1.UserFilter) url.Values {
 	q := url.Values{}
 	for _, l := range filterLists(f) {

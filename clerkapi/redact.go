@@ -6,23 +6,24 @@ import (
 	"unicode"
 )
 
-// redacted stands where a secret was.
+// redacted replaces a secret.
 const redacted = "[redacted]"
 
-// secrets has the prefix of each with what may follow it: a key is printable ASCII,
-// so that "sk_test_…" in a message is none.
+// secrets matches each prefix of a secret with what may follow. A key is printable ASCII,
+// so "sk_test_…" in a message is not one.
 var secrets = regexp.MustCompile(`sk_(test|live)_[!-~]\S*|(whsec|cgt)_[!-~]\S*`)
 
-// Redact replaces Clerk's secret keys, webhook secrets and callers' tokens in s by
-// "[redacted]".
-// Text that others wrote must pass through it before it is logged or shown.
+// Redact replaces Clerk's secret keys, webhook secrets and callers' tokens in s with
+// "[redacted]". Text from outside must pass through Redact or Clean before it is logged or
+// shown.
 func Redact(s string) string {
 	return secrets.ReplaceAllString(s, redacted)
 }
 
-// clean makes text of others fit for a message: redacted, valid UTF-8 on one
-// line without control characters, and at most limit runes long.
-func clean(s string, limit int) string {
+// Clean makes text from outside fit for a log line, an error or a terminal: without secrets,
+// valid UTF-8 on one line without control characters, and at most limit runes long. A limit
+// of 0 means no limit.
+func Clean(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r
@@ -30,6 +31,9 @@ func clean(s string, limit int) string {
 		return ' '
 	}, Redact(s)) // before a space can part a secret in two
 	s = strings.TrimSpace(s)
+	if limit <= 0 {
+		return s
+	}
 	runes := 0
 	for i := range s {
 		if runes == limit {

@@ -17,18 +17,18 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// vital are the fields of a user that must not be left unset because their values
-// can't be read: who it is, which copy is newer, and whether the user may sign in.
+// vital are the fields of a user that must not be unset because their values can't be
+// decoded: the id, the version, and whether the user may sign in.
 var vital = []string{"id", "updated_at", "banned", "locked", "deprovisioned"}
 
-// userFields describe a user as the contract has it.
+// userFields describes the contract's User.
 var userFields = (&clerkgatev1.User{}).ProtoReflect().Descriptor()
 
-// repair gives the JSON of a user a shape that the contract can hold, as far as that
-// is safe: a number or text where a boolean belongs, a text where a number belongs, a
-// fraction of a millisecond, a number where a text belongs, [] where an object
-// belongs. What can't be read is taken out, and unread is called with the name of
-// the field, without positions in lists. It fails if that is a vital one.
+// repair converts the JSON of a user to a form that the contract can hold, as far as that
+// is safe: a number or text to a boolean, text to a number, a fraction of a millisecond,
+// a number to text, [] to an object. It removes what it can't convert, and calls unread
+// with the name of the field, without positions in lists. It fails if that is a vital
+// field.
 func repair(text []byte, unread func(field string)) ([]byte, error) {
 	dec := jsontext.NewDecoder(bytes.NewReader(text), lenient)
 	value, err := dec.ReadValue()
@@ -59,11 +59,12 @@ type repairer struct {
 	unread func(field string)
 }
 
-// object repairs the members of an object that md describes. Others stay as they are.
+// object repairs the members of an object that md describes. Other members stay
+// unchanged.
 func (r repairer) object(md protoreflect.MessageDescriptor, value jsontext.Value, path string) jsontext.Value {
 	dec := jsontext.NewDecoder(bytes.NewReader(value), lenient)
 	out := []byte{'{'}
-	_, _ = dec.ReadToken() // all of the value has been read once
+	_, _ = dec.ReadToken() // the value was read completely before
 	for dec.PeekKind() != '}' {
 		quoted, err := dec.ReadValue()
 		if err != nil {
@@ -91,15 +92,16 @@ func (r repairer) object(md protoreflect.MessageDescriptor, value jsontext.Value
 	return append(out, '}')
 }
 
-// metadataSuffix is what the contract adds to Clerk's names of objects that it
-// carries as JSON.
+// metadataSuffix is appended to Clerk's names of objects that the contract carries as
+// JSON text.
 const metadataSuffix = "_json"
 
 func carriesJSON(fd protoreflect.FieldDescriptor) bool {
 	return strings.HasSuffix(string(fd.Name()), metadataSuffix)
 }
 
-// fieldOf returns the contract's field of a member of Clerk's, nil if there is none.
+// fieldOf returns the contract's field for a member of Clerk's object, or nil if there is
+// none.
 func fieldOf(md protoreflect.MessageDescriptor, name string) protoreflect.FieldDescriptor {
 	if fd := md.Fields().ByName(protoreflect.Name(name + metadataSuffix)); fd != nil {
 		return fd
@@ -107,7 +109,7 @@ func fieldOf(md protoreflect.MessageDescriptor, name string) protoreflect.FieldD
 	return md.Fields().ByName(protoreflect.Name(name))
 }
 
-// field repairs a value of a field. It returns false if it can't be read.
+// field repairs the value of a field. It returns false if the value can't be converted.
 func (r repairer) field(fd protoreflect.FieldDescriptor, value jsontext.Value, path string) (jsontext.Value, bool) {
 	switch {
 	case value.Kind() == 'n':
@@ -204,7 +206,7 @@ func readBool(text string) (jsontext.Value, bool) {
 	return nil, false
 }
 
-// readNumber reads a number as a whole one: what follows the point is cut off.
+// readNumber returns a number without its fraction.
 func readNumber(text string) (jsontext.Value, bool) {
 	if _, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return jsontext.Value(text), true
@@ -217,7 +219,7 @@ func readNumber(text string) (jsontext.Value, bool) {
 	return jsontext.Value(strconv.FormatFloat(f, 'f', -1, 64)), true
 }
 
-// readText reads a number as its digits.
+// readText returns the digits of a number as text.
 func readText(kind jsontext.Kind, value jsontext.Value) (jsontext.Value, bool) {
 	switch kind {
 	case '"':

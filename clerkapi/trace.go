@@ -14,8 +14,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// spanAttrs gives the attributes that the spans of all requests have. base must
-// be well-formed.
+// spanAttrs returns the attributes of all spans. base must be a valid URL.
 func spanAttrs(base string) []attribute.KeyValue {
 	attrs := []attribute.KeyValue{semconv.HTTPRequestMethodGet}
 	u, err := url.Parse(base)
@@ -29,35 +28,41 @@ func spanAttrs(base string) []attribute.KeyValue {
 	return attrs
 }
 
-// get does what send does, in a span if requests are traced. The span holds
-// nothing of a user's, nor what the request says: only what kind it is.
-func (c *Client) get(ctx context.Context, path string, query url.Values) (whole, error) {
+// startSpan starts the span of a request. It returns a nil span if requests are not traced.
+// A span contains no data of users and no arguments, only the kind of request.
+func (c *Client) startSpan(ctx context.Context, path string) (context.Context, trace.Span) {
 	if c.tracer == nil {
-		return c.send(ctx, path, query)
+		return ctx, nil
 	}
 	template := urlTemplate(path)
-	ctx, span := c.tracer.Start(ctx, "GET "+template, trace.WithSpanKind(trace.SpanKindClient),
+	return c.tracer.Start(ctx, "GET "+template, trace.WithSpanKind(trace.SpanKindClient),
 		trace.WithAttributes(c.spanAttrs...), trace.WithAttributes(semconv.URLTemplate(template)))
+}
+
+// endSpan ends the span of a request that was answered with meta and status 200, or failed
+// with err.
+func endSpan(span trace.Span, meta Meta, err error) {
+	if span == nil {
+		return
+	}
 	defer span.End()
-	a, err := c.send(ctx, path, query)
-	status, told := http.StatusOK, a.meta
+	status := http.StatusOK
 	if err != nil {
 		status = 0
 		if e, ok := errors.AsType[*Error](err); ok {
-			status, told = e.Status, e.Meta
+			status, meta = e.Status, e.Meta
 			markFailed(span, e)
 		}
 	}
 	if status != 0 {
 		span.SetAttributes(semconv.HTTPResponseStatusCode(status))
 	}
-	if told.TraceID != "" {
-		span.SetAttributes(attribute.String("clerk.trace_id", told.TraceID))
+	if meta.TraceID != "" {
+		span.SetAttributes(attribute.String("clerk.trace_id", meta.TraceID))
 	}
-	return a, err
 }
 
-// urlTemplate gives a path with a placeholder where it names a user.
+// urlTemplate returns a path with a placeholder for a user's id.
 func urlTemplate(path string) string {
 	if strings.HasPrefix(path, "/users/user_") {
 		path = "/users/{user_id}"
@@ -65,8 +70,7 @@ func urlTemplate(path string) string {
 	return "/v1" + path
 }
 
-// markFailed says in the span what went wrong. That a user does not exist is an
-// answer like any other.
+// markFailed records a failure in the span. A missing user is not a failure.
 func markFailed(span trace.Span, e *Error) {
 	if errors.Is(e, ErrNotFound) {
 		return

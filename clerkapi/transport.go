@@ -17,8 +17,8 @@ import (
 	"golang.org/x/net/http/httpproxy"
 )
 
-// How soon a connection that died without a word is noticed: within 5 seconds
-// by HTTP/2 pings, and by the kernel's keepalive probes under HTTP/1.1.
+// Detection of dead connections: within 5 seconds, by HTTP/2 pings, and by the kernel's
+// keepalive probes under HTTP/1.1.
 const (
 	pingAfter    = 2500 * time.Millisecond // without a frame
 	pingTimeout  = 2 * time.Second
@@ -27,20 +27,20 @@ const (
 	probeCount   = 2
 	ackTimeout   = 4 * time.Second  // for data sent
 	dialTimeout  = 5 * time.Second  // TCP and TLS each
-	idleTimeout  = 50 * time.Second // before the 60 s after which many proxies close without a word
-	idlePerHost  = 128              // above what is ever in flight, so that bursts find their connections again
+	idleTimeout  = 50 * time.Second // before many proxies drop it silently after 60 s
+	idlePerHost  = 128              // above the maximum in flight, so that bursts reuse their connections
 	headerBounds = 64 << 10
 )
 
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// headersTooLong is how net/http says that an HTTP/2 server takes less headers
-// than the request has. The request has not left then.
+// headersTooLong is net/http's error if an HTTP/2 server accepts fewer header bytes than
+// the request has. The request was not sent then.
 const headersTooLong = "request header list larger than peer's advertised limit"
 
-// proxyFor returns the transport's choice of a proxy: choose's or, if that is nil,
-// the environment's. It fails if a variable that matters to base holds no URL of a
-// proxy; the error shows nothing of it, as it may hold a password.
+// proxyFor returns the transport's function that selects a proxy: choose, or the
+// environment's if choose is nil. It fails if a variable that applies to base is not the
+// URL of a proxy. The error does not show the value, which may contain a password.
 func proxyFor(base string, choose func(*url.URL) (*url.URL, error)) (func(*http.Request) (*url.URL, error), error) {
 	if choose == nil {
 		env := httpproxy.FromEnvironment()
@@ -56,7 +56,7 @@ func proxyFor(base string, choose func(*url.URL) (*url.URL, error)) (func(*http.
 	return func(r *http.Request) (*url.URL, error) { return choose(r.URL) }, nil
 }
 
-// isProxy reports whether text names a proxy: by a URL, or by host:port alone.
+// isProxy reports whether text names a proxy: a URL, or host:port.
 func isProxy(text string) bool {
 	if !strings.Contains(text, "://") {
 		text = "http://" + text
@@ -91,18 +91,19 @@ func newTransport(roots *x509.CertPool, proxy func(*http.Request) (*url.URL, err
 	}
 }
 
-// attempt watches one request on its way, so that it arrives at Clerk once at
-// the most: net/http sends a GET again by itself when a kept connection turns
-// out to be closed, or when an HTTP/2 server refuses the stream.
+// attempt tracks one request, so that it arrives at Clerk at most once: net/http resends
+// a GET by itself if a reused connection turns out to be closed, or if an HTTP/2 server
+// refuses the stream.
 type attempt struct {
 	cancel context.CancelFunc // of the request
 	begun  atomic.Bool        // part of the request has been written
-	again  atomic.Bool        // it was about to be sent once more
-	kept   atomic.Bool        // the connection had been used before
+	again  atomic.Bool        // net/http was about to resend it
+	kept   atomic.Bool        // the connection was used before
 	first  atomic.Pointer[time.Time]
 }
 
-// answered is when the first byte of the answer came, the zero time if none has.
+// answered returns when the first byte of the answer arrived, or the zero time if none
+// has.
 func (a *attempt) answered() time.Time {
 	if t := a.first.Load(); t != nil {
 		return *t
@@ -110,8 +111,8 @@ func (a *attempt) answered() time.Time {
 	return time.Time{}
 }
 
-// stale reports whether the request went on a kept connection that has ended
-// before any byte of an answer came.
+// stale reports whether the request was sent on a reused connection that ended before any
+// byte of an answer.
 func (a *attempt) stale() bool { return a.kept.Load() && a.begun.Load() && a.first.Load() == nil }
 
 func (a *attempt) trace() *httptrace.ClientTrace {
@@ -125,7 +126,7 @@ func (a *attempt) trace() *httptrace.ClientTrace {
 	}
 }
 
-// gotConn runs before the request is written to the connection.
+// gotConn is called before the request is written to the connection.
 func (a *attempt) gotConn(info httptrace.GotConnInfo) {
 	if !a.begun.Load() {
 		a.kept.Store(info.Reused)
@@ -133,8 +134,8 @@ func (a *attempt) gotConn(info httptrace.GotConnInfo) {
 	}
 	a.again.Store(true)
 	a.cancel()
-	// HTTP/2 looks at the context before it writes, HTTP/1.1 may look after, so
-	// take the connection away; nobody else is using it.
+	// HTTP/2 checks the context before it writes, HTTP/1.1 may check after. So close the
+	// connection; nobody else uses it.
 	if c, ok := info.Conn.(*tls.Conn); !ok || c.ConnectionState().NegotiatedProtocol != "h2" {
 		_ = info.Conn.Close()
 	}

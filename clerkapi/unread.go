@@ -5,17 +5,17 @@ import (
 	"sync"
 )
 
-// UnreadFields counts the fields whose values could not be read; its method Note
-// serves as Config.Unread. Its methods are safe for concurrent use.
+// UnreadFields counts values that could not be decoded, by field. Its method Note can be
+// used as Config.Unread. It is safe for concurrent use.
 type UnreadFields struct {
-	// First, if set, is called for each field the first time.
+	// First, if not nil, is called once for each field.
 	First func(field string)
 
 	mu     sync.Mutex
 	counts map[string]int64
 }
 
-// Note counts a field.
+// Note counts one value of a field.
 func (f *UnreadFields) Note(field string) {
 	f.mu.Lock()
 	if f.counts == nil {
@@ -29,7 +29,7 @@ func (f *UnreadFields) Note(field string) {
 	}
 }
 
-// Counts returns how often each field could not be read.
+// Counts returns the number of undecodable values by field.
 func (f *UnreadFields) Counts() map[string]int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()

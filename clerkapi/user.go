@@ -11,23 +11,22 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// DecodeUser reads a user in Clerk's JSON, as the API and webhooks give it.
+// DecodeUser decodes a user in Clerk's JSON, from the API or a webhook.
 //
-// It fails if the text is no JSON object, if the id is not one of a user, or if
-// one of the fields updated_at, banned, locked and deprovisioned has a value that
-// can't be read; the error shows nothing of the user but names of fields. Values of
-// another type than Clerk documents are read as far as that is safe (see repair);
-// other fields whose values can't be read are unset. So are fields and nested
-// fields that are missing or null. Metadata may hold whatever JSON
-// allows, duplicate names included, as deep as the JSON library goes (10,000
-// levels, which Clerk's 8 KB can't reach); bytes that are not UTF-8 and lone
-// surrogates become U+FFFD. Phone backup codes are left out.
+// It fails if the text is not a JSON object, if the id is not a user's, or if updated_at,
+// banned, locked or deprovisioned has a value that can't be decoded; the error contains
+// nothing of the user but names of fields. Values of another type than Clerk documents are
+// converted if that is safe (see repair). Other fields that can't be decoded are unset, and
+// so are fields that are missing or null. Metadata may contain whatever JSON allows,
+// including duplicate names, nested as deep as the JSON library allows (10,000 levels, more
+// than fit into Clerk's 8 KB). Invalid UTF-8 and lone surrogates become U+FFFD. Phone backup
+// codes are left out.
 func DecodeUser(text []byte) (*clerkgatev1.User, error) {
 	return decodeUser(text, func(string) {})
 }
 
-// decodeUser does what DecodeUser does, and calls unread with the name of each field
-// whose value can't be read, such as "phone_numbers.verification.attempts".
+// decodeUser is DecodeUser that also calls unread with the name of each field that can't
+// be decoded, such as "phone_numbers.verification.attempts".
 func decodeUser(text []byte, unread func(field string)) (*clerkgatev1.User, error) {
 	u, err := decodeExactly(text)
 	if err == nil {
@@ -40,11 +39,11 @@ func decodeUser(text []byte, unread func(field string)) (*clerkgatev1.User, erro
 	return decodeExactly(repaired)
 }
 
-// decodeExactly reads a user whose fields have the types that Clerk documents.
+// decodeExactly decodes a user whose fields have the types that Clerk documents.
 func decodeExactly(text []byte) (*clerkgatev1.User, error) {
 	w := userJSON{User: &clerkgatev1.User{}}
 	if err := json.Unmarshal(text, &w, lenient, contract); err != nil {
-		return nil, errors.New(clean(err.Error(), maxMessage))
+		return nil, errors.New(Clean(err.Error(), maxMessage))
 	}
 	if jsontext.Value(text).Kind() != '{' {
 		return nil, errors.New("a user must be a JSON object")
@@ -65,11 +64,10 @@ func decodeExactly(text []byte) (*clerkgatev1.User, error) {
 	return u, nil
 }
 
-// Messages of the contract keep Clerk's names, and the JSON names in their
-// struct tags are those, so users are decoded straight into them. The types
-// here stand around those messages that hold metadata, which has another name
-// and form in the contract: a field of theirs, being nearer, wins over one of
-// the message that is embedded.
+// The contract's messages have Clerk's names, and so do the JSON names in their struct
+// tags, so users are decoded straight into them. The types here embed the messages that
+// have metadata, whose name and form differ in the contract. Their own fields take
+// precedence over those of the embedded message.
 type (
 	userJSON struct {
 		*clerkgatev1.User
@@ -77,7 +75,7 @@ type (
 		PublicMetadata  metadata       `json:"public_metadata"`
 		PrivateMetadata metadata       `json:"private_metadata"`
 		UnsafeMetadata  metadata       `json:"unsafe_metadata"`
-		Extra           jsontext.Value `json:",embed"` // the members that nothing else takes
+		Extra           jsontext.Value `json:",embed"` // all other members
 	}
 	externalAccountJSON struct {
 		*clerkgatev1.ExternalAccount
@@ -107,13 +105,13 @@ type (
 	}
 )
 
-// lenient lets through what JSON allows but the JSON library by default does not.
+// lenient accepts what JSON allows but the JSON library by default does not.
 var lenient = json.JoinOptions(
 	jsontext.AllowDuplicateNames(true),
 	jsontext.AllowInvalidUTF8(true),
 )
 
-// contract decodes what messages of the contract hold in another form than Clerk.
+// contract decodes values whose form in the contract differs from Clerk's.
 var contract = json.WithUnmarshalers(json.JoinUnmarshalers(
 	json.UnmarshalFromFunc(decodeTime),
 	json.UnmarshalFromFunc(decodeInteger),
@@ -156,11 +154,11 @@ var contract = json.WithUnmarshalers(json.JoinUnmarshalers(
 	}),
 ))
 
-// metadata is a JSON object as the contract carries it: compact, valid UTF-8,
-// numbers as they were; empty for null.
+// metadata is a JSON object in the contract's form: compact, valid UTF-8, numbers
+// unchanged; empty for null.
 type metadata string
 
-// optional returns the metadata as an optional field has it: unset if there is none.
+// optional returns the metadata for an optional field: nil if there is none.
 func (m metadata) optional() *string {
 	if m == "" {
 		return nil
@@ -168,7 +166,7 @@ func (m metadata) optional() *string {
 	return (*string)(&m)
 }
 
-// UnmarshalJSONFrom reads an object or null.
+// UnmarshalJSONFrom decodes an object or null.
 func (m *metadata) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	value, err := dec.ReadValue()
 	if err != nil {
@@ -187,20 +185,20 @@ func (m *metadata) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	return err
 }
 
-// formatExtra gives the members as compact JSON with the names in order, so
-// that equal users have equal text; empty where there are no members.
+// formatExtra returns the members as compact JSON with sorted names, so equal users have
+// equal text; empty without members.
 func formatExtra(members jsontext.Value) (string, error) {
 	if len(members) == 0 {
 		return "", nil
 	}
 	text, err := jsontext.AppendFormat(nil, members, lenient, jsontext.ReorderRawObjects(true))
 	if err != nil {
-		return "", fmt.Errorf("unknown fields: %s", clean(err.Error(), maxMessage))
+		return "", fmt.Errorf("unknown fields: %s", Clean(err.Error(), maxMessage))
 	}
 	return string(text), nil
 }
 
-// dropNulls takes null out of the lists, where it would be a nil message.
+// dropNulls removes null from the lists, where it would be a nil message.
 func dropNulls(u *clerkgatev1.User) {
 	u.EmailAddresses = withoutNulls(u.EmailAddresses)
 	u.PhoneNumbers = withoutNulls(u.PhoneNumbers)

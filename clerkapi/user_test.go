@@ -347,7 +347,7 @@ func BenchmarkDecodePage(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(page.Len()))
 			for b.Loop() {
-				if _, err := decodePage(page.Bytes(), maxPage, func(string) {}); err != nil {
+				if _, err := decodePage(page.Bytes(), MaxPage, func(string) {}); err != nil {
 					b.Fatal(err)
 				}
 			}

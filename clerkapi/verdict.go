@@ -6,16 +6,17 @@ import (
 	"net/http"
 )
 
-// Concern is whom a failure concerns. Nobody else may be refused because of it.
+// Concern is the set of those whom a failure concerns. Nobody else may be refused because
+// of it.
 type Concern int
 
 // The concerns, from the narrowest to the widest.
 const (
-	ConcernsNobody    Concern = iota // it says nothing: there was no failure, or the caller left
-	ConcernsRequest                  // who asked: an id of a lookup, a list call, a count call
-	ConcernsKey                      // perhaps the key: a probe decides
-	ConcernsQuota                    // perhaps the quota: a probe, or 429s to different callers, decide
-	ConcernsEverybody                // perhaps Clerk as a whole: a probe, or failures of different callers, decide
+	ConcernsNobody    Concern = iota // no failure, or the caller left
+	ConcernsRequest                  // the callers of the request: an id of a lookup, a list, a count
+	ConcernsKey                      // possibly the key; a probe decides
+	ConcernsQuota                    // possibly the quota; a probe, or 429s to different callers, decide
+	ConcernsEverybody                // possibly Clerk as a whole; a probe, or failures of different callers, decide
 )
 
 // String returns the concern in words.
@@ -23,48 +24,47 @@ func (c Concern) String() string {
 	return [...]string{"nobody", "request", "key", "quota", "everybody"}[c]
 }
 
-// Effect is what the end of a request means to the circuit breaker.
+// Effect is the effect of a request's end on the circuit breaker.
 type Effect int
 
 // The effects.
 const (
-	Neutral Effect = iota // it says nothing about Clerk
+	Neutral Effect = iota // none
 	Success               // Clerk works
-	Failure               // Clerk may be failing; counts once for each query
+	Failure               // Clerk may be failing; counted once per query
 )
 
 // String returns the effect in words.
 func (e Effect) String() string { return [...]string{"neutral", "success", "failure"}[e] }
 
-// Spent is what became of the permit of a request.
+// Spent is what happens to the permit of a request.
 type Spent int
 
-// What becomes of a permit.
+// What happens to a permit.
 const (
 	SpentAnswered Spent = iota // held for a window from the answer
 	SpentLimited               // answered by a 429
-	SpentLost                  // may still arrive: held for the time that takes, and a window
-	SpentNothing               // goes back: the request has not left
+	SpentLost                  // outcome unknown: held until it can't arrive any more, and a window
+	SpentNothing               // returned: the request was not sent
 )
 
-// String returns what became of the permit in words.
+// String returns the value in words.
 func (s Spent) String() string { return [...]string{"answered", "limited", "lost", "nothing"}[s] }
 
-// Verdict is what the end of one request means, for its own waiters and for
-// everybody else.
+// Verdict is what the end of one request means, for its own waiters and for everybody
+// else.
 type Verdict struct {
 	Concern Concern
 	Breaker Effect
 	Spent   Spent
-	Retry   bool // the same request may do better; costs the retry budget
-	Resend  bool // once more at once, on a fresh connection; costs no retry budget
-	Split   bool // a batch is to be split: the fault may be that of one id
-	Shrink  bool // ... or of the batch's size
+	Retry   bool // a retry may succeed; uses the retry budget
+	Resend  bool // resend at once on a fresh connection; does not use the retry budget
+	Split   bool // split a batch: the cause may be one id
+	Shrink  bool // shrink batches: the cause may be the size
 }
 
-// Judge returns what the end of a request means. err is nil or an error of a
-// Client's method. It is the only place that decides so; docs/failures.md shows
-// its results as a table.
+// Judge returns what the end of a request means. err is nil or an error of a Client's
+// method. No other function decides this; docs/failures.md has a table of its results.
 func Judge(err error) Verdict {
 	if err == nil {
 		return Verdict{Breaker: Success}
@@ -73,7 +73,7 @@ func Judge(err error) Verdict {
 	if !errors.As(err, &e) && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
 		return Verdict{Spent: SpentLost}
 	}
-	if e == nil { // a *ParamError, or a fault of our own: nothing has left
+	if e == nil { // a *ParamError or an internal error: nothing was sent
 		return Verdict{Concern: ConcernsRequest, Spent: SpentNothing}
 	}
 	v := Verdict{Concern: ConcernsRequest, Spent: spent(e)}
@@ -82,7 +82,7 @@ func Judge(err error) Verdict {
 		v.Concern = ConcernsNobody
 	case ErrNotFound, ErrUnreadable:
 		v.Breaker = Success
-		v.Split = true // a 404 says nothing about each id of a batch
+		v.Split = true // a 404 implies nothing about each id of a batch
 	case ErrRejected:
 		v.Split = true
 		v.Shrink = tooLong(e.Status) || e.NotSent
@@ -90,7 +90,7 @@ func Judge(err error) Verdict {
 		v.Split = true
 	case ErrTooLarge:
 		v.Split, v.Shrink = true, true
-		v.Retry = errors.Is(err, errGaveWay) // others may be smaller by then
+		v.Retry = errors.Is(err, errGaveWay) // there may be more room by then
 	case ErrKeyRejected:
 		v.Concern, v.Split = ConcernsKey, true
 	case ErrRateLimited:
@@ -105,7 +105,7 @@ func Judge(err error) Verdict {
 	return v
 }
 
-// spent returns what became of the permit of a request that failed with e.
+// spent returns what happens to the permit of a request that failed with e.
 func spent(e *Error) Spent {
 	switch {
 	case e.NotSent:

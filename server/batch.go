@@ -15,8 +15,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
-// maxBatch is the most ids in a batch.
-const maxBatch = 100
+// maxBatch is the largest number of ids in a batch: those of one request to Clerk.
+const maxBatch = clerkapi.MaxLookup
 
 func (s *userService) BatchGetUsers(ctx context.Context, req *clerkgatev1.BatchGetUsersRequest) (*clerkgatev1.BatchGetUsersResponse, error) {
 	o, err := s.lookupArgs(ctx, req)

@@ -299,21 +299,11 @@ func (f failure) lookupError() *clerkgatev1.LookupError {
 	return e
 }
 
-// clean makes text of others fit for a message: at most 200 bytes, no control
-// characters, no bad UTF-8, no secrets.
-func clean(s string) string {
-	const limit = 200
-	s = strings.Map(func(r rune) rune {
-		if !strconv.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, clerkapi.Redact(s))
-	if len(s) > limit {
-		s = strings.ToValidUTF8(s[:limit], "") + "…"
-	}
-	return s
-}
+// maxText is the length of text from outside in an error, in characters.
+const maxText = 200
+
+// clean makes text from outside fit for an error.
+func clean(s string) string { return clerkapi.Clean(s, maxText) }
 
 // panicError is what is left of a panic.
 type panicError struct {

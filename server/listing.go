@@ -15,8 +15,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/gate"
 )
 
-// maxPage is the most users that Clerk gives in a page.
-const maxPage = 500
+// maxPage is the largest page of ListUsers, and the size of StreamUsers' pages.
+const maxPage = clerkapi.MaxPage
 
 // listing is a list of users, as ListUsers and StreamUsers walk it.
 type listing struct {

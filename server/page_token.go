@@ -16,9 +16,8 @@ import (
 // tokenVersion is raised when tokens change their meaning.
 const tokenVersion = 2
 
-// maxAnchors is the most ids that a token remembers beside the last one; see
-// cursor.Anchors.
-const maxAnchors = 100
+// maxAnchors is the maximum of cursor.Anchors: as many ids as one lookup can carry.
+const maxAnchors = clerkapi.MaxLookup
 
 // cursor is a place in a list: behind the last user that was sent. The zero
 // value is the beginning.

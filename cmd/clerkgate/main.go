@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -127,13 +126,5 @@ func report(std streams, err error, code int) int {
 	return code
 }
 
-// oneLine makes text fit for a line on a terminal: without control characters
-// and without secrets.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || 0x7f <= r && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, clerkapi.Redact(s))
-}
+// oneLine makes text fit for a line on a terminal.
+func oneLine(s string) string { return clerkapi.Clean(s, 0) }
