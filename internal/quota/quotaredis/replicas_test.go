@@ -57,6 +57,7 @@ type replica struct {
 	sent   int
 	flying int
 	borrow func(quota.Permit) bool // nil, or takes a permit for a lease
+	sends  time.Time               // when it sends next by itself; zero: not known
 }
 
 type event struct {
@@ -164,7 +165,7 @@ func (r *replica) send() {
 				if !again.After(w.now) {
 					w.t.Fatalf("told at %v to ask again at %v", w.now, again)
 				}
-				w.after(again.Sub(w.now), r.send)
+				r.sendAt(again)
 			}
 			return
 		}
@@ -190,6 +191,20 @@ func (r *replica) send() {
 			r.send()
 		})
 	}
+}
+
+// sendAt has r send at a time, unless it does so before.
+func (r *replica) sendAt(at time.Time) {
+	if !r.sends.IsZero() && !at.Before(r.sends) {
+		return
+	}
+	r.sends = at
+	r.world.after(at.Sub(r.world.now), func() {
+		if r.sends.Equal(at) { // else it was called earlier
+			r.sends = time.Time{}
+			r.send()
+		}
+	})
 }
 
 // check fails if any window held more than the quota.
@@ -240,13 +255,15 @@ func newStore(t *testing.T) *Store {
 func TestReplicasTogetherKeepToTheQuota(t *testing.T) {
 	store := newStore(t)
 	rapid.Check(t, func(t *rapid.T) {
-		w := newWorld(t, store, quota.Config{
-			Limit: rapid.IntRange(1, 40).Draw(t, "limit"), Window: 10 * time.Second,
-		})
+		// Replicas that are more than the permits don't keep to each window without the
+		// state, which replies that get lost can bring about: see
+		// TestMoreReplicasThanPermits.
+		limit := rapid.IntRange(1, 40).Draw(t, "limit")
+		n := rapid.IntRange(1, min(5, limit)).Draw(t, "replicas")
+		w := newWorld(t, store, quota.Config{Limit: limit, Window: 10 * time.Second})
 		if rapid.Bool().Draw(t, "lossy") {
 			w.lose = func() bool { return w.rnd.IntN(10) == 0 }
 		}
-		n := rapid.IntRange(1, 5).Draw(t, "replicas")
 		for range n {
 			w.add([2]int{50, 0})
 		}
