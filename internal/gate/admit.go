@@ -66,7 +66,7 @@ func (g *Gate) joinSent(p *pending, i int, w *want, now time.Time) {
 		return
 	}
 	w.join(p, i).count(true)
-	w.trace.join(p, i, w, now)
+	w.trace.join(p.trace, i, w.tries+1, now)
 }
 
 // List reads one page of users. Its errors are those of Result.
@@ -116,6 +116,21 @@ func (g *Gate) call(ctx context.Context, endpoint, query string, o Options, do f
 	g.poke()
 	g.wait(ctx, p)
 	return p.value, p.results[0]
+}
+
+// newPending returns a call with n places.
+func (g *Gate) newPending(ctx context.Context, n int) *pending {
+	p := &pending{
+		occupancy:  &g.occupancy,
+		since:      time.Now(),
+		results:    make([]Result, n),
+		unanswered: n,
+		done:       make(chan struct{}),
+		waiters:    make([]waiter, n),
+		trace:      g.trace(ctx, n),
+	}
+	p.deadline, _ = ctx.Deadline()
+	return p
 }
 
 // enter records who makes the call p, and gives it a line.

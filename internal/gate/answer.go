@@ -67,3 +67,19 @@ func (g *Gate) drop(w *want) {
 	}
 	g.notAsked(w)
 }
+
+// unpark removes pt from the queue.
+func (g *Gate) unpark(pt *part) {
+	g.queue.Remove(&pt.item)
+	delete(g.parts, pt)
+	for _, w := range pt.wants {
+		w.part = nil
+	}
+}
+
+// notAsked records that no request carries w any more.
+func (g *Gate) notAsked(w *want) {
+	if g.asked[w.id] == w {
+		delete(g.asked, w.id)
+	}
+}

@@ -47,7 +47,7 @@ func (g *Gate) dispatchOne(now time.Time, launch func(*request)) (more bool, aga
 	}
 	g.leases.others++
 	stamp := g.cfg.Stamp()
-	done, err := g.allow(t)
+	done, err := g.allow(t.kind == probeRequest)
 	if err != nil { // the breaker is open after all
 		g.giveBack(permit, now)
 		return false, earlier(again, g.probes.next)
@@ -74,17 +74,6 @@ func (g *Gate) depart(r *request) {
 	g.traceSent(r, r.sentAt)
 	g.retries.sent(r.sentAt)
 }
-
-// turn is what the next permit is used for.
-type turn struct {
-	kind     kind // a lookup, a call and a part are told apart only when they are loaded
-	priority Priority
-	item     fairqueue.Kind // of the item whose turn it is
-	asksHang bool           // a probe: it asks whether Clerk hangs
-}
-
-// bounded reports whether the turn counts toward the requests in flight.
-func (t turn) bounded() bool { return t.kind != probeRequest && t.kind != leasePermit }
 
 // choose returns what the next permit is to be used for, without taking one. Its kind
 // is noRequest if nothing may go now; again is when that may change by itself.
@@ -166,12 +155,4 @@ func (g *Gate) mayLookUp(now time.Time) (most int, again time.Time) {
 		return 0, again
 	}
 	return most, again
-}
-
-// exchangeSoon has keepSharing see whether an exchange is due.
-func (g *Gate) exchangeSoon() {
-	select {
-	case g.exchangeDue <- struct{}{}:
-	default:
-	}
 }

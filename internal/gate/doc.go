@@ -1,62 +1,78 @@
 // Package gate queues what callers want of Clerk behind one quota.
 //
-// It queues wants, not requests. A want is a user's id with all who wait for
-// it, or one list or count call. Whenever a permit of the quota and a slot in
-// flight are free, the next wants in fair order make a request: up to 100 ids
-// share one, a list or count takes one for itself. Nobody lingers for company:
-// an idle gate sends a lone lookup at once, and a busy one fills its requests
-// because wants gather while others are under way or the quota is spent. A
-// lookup that is not full goes only while no other lookup is under way, or one
-// while over half of the quota is free.
+// It queues wants, not requests. A want is a user's id, a list, a count or a lease of
+// permits, with all callers that wait for it. Whenever a permit of the quota and a slot
+// in flight are free, the next wants in fair order make a request: up to 100 ids share
+// one, a list or count takes one for itself. An idle gate sends a lone lookup at once; a
+// busy one fills its requests, because ids gather while others are under way or the quota
+// is spent. A lookup that is not full goes only while no other lookup is under way, or
+// one while over half of the quota is free.
 //
 // # Order
 //
-// Interactive wants go before batch ones, but every tenth permit is batch's
-// while it waits. Inside a priority callers take turns by weight, whatever number
-// each has queued; a turn is counted in requests, a list 1 and of k ids together 1/k each. Room
-// left in a request is filled with anybody's ids. Package fairqueue has the
-// order; the gate tells it what waits for whom, and when something may go.
+// Interactive wants go before batch ones, but every tenth permit is used for batch wants
+// while any wait. Inside a priority callers take turns by weight, however many wants each
+// has queued. Turns are counted in requests: a list costs 1, and of k ids that leave
+// together each costs 1/k. Room left in a request is filled with ids of any caller.
+// Package fairqueue decides the order; the gate decides when something may go.
 //
-// # Whose a want is
+// # Coalescing
 //
-// Nobody's. Later callers join a want that waits or flies (but a fresh one joins
-// none that has left). A caller that leaves takes only itself away; the last one
-// out cancels what has not been sent; what was sent is heard to its end. Every
-// accepted waiter is answered exactly once.
+// A want belongs to no caller. Later callers join a want that waits or is under way, but
+// a fresh lookup joins none that has left. A caller that leaves removes only itself. When
+// the last one leaves, a want that has not been sent is cancelled; the answer to one that
+// has been sent is awaited. Every accepted waiter gets exactly one answer.
 //
-// # When Clerk fails
+// # Failures
 //
-// clerkapi.Judge decides what an answer means and for whom. Network errors, 5xx and
-// answers that can't be used are tried again, three times in all, after a random
-// backoff that doubles, inside the caller's deadline and within a budget of a tenth
-// of recent requests. A batch that may have failed for one of its ids is split,
-// between callers first, until the culprit stands alone.
+// clerkapi.Judge decides what an answer means and whom it concerns. Network errors, 5xx
+// and answers that can't be used are tried again, three times in all, after a random
+// backoff that doubles, within the caller's deadline and a budget of a tenth of the
+// recent requests. A lookup that may have failed because of one id is split, between
+// callers first, until the culprit stands alone.
 //
-// What may concern others is decided by a probe, a request that no caller has a part
-// in: whether the key is refused or the quota spent (doubt.go), and whether Clerk
-// fails as a whole (evidence.go). Failures, or 429s, of different callers' requests
-// need no probe. While the breaker is open all is refused at once, and one probe goes
-// out per BreakerOpen until Clerk is back. A refused key is likewise probed every ten
-// seconds, and another one in its place at once.
+// What may concern other callers is decided by a probe, a request that no caller has a
+// part in: whether the key is refused or the quota is spent (doubt.go), and whether Clerk
+// fails as a whole (evidence.go). Failures, or 429s, of different callers' requests need
+// no probe. While the breaker is open the gate refuses everything at once, and sends one
+// probe per BreakerOpen until Clerk is back. A refused key is likewise probed, each second
+// at first and every ten seconds later, and a new key at once.
 //
-// The number of requests in flight and the size of batches adapt to what Clerk bears
-// (concurrency.go, batchsize.go).
+// The number of requests in flight and the size of lookups adapt to what Clerk bears
+// (concurrency.go, lookupsize.go).
+//
+// # Leases
+//
+// A lease lends permits to a caller that sends requests to Clerk itself. It waits for its
+// turn like any want, then gathers its permits, at most every second one while others
+// wait. Its caller releases it, or it ends by itself, and its permits then count as lost
+// requests do. With a shared quota it can be released at any replica (handon.go).
 //
 // # Goroutines
 //
-// Run is one, and every request in flight is one (a probe two). Callers wait in their own.
+// Run is one goroutine, each request in flight is one (a probe two), and so are the
+// keepers of the state file and of the shared quota. Callers wait in their own. One mutex,
+// Gate.mu, guards everything.
 //
-// # Files
+// # Reading order
 //
-//   - gate.go: Config, Gate, Run, and how a want ends
-//   - api.go: what callers pass and get; status.go, figures.go, histogram.go: what is told of it
-//   - want.go: wants and who waits for them; call.go: from a call to its wants, admission
-//   - dispatch.go: what goes next, and when; flight.go: a request and what its answer leads to
-//   - retry.go, split.go, batchsize.go: further tries, refused batches, how many ids go together
-//   - shut.go, evidence.go: the breaker and a refused key, and what speaks for them
-//   - doubt.go, probe.go: answers that a probe explains; concurrency.go: how many requests Clerk bears
-//   - callers.go: what is counted of each caller; crowd.go: who waits, for the limits of the queue
-//   - recheck.go: who cannot wait for the end of a pause
-//   - lease.go, gather.go, handon.go: permits lent, how they are gathered, and released at another replica; ledger.go: the quota's file; share.go: the quota shared with replicas
-//   - trace.go: spans
+// Each file uses only those after it, except for a few uses of lease.go and gather.go.
+//
+//   - gate.go: Config, Gate and New; run.go: Run
+//   - sharing.go, ledger.go, savedleases.go: what keeps the quota: replicas, the state file
+//   - status.go: Status and Health
+//   - handon.go, lease.go: leases, and their release at another replica
+//   - admit.go: arrivals: Lookup, List and Count, coalescing, refusals, deadlines
+//   - dispatch.go: what goes next, and when; gather.go: permits of leases
+//   - send.go: from the queue to a request and its answer
+//   - settle.go: what an answer means: for the permit, the breaker, retries, waiters
+//   - probe.go, doubt.go, recheck.go: probes, answers that they explain, pauses
+//   - places.go: requests that hang lose their places in flight
+//   - retry.go, split.go: further tries, refused lookups
+//   - refusal.go, keycheck.go, breaker.go, evidence.go: when only probes may go
+//   - queue.go, answer.go: how wants wait, and how they end; estimate.go: how long that takes
+//   - permit.go: permits taken and settled; request.go, want.go: the two types; upstream.go: Clerk
+//   - concurrency.go, lookupsize.go: what Clerk bears
+//   - occupancy.go, callers.go, stats.go, histogram.go, tracing.go, trace.go: limits of the queue, statistics, spans
+//   - wake.go, rollingcount.go, recentset.go: small parts; api.go: what callers pass and get
 package gate

@@ -203,11 +203,3 @@ func (g *Gate) initLimiter(now time.Time) {
 		g.low.from = now.Add(g.limiter.Config().Window)
 	}
 }
-
-// poke makes Run look for work.
-func (g *Gate) poke() {
-	select {
-	case g.wake <- struct{}{}:
-	default:
-	}
-}

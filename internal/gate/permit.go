@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -28,6 +29,22 @@ type limiter interface {
 	Probing() bool
 	RoundTrip() time.Duration
 	Estimate(now time.Time, k int) time.Duration
+}
+
+// exchanger reaches the state that replicas share. It is a *quotaredis.Store.
+type exchanger interface {
+	Exchange(ctx context.Context, r quota.Report) (quota.Reply, error)
+	News() <-chan struct{} // receives when an exchange is worth while before it is due
+}
+
+// notLogged is the decider before the first one is logged.
+const notLogged quota.Decider = -1
+
+// Upstream holds the X-RateLimit headers of one of Clerk's answers.
+type Upstream struct {
+	Limit, Remaining int
+	Reset            time.Time
+	Observed         time.Time
 }
 
 // takePermit takes a permit if one may be used now. If not, again is when to try again,

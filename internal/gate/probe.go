@@ -8,28 +8,8 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi"
 )
 
-// probes is what is known of the probes, of which at most one is under way. A probe is
-// a request that no caller has a part in, so its answer concerns everybody.
-type probes struct {
-	next     time.Time     // while the gate refuses: not before does a probe go
-	underWay bool          //
-	took     time.Duration // the last one that was answered; 0 once another request was
-}
-
 // errProbeLate means that a probe took too long, so it counts as failed.
 var errProbeLate = errors.New("a probe had no answer in time")
-
-// refusing reports whether only probes may go to Clerk: the breaker is not closed, or
-// Clerk refuses the key.
-func (g *Gate) refusing() bool { return !g.breaker.closed() || g.key.refused != nil }
-
-// refusal returns the error for newcomers while the gate refuses.
-func (g *Gate) refusal(now time.Time) error {
-	if g.key.refused != nil {
-		return g.key.refused
-	}
-	return &Error{Kind: ErrBreakerOpen, RetryAfter: max(g.breaker.openFor/10, g.probes.next.Sub(now)), Err: g.breaker.failure}
-}
 
 // recoveryProbe reports whether a probe is to go now that shows whether Clerk is back or
 // takes the key again; else again is when to ask again.
@@ -60,10 +40,10 @@ func (g *Gate) decidingProbe(now time.Time) (due bool, again time.Time) {
 	return g.breaker.evidence.suspects(now)
 }
 
-// allow asks the breaker whether a request may go, and returns the function to call
+// allow asks the breaker whether a request, or a probe, may go. It returns the function to call
 // with its outcome.
-func (g *Gate) allow(t turn) (done func(error), err error) {
-	if done, err = g.breaker.allow(); err == nil && t.kind == probeRequest {
+func (g *Gate) allow(probe bool) (done func(error), err error) {
+	if done, err = g.breaker.allow(); err == nil && probe {
 		g.key.probing()
 		g.probes.underWay = true
 	}

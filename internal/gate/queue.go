@@ -55,13 +55,6 @@ func (g *Gate) merge(w, twin *want, now time.Time) {
 	w.waiters = nil
 }
 
-// notAsked records that no request carries w any more.
-func (g *Gate) notAsked(w *want) {
-	if g.asked[w.id] == w {
-		delete(g.asked, w.id)
-	}
-}
-
 // requeueAll puts the wants of r back to the front of the queue, and refunds the turns
 // that they were charged.
 func (g *Gate) requeueAll(r *request, now time.Time) {
@@ -108,29 +101,6 @@ func (g *Gate) apart() []*want {
 	return append(all, g.leases.gathering...)
 }
 
-// part is a part of a refused lookup, which is sent by itself. It waits in the lines of
-// all who wait for its ids and takes a whole request's turn there, so that nobody else
-// pays for it or waits behind it.
-type part struct {
-	wants  []*want
-	item   fairqueue.Item
-	search *search // for the culprit, to which it belongs
-}
-
-// search is what the search for the culprit in one refused lookup has cost.
-type search struct {
-	requests int
-	turns    []fairqueue.Taken // those that were charged for it
-}
-
-// wantsOf returns the wants of an item: one, or those of a part.
-func wantsOf(it *fairqueue.Item) []*want {
-	if pt, ok := it.Value.(*part); ok {
-		return pt.wants
-	}
-	return []*want{wantOf(it)}
-}
-
 // park puts pt to the front of the lines of all who wait for its wants. It drops the
 // wants that have no waiters.
 func (g *Gate) park(pt *part, now time.Time) {
@@ -153,15 +123,6 @@ func (g *Gate) park(pt *part, now time.Time) {
 			g.queue.Return(&pt.item, x.pending.line, x.pending.since, now)
 			x.count(true)
 		}
-	}
-}
-
-// unpark removes pt from the queue.
-func (g *Gate) unpark(pt *part) {
-	g.queue.Remove(&pt.item)
-	delete(g.parts, pt)
-	for _, w := range pt.wants {
-		w.part = nil
 	}
 }
 

@@ -7,15 +7,6 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// exchanger reaches the state that replicas share. It is a *quotaredis.Store.
-type exchanger interface {
-	Exchange(ctx context.Context, r quota.Report) (quota.Reply, error)
-	News() <-chan struct{} // receives when an exchange is worth while before it is due
-}
-
-// notLogged is the decider before the first one is logged.
-const notLogged quota.Decider = -1
-
 // exchangeTimeout is how long the shared state may take to answer.
 const exchangeTimeout = 100 * time.Millisecond
 

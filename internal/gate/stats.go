@@ -31,9 +31,6 @@ type Ended struct {
 	Outcome  string // "ok", "server_error", "no_answer" and so on; see outcomes
 }
 
-// lookupEndpoint is the endpoint of all requests for users by their ids.
-const lookupEndpoint = "lookup"
-
 var endpoints = []string{lookupEndpoint, "list", "count", "probe"}
 
 // The outcomes that this package names.

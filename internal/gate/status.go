@@ -44,13 +44,6 @@ type SharedStatus struct {
 	Latency   time.Duration // sum of the times that exchanges took
 }
 
-// Upstream holds the X-RateLimit headers of one of Clerk's answers.
-type Upstream struct {
-	Limit, Remaining int
-	Reset            time.Time
-	Observed         time.Time
-}
-
 // QueueLevel describes the wants that wait at one priority.
 type QueueLevel struct {
 	Depth  int           // wants waiting; one that waits at both priorities is Interactive's

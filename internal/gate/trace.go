@@ -1,17 +1,10 @@
 package gate
 
 import (
-	"cmp"
-	"context"
-	"errors"
 	"slices"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
-
-	"github.com/clerkgate/clerkgate/clerkapi"
 )
 
 // maxLinks is the largest number of calls that a request's span links to.
@@ -40,32 +33,12 @@ type waited struct {
 	err          error         // why not
 }
 
-// trace begins the tracing of a call with n places. It returns nil if the call is not
-// traced.
-func (g *Gate) trace(ctx context.Context, n int) *callTrace {
-	if g.cfg.Tracer == nil {
-		return nil
-	}
-	c := &callTrace{span: trace.SpanContextFromContext(ctx)}
-	if !c.span.IsValid() {
-		return nil
-	}
-	if c.span.IsSampled() {
-		c.since = make([]time.Time, n)
-		now := time.Now()
-		for i := range c.since {
-			c.since[i] = now
-		}
-	}
-	return c
-}
-
 // sampled reports whether the call is recorded.
 func (c *callTrace) sampled() bool { return c != nil && c.since != nil }
 
-// sent records that place i has left the queue with w, in the request r. It reports
-// whether it is the first place of the call in that request.
-func (c *callTrace) sent(i int, w *want, r *requestTrace, now time.Time) (first bool) {
+// sent records that place i has left the queue for a try, in the request r. It
+// reports whether it is the first place of the call in that request.
+func (c *callTrace) sent(i, try int, r *requestTrace, now time.Time) (first bool) {
 	since := c.since[i]
 	if since.IsZero() {
 		since = now
@@ -75,166 +48,21 @@ func (c *callTrace) sent(i int, w *want, r *requestTrace, now time.Time) (first 
 		same := &c.waits[at]
 		same.wants++
 		same.until = now
-		same.try = max(same.try, w.tries+1)
+		same.try = max(same.try, try)
 		if since.Before(same.since) {
 			same.since = since
 		}
 		return false
 	}
-	c.waits = append(c.waits, waited{since: since, until: now, wants: 1, try: w.tries + 1, request: r})
+	c.waits = append(c.waits, waited{since: since, until: now, wants: 1, try: try, request: r})
 	return true
 }
 
-// traceSent records that the wants of r have left the queue, and begins its span. The
-// span has no parent, since it may serve many calls; it links to those that are sampled.
-// If all calls that are traced are not sampled, nor is the request. If there are none, as
-// for a probe, the sampler decides.
-func (g *Gate) traceSent(r *request, now time.Time) {
-	if g.cfg.Tracer == nil {
-		return
-	}
-	r.trace = &requestTrace{}
-	var links []trace.Link
-	var unsampled *callTrace
-	try := 1
-	for _, w := range r.wants {
-		w.trace = r.trace
-		try = max(try, w.tries+1)
-		for _, x := range w.waiters {
-			c := x.pending.trace
-			if !c.sampled() {
-				unsampled = cmp.Or(c, unsampled)
-			} else if c.sent(x.place, w, r.trace, now) && len(links) < maxLinks {
-				links = append(links, trace.Link{SpanContext: c.span})
-			}
-		}
-	}
-	if unsampled != nil && links == nil {
-		r.trace.span = trace.SpanFromContext(trace.ContextWithSpanContext(context.Background(), unsampled.span))
-		return
-	}
-	r.trace.links = len(links)
-	_, r.trace.span = g.cfg.Tracer.Start(context.Background(), "gate.batch",
-		trace.WithTimestamp(now), trace.WithLinks(links...), trace.WithAttributes(
-			attribute.String("clerkgate.kind", r.traceKind()),
-			attribute.Int("clerkgate.wants", len(r.wants)),
-			attribute.Int("clerkgate.try", try),
-		))
-}
-
-// traceKind returns what the span of r calls its kind.
-func (r *request) traceKind() string {
-	return map[kind]string{probeRequest: "probe", partRequest: "split", lookupRequest: "lookup", callRequest: "call"}[r.kind]
-}
-
-// join records that place i of p has joined w, which is in flight.
-func (t *requestTrace) join(p *pending, i int, w *want, now time.Time) {
-	if t == nil || !p.trace.sampled() || !p.trace.sent(i, w, t, now) || t.links >= maxLinks {
+// join records that place i of the call c has joined the request for a try.
+func (t *requestTrace) join(c *callTrace, i, try int, now time.Time) {
+	if t == nil || !c.sampled() || !c.sent(i, try, t, now) || t.links >= maxLinks {
 		return
 	}
 	t.links++
-	t.span.AddLink(trace.Link{SpanContext: p.trace.span})
-}
-
-// context returns ctx with the span of r.
-func (r *request) context(ctx context.Context) context.Context {
-	if r.trace == nil {
-		return ctx
-	}
-	return trace.ContextWithSpan(ctx, r.trace.span)
-}
-
-// traceAnswered ends the span of r.
-func (r *request) traceAnswered(err error) {
-	if r.trace == nil {
-		return
-	}
-	if err != nil {
-		r.trace.span.SetStatus(codes.Error, reason(err))
-	}
-	r.trace.span.End()
-}
-
-// traceLanded records that the wants of r wait again, until they are answered.
-func (g *Gate) traceLanded(r *request, now time.Time) {
-	if g.cfg.Tracer == nil {
-		return
-	}
-	for _, w := range r.wants {
-		for _, x := range w.waiters {
-			if c := x.pending.trace; c.sampled() {
-				c.since[x.place] = now
-			}
-		}
-	}
-}
-
-// traceGranted records that w, a lease, waits no longer.
-func (w *want) traceGranted(now time.Time) {
-	for _, x := range w.waiters {
-		if c := x.pending.trace; c.sampled() {
-			c.sent(x.place, w, nil, now)
-		}
-	}
-}
-
-// traceWaits makes the spans of an answered call: one for each time that some of its
-// wants waited for a request, and one for those that were given up while they waited.
-func (g *Gate) traceWaits(ctx context.Context, p *pending) {
-	c := p.trace
-	if !c.sampled() {
-		return
-	}
-	left := waited{until: time.Now()}
-	for i, r := range p.results {
-		if since := c.since[i]; !since.IsZero() && givenUp(r.Err) {
-			if left.wants++; left.wants == 1 || since.Before(left.since) {
-				left.since = since
-			}
-			left.err = r.Err
-		}
-	}
-	if left.wants > 0 {
-		c.waits = append(c.waits, left)
-	}
-	for _, w := range c.waits {
-		g.traceWait(ctx, w)
-	}
-}
-
-func (g *Gate) traceWait(ctx context.Context, w waited) {
-	options := []trace.SpanStartOption{trace.WithTimestamp(w.since), trace.WithAttributes(attribute.Int("clerkgate.wants", w.wants))}
-	if w.request != nil {
-		options = append(options, trace.WithAttributes(attribute.Int("clerkgate.try", w.try)))
-		if span := w.request.span.SpanContext(); span.IsSampled() {
-			options = append(options, trace.WithLinks(trace.Link{SpanContext: span}))
-		}
-	}
-	_, span := g.cfg.Tracer.Start(ctx, "gate.queue", options...)
-	if w.err != nil {
-		span.SetStatus(codes.Error, reason(w.err))
-	}
-	span.End(trace.WithTimestamp(w.until))
-}
-
-// givenUp reports whether err is not an answer of Clerk's.
-func givenUp(err error) bool {
-	var refused *Error
-	return errors.As(err, &refused) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
-}
-
-// reason describes err without any data of users or callers, which its own text may
-// have.
-func reason(err error) string {
-	var refused *Error
-	var answered *clerkapi.Error
-	switch {
-	case errors.As(err, &refused):
-		return refused.Kind.Error()
-	case errors.As(err, &answered):
-		return answered.Kind.Error()
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return "the caller gave up"
-	}
-	return "an error of another kind"
+	t.span.AddLink(trace.Link{SpanContext: c.span})
 }

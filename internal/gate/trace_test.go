@@ -331,7 +331,7 @@ func TestNoTracerCostsNothing(t *testing.T) {
 	n := testing.AllocsPerRun(100, func() {
 		p.trace = g.trace(ctx, 1)
 		g.traceSent(r, time.Time{})
-		w.trace.join(p, 0, w, time.Time{})
+		w.trace.join(p.trace, 0, 1, time.Time{})
 		if r.context(ctx) != ctx {
 			t.Error("the request has another context")
 		}

@@ -81,6 +81,29 @@ func (w *want) payer(l *fairqueue.Line) *waiter {
 // wantOf returns the want of an item that is one.
 func wantOf(it *fairqueue.Item) *want { return it.Value.(*want) }
 
+// wantsOf returns the wants of an item: one, or those of a part.
+func wantsOf(it *fairqueue.Item) []*want {
+	if pt, ok := it.Value.(*part); ok {
+		return pt.wants
+	}
+	return []*want{wantOf(it)}
+}
+
+// part is a part of a refused lookup, which is sent by itself. It waits in the lines of
+// all who wait for its ids and takes a whole request's turn there, so that nobody else
+// pays for it or waits behind it.
+type part struct {
+	wants  []*want
+	item   fairqueue.Item
+	search *search // for the culprit, to which it belongs
+}
+
+// search is what the search for the culprit in one refused lookup has cost.
+type search struct {
+	requests int
+	turns    []fairqueue.Taken // those that were charged for it
+}
+
 // waiter is one place of a pending call, which a want will fill.
 type waiter struct {
 	want    *want
@@ -104,20 +127,6 @@ type pending struct {
 	done       chan struct{} // closed when unanswered drops to 0
 	waiters    []waiter
 	trace      *callTrace // nil: it is not traced
-}
-
-func (g *Gate) newPending(ctx context.Context, n int) *pending {
-	p := &pending{
-		occupancy:  &g.occupancy,
-		since:      time.Now(),
-		results:    make([]Result, n),
-		unanswered: n,
-		done:       make(chan struct{}),
-		waiters:    make([]waiter, n),
-		trace:      g.trace(ctx, n),
-	}
-	p.deadline, _ = ctx.Deadline()
-	return p
 }
 
 // fill answers place i.

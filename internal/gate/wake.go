@@ -1,0 +1,17 @@
+package gate
+
+// poke makes Run look for work.
+func (g *Gate) poke() {
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
+}
+
+// exchangeSoon has keepSharing see whether an exchange is due.
+func (g *Gate) exchangeSoon() {
+	select {
+	case g.exchangeDue <- struct{}{}:
+	default:
+	}
+}
