@@ -2,18 +2,18 @@ package fairqueue
 
 import "math"
 
-// backlog is how much waits in the lines of a level, sorted roughly by line, so
-// that what goes before a newcomer is known without asking every line.
+// backlog is a histogram of how much waits at the peers of a level. It shows what goes
+// before a newcomer without a look at every peer.
 //
-// Lines take turns, so while a want of its own line with x units ahead of it
-// waits, every other line gets x too, or less if it has less:
-// the work that goes before is the sum of min(units, x). Lines are counted in
-// bins by their units per weight, four bins to an octave, so the sum is exact
-// but for lines in x's own bin, and there off by less than a fifth.
+// Peers take turns. So while an item with x units ahead of it at its own peer waits,
+// every other peer gets x units too, or less if it has less: the work that goes before is
+// the sum of min(units, x). Peers are counted in bins by their units per weight, four
+// bins per octave, so the sum is exact except for the peers in the bin of x, where it is
+// off by less than a fifth.
 type backlog struct {
-	units [bins]int64 // of the lines in the bin
-	lines [bins]int64 // their weights
-	total int64
+	units   [bins]int64 // of the peers in the bin
+	weights [bins]int64 // of these peers
+	total   int64
 }
 
 const (
@@ -29,22 +29,22 @@ func bin(units, weight int64) int {
 	return min(max(b, 1), bins-1)
 }
 
-// move counts a line's units anew.
+// move records that a peer with from units now has to.
 func (b *backlog) move(from, to, weight int64) {
 	i, j := bin(from, weight), bin(to, weight)
 	if from > 0 {
 		b.units[i] -= from
-		b.lines[i] -= weight
+		b.weights[i] -= weight
 	}
 	if to > 0 {
 		b.units[j] += to
-		b.lines[j] += weight
+		b.weights[j] += weight
 	}
 	b.total += to - from
 }
 
-// ahead is how many units go before a want with own units ahead of it in its own
-// line, of the weight given, if all lines keep taking turns.
+// ahead returns how many units go before an item with own units ahead of it at its own
+// peer, of the given weight, if all peers keep taking turns.
 func (b *backlog) ahead(own, weight int64) int64 {
 	x := float64(own) / float64(weight)
 	last := bin(own, weight)
@@ -53,7 +53,7 @@ func (b *backlog) ahead(own, weight int64) int64 {
 		if i < last {
 			sum += float64(b.units[i])
 		} else {
-			sum += min(float64(b.units[i]), x*float64(b.lines[i]))
+			sum += min(float64(b.units[i]), x*float64(b.weights[i]))
 		}
 	}
 	return int64(sum)

@@ -1,44 +1,44 @@
 // Package fairqueue decides which item is next. It is a data structure without
-// goroutines, locks or clocks: whoever uses it holds a lock, and passes the time.
+// goroutines, locks or clocks: its user holds a lock and passes the time.
 //
 // # Items, lines, requests
 //
-// An Item waits in one or more lines, once for all who wait for it there. A Line
-// belongs to one Party at one priority: a name at a peer. Items leave the queue in requests: a
-// Whole item takes a request for itself, Shared items go together, as many as the
-// user of the queue allows.
+// An Item waits in one or more lines. It has one place in each, however many callers
+// wait for it there. A Line belongs to one Party, a name at a peer, at one priority.
+// Items leave the queue in requests: a Whole item takes a request for itself; Shared
+// items go together, as many as the user of the queue allows.
 //
 // # Order
 //
-// Interactive lines go before Batch lines, but every tenth request is Batch's
-// while it waits. Inside a priority peers take turns, and inside a peer its names'
-// lines, both by start-time fair queueing (Goyal, Vin and Cheng, 1996): a tag is the
-// virtual time at which the first item may start, it moves on by cost/weight with each
-// item taken, and the least tag is next. Who had nothing joins at the virtual time, so
-// nobody saves up turns or pays for a lull. A peer that has had turns ahead is
-// remembered until the others have had theirs, or nothing waits.
+// Interactive lines go before Batch lines, but every tenth request is Batch's while
+// anything waits there. Inside a priority peers take turns, and inside a peer the lines
+// of its names, both by start-time fair queueing (Goyal, Vin and Cheng, 1996): a tag is
+// the virtual time at which the first item may start, it advances by cost/weight with
+// each item taken, and the smallest tag is next. A peer or line that had no items joins
+// at the virtual time, so nobody saves up turns or pays for a pause. A peer that has had
+// turns in advance is remembered until the others have had theirs, or nothing waits.
 //
-// What leaves together shares the cost of its request: of k items each costs 1/k.
-// Between a whole item and shared ones that one goes first whose cost would be paid
-// first.
+// Items that leave together divide the cost of their request: of k items each costs 1/k.
+// Between a whole item and shared ones, the one whose cost would be paid first goes first.
 //
 // Shared items fill requests, so they may leave before their turns, and their tags run
-// ahead. Three rules beyond the paper keep that from being used: who joins with a shared
-// item joins level with those that filled the last request (schedule.joinAt); a shared
-// request waits for the turns of those who pay for it (schedule.first); and a peer whose
-// next turn is a whole item's rides along without paying (Queue.fill).
-// TestEachGetsItsShareOfRequests and TestNoNameGetsLessThanItsShare hold what comes of
-// it: over 1,000 requests each has its share, within a fifth.
+// ahead. Three rules that the paper does not have prevent misuse: a peer that joins with
+// a shared item joins level with those that filled the last request (schedule.joinAt); a
+// shared request waits for the turns of those who pay for it (schedule.first); and a peer
+// whose next turn is a whole item's rides along without paying (Queue.fill).
+// TestEachGetsItsShareOfRequests and TestNoNameGetsLessThanItsShare check the result:
+// over 1,000 requests each gets its part, within a fifth.
 //
 // # Costs
 //
-// Adding, removing and taking an item cost O(log peers), however much waits. An
+// Adding, removing and taking an item cost O(log peers), however many items wait. An
 // estimate takes constant time; see backlog.
 //
-// # Files
+// # Reading order
 //
-//   - queue.go: Queue, what comes and leaves; item.go: Item and its places
-//   - party.go: peers and lines, and when they are forgotten; schedule.go: how they take turns
-//   - turn.go: what is next; fill.go: a request that items share
-//   - estimate.go, backlog.go: what goes before a newcomer
+//   - queue.go: Queue: adding and removing items; item.go: Item and its places
+//   - party.go: peers and lines, and when they are forgotten
+//   - schedule.go, turnheap.go: how peers and lines take turns
+//   - next.go: which item is next; fill.go: requests that several items share
+//   - estimate.go, backlog.go: how many requests go before a newcomer; scan.go: before each item
 package fairqueue

@@ -7,18 +7,18 @@ func (q *Queue) Ahead(l *Line, k Kind, n int) int {
 	return q.ahead(l, l.units+cost-k.cost(), k, cost)
 }
 
-// AheadOfNewcomer is Ahead for one whole item of an interactive party that is new.
+// AheadOfNewcomer returns the same for one whole item of a new interactive party.
 func (q *Queue) AheadOfNewcomer() int {
 	v := &q.levels[Interactive]
 	l := newLine(&peer{turn: newTurn(1), level: v}, Interactive, 1)
 	return q.ahead(l, 0, Whole, wholeCost)
 }
 
-// AheadAtFront returns how many requests leave before an item of a kind that is
-// put to the front of l.
+// AheadAtFront returns how many requests leave before an item of a kind that is put to
+// the front of l.
 func (q *Queue) AheadAtFront(l *Line, k Kind) int { return q.ahead(l, 0, k, k.cost()) }
 
-// each calls f with the peer's lines.
+// each calls f with each line of the peer.
 func (from *peer) each(f func(*Line)) {
 	for _, l := range from.lines {
 		f(l)
@@ -28,8 +28,8 @@ func (from *peer) each(f func(*Line)) {
 	}
 }
 
-// ahead is how many requests leave before what is of a kind, costs so many units and
-// has own units ahead of it in l.
+// ahead returns how many requests leave before an item of a kind and cost that has own
+// units ahead of it in l.
 func (q *Queue) ahead(l *Line, own int64, k Kind, cost int64) int {
 	from, v := l.peer, l.peer.level
 	place := own
@@ -37,7 +37,7 @@ func (q *Queue) ahead(l *Line, own int64, k Kind, cost int64) int {
 		place += from.debt(&l.turn, k)
 	}
 	inPeer := from.ahead(l, place)
-	// What l itself has not got there yet is no backlog's.
+	// The backlog does not know of units that are not in l yet.
 	missing := max(0, own-l.units)
 	place = inPeer + missing
 	if from.units == 0 {
@@ -53,15 +53,15 @@ func (q *Queue) ahead(l *Line, own int64, k Kind, cost int64) int {
 	return int(ahead / wholeCost)
 }
 
-// ahead is how many of the units that wait here go before what has own units ahead of
-// it in l, if all lines keep taking turns.
+// ahead returns how many of the units that wait at the peer go before an item with own
+// units ahead of it in l, if all lines keep taking turns.
 func (from *peer) ahead(l *Line, own int64) (sum int64) {
 	x := float64(own) / float64(l.weight)
 	from.each(func(m *Line) { sum += min(m.units, int64(x*float64(m.weight))) })
 	return sum
 }
 
-// Requests returns how many requests what waits at a priority needs.
+// Requests returns how many requests the items that wait at a priority need.
 func (q *Queue) Requests(p Priority) int {
 	return int((q.levels[p].backlog.total + wholeCost - 1) / wholeCost)
 }

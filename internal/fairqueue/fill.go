@@ -1,23 +1,23 @@
 package fairqueue
 
-// maxAside is how many peers are passed over while a request is filled.
+// maxAside is how many peers may be passed over while a request is filled.
 const maxAside = 100
 
 // filling is a request that is being filled with shared items.
 type filling struct {
 	q     *Queue
-	n     int     // so many will leave together
-	units float64 // what each costs, if all pay
+	n     int     // how many items will leave together
+	units float64 // the cost of each, if all pay
 	all   []Taken
 	aside []*peer
 }
 
 // fill fills a request of priority p with up to most shared items.
 //
-// First come peers that have a shared item's turn next. They pay for the request. Then
-// room that is left is filled with items of peers whose next turn is a whole item's.
-// If these peers paid for a ride that they have not asked for, they might never come to
-// that turn. Only the lines pay, so that names share what their peer gets.
+// First come the peers whose next turn is a shared item's. They pay for the request. Then
+// the rest is filled with items of peers whose next turn is a whole item's. If these paid
+// for a ride that they have not asked for, they might never come to that turn. Their
+// lines pay, so that the names divide what their peer gets.
 func (q *Queue) fill(p Priority, most int) []Taken {
 	n := q.together(most)
 	f := &filling{q: q, n: n, units: wholeCost / float64(n), all: make([]Taken, 0, n)}
@@ -39,7 +39,7 @@ func (q *Queue) fill(p Priority, most int) []Taken {
 	return f.all
 }
 
-// pay takes items of peers that pay for them.
+// pay takes items of the peers that pay for them.
 func (f *filling) pay(v *level) {
 	v.begin(Shared, f.q.round)
 	for len(f.all) < f.n {

@@ -12,8 +12,8 @@ const (
 	kinds = 2
 )
 
-// The cost of what waits, in units, as long as it is not known what it will leave
-// with: a full request has a hundred shared items.
+// The costs of items, in units, while it is not known how many will leave together. A
+// full request has a hundred shared items.
 const (
 	sharedCost = 1
 	wholeCost  = 100
@@ -26,15 +26,15 @@ func (k Kind) cost() int64 {
 	return wholeCost
 }
 
-// Item is what waits. Its zero value waits nowhere and is of kind Shared. It must
-// not be copied while it waits.
+// Item is something that waits. The zero value waits nowhere and is of kind Shared. An
+// Item must not be copied while it waits.
 type Item struct {
-	Value any  // the user's
+	Value any  // for the user of the queue
 	Kind  Kind // must not change while the item waits
 
 	places  []*place
-	first   [1]*place        // room for places, which are seldom more than one
-	byLine  map[*Line]*place // the same, once they are many; else nil
+	first   [1]*place        // backs places while there is only one
+	byLine  map[*Line]*place // the places by line if there are many, else nil
 	urgent  int              // places in interactive lines
 	since   time.Time
 	scanned scanned
@@ -46,10 +46,10 @@ func (it *Item) Waiting() bool { return len(it.places) > 0 }
 // In reports whether the item is in l.
 func (it *Item) In(l *Line) bool { return it.in(l) != nil }
 
-// Since returns when the item came into the queue, the last time.
+// Since returns when the item last came into the queue.
 func (it *Item) Since() time.Time { return it.since }
 
-// manyPlaces is from how many places on they are looked up in a map.
+// manyPlaces is the number of places above which they are looked up in a map.
 const manyPlaces = 8
 
 // in returns the item's place in l, nil if it has none.
@@ -65,12 +65,12 @@ func (it *Item) in(l *Line) *place {
 	return nil
 }
 
-// enter adds a place.
+// enter adds a place to the item.
 func (it *Item) enter(p *place) {
 	if it.places == nil {
 		it.places = it.first[:0]
 	}
-	p.at = len(it.places)
+	p.slot = len(it.places)
 	it.places = append(it.places, p)
 	switch {
 	case it.byLine != nil:
@@ -83,11 +83,11 @@ func (it *Item) enter(p *place) {
 	}
 }
 
-// exit takes a place away.
+// exit removes a place from the item.
 func (it *Item) exit(p *place) {
 	n := len(it.places) - 1
-	it.places[p.at] = it.places[n]
-	it.places[p.at].at = p.at
+	it.places[p.slot] = it.places[n]
+	it.places[p.slot].slot = p.slot
 	it.places[n] = nil
 	it.places = it.places[:n]
 	if it.byLine != nil {
@@ -95,23 +95,23 @@ func (it *Item) exit(p *place) {
 	}
 }
 
-// place is where an item waits in a line. An item has one in each line in which
-// somebody waits for it.
+// place is where an item waits in a line. An item has one place in each line in which it
+// waits.
 type place struct {
 	item    *Item
 	line    *Line
 	seq     uint64
 	waiters int
-	at      int       // in item.places
-	since   time.Time // when the first who waits here came
-	back    bool      // the item has been taken and has returned
+	slot    int       // index in item.places
+	since   time.Time // when the first waiter came
+	back    bool      // the item was taken and has returned
 	inLine  links
 	inLevel links
 }
 
 type links struct{ prev, next *place }
 
-// placeList is a list through one of a place's links.
+// placeList is a doubly linked list through one of the links of a place.
 type placeList struct {
 	first, last *place
 	of          func(*place) *links

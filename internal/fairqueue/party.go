@@ -2,21 +2,20 @@ package fairqueue
 
 import "container/heap"
 
-// MaxNames is how many names of one peer have lines of their own at one time. All
-// others share one more, so that who invents names wins nothing beyond its peer's
-// turns.
+// MaxNames is how many names of one peer have lines of their own at one time. All other
+// names share one more line, so a peer wins nothing by inventing names.
 const MaxNames = 16
 
-// maxIndebted is how many peers of a priority that want nothing are remembered for
-// the turns that they have had ahead.
+// maxIndebted is how many peers of a priority without items are remembered because of
+// the turns that they have had in advance.
 const maxIndebted = 10_000
 
 // Party is who takes turns. Turns go to peers first, and inside a peer to names.
 type Party struct {
-	Peer string // who the caller is as far as that is proven, such as its address
-	Name string // what it calls itself
-	// Weight is the peer's share of the turns, in proportion to those of other peers;
-	// below 1 it counts as 1. It is that of who comes first, while the peer is remembered.
+	Peer string // who the caller is, as far as that is proven, such as its address
+	Name string // the name that the caller gives itself
+	// Weight is the peer's weight among the peers; below 1 it counts as 1. The first
+	// Party of a peer sets it, as long as the peer is remembered.
 	Weight int
 }
 
@@ -28,30 +27,29 @@ type peer struct {
 	key    string
 	lines  map[string]*Line // by name
 	others *Line            // of all other names; nil if there were none
-	units  int64            // cost of all that waits here
+	units  int64            // cost of all items that wait here
 	users  int              // holders of its lines
-	slot   int              // index in level.indebted, -1 if not there
+	slot   int              // index in level.indebted, -1 if it is not there
 }
 
-// Line is where one party's items of one priority wait.
+// Line holds the items of one party at one priority.
 type Line struct {
 	turn
 	peer     *peer
 	priority Priority
 	len      int // items that wait here
 	heads    [kinds]placeList
-	units    int64 // cost of all that waits here
-	users    int   // who hold it
+	units    int64 // cost of all items that wait here
+	users    int   // how many hold it
 	scanned  struct {
 		round uint64
-		units int64 // cost of what the scan has seen here, and left
+		units int64 // cost of the items that the scan has seen and left here
 	}
 }
 
-// Line returns the line in which a party's items of a priority wait, and holds it
-// until Release. Lines of one peer get its turns in proportion to their weights; one
-// below 1 counts as 1. The weight is that of who comes first, while the line is
-// remembered.
+// Line returns the line for a party's items of a priority, and holds it until Release.
+// The lines of a peer get its turns in proportion to their weights; a weight below 1
+// counts as 1. The first call for a line sets its weight, as long as it is remembered.
 func (q *Queue) Line(who Party, p Priority, weight int) *Line {
 	v := &q.levels[p]
 	from := v.peers[who.Peer]
@@ -69,7 +67,7 @@ func (q *Queue) Line(who Party, p Priority, weight int) *Line {
 	return l
 }
 
-// line returns the line of a name, or that of the other names if there is no room.
+// line returns the line of a name, or the line of the other names if there is no room.
 func (from *peer) line(name string, p Priority, weight int) *Line {
 	if l := from.lines[name]; l != nil {
 		return l
@@ -92,8 +90,8 @@ func newLine(from *peer, p Priority, weight int) *Line {
 	return l
 }
 
-// forgetName drops the line of a name that wants nothing, if there is one: of these
-// the one that has had the fewest turns ahead.
+// forgetName drops a line that has no items and no holders, and reports whether there
+// was one. Of several it drops the one with the fewest turns in advance.
 func (from *peer) forgetName() bool {
 	var oldest *Line
 	var name string
@@ -109,15 +107,15 @@ func (from *peer) forgetName() bool {
 	return true
 }
 
-// Release ends what Line has begun. An item that waits in a line must be held by
-// somebody.
+// Release releases a line that Queue.Line has returned. A line must be held as long as
+// items wait in it.
 func (l *Line) Release() {
 	l.users--
 	l.peer.users--
 	l.peer.settle()
 }
 
-// settle forgets a peer that nobody holds, once it has had no turns ahead.
+// settle forgets a peer that nobody holds, once it has no turns in advance.
 func (from *peer) settle() {
 	v := from.level
 	v.settle()
@@ -133,13 +131,12 @@ func (from *peer) settle() {
 	}
 }
 
-// forgive forgets the peer that has had the fewest turns ahead of those who want
-// nothing.
+// forgive forgets, of the peers without items, the one with the fewest turns in advance.
 func (v *level) forgive() {
 	delete(v.peers, heap.Pop(&v.indebted).(*peer).key)
 }
 
-// settle forgets peers whose time has come.
+// settle forgets the peers that have no turns in advance any more.
 func (v *level) settle() {
 	if v.backlog.total == 0 {
 		v.rest()
@@ -155,7 +152,7 @@ func (l *Line) Priority() Priority { return l.priority }
 // Len returns how many items wait in the line.
 func (l *Line) Len() int { return l.len }
 
-// peerHeap orders peers that want nothing by their tags.
+// peerHeap is a heap of peers without items, ordered by their tags.
 type peerHeap []*peer
 
 func (h peerHeap) Len() int           { return len(h) }
@@ -165,14 +162,14 @@ func (h peerHeap) Swap(i, j int) {
 	h[i].slot, h[j].slot = i, j
 }
 
-// Push is container/heap's.
+// Push implements heap.Interface.
 func (h *peerHeap) Push(x any) {
 	p := x.(*peer)
 	p.slot = len(*h)
 	*h = append(*h, p)
 }
 
-// Pop is container/heap's.
+// Pop implements heap.Interface.
 func (h *peerHeap) Pop() any {
 	n := len(*h) - 1
 	p := (*h)[n]

@@ -15,7 +15,8 @@ const (
 	priorities = 2
 )
 
-// batchTurn: every tenth request is Batch's while it waits.
+// batchTurn is the number of requests of which one is Batch's while anything waits
+// there.
 const batchTurn = 10
 
 // Queue holds what waits, in the order in which it will leave. It is not safe for
@@ -24,9 +25,9 @@ type Queue struct {
 	levels   [priorities]level
 	seq      uint64
 	depth    int    // items in lines, each counted once
-	shared   int    // ... of those, shared ones
-	urgent   int    // ... of those in lines, the ones in an interactive line
-	batchAge int    // requests since Batch had one, while it waits
+	shared   int    // the shared ones of these
+	urgent   int    // those of them that are in an interactive line
+	batchAge int    // requests since Batch had one, while anything waits there
 	round    uint64 // requests taken
 	scan     scan
 }
@@ -35,9 +36,9 @@ type Queue struct {
 type level struct {
 	schedule[*peer]
 	peers    map[string]*peer
-	indebted peerHeap  // peers that want nothing, but have had turns ahead
+	indebted peerHeap  // peers without items or holders that have had turns in advance
 	backlog  backlog   // of all peers, for estimates
-	all      placeList // every place, for the oldest wait: what returned, then the others in order of arrival
+	all      placeList // every place: those that returned, then the others in order of arrival
 }
 
 // New returns an empty queue.
@@ -56,8 +57,8 @@ func New() *Queue {
 // keeps its place.
 func (q *Queue) Add(it *Item, l *Line, now time.Time) { q.add(it, l, now, false) }
 
-// Return adds one waiter, who came at since, for an item that has been taken: to
-// the front of l, unless the item is in l already.
+// Return adds one waiter, who came at since, for an item that has been taken. The item
+// goes to the front of l, unless it is in l already.
 func (q *Queue) Return(it *Item, l *Line, since, now time.Time) {
 	q.add(it, l, now, true)
 	p := it.in(l)
@@ -114,7 +115,7 @@ func (q *Queue) add(it *Item, l *Line, now time.Time, front bool) {
 	v.wait(from, k)
 }
 
-// move counts units more, or less, in l.
+// move adds units to what waits in l; they may be negative.
 func (l *Line) move(units int64) {
 	from := l.peer
 	from.level.backlog.move(from.units, from.units+units, from.weight)
@@ -122,8 +123,8 @@ func (l *Line) move(units int64) {
 	l.units += units
 }
 
-// Leave takes one waiter from the item's place in l, and the place itself with the
-// last one. It does nothing if the item is not in l.
+// Leave removes one waiter from the item's place in l, and the place with its last
+// waiter. It does nothing if the item is not in l.
 func (q *Queue) Leave(it *Item, l *Line) {
 	p := it.in(l)
 	if p == nil {
@@ -140,7 +141,7 @@ func (q *Queue) Leave(it *Item, l *Line) {
 	q.settle()
 }
 
-// Remove takes the item out of all its lines.
+// Remove removes the item from all its lines.
 func (q *Queue) Remove(it *Item) {
 	if it.Waiting() {
 		q.remove(it)
@@ -148,7 +149,7 @@ func (q *Queue) Remove(it *Item) {
 	}
 }
 
-// settle forgets what need not be remembered.
+// settle forgets the peers that need not be remembered.
 func (q *Queue) settle() {
 	for p := range q.levels {
 		q.levels[p].settle()
@@ -198,8 +199,8 @@ func (q *Queue) Len() int { return q.depth }
 // Shared returns how many shared items wait, each counted once.
 func (q *Queue) Shared() int { return q.shared }
 
-// Depth returns how many items wait at a priority. One that waits at both is
-// Interactive's.
+// Depth returns how many items wait at a priority. An item that waits at both counts as
+// Interactive.
 func (q *Queue) Depth(p Priority) int {
 	if p == Interactive {
 		return q.urgent
@@ -227,8 +228,8 @@ func (q *Queue) Oldest(p Priority, now time.Time) (d time.Duration) {
 	return d
 }
 
-// CheckEmpty returns an error if anything is left of what has waited. It is for
-// tests of what uses the queue.
+// CheckEmpty returns an error if the queue is not empty. It is for tests of packages that
+// use the queue.
 func (q *Queue) CheckEmpty() error {
 	if q.depth != 0 || q.shared != 0 || q.urgent != 0 {
 		return fmt.Errorf("%d items are in the queue, %d of them shared, %d interactive", q.depth, q.shared, q.urgent)

@@ -1,29 +1,29 @@
 package fairqueue
 
-// scan is a walk over all that waits, in slices between which anything may change.
+// scan is a walk over all places, in slices between which the queue may change.
 type scan struct {
 	round uint64 // of all scans
 	level Priority
-	next  *place // nil: the level's first is still to come, or all have been
-	begun bool   // ... all have been
-	over  bool
+	next  *place // the next place of the level; nil at its start and its end
+	begun bool   // the level has begun
+	over  bool   // all levels have ended
 }
 
-// scanned is what a scan has seen of an item.
+// scanned is what a scan knows of an item.
 type scanned struct {
 	round  uint64
 	places int
-	ahead  int // the least, of the places that it has seen
+	ahead  int // the smallest number of requests ahead, of the places seen so far
 }
 
-// BeginScan begins a scan of all that waits, or begins it anew. What returns to the
-// front of its line while the scan goes on may be left out.
+// BeginScan begins a scan of all items, or begins it anew. Items that return to the front
+// of their lines during the scan may be left out.
 func (q *Queue) BeginScan() { q.scan = scan{round: q.scan.round + 1} }
 
-// Scan goes on with a scan until as many waiters have been seen as asked for, or a
-// few more. For each item it calls f with the least number of requests that leave
-// before it, which f may remove. It returns false once the scan is over. Each place
-// costs constant time.
+// Scan goes on with a scan until it has seen the given number of waiters, or a few more.
+// For each item it calls f with the smallest number of requests that leave before it; f
+// may remove the item. Scan returns false once the scan is over. Each place costs
+// constant time.
 func (q *Queue) Scan(waiters int, f func(it *Item, ahead int)) (more bool) {
 	s := &q.scan
 	for waiters > 0 {
@@ -47,7 +47,7 @@ func (q *Queue) Scan(waiters int, f func(it *Item, ahead int)) (more bool) {
 	return true
 }
 
-// take returns the next place and moves on; nil: there is none.
+// take returns the next place and moves on. It returns nil at the end.
 func (s *scan) take(q *Queue) *place {
 	for !s.over {
 		if !s.begun {
@@ -65,14 +65,14 @@ func (s *scan) take(q *Queue) *place {
 	return nil
 }
 
-// skip has the scan not stumble over a place that is about to go.
+// skip moves the scan past a place that is about to be removed.
 func (s *scan) skip(p *place) {
 	if s.next == p {
 		s.next = p.inLevel.next
 	}
 }
 
-// seen notes one more place, and returns how many there were.
+// seen records one more place, and returns how many places were seen.
 func (s *scanned) seen(round uint64, ahead int) int {
 	if s.round != round {
 		*s = scanned{round: round, ahead: ahead}

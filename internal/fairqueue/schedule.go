@@ -1,12 +1,12 @@
 package fairqueue
 
-// turn is what a schedule knows of one that takes turns in it: of a peer among the
-// peers of a level, of a line among the lines of a peer.
+// turn is the state of one that takes turns in a schedule: of a peer among the peers of a
+// level, or of a line among the lines of a peer.
 type turn struct {
 	weight int64
 	tag    float64
 	joined uint64     // breaks ties between tags
-	slots  [kinds]int // index in the schedule's heaps, -1 if not there
+	slots  [kinds]int // index in the schedule's heaps, -1 if it is not there
 }
 
 func newTurn(weight int) turn {
@@ -15,17 +15,17 @@ func newTurn(weight int) turn {
 
 func (t *turn) self() *turn { return t }
 
-// ends is the tag that t has after a cost of so many units.
+// ends returns the tag that t has after a cost of so many units.
 func (t *turn) ends(units float64) float64 { return t.tag + units/float64(t.weight) }
 
-// schedule has those who wait take turns by start-time fair queueing.
+// schedule orders peers or lines by start-time fair queueing.
 type schedule[T interface{ self() *turn }] struct {
-	vtime  float64            // the tag of who had the last turn
-	filled float64            // the tag of who gave the last shared item
-	latest float64            // the greatest tag that there was
+	vtime  float64            // the virtual time: the tag of the last turn
+	filled float64            // the tag of the last that gave a shared item
+	latest float64            // the greatest tag so far
 	shared mean               // of the last shared request
-	turns  [kinds]turnHeap[T] // those who wait with items of the kind
-	round  uint64             // the request that was last begun here
+	turns  [kinds]turnHeap[T] // those with items of each kind
+	round  uint64             // the request that began last
 }
 
 func (s *schedule[T]) init() {
@@ -34,10 +34,10 @@ func (s *schedule[T]) init() {
 	}
 }
 
-// joinAt is the least tag of one who had nothing and now has an item of a kind.
-// Items that fill another's request leave before their turn. Who shares requests
-// joins level with them, or it would draw them along by each turn that it has, and
-// so keep those behind that take requests for themselves.
+// joinAt returns the smallest tag of a peer or line that had no items and now has one of
+// a kind. Items that fill another's request leave before their turns. One that joins with
+// a shared item joins level with them. Otherwise each of its turns would take them along,
+// ahead of those that wait with whole items.
 func (s *schedule[T]) joinAt(k Kind) float64 {
 	if k == Shared {
 		return max(s.vtime, s.filled)
@@ -45,35 +45,35 @@ func (s *schedule[T]) joinAt(k Kind) float64 {
 	return s.vtime
 }
 
-// join sets the tag of one that had nothing queued.
+// join sets the tag of one that had no items.
 func (s *schedule[T]) join(t *turn, k Kind, seq uint64) {
 	t.tag = max(t.tag, s.joinAt(k))
 	t.joined = seq
 }
 
-// debt is how many units of turns one who has nothing has had ahead, for which
-// others go before what it gets next.
+// debt returns how many units of turns t, which has no items, has had in advance. The
+// others get as many before its next item.
 func (s *schedule[T]) debt(t *turn, k Kind) int64 {
 	return int64(max(0, t.tag-s.joinAt(k)) * float64(t.weight))
 }
 
-// wait has x wait with items of a kind, if it does not yet.
+// wait records that x has items of a kind.
 func (s *schedule[T]) wait(x T, k Kind) {
 	if x.self().slots[k] < 0 {
 		s.turns[k].push(x)
 	}
 }
 
-// leave has x wait no longer with items of a kind.
+// leave records that x has no items of a kind any more.
 func (s *schedule[T]) leave(x T, k Kind) {
 	if slot := x.self().slots[k]; slot >= 0 {
 		s.turns[k].remove(slot)
 	}
 }
 
-// begin begins a request for items of a kind: the schedule's time moves on to the
-// turn of who is next. If the request is another's that these items only fill, they
-// leave before what waits for a turn of its own, which must not lose it.
+// begin begins a request for items of a kind: the virtual time advances to the next
+// turn. It does not pass the turn of a whole item, which must not lose its turn to shared
+// items that only fill a request.
 func (s *schedule[T]) begin(k Kind, round uint64) {
 	if s.round == round {
 		return
@@ -90,7 +90,7 @@ func (s *schedule[T]) begin(k Kind, round uint64) {
 	s.vtime = max(s.vtime, at)
 }
 
-// gave notes that t gives an item of a kind at a cost of so many units.
+// gave records that t gives an item of a kind at a cost of so many units.
 func (s *schedule[T]) gave(t *turn, k Kind, units float64) {
 	if k != Shared {
 		return
@@ -102,11 +102,11 @@ func (s *schedule[T]) gave(t *turn, k Kind, units float64) {
 	s.shared.add(t.ends(units))
 }
 
-// first is the kind that goes first of a whole item of w's and a shared one of t's:
-// the one that would end first, so that an item which is nearly free does not wait
-// for the whole ones of all who began at the same time. Who waits for a request that
-// others pay for the most waits for their turns, or it would take their requests from
-// those who wait with whole items.
+// first returns the kind that goes first, of a whole item of w and a shared one of t: the
+// one that would end first. So an item that costs next to nothing does not wait for the
+// whole items of all that began at the same time. A shared request also waits for the
+// turns of those who pay most of it. Otherwise it would take requests from those that
+// wait with whole items.
 func (s *schedule[T]) first(w, t *turn, together int) Kind {
 	begins := max(t.tag, s.shared.value())
 	if w.ends(wholeCost) < begins+wholeCost/float64(together)/float64(t.weight) {
@@ -115,7 +115,7 @@ func (s *schedule[T]) first(w, t *turn, together int) Kind {
 	return Shared
 }
 
-// mean is that of the tags of all who paid for a shared request, by what they paid.
+// mean is the mean tag of all that paid for a shared request.
 type mean struct {
 	sum   float64
 	n     int
@@ -129,7 +129,7 @@ func (m *mean) add(tag float64) {
 
 func (m *mean) value() float64 { return m.sum / float64(max(1, m.n)) }
 
-// charge moves x's turn on.
+// charge moves the turn of x on.
 func (s *schedule[T]) charge(x T, units float64) {
 	t := x.self()
 	t.tag = t.ends(units)
@@ -141,7 +141,7 @@ func (s *schedule[T]) charge(x T, units float64) {
 	}
 }
 
-// rest is called when nobody waits: all join alike from now on, whatever they have had.
+// rest is called when nothing waits. From now on all join alike, whatever they have had.
 func (s *schedule[T]) rest() {
 	s.vtime = max(s.vtime, s.latest)
 	s.filled = s.vtime

@@ -1,7 +1,8 @@
 package fairqueue
 
-// turnHeap is a heap of those who take turns, the least tag first. A node has four
-// children, and its key beside it: with ten thousand in it, memory is what takes time.
+// turnHeap is a heap of peers or lines, the smallest tag first. A node has four children
+// and holds its key, since with ten thousand nodes access to memory takes most of the
+// time.
 type turnHeap[T interface{ self() *turn }] struct {
 	kind Kind
 	all  []turnNode[T]
@@ -28,7 +29,7 @@ func nodeOf[T interface{ self() *turn }](x T) turnNode[T] {
 // Len returns how many are in the heap.
 func (h *turnHeap[T]) Len() int { return len(h.all) }
 
-// top returns the least, and whether there is one.
+// top returns the one with the smallest tag, and whether there is one.
 func (h *turnHeap[T]) top() (x T, ok bool) {
 	if len(h.all) == 0 {
 		return x, false
@@ -52,10 +53,10 @@ func (h *turnHeap[T]) remove(i int) {
 	}
 }
 
-// fix puts the one at i where it belongs, now that its tag has changed.
+// fix restores the order after the tag at i has changed.
 func (h *turnHeap[T]) fix(i int) { h.place(i, nodeOf(h.all[i].x)) }
 
-// place puts a node in the place of the one at i, or above or below it.
+// place puts a node at i, or above or below it.
 func (h *turnHeap[T]) place(i int, n turnNode[T]) {
 	if i > 0 && n.before(&h.all[(i-1)/4]) {
 		h.up(i, n)

@@ -5,13 +5,14 @@ import "container/heap"
 // Taken is an item that has left the queue.
 type Taken struct {
 	Item *Item
-	Line *Line // which gave it
+	Line *Line // the line that has given it
 
-	lineUnits, peerUnits float64 // what these were charged for it
+	lineUnits, peerUnits float64 // what the line and its peer were charged
 }
 
-// Next returns what the next request is for, and whether there is anything. A
-// request takes up to most shared items; with 0, only a whole item may go.
+// Next returns the priority and kind of the items that the next request is for, and
+// whether there are any. A request takes up to most shared items; with 0, only a whole
+// item may go.
 func (q *Queue) Next(most int) (Priority, Kind, bool) {
 	order := [priorities]Priority{Interactive, Batch}
 	if q.batchAge >= batchTurn-1 {
@@ -25,11 +26,11 @@ func (q *Queue) Next(most int) (Priority, Kind, bool) {
 	return 0, 0, false
 }
 
-// together is how many shared items would go with the next request.
+// together returns how many shared items would go with the next request.
 func (q *Queue) together(most int) int { return min(most, q.shared) }
 
-// next is the kind of item whose turn it is in the level, and whether there is one.
-// So many shared items would go together; if it is 0, none may.
+// next returns the kind of item whose turn it is in the level, and whether there is one.
+// As many shared items as given would go together; if it is 0, none may go.
 func (v *level) next(together int) (Kind, bool) {
 	w, whole := v.turns[Whole].top()
 	s, shared := v.turns[Shared].top()
@@ -44,7 +45,7 @@ func (v *level) next(together int) (Kind, bool) {
 	return v.first(&w.turn, &s.turn, together), true
 }
 
-// next is the kind of item whose turn it is in the peer, which must wait with shared
+// next returns the kind of item whose turn it is in the peer, which must have shared
 // ones.
 func (from *peer) next(together int) Kind {
 	w, whole := from.turns[Whole].top()
@@ -54,7 +55,7 @@ func (from *peer) next(together int) Kind {
 		return Shared
 	case w != s:
 		return from.first(&w.turn, &s.turn, together)
-	// In one line they go in order of arrival.
+	// In one line items go in order of arrival.
 	case w.heads[Whole].first.seq < w.heads[Shared].first.seq:
 		return Whole
 	}
@@ -71,10 +72,10 @@ func (q *Queue) Head(p Priority, k Kind) *Item {
 	return l.heads[k].first.item
 }
 
-// Take takes what goes with the next request, as Next has returned it: one whole
-// item, or up to most shared ones. It charges the lines for the request: of k
-// items that leave together, each costs 1/k. Room that the priority leaves in a
-// request is filled with the other's items, so that it costs each of them less.
+// Take removes and returns the items of the next request, as Next has returned it: one
+// whole item, or up to most shared ones. It charges the lines: of k items that leave
+// together, each costs 1/k. Room that one priority leaves in a request is filled with
+// items of the other, so that each of them costs less.
 func (q *Queue) Take(p Priority, k Kind, most int) []Taken {
 	if q.levels[Batch].all.first != nil && p != Batch {
 		q.batchAge++
@@ -96,8 +97,8 @@ func (q *Queue) Take(p Priority, k Kind, most int) []Taken {
 	return all
 }
 
-// take removes the next item of a kind from a peer, and charges the line and the peer
-// so many units for it.
+// take removes the next item of a kind from a peer, and charges its line and the peer for
+// it.
 func (q *Queue) take(from *peer, k Kind, lineUnits, peerUnits float64) Taken {
 	from.begin(k, q.round)
 	l, _ := from.turns[k].top()
@@ -111,10 +112,10 @@ func (q *Queue) take(from *peer, k Kind, lineUnits, peerUnits float64) Taken {
 	return Taken{Item: it, Line: l, lineUnits: lineUnits, peerUnits: peerUnits}
 }
 
-// Charge moves the turns of l, and of its peer, on by so many requests.
+// Charge charges l and its peer for so many requests.
 func (q *Queue) Charge(l *Line, requests float64) { l.charge(requests*wholeCost, requests*wholeCost) }
 
-// Refund gives back the turns that an item was charged for.
+// Refund takes back what was charged for an item.
 func (q *Queue) Refund(t Taken) { t.Line.charge(-t.lineUnits, -t.peerUnits) }
 
 func (l *Line) charge(lineUnits, peerUnits float64) {
