@@ -91,11 +91,18 @@ generate: ## write gen/ anew from proto/
 
 .PHONY: generate-clients
 generate-clients: ## write the generated code in clients/ anew from proto/
-	@tools/need protoc:protobuf-compiler grpc_python_plugin:protobuf-compiler-grpc
+	@tools/need protoc:protobuf-compiler grpc_python_plugin:protobuf-compiler-grpc node:nodejs npm:npm
 	clients/python/generate
+	clients/node/generate
 
 .PHONY: clients
-clients: client-python ## test all clients in clients/, as packages too
+clients: client-node client-python ## test all clients in clients/, as packages too
+
+.PHONY: client-node
+client-node: build ## test the Node.js client with a live server
+	@tools/need node:nodejs npm:npm openssl:openssl
+	cd clients/node && { [[ node_modules/.package-lock.json -nt package-lock.json ]] || npm ci --ignore-scripts; }
+	cd clients/node && npm test
 
 .PHONY: client-python
 client-python: build ## test the Python client with a live server

@@ -1,0 +1,63 @@
+// The package as it would be published, installed elsewhere.
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { promisify } from "node:util";
+
+import { repository, Server } from "./live.js";
+
+const source = join(repository, "clients/node");
+const folder = mkdtempSync(join(tmpdir(), "clerkgate-"));
+let server: Server;
+
+async function run(command: string, ...args: string[]): Promise<string> {
+  try {
+    return (await promisify(execFile)(command, args, { cwd: folder })).stdout;
+  } catch (error) {
+    const { stdout, stderr } = error as { stdout: string; stderr: string };
+    throw new Error(`${command} ${args.join(" ")}: ${stdout}${stderr}`);
+  }
+}
+
+before(async () => {
+  server = await Server.start();
+  await run("npm", "pack", "--silent", "--pack-destination", folder, source);
+  const archive = readdirSync(folder).find((name) => name.endsWith(".tgz"));
+  writeFileSync(join(folder, "package.json"), '{"private": true, "type": "module"}');
+  const compiler = ["typescript", "@types/node"].map((name) => join(source, "node_modules", name));
+  await run("npm", "install", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund", archive!, ...compiler);
+});
+after(async () => {
+  await server?.stop();
+  rmSync(folder, { recursive: true });
+});
+
+test("the package has what it should, and no more", async () => {
+  const files = readdirSync(join(folder, "node_modules/@clerkgate/client"));
+  assert.deepEqual(files.sort(), ["LICENSE", "README.md", "dist", "package.json"]);
+});
+
+test("the example runs", async () => {
+  copyFileSync(join(source, "example.mjs"), join(folder, "example.mjs"));
+  const printed = await run("node", "example.mjs", server.grpc);
+  assert.match(printed, /^3 found, user_nobody: USER_NOT_FOUND\nnot found\n10000 users, /m);
+});
+
+test("every piece of TypeScript on the page compiles and runs, in order", async () => {
+  const page = readFileSync(join(repository, "docs/clients/node.md"), "utf8");
+  const pieces = [...page.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code]) => code!);
+  assert.ok(pieces.length > 8);
+  const code = pieces
+    .join("")
+    .replace(/^import \{ ClerkgateError \}.*$/m, "") // it is imported below
+    .replaceAll("127.0.0.1:9090", server.grpc)
+    .replaceAll("127.0.0.1:9091", server.http)
+    .replace('readFileSync("ca.crt")', '""');
+  writeFileSync(join(folder, "page.ts"), `import { ClerkgateError } from "@clerkgate/client";\n${code}`);
+  const flags = "--target es2022 --module nodenext --strict --skipLibCheck false --types node".split(" ");
+  await run(join(folder, "node_modules/.bin/tsc"), ...flags, "page.ts");
+  assert.match(await run("node", "page.js"), /^no such user$/m);
+});
