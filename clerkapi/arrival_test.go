@@ -22,7 +22,7 @@ import (
 
 const countAnswer = `{"total_count":7}`
 
-// certificate gives the one of httptest, for example.com, and a pool that trusts it.
+// certificate returns the one of httptest, for example.com, and a pool that trusts it.
 func certificate(t *testing.T) (*tls.Config, *x509.CertPool) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(nil)

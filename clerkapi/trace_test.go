@@ -86,7 +86,7 @@ func TestSpanWithoutAnAnswer(t *testing.T) {
 	}
 }
 
-// spanOf gives the span of the one request that ask makes, in lines: its name,
+// spanOf returns the span of the one request that ask makes, in lines: its name,
 // its attributes, and what went wrong.
 func spanOf(t *testing.T, url string, ask func(context.Context, *Client)) string {
 	t.Helper()

@@ -8,10 +8,10 @@ import (
 
 const adminPath = "/sim/"
 
-// maxOrder is how large the body of an order may be, in bytes.
+// maxOrder is the maximum size of the body of an admin request, in bytes.
 const maxOrder = 1 << 20
 
-// serveAdmin takes the orders that the package's documentation lists.
+// serveAdmin serves the admin requests that the package documentation lists.
 func (s *Sim) serveAdmin(w http.ResponseWriter, r *http.Request) {
 	if path, ok := strings.CutPrefix(r.URL.Path, "/sim/users"); ok {
 		s.serveUsers(w, r, path)

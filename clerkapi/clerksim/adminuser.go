@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// serveUsers takes the orders that change users. path is what follows
+// serveUsers serves the admin requests that change users. path is the part after
 // /sim/users.
 func (s *Sim) serveUsers(w http.ResponseWriter, r *http.Request, path string) {
 	id, named := strings.CutPrefix(path, "/")
@@ -35,11 +35,11 @@ func (s *Sim) serveUsers(w http.ResponseWriter, r *http.Request, path string) {
 		w.WriteHeader(http.StatusNoContent)
 	default:
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(made.text) // a client that left has what it asked for
+		_, _ = w.Write(made.text) // the client may have left
 	}
 }
 
-// patch sets those of a user's fields that the JSON object in body names.
+// patch sets the fields of a user that the JSON object in body contains.
 func (s *Sim) patch(id string, body io.Reader) (*record, error) {
 	text, err := io.ReadAll(body)
 	if err != nil {
@@ -50,7 +50,7 @@ func (s *Sim) patch(id string, body io.Reader) (*record, error) {
 		fields.DisallowUnknownFields()
 		return fields.Decode(u)
 	}
-	if err := set(new(User)); err != nil { // what fails must not change the half
+	if err := set(new(User)); err != nil { // a failure must not change only some fields
 		return nil, err
 	}
 	return s.update(id, func(u *User) { _ = set(u) })

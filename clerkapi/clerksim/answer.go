@@ -7,28 +7,28 @@ import (
 	"time"
 )
 
-// answer is what a request gets.
+// answer is the answer to one request.
 type answer struct {
 	status     int
 	body       []byte
 	retryAfter string   // the header's text; empty: no header
-	verdict    *verdict // nil without a quota, or where the request did not count
+	verdict    *verdict // nil without a quota, or if the request does not count
 }
 
-// refusal is an error of Clerk's.
+// refusal is an error of Clerk.
 type refusal struct {
 	status  int
 	code    string
 	message string
-	param   string // the parameter to blame; may be empty
+	param   string // the invalid parameter; may be empty
 }
 
-// badParam refuses a parameter, as Clerk does with 422.
+// badParam returns the 422 with which Clerk refuses a parameter.
 func badParam(name, code, message string) *refusal {
 	return &refusal{http.StatusUnprocessableEntity, code, message, name}
 }
 
-// errorCodes are the codes that go with a status, where no other is asked for.
+// errorCodes are the default codes by status.
 var errorCodes = map[int]string{
 	http.StatusBadRequest:            "bad_request",
 	http.StatusUnauthorized:          "clerk_key_invalid",
@@ -43,7 +43,7 @@ var errorCodes = map[int]string{
 	http.StatusRequestEntityTooLarge: "request_body_too_large",
 }
 
-// plainRefusal refuses with a status and the code that goes with it.
+// plainRefusal returns a refusal with a status and its default code.
 func plainRefusal(status int) *refusal {
 	code := errorCodes[status]
 	if code == "" {
@@ -64,7 +64,7 @@ type errorEntry struct {
 	Meta        map[string]any `json:"meta,omitempty"`
 }
 
-// answer writes the refusal in Clerk's shape.
+// answer returns the refusal in Clerk's form.
 func (r *refusal) answer(traceID string) answer {
 	e := errorEntry{Message: r.message, LongMessage: r.message, Code: r.code}
 	if r.param != "" {
@@ -73,12 +73,12 @@ func (r *refusal) answer(traceID string) answer {
 	}
 	body, err := json.Marshal(errorBody{[]errorEntry{e}, traceID})
 	if err != nil {
-		panic(err) // strings alone always encode
+		panic(err) // strings always encode
 	}
 	return answer{status: r.status, body: body}
 }
 
-// header writes the headers of the answer to h.
+// header adds the headers of the answer to h.
 func (a *answer) header(h http.Header, q Quota) {
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
@@ -98,7 +98,7 @@ func (a *answer) header(h http.Header, q Quota) {
 	}
 }
 
-// seconds is d in whole seconds, rounded up.
+// seconds returns d in whole seconds, rounded up.
 func seconds(d time.Duration) string {
 	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
 }

@@ -2,9 +2,8 @@ package clerksim
 
 import "time"
 
-// Create adds a user. Of its fields ID, Object, CreatedAt and UpdatedAt are
-// filled in where they are empty, and u is changed accordingly. It is an error
-// if there is a user of that id.
+// Create adds a user. It sets ID, Object, CreatedAt and UpdatedAt in u where they are
+// empty. It fails if a user with that id exists.
 func (s *Sim) Create(u *User) error {
 	_, err := s.create(u)
 	return err
@@ -35,9 +34,8 @@ func (s *Sim) create(u *User) (*record, error) {
 	return r, err
 }
 
-// Update changes a user, all but his id, and sets updated_at to now, or past
-// what it was. It is an error if there is no such user, or if the metadata that
-// change set is not JSON.
+// Update changes a user, except its id, and sets updated_at to now or later than before.
+// It fails if there is no such user, or if change sets metadata that is not JSON.
 func (s *Sim) Update(id string, change func(*User)) error {
 	_, err := s.update(id, change)
 	return err
@@ -53,7 +51,7 @@ func (s *Sim) update(id string, change func(*User)) (*record, error) {
 	return r, err
 }
 
-// Delete removes a user. It is an error if there is no such user.
+// Delete removes a user. It fails if there is no such user.
 func (s *Sim) Delete(id string) error {
 	s.changing.Lock()
 	defer s.changing.Unlock()
@@ -64,7 +62,7 @@ func (s *Sim) Delete(id string) error {
 	return err
 }
 
-// newcomer makes up somebody who has just come.
+// newcomer generates a user who was created now.
 func (s *Sim) newcomer() *User {
 	s.mu.Lock()
 	defer s.mu.Unlock()

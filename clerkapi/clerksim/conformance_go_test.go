@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// goSDK is a client of Clerk's official Go SDK.
+// goSDK returns a client of Clerk's official Go SDK.
 func goSDK(url string, client *http.Client, key string) *user.Client {
 	return user.NewClient(&clerk.ClientConfig{BackendConfig: clerk.BackendConfig{HTTPClient: client, URL: new(url + "/v1"), Key: &key}})
 }

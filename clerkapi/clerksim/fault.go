@@ -6,36 +6,36 @@ import (
 	"slices"
 )
 
-// FaultKind is a way to fail.
+// FaultKind is a kind of fault.
 type FaultKind string
 
-// The ways to fail.
+// The kinds of fault.
 const (
-	FaultStatus     FaultKind = "status"       // answers Status with an error in Clerk's shape, Code and RetryAfter
+	FaultStatus     FaultKind = "status"       // answers Status with an error in Clerk's form, Code and RetryAfter
 	FaultHang       FaultKind = "hang"         // never answers
 	FaultReset      FaultKind = "reset"        // resets the connection (HTTP/1.1) or the stream (HTTP/2)
-	FaultTruncated  FaultKind = "truncated"    // cuts the right answer off in the middle
-	FaultGarbage    FaultKind = "garbage"      // answers 200 with a body that is no JSON
+	FaultTruncated  FaultKind = "truncated"    // cuts off the right answer in the middle
+	FaultGarbage    FaultKind = "garbage"      // answers 200 with a body that is not JSON
 	FaultHTML       FaultKind = "html"         // answers Status (default 502) with a page, as a CDN does
-	FaultSlow       FaultKind = "slow"         // drips the right answer, 64 bytes each IntervalMS
-	FaultHuge       FaultKind = "huge"         // answers without end
-	FaultWrongUser  FaultKind = "wrong-user"   // answers gets and lookups with somebody who was not asked for; lists, where Endpoint names them, with that one alone
-	FaultTooManyIDs FaultKind = "too-many-ids" // refuses requests that name more than MaxIDs users with Status (default 413)
-	FaultLongURL    FaultKind = "long-url"     // refuses requests of more than MaxURL bytes of path and query with Status (default 414)
-	FaultCrowded    FaultKind = "crowded"      // refuses requests beside MaxAtOnce others at once, with Status (default 429)
-	FaultPoisonID   FaultKind = "poison-id"    // refuses requests that name one of IDs with Status (default 400)
+	FaultSlow       FaultKind = "slow"         // sends the right answer slowly, 64 bytes every IntervalMS
+	FaultHuge       FaultKind = "huge"         // answers without an end
+	FaultWrongUser  FaultKind = "wrong-user"   // answers gets and lookups with a user who was not requested; lists, if Endpoint selects them, with only that user
+	FaultTooManyIDs FaultKind = "too-many-ids" // refuses requests with more than MaxIDs ids with Status (default 413)
+	FaultLongURL    FaultKind = "long-url"     // refuses requests with more than MaxURL bytes of path and query with Status (default 414)
+	FaultCrowded    FaultKind = "crowded"      // refuses requests while MaxAtOnce others are in flight with Status (default 429)
+	FaultPoisonID   FaultKind = "poison-id"    // refuses requests with one of IDs with Status (default 400)
 )
 
-// Fault is a way to fail and when. Of several that a request meets, the one
-// that was added first wins.
+// Fault is a kind of fault and the requests that meet it. If several apply to a request,
+// the first one added is used.
 type Fault struct {
 	Kind        FaultKind `json:"kind"`
-	Endpoint    Endpoint  `json:"endpoint,omitempty"`    // which requests; default all
-	Probability float64   `json:"probability,omitempty"` // that a request meets it, up to 1; default 1
-	Count       int       `json:"count,omitempty"`       // how many requests meet it before it ends; default no end
+	Endpoint    Endpoint  `json:"endpoint,omitempty"`    // the requests that can meet it; default all
+	Probability float64   `json:"probability,omitempty"` // probability of a request meeting it, at most 1; default 1
+	Count       int       `json:"count,omitempty"`       // the number of requests that meet it before it ends; default unlimited
 	Status      int       `json:"status,omitempty"`      // 200 to 599; default 500 for FaultStatus
-	Code        string    `json:"code,omitempty"`        // Clerk's error code; default what goes with Status
-	RetryAfter  string    `json:"retry_after,omitempty"` // the header as it is, rubbish too; default none
+	Code        string    `json:"code,omitempty"`        // Clerk's error code; default: by Status
+	RetryAfter  string    `json:"retry_after,omitempty"` // the header verbatim, valid or not; default none
 	IntervalMS  int       `json:"interval_ms,omitempty"` // ms; default 100
 	MaxIDs      int       `json:"max_ids,omitempty"`
 	MaxAtOnce   int       `json:"max_at_once,omitempty"` // requests
@@ -43,14 +43,14 @@ type Fault struct {
 	IDs         []string  `json:"ids,omitempty"`
 }
 
-// activeFault is a fault that has been switched on.
+// activeFault is an active fault.
 type activeFault struct {
 	Fault
-	met int // how many requests have met it
+	met int // number of requests that have met it
 }
 
-// AddFault switches a fault on, beside those that are on already. A fault that
-// could never happen, or not as asked for, is an error.
+// AddFault adds a fault to the active ones. It fails if the fault could never occur, or
+// not as specified.
 func (s *Sim) AddFault(f Fault) error {
 	if err := f.complete(); err != nil {
 		return err
@@ -61,14 +61,14 @@ func (s *Sim) AddFault(f Fault) error {
 	return nil
 }
 
-// ClearFaults switches all faults off. Requests that have met one keep it.
+// ClearFaults removes all faults. Requests that have met one keep it.
 func (s *Sim) ClearFaults() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = nil
 }
 
-// complete fills in defaults and checks the rest.
+// complete sets defaults and checks the other fields.
 func (f *Fault) complete() error {
 	status, ok := map[FaultKind]int{
 		FaultStatus:     http.StatusInternalServerError,
@@ -117,7 +117,7 @@ func (f *Fault) complete() error {
 	return nil
 }
 
-// drawFault gives the fault that a request meets, nil if none. The caller holds mu.
+// drawFault returns the fault that a request meets, or nil. s.mu must be held.
 func (s *Sim) drawFault(req *request) *Fault {
 	for i, f := range s.faults {
 		if !f.concerns(req) || f.Kind == FaultCrowded && s.serving < f.MaxAtOnce || f.Probability < 1 && s.rng.Float64() >= f.Probability {
@@ -132,7 +132,7 @@ func (s *Sim) drawFault(req *request) *Fault {
 	return nil
 }
 
-// concerns says whether a request is one that the fault is about.
+// concerns reports whether a request can meet the fault.
 func (f *Fault) concerns(req *request) bool {
 	if f.Endpoint != "" && f.Endpoint != req.endpoint {
 		return false

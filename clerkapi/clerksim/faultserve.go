@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// dripSize is how many bytes a slow answer sends at a time.
+// dripSize is the number of bytes that a slow answer sends at a time.
 const dripSize = 64
 
-// serveFault fails a request in the way that was drawn for it.
+// serveFault answers a request with its fault.
 func (s *Sim) serveFault(w http.ResponseWriter, r *http.Request, in *incoming) {
 	f := in.fault
 	switch f.Kind {
@@ -47,15 +47,15 @@ func (s *Sim) serveFault(w http.ResponseWriter, r *http.Request, in *incoming) {
 	}
 }
 
-// finish sends an answer as if nothing were wrong.
+// finish sends an answer without a fault.
 func (s *Sim) finish(w http.ResponseWriter, in *incoming, a answer) {
 	a.verdict = in.verdict
 	s.answered(in.request, a.status)
 	s.write(w, a)
 }
 
-// resetConnection drops the connection in a way that the client sees as a
-// reset. On HTTP/2, which can't be hijacked, it resets the stream.
+// resetConnection closes the connection so that the client sees a reset. It resets only
+// the stream under HTTP/2, whose connections can't be hijacked.
 func resetConnection(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -66,22 +66,22 @@ func resetConnection(w http.ResponseWriter) {
 		inner = t.NetConn()
 	}
 	if t, ok := inner.(*net.TCPConn); ok {
-		_ = t.SetLinger(0) // else the client would see an orderly end
+		_ = t.SetLinger(0) // otherwise the client would see an orderly close
 	}
-	_ = inner.Close() // it is being dropped
+	_ = inner.Close() // its error does not matter
 }
 
-// truncate promises the right answer and sends half of it.
+// truncate announces the right answer and sends half of it.
 func (s *Sim) truncate(w http.ResponseWriter, in *incoming) {
 	a := s.answer(in)
 	s.answered(in.request, a.status)
 	s.writeHeader(w, a)
 	_, _ = w.Write(a.body[:len(a.body)/2])
 	_ = http.NewResponseController(w).Flush()
-	panic(http.ErrAbortHandler) // the way to end an answer that is not whole
+	panic(http.ErrAbortHandler) // net/http's way to abort an answer
 }
 
-// drip sends the right answer, a little at a time.
+// drip sends the right answer slowly.
 func (s *Sim) drip(w http.ResponseWriter, r *http.Request, in *incoming) {
 	a := s.answer(in)
 	s.answered(in.request, a.status)
@@ -95,7 +95,7 @@ func (s *Sim) drip(w http.ResponseWriter, r *http.Request, in *incoming) {
 	}
 }
 
-// writePage sends a page such as a CDN shows when the service behind it fails.
+// writePage sends a page like a CDN's when the service behind it fails.
 func writePage(w http.ResponseWriter, status int) {
 	w.Header().Set("Content-Type", "text/html; charset=UTF-8")
 	w.WriteHeader(status)
@@ -103,7 +103,7 @@ func writePage(w http.ResponseWriter, status int) {
 	_, _ = fmt.Fprintf(w, "<!DOCTYPE html>\n<html><head><title>%s</title></head><body><h1>%s</h1></body></html>\n", title, title)
 }
 
-// writeEndlessly sends a JSON array that has no end, until the client leaves.
+// writeEndlessly sends a JSON array without an end, until the client leaves.
 func writeEndlessly(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/json")
 	filler := bytes.Repeat([]byte("0123456789abcdef"), 2048)
@@ -113,8 +113,8 @@ func writeEndlessly(w http.ResponseWriter) {
 	}
 }
 
-// wrongBody answers with the stranger in the place of the first user asked for, or in
-// that of a page.
+// wrongBody returns an answer with the stranger in place of the first requested user, or
+// of a page.
 func (s *Sim) wrongBody(req *request) []byte {
 	if req.endpoint == Get {
 		return s.stranger.text

@@ -1,6 +1,7 @@
 package clerksim
 
-// What filters and orders look at. A user without it has nil or none.
+// The fields that filters and orders use. They are nil or empty for a user without a
+// value.
 
 func createdAt(u *User) *int64    { return &u.CreatedAt }
 func lastActiveAt(u *User) *int64 { return u.LastActiveAt }

@@ -7,10 +7,10 @@ import (
 
 const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-// randomID makes an id as Clerk does: what it is of, and 27 letters and digits.
+// randomID returns an id in Clerk's form: a prefix, and 27 letters and digits.
 func randomID(rng *rand.Rand, of string) string { return of + "_" + randomText(rng, 27) }
 
-// randomText is n letters and digits.
+// randomText returns n random letters and digits.
 func randomText(rng *rand.Rand, n int) string {
 	b := make([]byte, n)
 	for i := range b {
@@ -19,7 +19,7 @@ func randomText(rng *rand.Rand, n int) string {
 	return string(b)
 }
 
-// randomHex is n bytes in hexadecimal digits.
+// randomHex returns n random bytes in hexadecimal.
 func randomHex(rng *rand.Rand, n int) string {
 	b := make([]byte, n)
 	for i := range b {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// orderings compare users by the fields that order_by knows. Users without the
-// field come last, and equal ones go by id, so every order is a total one.
+// orderings compare users by the fields of order_by. Users without the field come last,
+// and ties are broken by id, so every order is total.
 var orderings = map[string]func(a, b *record) int{
 	"created_at":      byTime(createdAt),
 	"updated_at":      byTime(func(u *User) *int64 { return &u.UpdatedAt }),

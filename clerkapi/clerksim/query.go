@@ -13,18 +13,18 @@ const (
 	maxValues    = 100 // values of one filter
 )
 
-// query is what a list or count request asks for.
+// query is the parsed query of a list or count.
 type query struct {
-	ids           map[string]bool // wanted ones; nil: not asked for
+	ids           map[string]bool // requested ids; nil: all
 	order         string          // a field of orderings
 	descending    bool
 	limit, offset int
 	startingAfter string
-	conditions    []func(*User) bool // all must hold
+	conditions    []func(*User) bool // a user must satisfy all
 }
 
-// parseQuery reads the parameters of GET /v1/users and /v1/users/count.
-// Parameters that Clerk does not know, user_id[0] among them, are ignored.
+// parseQuery parses the parameters of GET /v1/users and /v1/users/count. Like Clerk, it
+// ignores unknown parameters, including user_id[0].
 func parseQuery(values url.Values) (*query, *refusal) {
 	q := &query{}
 	for _, parse := range []func(url.Values) *refusal{q.parsePage, q.parseLists, q.parseRest} {
@@ -62,7 +62,7 @@ func (q *query) parsePage(values url.Values) *refusal {
 	return nil
 }
 
-// parseLists reads the filters that take up to 100 values, any of which will do.
+// parseLists parses the filters with up to maxValues values; a user matches any of them.
 func (q *query) parseLists(values url.Values) *refusal {
 	for _, f := range listFilters {
 		wanted, r := list(values, f.name)
@@ -91,7 +91,7 @@ func (q *query) parseLists(values url.Values) *refusal {
 	return q.parseProvider(values)
 }
 
-// parseProvider reads provider_user_id and the provider that it needs.
+// parseProvider parses provider_user_id and the provider that it requires.
 func (q *query) parseProvider(values url.Values) *refusal {
 	wanted, r := list(values, "provider_user_id")
 	if r != nil {
@@ -112,7 +112,7 @@ func (q *query) parseProvider(values url.Values) *refusal {
 	return nil
 }
 
-// parseRest reads the partial matches, the times and banned.
+// parseRest parses the partial matches, the times and banned.
 func (q *query) parseRest(values url.Values) *refusal {
 	for _, f := range partialFilters {
 		if part := strings.ToLower(values.Get(f.name)); part != "" {
@@ -143,11 +143,11 @@ func (q *query) parseRest(values url.Values) *refusal {
 	return nil
 }
 
-// listFilters take values that one of a user's texts must equal.
+// listFilters have values of which a user's text must equal one.
 var listFilters = []struct {
 	name   string
 	of     func(*User) []string
-	signed bool // a value is an id and may begin with "+" (include) or "-" (exclude); else case is no matter
+	signed bool // values are ids and may begin with "+" (include) or "-" (exclude); otherwise case is ignored
 }{
 	{"user_id", func(u *User) []string { return []string{u.ID} }, true},
 	{"external_id", func(u *User) []string { return present(u.ExternalID) }, true},
@@ -158,7 +158,7 @@ var listFilters = []struct {
 	{"username", usernames, false},
 }
 
-// partialFilters take a text that one of a user's texts must contain, case aside.
+// partialFilters have a text that a user's text must contain, ignoring case.
 var partialFilters = []struct {
 	name string
 	of   func(*User) []string
@@ -172,8 +172,8 @@ var partialFilters = []struct {
 	}},
 }
 
-// timeFilters take Unix milliseconds that a time must be before or after. A
-// user without the time never matches.
+// timeFilters have Unix milliseconds that a time must be before or after. A user without
+// the time never matches.
 var timeFilters = []struct {
 	name   string
 	of     func(*User) *int64
@@ -188,8 +188,8 @@ var timeFilters = []struct {
 	{"last_sign_in_at_after", lastSignInAt, false},
 }
 
-// list reads the values of a filter. Empty ones count for nothing, so a filter
-// with no other values lets everybody through.
+// list returns the values of a filter without empty ones. A filter without other values
+// matches everybody.
 func list(values url.Values, name string) (map[string]bool, *refusal) {
 	if len(values[name]) > maxValues {
 		return nil, badParam(name, "form_param_max_length_exceeded", "must not have more than 100 values")
@@ -203,7 +203,7 @@ func list(values url.Values, name string) (map[string]bool, *refusal) {
 	return set, nil
 }
 
-// split sorts values with a sign into those to include and those to exclude.
+// split splits signed values into those to include and those to exclude.
 func split(values map[string]bool) (include, exclude map[string]bool) {
 	include, exclude = map[string]bool{}, map[string]bool{}
 	for v := range values {

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// everybody gives all users, the latest first, as Clerk lists them.
+// everybody returns all users, the latest first, as Clerk lists them.
 func everybody(t *testing.T, s *Sim) []*User {
 	t.Helper()
 	var all []*User

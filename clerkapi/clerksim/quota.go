@@ -8,45 +8,46 @@ import (
 	"time"
 )
 
-// QuotaKind is how requests are counted against a quota of N per W.
+// QuotaKind is a way to count requests against a quota of N per W.
 type QuotaKind string
 
-// The kinds of quota. Clerk does not say which one it uses.
+// The kinds of quota. Clerk does not document which one it uses.
 const (
-	Fixed    QuotaKind = "fixed"     // windows of W one after the other, of a random phase
+	Fixed    QuotaKind = "fixed"     // consecutive windows of W with a random phase
 	FirstHit QuotaKind = "first-hit" // a window begins with the first request after the last one ended
 	Sliding  QuotaKind = "sliding"   // an exact log: at most N in any W
 	Bucket   QuotaKind = "bucket"    // a token bucket of Burst, refilled at N per W
 	Approx   QuotaKind = "approx"    // this window's count plus the last one's, weighted by its overlap with the W before now
 )
 
-// QuotaHeaders says which headers tell of the quota.
+// QuotaHeaders selects the headers that show the quota.
 type QuotaHeaders string
 
-// The ways to tell of the quota.
+// The headers that show the quota.
 const (
-	// RetryAfter: a 429 carries Retry-After, in whole seconds. This is what Clerk documents.
+	// RetryAfter sends Retry-After with a 429, in whole seconds. Clerk documents only
+	// this.
 	RetryAfter QuotaHeaders = "retry-after"
-	// AllHeaders: that, and X-RateLimit-Limit, -Remaining and -Reset (seconds) on every answer.
+	// AllHeaders also sends X-RateLimit-Limit, -Remaining and -Reset (seconds) with every
+	// answer.
 	AllHeaders QuotaHeaders = "all"
-	// NoHeaders: nothing.
+	// NoHeaders sends none.
 	NoHeaders QuotaHeaders = "none"
 )
 
-// Quota is how many requests the simulator answers. The zero value has no limit.
+// Quota is the simulated quota. The zero value has no limit.
 type Quota struct {
 	Limit   int           // N: requests per window; 0: no limit
 	Window  time.Duration // W; default 10 s
 	Burst   int           // size of the bucket; default Limit. Only with Bucket
 	Kind    QuotaKind     // default Bucket if there is a Burst, else Fixed
 	Headers QuotaHeaders  // default RetryAfter
-	// CountRefused lets refused requests count too. It makes a difference to
-	// Sliding and Approx alone.
+	// CountRefused counts refused requests too. It matters for Sliding and Approx only.
 	CountRefused bool
 }
 
-// ParseQuota reads a quota such as "100/10s" (requests per window). The empty
-// text and "off" mean no limit.
+// ParseQuota parses a quota such as "100/10s" (requests per window). "" and "off" mean no
+// limit.
 func ParseQuota(text string) (Quota, error) {
 	if text == "" || text == "off" {
 		return Quota{}, nil
@@ -60,13 +61,13 @@ func ParseQuota(text string) (Quota, error) {
 	return Quota{Limit: n, Window: w}, nil
 }
 
-// The most that a quota can be, so that meters count in whole numbers.
+// Limits of a quota, so that meters can count in integers.
 const (
 	maxQuota  = 1_000_000
 	maxWindow = time.Hour
 )
 
-// withDefaults fills in what is not set and checks the rest.
+// withDefaults returns q with its defaults set, or an error if q is invalid.
 func (q Quota) withDefaults() (Quota, error) {
 	if q.Headers == "" {
 		q.Headers = RetryAfter
@@ -104,23 +105,22 @@ func (q Quota) withDefaults() (Quota, error) {
 	return q, nil
 }
 
-// verdict is what a meter says to one request.
+// verdict is a meter's decision about one request.
 type verdict struct {
 	allowed   bool
-	remaining int           // requests that could follow at once
+	remaining int           // requests that could follow immediately
 	reset     time.Duration // until the window resets, the bucket is full, or the log is empty
-	retry     time.Duration // until a request is allowed; 0 if one is
+	retry     time.Duration // until a request is allowed; 0 if it is now
 }
 
-// meter counts requests against a quota. Its state changes by take alone, and
-// its verdict follows from that state and the time alone. Times must not run
-// backwards.
+// meter counts requests against a quota. Only take changes it, and its result depends
+// only on the state and the time. Times must not decrease.
 type meter interface {
 	take(now time.Time) verdict
 }
 
-// newMeter makes the meter of q, which must have its defaults and a limit.
-// Windows begin at a moment drawn from rng within the W before now.
+// newMeter returns the meter of q, which must have its defaults and a limit. Windows
+// begin at a random time within the W before now.
 func (q Quota) newMeter(now time.Time, rng *rand.Rand) meter {
 	begin := now.Add(-time.Duration(rng.Int64N(int64(q.Window))))
 	switch q.Kind {
@@ -137,8 +137,8 @@ func (q Quota) newMeter(now time.Time, rng *rand.Rand) meter {
 	}
 }
 
-// fixedMeter counts in windows that follow each other, or that the first
-// request after the last one begins.
+// fixedMeter counts in consecutive windows, or in windows that begin with the first
+// request after the last one.
 type fixedMeter struct {
 	quota    Quota
 	firstHit bool
@@ -166,15 +166,15 @@ func (m *fixedMeter) take(now time.Time) verdict {
 	return v
 }
 
-// slidingMeter keeps the times of the last N requests that count.
+// slidingMeter records the times of the last N counted requests.
 type slidingMeter struct {
 	quota Quota
-	log   []time.Time // a ring; next is the oldest
+	log   []time.Time // ring buffer; next is the index of the oldest
 	next  int
 }
 
 func (m *slidingMeter) take(now time.Time) verdict {
-	// The request is allowed if the Nth before it has left the window.
+	// Allowed if the Nth request before it has left the window.
 	v := verdict{allowed: now.Sub(m.log[m.next]) >= m.quota.Window}
 	if v.allowed || m.quota.CountRefused {
 		m.log[m.next] = now
@@ -195,8 +195,8 @@ func (m *slidingMeter) take(now time.Time) verdict {
 	return v
 }
 
-// bucketMeter holds tokens. A token is counted as W units of which N come in
-// each nanosecond, so that no fraction is ever lost.
+// bucketMeter holds tokens. A token is W units, of which N arrive per nanosecond, so no
+// fraction is lost.
 type bucketMeter struct {
 	quota Quota
 	level int64
@@ -220,11 +220,11 @@ func (m *bucketMeter) take(now time.Time) verdict {
 	return v
 }
 
-// approxMeter estimates a sliding window from two counts, as CDNs do.
+// approxMeter estimates a sliding window from two counts, like a CDN.
 type approxMeter struct {
 	quota       Quota
 	begin       time.Time // of this window
-	last, count int       // requests in the window before and in this one
+	last, count int       // requests in the last window and in this one
 }
 
 func (m *approxMeter) take(now time.Time) verdict {
@@ -239,7 +239,7 @@ func (m *approxMeter) take(now time.Time) verdict {
 		m.begin = m.begin.Add(past.Truncate(w))
 	}
 	left := m.begin.Add(w).Sub(now)
-	// In units of a request times a nanosecond, so that nothing is rounded.
+	// In request-nanoseconds, so nothing is rounded.
 	room := int64(m.quota.Limit-m.count)*int64(w) - int64(m.last)*int64(left)
 	v := verdict{allowed: room >= int64(w), reset: left}
 	if v.allowed || m.quota.CountRefused {
@@ -254,16 +254,17 @@ func (m *approxMeter) take(now time.Time) verdict {
 	return v
 }
 
-// retry is how long it takes until a request is allowed if none comes before,
-// when left remains of this window.
-func (m *approxMeter) retry(left time.Duration) time.Duration {
+// retry returns the time until a request is allowed if none comes before, with rest left
+// of this window.
+func (m *approxMeter) retry(rest time.Duration) time.Duration {
 	w := int64(m.quota.Window)
-	// weight is how much of a window before may remain for another request to fit.
+	// weight returns the part of the last window that may overlap for another request to
+	// fit.
 	weight := func(before, now int) time.Duration {
 		return time.Duration(int64(m.quota.Limit-1-now) * w / int64(max(before, 1)))
 	}
 	if m.count < m.quota.Limit {
-		return left - min(left, weight(m.last, m.count))
+		return rest - min(rest, weight(m.last, m.count))
 	}
-	return left + m.quota.Window - min(m.quota.Window, weight(m.count, 0))
+	return rest + m.quota.Window - min(m.quota.Window, weight(m.count, 0))
 }

@@ -6,24 +6,24 @@ import (
 	"strings"
 )
 
-// Endpoint names what a request is for.
+// Endpoint is the kind of a request.
 type Endpoint string
 
 // The endpoints.
 const (
 	Get    Endpoint = "get"    // GET /v1/users/{id}
-	Lookup Endpoint = "lookup" // GET /v1/users that names users by user_id
-	List   Endpoint = "list"   // GET /v1/users, else
+	Lookup Endpoint = "lookup" // GET /v1/users with user_id
+	List   Endpoint = "list"   // GET /v1/users without user_id
 	Count  Endpoint = "count"  // GET /v1/users/count
 	Other  Endpoint = "other"  // anything else
 )
 
 const usersPath = "/v1/users"
 
-// request is what a client asks for.
+// request is a parsed request.
 type request struct {
 	endpoint  Endpoint
-	ids       []string // users that are asked for by name, as often as they are
+	ids       []string // requested ids, with duplicates
 	values    url.Values
 	urlLength int // bytes of path and query
 }
@@ -56,8 +56,8 @@ func parseRequest(r *http.Request) *request {
 	return req
 }
 
-// authenticate checks the Authorization header against the key, or, if that is
-// empty, against what Clerk's keys look like.
+// authenticate checks the Authorization header against the key or, if that is empty,
+// against the form of Clerk's keys.
 func authenticate(header, key string) *refusal {
 	given, ok := strings.CutPrefix(header, "Bearer ")
 	switch {

@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	organizations = 50                    // companies that the seeded users work for
-	fullEvery     = 50                    // every 50th user has every nested object filled
-	importEvery   = 500                   // of so many users that follow each other
-	imported      = 20                    // so many came in one import, with one created_at
-	history       = 2 * 365 * 24 * 3600e3 // how long ago the first users came, in ms
+	organizations = 50                    // the companies of the seeded users
+	fullEvery     = 50                    // every 50th user has all nested objects
+	importEvery   = 500                   // of each group of this many consecutive users,
+	imported      = 20                    // this many were imported together, with one created_at
+	history       = 2 * 365 * 24 * 3600e3 // age of the first users, in ms
 	day           = 24 * 3600e3           // in ms
 )
 
-// seeder makes people up. The same seed gives the same people, however many
-// are asked for; their times are relative to now.
+// seeder generates users. The same seed generates the same users, however many; their
+// times are relative to now.
 type seeder struct {
 	rng   *rand.Rand
 	fake  *gofakeit.Faker
@@ -30,7 +30,7 @@ type seeder struct {
 	orgs  []Organization
 	taken map[string]bool // email addresses and usernames
 	made  int
-	batch int64 // created_at of the import that is under way
+	batch int64 // created_at of the current import
 }
 
 func newSeeder(seed uint64, now time.Time) *seeder {
@@ -47,7 +47,7 @@ func newSeeder(seed uint64, now time.Time) *seeder {
 	return s
 }
 
-// user makes the next user.
+// user generates the next user.
 func (s *seeder) user() *User {
 	i := s.made
 	s.made++
@@ -147,14 +147,13 @@ func (s *seeder) addEmail(u *User) {
 	u.PrimaryEmailAddressID = &e.ID
 }
 
-// username makes one of the user's email address.
+// username derives a username from the user's email address.
 func (s *seeder) username(u *User) string {
 	name, _, _ := strings.Cut(u.EmailAddresses[0].EmailAddress, "@")
 	return s.untaken(name, "")
 }
 
-// untaken is name and end, with a number between them if somebody has that
-// already.
+// untaken returns name and end, with a number between them if that is taken.
 func (s *seeder) untaken(name, end string) string {
 	text := name + end
 	for n := 2; s.taken[text]; n++ {
@@ -168,7 +167,7 @@ func (s *seeder) addPhone(u *User, i int) {
 	p := PhoneNumber{
 		ID:           s.id("idn"),
 		Object:       "phone_number",
-		PhoneNumber:  fmt.Sprintf("+1%03d555%04d", 201+i/10000%799, i%10000), // one of a kind
+		PhoneNumber:  fmt.Sprintf("+1%03d555%04d", 201+i/10000%799, i%10000), // unique
 		Verification: &Verification{Object: "verification_otp", Status: "verified", Strategy: "phone_code", Channel: "sms", Attempts: new(int64(1)), ExpireAt: new(u.CreatedAt + 600e3)},
 		LinkedTo:     []LinkedIdentification{},
 		CreatedAt:    u.CreatedAt,
@@ -178,7 +177,7 @@ func (s *seeder) addPhone(u *User, i int) {
 	u.PrimaryPhoneNumberID = &p.ID
 }
 
-// addExternalAccount links the user's primary email address to an account.
+// addExternalAccount adds an account that is linked to the user's primary email address.
 func (s *seeder) addExternalAccount(u *User, object, provider string) {
 	a := ExternalAccount{
 		Object:               object,
@@ -202,7 +201,7 @@ func (s *seeder) addExternalAccount(u *User, object, provider string) {
 	e.LinkedTo = append(e.LinkedTo, LinkedIdentification{Type: provider, ID: a.IdentificationID})
 }
 
-// join makes the user a member of an organization, unless he is one already.
+// join adds a membership in an organization, unless the user has one.
 func (s *seeder) join(u *User) {
 	org := s.orgs[s.rng.IntN(len(s.orgs))]
 	for _, id := range u.OrganizationIDs {
@@ -255,7 +254,7 @@ func (s *seeder) imageURL() string { return "https://img.clerk.com/" + s.text(32
 
 func (s *seeder) chance(p float64) bool { return s.rng.Float64() < p }
 
-// maybe is v with probability p, else nil.
+// maybe returns v with probability p, otherwise nil.
 func (s *seeder) maybe(p float64, v string) *string {
 	if s.chance(p) {
 		return &v
@@ -265,11 +264,11 @@ func (s *seeder) maybe(p float64, v string) *string {
 
 func (s *seeder) pick(of ...string) string { return of[s.rng.IntN(len(of))] }
 
-// between is a time from a to b, both in Unix ms.
+// between returns a random time from a to b, in Unix ms.
 func (s *seeder) between(a, b int64) int64 { return a + s.rng.Int64N(b-a+1) }
 
-// letters is text in lower case, with all that is no ASCII letter or digit
-// replaced by one sep.
+// letters returns text in lower case, with each run of other characters than ASCII
+// letters and digits replaced by sep.
 func letters(text, sep string) string {
 	words := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool {
 		return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r)
@@ -287,7 +286,7 @@ func deref(p *string) string {
 func raw(v any) json.RawMessage {
 	text, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // only literals of this package come here
+		panic(err) // called with literals of this package only
 	}
 	return text
 }

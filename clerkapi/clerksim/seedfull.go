@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// fill gives the user every nested object there is.
+// fill adds all nested objects to the user.
 func (s *seeder) fill(u *User, i int) {
 	created := u.CreatedAt
 	if u.FirstName == nil {

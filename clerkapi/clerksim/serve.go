@@ -18,14 +18,14 @@ import (
 	"time"
 )
 
-// stopGrace is how long Serve lets requests end by themselves when it stops.
+// stopGrace is how long a stopping Serve waits for requests in flight.
 const stopGrace = time.Second
 
-// Serve answers on ln, and sends events as SendWebhooks does, until ctx ends.
-// Then it closes ln, lets requests under way end for a second, cuts off the
-// rest, and returns nil. With a tlsConfig, such
-// as SelfSigned makes, it speaks HTTP/2 and HTTP/1.1 over TLS; with nil,
-// HTTP/1.1 in the clear. An error means that it could not go on serving.
+// Serve serves the simulator on ln, and sends events as SendWebhooks does, until ctx
+// ends. It then closes ln, waits up to a second for requests in flight, aborts the rest,
+// and returns nil. With a tlsConfig, such as SelfSigned returns, it serves HTTP/2 and
+// HTTP/1.1 over TLS; without, HTTP/1.1 in clear. It returns an error if it can't
+// continue.
 func (s *Sim) Serve(ctx context.Context, ln net.Listener, tlsConfig *tls.Config) error {
 	ctx, cancelSending := context.WithCancel(ctx)
 	var sending sync.WaitGroup
@@ -52,13 +52,13 @@ func (s *Sim) Serve(ctx context.Context, ln net.Listener, tlsConfig *tls.Config)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = server.Close()
 	}
-	_ = <-served // it says only that the server was closed
+	_ = <-served // it only reports that the server was closed
 	return err
 }
 
-// SelfSigned makes a certificate for loopback addresses, "localhost" and hosts
-// (names or addresses), good for a year, and a key that never leaves memory. It
-// gives what a server needs and, as PEM, what clients must trust.
+// SelfSigned generates a certificate for loopback addresses, "localhost" and hosts (names
+// or addresses), valid for a year, with a key that stays in memory. It returns the
+// server's configuration and, as PEM, the certificate for clients to trust.
 func SelfSigned(hosts ...string) (*tls.Config, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

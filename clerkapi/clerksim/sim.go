@@ -1,12 +1,21 @@
-// Package clerksim simulates the part of Clerk's Backend API that reads users:
-// GET /v1/users/{id}, /v1/users and /v1/users/count, with Clerk's filters,
-// orders, limits and errors. It counts requests against a quota, answers after
-// a latency, fails in the ways that networks and services fail, and tells what
-// it was asked.
+// Package clerksim simulates the part of Clerk's Backend API that reads users: GET
+// /v1/users/{id}, /v1/users and /v1/users/count, with Clerk's filters, orders, limits and
+// errors. Use it to test a client of Clerk without an account.
 //
-// Under /sim/ it takes orders from tests and people, without a key and without
-// being counted; so it is meant for a loopback address:
+// A simulator counts requests against a quota, answers after a latency, can be told to
+// fail in many ways (see Fault), and counts what it receives (see Stats). It posts signed
+// events about changes of its users to the receiver in Config.Webhook.
 //
+// Under /sim/ it serves admin requests, without a key and without counting them, so it
+// should listen on a loopback address only:
+//
+//	GET    /sim/stats       returns Stats
+//	POST   /sim/faults      adds a Fault
+//	DELETE /sim/faults      removes all faults
+//	POST   /sim/reset       removes all faults, zeroes the counts, and restores the quota
+//	POST   /sim/users       adds a generated user and returns it
+//	PATCH  /sim/users/{id}  sets the fields in the JSON object of the body and returns the user
+//	DELETE /sim/users/{id}  removes a user
 //	GET    /sim/stats       what it was asked, as Stats
 //	POST   /sim/faults      adds a Fault
 //	DELETE /sim/faults      ends all faults
@@ -31,45 +40,44 @@ import (
 	"time"
 )
 
-// Config says what a simulator is like. The zero value works.
+// Config configures a simulator. The zero value is valid.
 type Config struct {
-	Users     int    // seeded users; default 10,000, negative: none
-	Seed      uint64 // of people, windows' phases, jitter and faults; default 1. Times of people are relative to the start
-	SecretKey string // the key to take; empty: any that begins sk_test_ or sk_live_
+	Users     int    // number of seeded users; default 10,000, negative: none
+	Seed      uint64 // seed of users, windows' phases, jitter and faults; default 1. Times of users are relative to the start
+	SecretKey string // the accepted key; empty: any that begins with sk_test_ or sk_live_
 	Quota     Quota  // default: no limit
-	// Latency is the time from a request's arrival, when it is counted, to its
-	// answer; up to Jitter is added to it at random. Default 0.
+	// Latency is the time from the arrival of a request, when it is counted, to its
+	// answer, plus a random time up to Jitter. Default 0.
 	Latency, Jitter time.Duration
-	// ExtraFields is a JSON object whose fields are added to every user, as
-	// when Clerk's API grows. Default none.
+	// ExtraFields is a JSON object whose fields are added to every user, to simulate new
+	// fields in Clerk's API. Default none.
 	ExtraFields json.RawMessage
-	// KeepArrivals is how many arrivals Arrivals remembers, the first ones
-	// since the start or a reset. Default 0.
+	// KeepArrivals is the maximum of requests that Arrivals returns, counted from the
+	// start or the last reset. Default 0.
 	KeepArrivals int
 	Webhook      Webhook // default: no events are sent
 }
 
-// Sim is a simulated Clerk. It is an http.Handler. All methods may be called at
-// once.
+// Sim is a simulated Clerk. It implements http.Handler and is safe for concurrent use.
 type Sim struct {
 	config   Config
 	users    *store
-	stranger *record // somebody who is none of the users
+	stranger *record // a user who is not in users
 	outbox   *outbox
 
-	changing sync.Mutex // held from a change of a user until its event is queued
+	changing sync.Mutex // held from the change of a user until its event is queued
 
 	mu       sync.Mutex
 	rng      *rand.Rand
-	seeder   *seeder // makes up those who come later
+	seeder   *seeder // generates users created later
 	meter    meter   // nil without a quota
 	faults   []*activeFault
-	serving  int // requests that are not answered yet, those refused for a crowd not counted
+	serving  int // requests in flight, except those refused by FaultCrowded
 	stats    Stats
 	arrivals []Arrival
 }
 
-// Check returns the error that New would return. It makes no users.
+// Check returns the error that New would return, without generating users.
 func (config Config) Check() error {
 	if _, err := config.Quota.withDefaults(); err != nil {
 		return err
@@ -84,7 +92,7 @@ func (config Config) Check() error {
 	return err
 }
 
-// New makes a simulator and its users. It starts nothing.
+// New returns a simulator with its users. It starts nothing.
 func New(config Config) (*Sim, error) {
 	err := config.Check()
 	if err != nil {
@@ -126,7 +134,7 @@ func New(config Config) (*Sim, error) {
 	return s, nil
 }
 
-// checkExtra gives extra in compact form, empty if it has no fields.
+// checkExtra returns extra in compact form, empty if it has no fields.
 func checkExtra(extra json.RawMessage) (json.RawMessage, error) {
 	if len(extra) == 0 {
 		return nil, nil
@@ -142,11 +150,11 @@ func checkExtra(extra json.RawMessage) (json.RawMessage, error) {
 	return compact.Bytes(), nil
 }
 
-// UserIDs gives the ids of the first n users, or of all if there are fewer.
-// Seeded users always come in the same order.
+// UserIDs returns the ids of the first n users, or of all if there are fewer. Seeded
+// users are always in the same order.
 func (s *Sim) UserIDs(n int) []string { return s.users.firstIDs(n) }
 
-// User gives a copy of a user.
+// User returns a copy of a user.
 func (s *Sim) User(id string) (*User, bool) {
 	r := s.users.get(id)
 	if r == nil {
@@ -155,7 +163,7 @@ func (s *Sim) User(id string) (*User, bool) {
 	return r.user.clone(), true
 }
 
-// ServeHTTP answers as Clerk would, and under /sim/ takes orders.
+// ServeHTTP answers as Clerk would, and serves admin requests under /sim/.
 func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.URL.Path, adminPath) {
 		s.serveAdmin(w, r)
@@ -178,18 +186,18 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.write(w, a)
 }
 
-// incoming is a request with all that was settled when it arrived.
+// incoming is a request with what was decided at its arrival.
 type incoming struct {
 	*request
 	traceID string
-	refusal *refusal // nil: let in
+	refusal *refusal // nil: accepted
 	verdict *verdict // nil: not counted against a quota
 	fault   *Fault   // nil: none
 	delay   time.Duration
 }
 
-// arrive counts a request that has just come and settles what becomes of it: a
-// wrong key is refused first, then the quota is asked, then a fault drawn.
+// arrive counts a request and decides its fate: first the key is checked, then the quota,
+// then the faults.
 func (s *Sim) arrive(req *request, authorization string) *incoming {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -210,7 +218,7 @@ func (s *Sim) arrive(req *request, authorization string) *incoming {
 		in.fault = s.drawFault(req)
 	}
 	if in.crowded() {
-		in.delay = 0 // as what counts requests at once stands before what serves them
+		in.delay = 0 // a limit on concurrency applies before the request is served
 	} else {
 		s.serving++
 	}
@@ -218,10 +226,10 @@ func (s *Sim) arrive(req *request, authorization string) *incoming {
 	return in
 }
 
-// crowded reports whether the request is refused because too many others are in flight.
+// crowded reports whether FaultCrowded refuses the request.
 func (in *incoming) crowded() bool { return in.fault != nil && in.fault.Kind == FaultCrowded }
 
-// served notes that a request is over.
+// served records the end of a request.
 func (s *Sim) served(in *incoming) {
 	if in.crowded() {
 		return
@@ -231,7 +239,7 @@ func (s *Sim) served(in *incoming) {
 	s.serving--
 }
 
-// answer makes the answer to a request that meets no fault.
+// answer returns the answer to a request without a fault.
 func (s *Sim) answer(in *incoming) answer {
 	refuse := in.refusal
 	var body []byte
@@ -246,7 +254,7 @@ func (s *Sim) answer(in *incoming) answer {
 	return a
 }
 
-// body makes the body of a successful answer.
+// body returns the body of a successful answer.
 func (s *Sim) body(req *request) ([]byte, *refusal) {
 	if req.endpoint == Get {
 		if r := s.users.get(req.ids[0]); r != nil {
@@ -268,7 +276,7 @@ func (s *Sim) body(req *request) ([]byte, *refusal) {
 	return array(page), refuse
 }
 
-// array joins users to a JSON array.
+// array returns a JSON array of users.
 func array(users []*record) []byte {
 	size := 2
 	for _, r := range users {
@@ -286,17 +294,17 @@ func array(users []*record) []byte {
 
 func (s *Sim) write(w http.ResponseWriter, a answer) {
 	s.writeHeader(w, a)
-	_, _ = w.Write(a.body) // a client that left is none of our business
+	_, _ = w.Write(a.body) // the client may have left
 }
 
-// writeHeader sends all of an answer but its body.
+// writeHeader sends an answer without its body.
 func (s *Sim) writeHeader(w http.ResponseWriter, a answer) {
 	a.header(w.Header(), s.config.Quota)
 	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 	w.WriteHeader(a.status)
 }
 
-// sleep waits for d and says whether ctx lasted that long.
+// sleep waits for d and reports whether ctx lasted that long.
 func sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil

@@ -6,34 +6,34 @@ import (
 	"time"
 )
 
-// Stats is what a simulator was asked since its start or the last reset.
-// Requests under /sim/ count nowhere.
+// Stats counts requests since the start or the last reset. Requests under /sim/ are not
+// counted.
 type Stats struct {
 	Requests    int64                      `json:"requests"`     // that have arrived
 	RateLimited int64                      `json:"rate_limited"` // refused for the quota
-	IDs         int64                      `json:"ids"`          // users asked for by name in gets and lookups
-	LookupIDs   int64                      `json:"lookup_ids"`   // of these, in lookups
-	ByEndpoint  map[Endpoint]EndpointStats `json:"by_endpoint"`  // only endpoints that were asked
-	Webhooks    WebhookStats               `json:"webhooks"`     // what became of events; what waits now outlasts a reset
+	IDs         int64                      `json:"ids"`          // ids in gets and lookups
+	LookupIDs   int64                      `json:"lookup_ids"`   // ... in lookups only
+	ByEndpoint  map[Endpoint]EndpointStats `json:"by_endpoint"`  // endpoints without requests are missing
+	Webhooks    WebhookStats               `json:"webhooks"`     // events; Waiting is not reset
 }
 
-// EndpointStats is what one endpoint was asked.
+// EndpointStats counts the requests of one endpoint.
 type EndpointStats struct {
 	Requests int64 `json:"requests"` // that have arrived
-	// ByStatus counts the answers by HTTP status. Status 0 are requests that got
-	// none, be it for a fault or because the client left.
+	// ByStatus counts answers by HTTP status. Requests without an answer, because of a
+	// fault or because the client left, have status 0.
 	ByStatus map[int]int64 `json:"by_status"`
 }
 
-// Arrival is a request as it arrived.
+// Arrival is a request that has arrived.
 type Arrival struct {
 	At       time.Time
 	Endpoint Endpoint
-	IDs      []string // users asked for by name; must not be changed
+	IDs      []string // requested ids; must not be modified
 	Limited  bool     // refused for the quota
 }
 
-// Stats says what was asked so far.
+// Stats returns the current counts.
 func (s *Sim) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,15 +47,14 @@ func (s *Sim) Stats() Stats {
 	return copied
 }
 
-// Arrivals gives the first arrivals, in their order, at most
-// Config.KeepArrivals of them.
+// Arrivals returns the first Config.KeepArrivals arrivals in order.
 func (s *Sim) Arrivals() []Arrival {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.arrivals)
 }
 
-// Reset ends all faults, zeroes Stats and Arrivals, and begins the quota anew.
+// Reset removes all faults, zeroes Stats and Arrivals, and restores the quota.
 func (s *Sim) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,7 +67,7 @@ func (s *Sim) Reset() {
 	}
 }
 
-// countArrival counts a request that has come. The caller holds mu.
+// countArrival counts an arrival. s.mu must be held.
 func (s *Sim) countArrival(now time.Time, in *incoming) {
 	limited := in.verdict != nil && !in.verdict.allowed
 	s.stats.Requests++
@@ -89,7 +88,7 @@ func (s *Sim) countArrival(now time.Time, in *incoming) {
 	}
 }
 
-// answered counts the answer to a request by its status, 0 if it gets none.
+// answered counts an answer by its status, 0 without an answer.
 func (s *Sim) answered(req *request, status int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

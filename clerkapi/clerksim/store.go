@@ -12,27 +12,27 @@ import (
 
 var errNoUser = errors.New("there is no such user")
 
-// record is a stored user. It never changes: an update makes a new one.
+// record is a stored user. It is immutable: an update creates a new one.
 type record struct {
 	user *User
 	text []byte // the user as JSON
 }
 
-// store holds the users in all orders. Its methods may be called at once.
+// store holds the users in all orders. It is safe for concurrent use.
 type store struct {
-	extra json.RawMessage // as encode takes it
+	extra json.RawMessage // for encode
 
 	mu     sync.Mutex
 	byID   map[string]*record
-	ids    []string             // as made: seeded ones first
-	orders map[string][]*record // ascending, by the field that orders; filled on demand
+	ids    []string             // in order of creation: seeded ones first
+	orders map[string][]*record // by the name of the ordering, ascending; filled on demand
 }
 
 func newStore(extra json.RawMessage) *store {
 	return &store{extra: extra, byID: map[string]*record{}, orders: map[string][]*record{}}
 }
 
-// add stores a new user. The store keeps u.
+// add stores a new user. The store owns u afterwards.
 func (st *store) add(u *User) (*record, error) {
 	text, err := u.encode(st.extra)
 	if err != nil {
@@ -56,7 +56,7 @@ func (st *store) get(id string) *record {
 	return st.byID[id]
 }
 
-// update replaces a user by what change makes of a copy.
+// update replaces a user with the result of change on a copy.
 func (st *store) update(id string, now time.Time, change func(*User)) (*record, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -90,15 +90,15 @@ func (st *store) delete(id string) error {
 	return nil
 }
 
-// firstIDs are the ids of the first n users made, or of all if there are fewer.
+// firstIDs returns the ids of the first n users created, or of all if there are fewer.
 func (st *store) firstIDs(n int) []string {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	return slices.Clone(st.ids[:min(n, len(st.ids))])
 }
 
-// ordered gives the users in ascending order of a field of orderings. With ids,
-// only those among them that exist, once each. The slice must not be changed.
+// ordered returns the users in ascending order of an ordering. With ids, it returns only
+// those users, without duplicates. The result must not be modified.
 func (st *store) ordered(field string, ids map[string]bool) []*record {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -124,7 +124,7 @@ func (st *store) ordered(field string, ids map[string]bool) []*record {
 	return all
 }
 
-// total is how many users match.
+// total returns the number of users that match.
 func (st *store) total(q *query) int {
 	n := 0
 	for _, r := range st.ordered(q.order, q.ids) {
@@ -135,7 +135,7 @@ func (st *store) total(q *query) int {
 	return n
 }
 
-// page gives the users of a page.
+// page returns the users of a page.
 func (st *store) page(q *query) ([]*record, *refusal) {
 	all := st.ordered(q.order, q.ids)
 	next, skip := 0, q.offset

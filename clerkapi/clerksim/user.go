@@ -5,9 +5,8 @@ import (
 	"fmt"
 )
 
-// User is a user as Clerk's Backend API writes it: 46 fields, in the order of
-// Clerk's documentation. Times are Unix milliseconds. A nil pointer is written
-// as null.
+// User is a user in the JSON of Clerk's Backend API: 46 fields, in the order of Clerk's
+// documentation. Times are Unix milliseconds. A nil pointer is encoded as null.
 type User struct {
 	ID                            string                   `json:"id"`
 	Object                        string                   `json:"object"` // "user"
@@ -32,7 +31,7 @@ type User struct {
 	ExternalAccounts              []ExternalAccount        `json:"external_accounts"`
 	SAMLAccounts                  []SAMLAccount            `json:"saml_accounts"`
 	EnterpriseAccounts            []EnterpriseAccount      `json:"enterprise_accounts"`
-	OrganizationMemberships       []OrganizationMembership `json:"organization_memberships,omitempty"` // left out when empty, as Clerk mostly does
+	OrganizationMemberships       []OrganizationMembership `json:"organization_memberships,omitempty"` // omitted if empty, as Clerk mostly does
 	SCIM                          *SCIM                    `json:"scim"`
 	PasswordEnabled               bool                     `json:"password_enabled"`
 	TwoFactorEnabled              bool                     `json:"two_factor_enabled"`
@@ -56,8 +55,7 @@ type User struct {
 	CreatedAt                     int64                    `json:"created_at"`
 	UpdatedAt                     int64                    `json:"updated_at"`
 
-	// OrganizationIDs are what the organization_id filter goes by. They are
-	// not part of the answer.
+	// OrganizationIDs are matched by the filter organization_id. They are not encoded.
 	OrganizationIDs []string `json:"-"`
 }
 
@@ -89,7 +87,7 @@ type PhoneNumber struct {
 	UpdatedAt               int64                  `json:"updated_at"`
 }
 
-// LinkedIdentification names another identification of the same user.
+// LinkedIdentification refers to another identification of the same user.
 type LinkedIdentification struct {
 	Type string `json:"type"`
 	ID   string `json:"id"`
@@ -137,7 +135,7 @@ type ExternalAccount struct {
 	Verification         *Verification   `json:"verification"`
 }
 
-// SSOAccount holds what SAML and enterprise accounts have in common.
+// SSOAccount has the common fields of SAML and enterprise accounts.
 type SSOAccount struct {
 	ID                  string          `json:"id"`
 	Object              string          `json:"object"` // "saml_account" or "enterprise_account"
@@ -166,8 +164,8 @@ type EnterpriseAccount struct {
 	EnterpriseConnection   *EnterpriseConnection `json:"enterprise_connection"`
 }
 
-// SSOConnection is the connection of a SAML account, and what an enterprise
-// connection has in common with it.
+// SSOConnection is the connection of a SAML account; enterprise connections have the same
+// fields.
 type SSOConnection struct {
 	ID                               string   `json:"id"`
 	Name                             string   `json:"name"`
@@ -206,7 +204,7 @@ type OrganizationMembership struct {
 	UpdatedAt       int64           `json:"updated_at"`
 }
 
-// Organization is an organization as a membership shows it.
+// Organization is an organization in a membership.
 type Organization struct {
 	ID                                   string          `json:"id"`
 	Object                               string          `json:"object"` // "organization"
@@ -228,7 +226,7 @@ type Organization struct {
 	LastActiveAt                         *int64          `json:"last_active_at"`
 }
 
-// PublicUserData is what other members of an organization see of a user.
+// PublicUserData is the part of a user that other members of an organization see.
 type PublicUserData struct {
 	UserID     string  `json:"user_id"`
 	FirstName  *string `json:"first_name"`
@@ -246,8 +244,8 @@ type SCIM struct {
 	ExternalID       *string `json:"external_id"`
 }
 
-// Verification says how an identification was or is being verified. The fields
-// from Channel on are left out where the kind of verification has none.
+// Verification is the verification of an identification. The fields from Channel on are
+// omitted for kinds of verification without them.
 type Verification struct {
 	Object                          string             `json:"object"`
 	Status                          string             `json:"status"`
@@ -262,15 +260,14 @@ type Verification struct {
 	VerifiedAtClient                string             `json:"verified_at_client,omitempty"`
 }
 
-// VerificationError says why a verification failed.
+// VerificationError is the reason for a failed verification.
 type VerificationError struct {
 	Code        string `json:"code"`
 	Message     string `json:"message"`
 	LongMessage string `json:"long_message"`
 }
 
-// encode writes the user as Clerk would, with extra, a non-empty JSON object,
-// appended to it where it is given.
+// encode returns the user as Clerk encodes it, followed by the fields of extra, if any.
 func (u *User) encode(extra json.RawMessage) ([]byte, error) {
 	text, err := json.Marshal(u)
 	if err != nil {

@@ -14,28 +14,27 @@ import (
 	"time"
 )
 
-// Webhook says where a simulator posts events about changes of its users, and
-// how badly. They are user.created, user.updated and user.deleted, signed as
-// Clerk's are. The zero value sends none.
+// Webhook configures the events user.created, user.updated and user.deleted, which are
+// signed like Clerk's, and how unreliably they are delivered. The zero value sends none.
 type Webhook struct {
-	URL    string // where to; default: nowhere
-	Secret string // what signs them: "whsec_" and base64. Required with a URL
-	// Delay is the time from a change to its event. Up to Reorder is added to
-	// it at random, so that events overtake each other. Default 0: at once, and
-	// in the order of the changes until one has to be sent again.
+	URL    string // the receiver; default: no events
+	Secret string // the signing secret: "whsec_" and base64; required with URL
+	// Delay is the time from a change to its event, plus a random time up to Reorder, so
+	// that events can overtake each other. Default 0: at once, and in the order of the
+	// changes unless one has to be resent.
 	Delay, Reorder time.Duration
-	// Repeat is how often an event is sent again after it was taken, each time
-	// up to Reorder later. Default 0.
+	// Repeat is how often an acknowledged event is sent again, each time up to Reorder
+	// later. Default 0.
 	Repeat int
-	// Drop is the share of events, from 0 to 1, that are never sent. Default 0.
+	// Drop is the fraction of events that are never sent, from 0 to 1. Default 0.
 	Drop float64
-	// Forge is the share of events, from 0 to 1, before which a forged one is
-	// sent: it has the same id, tells of the user's deletion, and is signed with
-	// another key. Default 0.
+	// Forge is the fraction of events, from 0 to 1, that are preceded by a forged one:
+	// with the same id, about the deletion of the user, and signed with another key.
+	// Default 0.
 	Forge float64
 }
 
-// check finds fault with the configuration, and gives the signing key.
+// check returns the signing key, or an error if the configuration is invalid.
 func (w Webhook) check() ([]byte, error) {
 	if w.Delay < 0 || w.Reorder < 0 || w.Repeat < 0 {
 		return nil, fmt.Errorf("webhook delay %v, reorder %v, repeat %d: must not be negative", w.Delay, w.Reorder, w.Repeat)
@@ -59,34 +58,34 @@ func (w Webhook) check() ([]byte, error) {
 	return key, nil
 }
 
-// WebhookStats is what became of events since the start or the last reset.
+// WebhookStats counts events since the start or the last reset.
 type WebhookStats struct {
-	Events       int64 `json:"events"`       // changes that one was made of
-	Dropped      int64 `json:"dropped"`      // of these, never to be sent
-	Acknowledged int64 `json:"acknowledged"` // deliveries answered 2xx, repeated ones too
-	Refused      int64 `json:"refused"`      // deliveries answered otherwise, or not at all; most are tried again
-	GivenUp      int64 `json:"given_up"`     // events refused so often that they are not sent again
-	// Forged are the forged events that were answered, and ForgedAccepted of
-	// these those answered 2xx, which none should be.
+	Events       int64 `json:"events"`       // changes with an event
+	Dropped      int64 `json:"dropped"`      // ... that are never sent
+	Acknowledged int64 `json:"acknowledged"` // deliveries answered 2xx, including repeated ones
+	Refused      int64 `json:"refused"`      // deliveries answered otherwise or not at all; most are sent again
+	GivenUp      int64 `json:"given_up"`     // events refused too often to be sent again
+	// Forged counts forged events that were answered, and ForgedAccepted those answered
+	// 2xx, which should be none.
 	Forged         int64 `json:"forged"`
 	ForgedAccepted int64 `json:"forged_accepted"`
-	Waiting        int   `json:"waiting"` // deliveries that wait for their time or their answer now
+	Waiting        int   `json:"waiting"` // deliveries that wait for their time or answer
 }
 
-// outbox holds the events to be sent. Its methods may be called at once.
+// outbox holds the events to send. It is safe for concurrent use.
 type outbox struct {
 	config    Webhook
 	key       []byte
 	instance  string
-	transport http.RoundTripper // nil: one for each SendWebhooks
+	transport http.RoundTripper // nil: a new one for each SendWebhooks
 
-	ready chan struct{} // holds a token while there is something new to look at
+	ready chan struct{} // holds a token if the queue has changed
 
 	mu      sync.Mutex
 	rng     *rand.Rand
 	queue   deliveries
-	pushed  int // deliveries ever
-	leaving int // deliveries that wait for their answers
+	pushed  int // all deliveries
+	leaving int // deliveries that wait for an answer
 	stats   WebhookStats
 }
 
@@ -99,7 +98,7 @@ func newOutbox(config Webhook, seed uint64) (*outbox, error) {
 	return &outbox{config: config, key: key, instance: randomID(rng, "ins"), ready: make(chan struct{}, 1), rng: rng}, nil
 }
 
-// webhookEvent is an event as Clerk writes it.
+// webhookEvent is an event in Clerk's form.
 type webhookEvent struct {
 	Data       json.RawMessage `json:"data"`
 	InstanceID string          `json:"instance_id"`
@@ -108,7 +107,7 @@ type webhookEvent struct {
 	Type       string          `json:"type"`
 }
 
-// announce queues an event of the kind about a user, whom text shows.
+// announce queues an event about the user encoded in text.
 func (o *outbox) announce(kind, id string, text []byte) {
 	if o.config.URL == "" {
 		return
@@ -142,7 +141,7 @@ func (o *outbox) body(kind string, text []byte, at time.Time) []byte {
 	return body
 }
 
-// stray is a random time up to Reorder. The caller holds mu.
+// stray returns a random time up to Reorder. o.mu must be held.
 func (o *outbox) stray() time.Duration {
 	if o.config.Reorder == 0 {
 		return 0
@@ -150,7 +149,7 @@ func (o *outbox) stray() time.Duration {
 	return time.Duration(o.rng.Int64N(int64(o.config.Reorder)))
 }
 
-// push queues a delivery. The caller holds mu.
+// push queues a delivery. o.mu must be held.
 func (o *outbox) push(d delivery) {
 	d.seq = o.pushed
 	o.pushed++
@@ -161,8 +160,8 @@ func (o *outbox) push(d delivery) {
 	}
 }
 
-// next takes the first delivery out if it is due. Otherwise it says when it
-// will be; the zero time: there is none.
+// next removes and returns the first delivery if it is due. Otherwise it returns when it
+// will be due, or the zero time if there is none.
 func (o *outbox) next(now time.Time) (d delivery, due time.Time, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -176,7 +175,7 @@ func (o *outbox) next(now time.Time) (d delivery, due time.Time, ok bool) {
 	return heap.Pop(&o.queue).(delivery), due, true
 }
 
-// snapshot says what became of events so far.
+// snapshot returns the current counts.
 func (o *outbox) snapshot() WebhookStats {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -185,24 +184,24 @@ func (o *outbox) snapshot() WebhookStats {
 	return stats
 }
 
-// zero zeroes the counts. What waits is still sent.
+// zero zeroes the counts. Queued deliveries are still sent.
 func (o *outbox) zero() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.stats = WebhookStats{}
 }
 
-// delivery is an event to be sent once.
+// delivery is one sending of an event.
 type delivery struct {
 	due     time.Time
-	seq     int // in order of queueing
+	seq     int // order of queueing
 	id      string
 	body    []byte
-	refused int // times so far
+	refused int // number of refusals
 	manner  manner
 }
 
-// manner is why a delivery is sent.
+// manner is the reason for a delivery.
 type manner int
 
 const (
@@ -211,7 +210,7 @@ const (
 	forgery
 )
 
-// deliveries is a heap, the one due first on top.
+// deliveries is a heap with the next due delivery first.
 type deliveries []delivery
 
 func (q deliveries) Len() int      { return len(q) }
@@ -226,7 +225,7 @@ func (q *deliveries) Push(d any) { *q = append(*q, d.(delivery)) }
 func (q *deliveries) Pop() any {
 	last := len(*q) - 1
 	d := (*q)[last]
-	(*q)[last] = delivery{} // lets go of the body
+	(*q)[last] = delivery{} // releases the body
 	*q = (*q)[:last]
 	return d
 }

@@ -186,7 +186,7 @@ func TestWebhookDelay(t *testing.T) {
 	})
 }
 
-// inOrder says whether events came in the order of their changes.
+// inOrder reports whether events came in the order of their changes.
 func inOrder(t *testing.T, got []received) bool {
 	t.Helper()
 	return slices.IsSortedFunc(got, func(a, b received) int {

@@ -13,16 +13,15 @@ import (
 	"time"
 )
 
-// webhookTimeout is how long the receiver of an event has to answer.
+// webhookTimeout is the time limit of a receiver's answer.
 const webhookTimeout = 15 * time.Second
 
-// webhookRetries are the times from one refusal of an event to its being sent
-// again. Clerk's go on for a day.
+// webhookRetries are the delays before a refused event is sent again. Clerk continues for
+// a day.
 var webhookRetries = [...]time.Duration{200 * time.Millisecond, time.Second, 5 * time.Second, 30 * time.Second}
 
-// SendWebhooks posts the events that Config.Webhook asks for, one at a time,
-// until ctx ends. Serve does it by itself: only who lets something else serve
-// the simulator needs it.
+// SendWebhooks posts the events that Config.Webhook specifies, one at a time, until ctx
+// ends. Serve calls it; call it yourself only if you serve the simulator in another way.
 func (s *Sim) SendWebhooks(ctx context.Context) {
 	o := s.outbox
 	client := &http.Client{
@@ -47,8 +46,8 @@ func (s *Sim) SendWebhooks(ctx context.Context) {
 	}
 }
 
-// wait waits until due (the zero time: forever), something new is queued, or
-// ctx ends.
+// wait blocks until due (the zero time means never), a change of the queue, or the end of
+// ctx.
 func (o *outbox) wait(ctx context.Context, due time.Time) {
 	var passed <-chan time.Time
 	if !due.IsZero() {
@@ -63,7 +62,7 @@ func (o *outbox) wait(ctx context.Context, due time.Time) {
 	}
 }
 
-// post sends a delivery, and says whether it was answered 2xx.
+// post sends a delivery and reports whether it was answered 2xx.
 func (o *outbox) post(ctx context.Context, client *http.Client, d delivery) bool {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, o.config.URL, bytes.NewReader(d.body))
 	if err != nil {
@@ -83,19 +82,19 @@ func (o *outbox) post(ctx context.Context, client *http.Client, d delivery) bool
 		return false
 	}
 	defer resp.Body.Close()
-	_, _ = io.CopyN(io.Discard, resp.Body, 1<<16) // so that the connection can be used again
+	_, _ = io.CopyN(io.Discard, resp.Body, 1<<16) // so that the connection can be reused
 	return resp.StatusCode/100 == 2
 }
 
-// signature signs an event as Svix does, who sends Clerk's.
+// signature returns Svix's signature of an event; Clerk sends events through Svix.
 func signature(key []byte, id string, seconds int64, body []byte) string {
 	mac := hmac.New(sha256.New, key)
 	fmt.Fprintf(mac, "%s.%d.%s", id, seconds, body)
 	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// settle counts what a delivery met and queues what follows from it. One that
-// was interrupted stays queued.
+// settle counts the result of a delivery and queues the next one, if any. An interrupted
+// delivery stays queued.
 func (o *outbox) settle(d delivery, taken, interrupted bool) {
 	now := time.Now()
 	o.mu.Lock()

@@ -22,7 +22,7 @@ type observed struct {
 	took     time.Duration
 }
 
-// perSecond is how many commands each of so many replicas has sent.
+// perSecond returns how many commands each of so many replicas has sent.
 func (o observed) perSecond(replicas int) float64 {
 	return float64(o.sent()) / o.took.Seconds() / float64(replicas)
 }

@@ -106,7 +106,7 @@ func (f *fleet) stop() {
 // stop is called, whose error is as keep's.
 type loader func(ctx context.Context, n int, t *times) (stop func() error)
 
-// saturate is a loader that keeps them at that very replica.
+// saturate returns a loader that keeps them at that very replica.
 func (f *fleet) saturate(ctx context.Context, n int, t *times) (stop func() error) {
 	return f.each(func(r *server) func() error {
 		return keep(ctx, n, t.of(asOneOf(10, "caller", r.list)))
@@ -130,7 +130,7 @@ func (f *fleet) each(begin func(*server) (stop func() error)) (stop func() error
 	}
 }
 
-// seldom is a loader that asks each replica for a list every two seconds, which must be
+// seldom returns a loader that asks each replica for a list every two seconds, which must be
 // there within three.
 func (f *fleet) seldom(ctx context.Context, _ int, t *times) (stop func() error) {
 	const every, within = 2 * time.Second, 3 * time.Second
@@ -148,7 +148,7 @@ func (f *fleet) seldom(ctx context.Context, _ int, t *times) (stop func() error)
 	})
 }
 
-// saturateInTurn is a loader whose callers go from replica to replica.
+// saturateInTurn returns a loader whose callers go from replica to replica.
 func (f *fleet) saturateInTurn(ctx context.Context, n int, t *times) (stop func() error) {
 	return keep(ctx, n*len(f.replicas), t.of(asOneOf(10, "caller", f.all.list)))
 }

@@ -31,7 +31,7 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// as gives a context for calls in the name of a caller.
+// as returns a context for calls in the name of a caller.
 func as(ctx context.Context, caller string) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "clerkgate-caller", caller)
 }
@@ -54,7 +54,7 @@ func (t *tally) add(ctx context.Context, err error) {
 	}
 }
 
-// err is an error if calls have failed.
+// err returns an error if calls have failed.
 func (t *tally) err() error {
 	if n := t.failed.Load(); n > 0 {
 		return fmt.Errorf("%d calls failed, the first: %w", n, t.first)
@@ -90,7 +90,7 @@ func (t *times) of(do call) call {
 	}
 }
 
-// taken gives the times since it was last asked.
+// taken returns the times since it was last asked.
 func (t *times) taken() []time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -99,7 +99,7 @@ func (t *times) taken() []time.Duration {
 	return took
 }
 
-// keep keeps n calls under way, which it numbers from 0 on, until ctx ends or stop
+// keep keeps n calls in flight, which it numbers from 0 on, until ctx ends or stop
 // is called. stop returns when all have ended, with an error if any has failed.
 func keep(ctx context.Context, n int, do call) (stop func() error) {
 	ctx, end := context.WithCancel(ctx)

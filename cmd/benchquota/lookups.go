@@ -41,7 +41,7 @@ func burst(ctx context.Context, l *lab) ([]row, error) {
 	return rows, nil
 }
 
-// burstOnce gives the time that each lookup took from when all were begun.
+// burstOnce returns the time that each lookup took from when all were begun.
 func (l *lab) burstOnce(ctx context.Context, q clerksim.Quota, users int) (times []time.Duration, stats clerksim.Stats, err error) {
 	p, err := l.startPair(ctx, q, roundTrip, users, users)
 	if err != nil {

@@ -44,7 +44,7 @@ type lab struct {
 	duration time.Duration
 }
 
-// scenarios gives those of one server, those of several with one Redis, or the
+// scenarios returns those of one server, those of several with one Redis, or the
 // floods, and how many of them may run at the same time: replicas give Redis little
 // time to answer, and must not be kept from the CPU by too many others.
 func scenarios(replicas, floods bool) (all []scenario, atOnce int) {

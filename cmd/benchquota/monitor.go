@@ -61,7 +61,7 @@ func (m *monitor) read(lines *bufio.Reader) {
 	}
 }
 
-// counted gives the counts until now.
+// counted returns the counts until now.
 func (m *monitor) counted() commands {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -72,7 +72,7 @@ func (m *monitor) counted() commands {
 // the command in quotes.
 var monitored = regexp.MustCompile(`^\+[\d.]+ \[\d+ (\S+)\] "([^"]*)"(?:.*?"\{?clerkgate:([^"]*))?`)
 
-// purpose tells what the command in a line of MONITOR's is for, and its name.
+// purpose returns what the command in a line of MONITOR's is for, and its name.
 func purpose(line string) string {
 	m := monitored.FindStringSubmatch(line)
 	if m == nil {
@@ -90,7 +90,7 @@ func purpose(line string) string {
 	return of + " " + strings.ToUpper(m[2])
 }
 
-// since gives the counts less those of an earlier moment.
+// since returns the counts less those of an earlier moment.
 func (c commands) since(before commands) commands {
 	diff := commands{}
 	for name, n := range c {
@@ -101,7 +101,7 @@ func (c commands) since(before commands) commands {
 	return diff
 }
 
-// sum is how many there are for a purpose.
+// sum returns how many there are for a purpose.
 func (c commands) sum(purpose string) (sum int64) {
 	for name, n := range c {
 		if strings.HasPrefix(name, purpose+" ") {
@@ -111,7 +111,7 @@ func (c commands) sum(purpose string) (sum int64) {
 	return sum
 }
 
-// sent is how many the replicas have sent.
+// sent returns how many the replicas have sent.
 func (c commands) sent() int64 { return c.sum(forQuota) + c.sum(forCache) + c.sum(forConnection) }
 
 func (c commands) String() string {

@@ -43,7 +43,7 @@ func (l *lab) startClerk(ctx context.Context, q clerksim.Quota, latency time.Dur
 	return &clerk{process: p, quota: q, users: users, seed: l.seed, http: &http.Client{Transport: transport}}, nil
 }
 
-// stats tells what the simulator was asked.
+// stats returns what the simulator was asked.
 func (c *clerk) stats(ctx context.Context) (clerksim.Stats, error) {
 	var s clerksim.Stats
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.address+"/sim/stats", nil)
@@ -79,7 +79,7 @@ func (c *clerk) fail(ctx context.Context, fault clerksim.Fault) error {
 	return nil
 }
 
-// ids gives the ids of all users, by making the same people again.
+// ids returns the ids of all users, by making the same people again.
 func (c *clerk) ids() ([]string, error) {
 	same, err := clerksim.New(clerksim.Config{Users: c.users, Seed: c.seed})
 	if err != nil {
@@ -115,7 +115,7 @@ func (p *pair) stop() {
 	p.clerk.stop()
 }
 
-// cpu is the CPU time that server, simulator and this program have taken.
+// cpu returns the CPU time that server, simulator and this program have taken.
 func (p *pair) cpu() (used [3]time.Duration, err error) {
 	for i, pid := range []int{p.server.cmd.Process.Pid, p.clerk.cmd.Process.Pid, os.Getpid()} {
 		if used[i], err = cpuTime(pid); err != nil {

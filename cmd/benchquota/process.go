@@ -76,7 +76,7 @@ func (p *process) kill() {
 	p.stop()
 }
 
-// cleanEnv is the environment without settings of clerkgate's.
+// cleanEnv returns the environment without settings of clerkgate's.
 func cleanEnv() []string {
 	var env []string
 	for _, v := range os.Environ() {

@@ -22,7 +22,7 @@ func (p *process) thaw() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
 // clockTick is the kernel's unit of CPU time in /proc.
 const clockTick = 10 * time.Millisecond
 
-// cpuTime is the CPU time that a process has taken.
+// cpuTime returns the CPU time that a process has taken.
 func cpuTime(pid int) (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -38,7 +38,7 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(user+system) * clockTick, nil
 }
 
-// memory is the resident memory of a process, in bytes.
+// memory returns the resident memory of a process, in bytes.
 func memory(pid int) (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
 	if err != nil {
@@ -51,7 +51,7 @@ func memory(pid int) (int64, error) {
 	return resident * int64(os.Getpagesize()), nil
 }
 
-// descriptors is how many files and sockets a process has open.
+// descriptors returns how many files and sockets a process has open.
 func descriptors(pid int) (int, error) {
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	return len(entries), err

@@ -63,7 +63,7 @@ func saturate(ctx context.Context, l *lab, name string, q clerksim.Quota, least 
 	return []row{r}, nil
 }
 
-// count gives what had reached Clerk by the end of each of n windows from now on.
+// count returns what had reached Clerk by the end of each of n windows from now on.
 func (c *clerk) count(ctx context.Context, n int) ([]clerksim.Stats, error) {
 	start := time.Now()
 	counts := make([]clerksim.Stats, n)
@@ -90,15 +90,15 @@ func (c *clerk) read(ctx context.Context) (reading, error) {
 	return reading{time.Now(), accepted(stats)}, err
 }
 
-// used is the share of the quota that was used between two readings.
+// used returns the share of the quota that was used between two readings.
 func (c *clerk) used(from, to reading) float64 {
 	return share(to.accepted-from.accepted, c.quota, to.at.Sub(from.at))
 }
 
-// share is the part of the quota that n requests in d are.
+// share returns the part of the quota that n requests in d are.
 func share(n int64, q clerksim.Quota, d time.Duration) float64 {
 	return float64(n) / float64(q.Limit) * q.Window.Seconds() / d.Seconds()
 }
 
-// accepted is how many requests the quota let in.
+// accepted returns how many requests the quota let in.
 func accepted(s clerksim.Stats) int64 { return s.Requests - s.RateLimited }

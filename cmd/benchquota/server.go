@@ -75,12 +75,12 @@ func (c *client) close() {
 	}
 }
 
-// users gives a client for the i-th of many calls.
+// users returns a client for the i-th of many calls.
 func (c *client) users(i int) clerkgatev1.UserServiceClient {
 	return clerkgatev1.NewUserServiceClient(c.conns[i%len(c.conns)])
 }
 
-// totals tells what the server has sent.
+// totals returns what the server has sent.
 func (c *client) totals(ctx context.Context) (*clerkgatev1.Totals, error) {
 	resp, err := clerkgatev1.NewQuotaServiceClient(c.conns[0]).GetUsage(ctx, &clerkgatev1.GetUsageRequest{})
 	return resp.GetTotals(), err

@@ -67,10 +67,10 @@ func millis(d time.Duration) string {
 	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
 }
 
-// percent is a share in percent.
+// percent returns a share in percent.
 func percent(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) }
 
-// percentile is the least of the times that p percent of them do not exceed,
+// percentile returns the least of the times that p percent of them do not exceed,
 // 0 if there are none.
 func percentile(times []time.Duration, p float64) time.Duration {
 	if len(times) == 0 {

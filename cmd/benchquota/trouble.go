@@ -167,7 +167,7 @@ func (f *fleet) endure(ctx context.Context, name string, often int, least float6
 	return []row{r}, nil
 }
 
-// passage tells how things stood before and after a calm window, when trouble had
+// passage returns how things stood before and after a calm window, when trouble had
 // passed, and a window after that.
 func (f *fleet) passage(ctx context.Context, pass func() error) (p [4]reading, err error) {
 	calm := func() error { return wait(ctx, f.clerk.quota.Window) }

@@ -27,7 +27,7 @@ type turn struct {
 // turnLasts is how long each is.
 const turnLasts = 30 * time.Second
 
-// share is the one's share of the answers.
+// share returns the one's share of the answers.
 func (t turn) share() float64 {
 	return float64(len(t.one)) / max(1, float64(len(t.one)+len(t.many)))
 }

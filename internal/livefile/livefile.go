@@ -1,5 +1,8 @@
-// Package livefile keeps a value that is read from files, and reads it again when
-// they change.
+// Package livefile keeps a value that is read from files, and reads it again when they
+// change.
+//
+// Callers files and TLS certificates use it. A file that can't be used never replaces a
+// value that can.
 package livefile
 
 import (
@@ -14,16 +17,14 @@ import (
 )
 
 const (
-	// period is how often Run looks at the files. They are read, not watched, so that
-	// links which are swapped, as Kubernetes swaps ..data, and network file systems
-	// need no case of their own.
+	// period is how often Run reads the files. Polling needs no special cases for links
+	// that are swapped, such as Kubernetes' ..data, or for network file systems.
 	period = 500 * time.Millisecond
-	// maxSize is the size of the largest file, in bytes.
+	// maxSize is the maximum size of a file, in bytes.
 	maxSize = 4 << 20
 )
 
-// Value is a T that is read from files. It is made by Open. Its methods are safe for
-// concurrent use.
+// Value is a T that is read from files. Open returns one. It is safe for concurrent use.
 type Value[T any] struct {
 	paths  []string
 	parse  func(contents [][]byte) (T, error)
@@ -32,16 +33,16 @@ type Value[T any] struct {
 	current atomic.Pointer[T]
 
 	mu     sync.Mutex
-	tried  [sha256.Size]byte // digest of what was last parsed; guarded by mu
-	seen   [sha256.Size]byte // digest of what Run last read; guarded by mu
-	fault  error             // of what was last parsed; guarded by mu
-	unread bool              // the files could not be read when Run last looked; guarded by mu
+	tried  [sha256.Size]byte // digest of the last parsed contents; guarded by mu
+	seen   [sha256.Size]byte // digest of what Run read last; guarded by mu
+	fault  error             // error of the last parse; guarded by mu
+	unread bool              // Run could not read the files the last time; guarded by mu
 }
 
-// Open reads the files and parses their contents, which are in the order of paths.
-// report is called after each later attempt to parse changed files: with nil if the
-// new value is in use, else with the reason why the old one stays. It must not use
-// the Value.
+// Open reads the files and parses their contents, which are in the order of paths. After
+// each later attempt to parse changed files it calls report: with nil if the new value is
+// in use, otherwise with the reason why the old one stays in use. report must not use the
+// Value.
 func Open[T any](paths []string, parse func(contents [][]byte) (T, error), report func(error)) (*Value[T], error) {
 	v := &Value[T]{paths: paths, parse: parse, report: report}
 	contents, digest, err := v.read()
@@ -60,27 +61,26 @@ func Open[T any](paths []string, parse func(contents [][]byte) (T, error), repor
 // Get returns the value in use.
 func (v *Value[T]) Get() T { return *v.current.Load() }
 
-// Run reads the files again when they change, until ctx ends. It takes up a change
-// once two looks have seen the same contents, so that it does not see files that are
-// being written.
+// Run reads the files again when they change, until ctx ends. It uses a change only when
+// two consecutive reads are equal, so it does not use files that are being written.
 func (v *Value[T]) Run(ctx context.Context) {
 	ticker := time.NewTicker(period)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-			_ = v.look(false) // it has been reported
+			_ = v.look(false) // the error was reported
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// Reload reads the files again at once. It returns the reason why the old value stays
-// in use where the files can't be read or what they hold now can't be used.
+// Reload reads the files again at once. It returns an error if the files are unusable and
+// the old value stays in use.
 func (v *Value[T]) Reload() error { return v.look(true) }
 
-// look reads the files and, if they differ from what was last parsed, parses them.
+// look reads the files and parses them if they differ from what was parsed last.
 func (v *Value[T]) look(now bool) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -108,7 +108,7 @@ func (v *Value[T]) look(now bool) error {
 	return err
 }
 
-// read returns the contents of the files, and a digest of them.
+// read returns the contents of the files and their digest.
 func (v *Value[T]) read() (contents [][]byte, digest [sha256.Size]byte, err error) {
 	hash := sha256.New()
 	for _, path := range v.paths {
@@ -123,7 +123,7 @@ func (v *Value[T]) read() (contents [][]byte, digest [sha256.Size]byte, err erro
 	return contents, [sha256.Size]byte(hash.Sum(nil)), nil
 }
 
-// readFile reads a file of at most maxSize.
+// readFile reads a file of at most maxSize bytes.
 func readFile(path string) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {

@@ -11,26 +11,26 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// Kind is what went wrong with a call to Redis, as an operator names it.
+// Kind is a kind of failure of a call to Redis, in the terms of its operators.
 type Kind string
 
 // The kinds.
 const (
-	OutOfMemory   Kind = "OOM"           // maxmemory is reached, and nothing may be evicted
-	WrongPassword Kind = "WRONGPASS"     // the user or its password is wrong, or is needed
-	NotPermitted  Kind = "NOPERM"        // the user may not do this
-	ReadOnly      Kind = "READONLY"      // a replica of Redis was asked to write
-	OtherReply    Kind = "other"         // another error of Redis's
+	OutOfMemory   Kind = "OOM"           // maxmemory is reached and nothing can be evicted
+	WrongPassword Kind = "WRONGPASS"     // the user or password is wrong, or missing
+	NotPermitted  Kind = "NOPERM"        // the user lacks a right
+	ReadOnly      Kind = "READONLY"      // a read-only replica of Redis was asked to write
+	OtherReply    Kind = "other"         // another error reply
 	TimedOut      Kind = "timeout"       // no answer in time
-	Unreachable   Kind = "no_connection" // no connection, or it was lost
+	Unreachable   Kind = "no_connection" // no connection, or a lost one
 )
 
-// Kinds are all kinds.
+// Kinds returns all kinds.
 func Kinds() []Kind {
 	return []Kind{OutOfMemory, WrongPassword, NotPermitted, ReadOnly, OtherReply, TimedOut, Unreachable}
 }
 
-// Hint is what an operator may do about errors of a kind, empty if nothing is known.
+// Hint returns what an operator can do about errors of a kind, or "".
 func (k Kind) Hint() string { return hints[k] }
 
 var hints = map[Kind]string{
@@ -41,8 +41,8 @@ var hints = map[Kind]string{
 	TimedOut:      "look at the load of Redis and of the network",
 }
 
-// KindOf returns the kind of an error that is not nil. An error in a script has the
-// command's own in its text.
+// KindOf returns the kind of a non-nil error. An error in a script contains the error of
+// its command.
 func KindOf(err error) Kind {
 	if reply, ok := rueidis.IsRedisErr(err); ok {
 		text := reply.Error()
@@ -54,7 +54,7 @@ func KindOf(err error) Kind {
 		switch {
 		case strings.Contains(text, "NOAUTH"):
 			return WrongPassword
-		case strings.Contains(text, "The user executing the script"): // Redis 7.0 says no more
+		case strings.Contains(text, "The user executing the script"): // the text in Redis 7.0
 			return NotPermitted
 		}
 		return OtherReply
@@ -66,12 +66,11 @@ func KindOf(err error) Kind {
 	return Unreachable
 }
 
-// Errors counts errors by their kind. The zero value is ready; its methods are safe
-// for concurrent use.
+// Errors counts errors by kind. The zero value is ready for use. It is safe for
+// concurrent use.
 type Errors struct {
-	// News, if set, is told of an error of which kind there was none lately, so
-	// that a line in the log is worth while. It must not be changed once errors are
-	// added.
+	// News, if not nil, is called with an error of a kind that has not occurred recently,
+	// so that it can be logged. Set it before the first Add.
 	News func(Kind, error)
 
 	mu     sync.Mutex
@@ -79,10 +78,10 @@ type Errors struct {
 	last   map[Kind]time.Time
 }
 
-// quietAfter is how long no error of a kind must have come for the next one to be news.
+// quietAfter is how long a kind must not occur before its next error is passed to News.
 const quietAfter = time.Minute
 
-// Add counts an error, and returns its kind.
+// Add counts an error and returns its kind.
 func (e *Errors) Add(err error) Kind {
 	kind := KindOf(err)
 	now := time.Now()
@@ -100,7 +99,7 @@ func (e *Errors) Add(err error) Kind {
 	return kind
 }
 
-// Counts returns how many errors of each kind there were. All kinds are there.
+// Counts returns the number of errors by kind, including kinds without errors.
 func (e *Errors) Counts() map[Kind]int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -1,5 +1,6 @@
-// Package redislink is how the service reaches Redis: the URL, connections that
-// end when they are told to, and scripts.
+// Package redislink connects to Redis. It parses the URL, makes connections that close
+// when a context ends, runs scripts, and counts errors. Packages usercache and quotaredis
+// use it.
 package redislink
 
 import (
@@ -17,26 +18,26 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// Access is who this is to Redis, and whom it trusts to be Redis. The zero value
-// means the user and the password of the URL, and the system's certificates.
+// Access holds the credentials for Redis and the authorities to trust. The zero value
+// means the credentials in the URL and the system's authorities.
 type Access struct {
-	// Credentials returns the user and the password, for each new connection. It is
-	// not used with sentinels, which have others.
+	// Credentials returns the user and the password for each new connection. It is not
+	// used for sentinels, which have others.
 	Credentials func() (user, password string)
-	// RootCAs are whom to trust with rediss://.
+	// RootCAs are the authorities to trust for rediss:// URLs.
 	RootCAs *x509.CertPool
 }
 
-// parameters are those that a URL may have.
+// parameters are the allowed parameters of a URL.
 var parameters = []string{"addr", "client_name", "db", "dial_timeout", "master_set", "protocol", "skip_verify", "write_timeout"}
 
-// Options reads a URL: redis://[user:password@]host:port[/database], rediss:// for
-// TLS, or unix://[user:password@]/path?db=database. White space around it does not
-// count. More addresses are given by addr=host:port, and make a cluster;
-// master_set=name makes the addresses those of sentinels. protocol=2 avoids RESP3,
-// skip_verify=true trusts any certificate, client_name=name is shown by CLIENT LIST.
-// Times are dial_timeout (default 1 s) and write_timeout (default 3 s). Its error
-// shows nothing of the URL, since it may hold a password.
+// Options parses a URL: redis://[user:password@]host:port[/database], rediss:// for TLS,
+// or unix://[user:password@]/path?db=database, and ignores white space around it.
+// addr=host:port adds an address, which selects a cluster; with master_set=name the
+// addresses are sentinels. protocol=2 avoids RESP3, skip_verify=true trusts any
+// certificate, client_name=name appears in CLIENT LIST. Times are dial_timeout (default 1
+// s) and write_timeout (default 3 s). Errors do not show the URL, since it may contain a
+// password.
 func Options(text string, access Access) (rueidis.ClientOption, error) {
 	text = strings.TrimSpace(text)
 	if strings.ContainsAny(text[:min(1, len(text))], "\"'`") || strings.HasPrefix(text, "\ufeff") {
@@ -84,21 +85,22 @@ func Options(text string, access Access) (rueidis.ClientOption, error) {
 		options.Sentinel.TopologyRefreshInterval = 5 * time.Second
 	}
 	options.DisableCache = true
-	options.DisableRetry = true     // a call that is late is of no use
-	options.AlwaysPipelining = true // so that a call that takes too long does not cost the connection
-	options.PipelineMultiplex = -1  // one connection to a server
+	options.DisableRetry = true     // a late call is useless
+	options.AlwaysPipelining = true // a call that times out does not close the connection
+	options.PipelineMultiplex = -1  // one connection per server
 	options.BlockingPoolSize = 1    // not used
 	return options, nil
 }
 
-// Connect makes a client whose connections end with ctx, so that nothing waits
-// for a Redis that does not answer. It fails while Redis is away.
+// Connect returns a client whose connections close when ctx ends, so that nothing waits
+// for a Redis that does not answer. It fails while Redis is unavailable.
 func Connect(ctx context.Context, options rueidis.ClientOption) (rueidis.Client, error) {
 	options.DialCtxFn = tieTo(ctx, options.DialCtxFn)
 	return rueidis.NewClient(options)
 }
 
-// tieTo makes a dialer whose connections end with ctx. A nil dial is rueidis's own.
+// tieTo returns a dialer whose connections close when ctx ends. A nil dial means
+// rueidis's own.
 func tieTo(ctx context.Context, dial dialFunc) dialFunc {
 	if dial == nil {
 		dial = dialTCP
@@ -124,7 +126,7 @@ func dialTCP(ctx context.Context, address string, d *net.Dialer, config *tls.Con
 	return (&tls.Dialer{NetDialer: d, Config: config}).DialContext(ctx, "tcp", address)
 }
 
-// tied is a connection that is closed when a context ends.
+// tied is a connection that closes when a context ends.
 type tied struct {
 	net.Conn
 	untie func() bool

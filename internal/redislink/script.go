@@ -8,14 +8,14 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// Script is a Lua script that many keys can be given to in one round trip, with
-// no round trip to load it first. (rueidis's ExecMulti loads it each time.)
+// Script is a Lua script that can be run for many keys in one round trip, without a round
+// trip to load it first. (rueidis's ExecMulti loads it each time.)
 type Script struct {
 	text string
 	sha  string
 }
 
-// NewScript makes a Script of its text.
+// NewScript returns a Script with the given text.
 func NewScript(text string) Script {
 	sum := sha1.Sum([]byte(text)) //nolint:gosec // Redis names scripts by their SHA-1
 	return Script{text: text, sha: hex.EncodeToString(sum[:])}
@@ -27,14 +27,14 @@ type ScriptCall struct {
 	Args []string
 }
 
-// Run runs the script for each call and gives what each led to.
+// Run runs the script for each call and returns the results.
 func (s Script) Run(ctx context.Context, c rueidis.Client, calls ...ScriptCall) []rueidis.RedisResult {
 	commands := make(rueidis.Commands, len(calls))
 	for i, call := range calls {
 		commands[i] = c.B().Evalsha().Sha1(s.sha).Numkeys(1).Key(call.Key).Arg(call.Args...).Build()
 	}
 	results := c.DoMulti(ctx, commands...)
-	var unknown []int // calls that met a Redis which does not know the script
+	var unknown []int // calls for which Redis did not know the script
 	for i, r := range results {
 		if reply, ok := rueidis.IsRedisErr(r.Error()); ok && reply.IsNoScript() {
 			unknown = append(unknown, i)

@@ -10,11 +10,11 @@ import (
 	"sync"
 )
 
-// maxURLFile is how much of a file is read, in bytes.
+// maxURLFile is the maximum size of the file, in bytes.
 const maxURLFile = 16 << 10
 
-// URLFile is a Redis URL that is kept in a file, since it holds a password. It is
-// safe for concurrent use.
+// URLFile is a Redis URL in a file, since it contains a password. It is safe for
+// concurrent use.
 type URLFile struct {
 	path   string
 	report func(error)
@@ -22,13 +22,13 @@ type URLFile struct {
 	mu   sync.Mutex
 	url  string        // the last good one, at first; guarded by mu
 	user *url.Userinfo // the last good one; guarded by mu
-	err  error         // why the last reading gave none, or needs a restart; guarded by mu
+	err  error         // why the last read failed or needs a restart; guarded by mu
 }
 
-// OpenURLFile reads the URL in the file at path, as Options takes it. There is
-// nothing to close. report is called when the file comes to hold what can't be
-// used, each time for another reason, and with nil when that is over; it must not
-// use the URLFile. No error shows anything of the URL.
+// OpenURLFile reads the URL in the file at path, in the form of Options. A URLFile need
+// not be closed. report is called with an error when the file becomes unusable, and again
+// for each other reason, and with nil when it is usable again. report must not use the
+// URLFile. Errors do not show the URL.
 func OpenURLFile(path string, report func(error)) (*URLFile, error) {
 	f := &URLFile{path: path, report: report}
 	text, u, err := f.read()
@@ -39,15 +39,15 @@ func OpenURLFile(path string, report func(error)) (*URLFile, error) {
 	return f, nil
 }
 
-// URL returns the URL that the file held when it was opened.
+// URL returns the URL that was in the file when it was opened.
 func (f *URLFile) URL() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.url
 }
 
-// Credentials reads the file, and returns the user and the password in it. While it
-// holds none that can be used, the last ones stay. It is for Access.
+// Credentials reads the file and returns its user and password. While the file is
+// unusable it returns the last ones. It is meant for Access.
 func (f *URLFile) Credentials() (user, password string) {
 	_ = f.Reload()
 	f.mu.Lock()
@@ -56,8 +56,9 @@ func (f *URLFile) Credentials() (user, password string) {
 	return f.user.Username(), password
 }
 
-// Reload reads the file, and returns why what it holds is not in use: it can't be
-// read, or something but the user and the password has changed, which takes a restart.
+// Reload reads the file and returns an error if its content is not in use: the file is
+// unusable, or something other than the user and password has changed, which needs a
+// restart.
 func (f *URLFile) Reload() error {
 	text, u, err := f.read()
 	f.mu.Lock()
@@ -76,7 +77,7 @@ func (f *URLFile) Reload() error {
 	return err
 }
 
-// Err returns what the last Reload did.
+// Err returns the result of the last Reload.
 func (f *URLFile) Err() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -104,13 +105,13 @@ func (f *URLFile) read() (string, *url.URL, error) {
 		return "", nil, fmt.Errorf("%s: %w", f.path, err)
 	}
 	u, err := url.Parse(text)
-	if err != nil { // Options has parsed it already
+	if err != nil { // Options has parsed the same text
 		return "", nil, errors.New("the Redis URL can't be read")
 	}
 	return text, u, nil
 }
 
-// withoutUser returns a URL without its user and password.
+// withoutUser returns a URL without user and password.
 func withoutUser(text string) string {
 	u, err := url.Parse(text)
 	if err != nil {

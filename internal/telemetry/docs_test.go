@@ -66,7 +66,7 @@ func TestDocsOfRedis(t *testing.T) {
 	}
 }
 
-// table gives the metrics as a table in Markdown.
+// table returns the metrics as a table in Markdown.
 func table() string {
 	var b strings.Builder
 	b.WriteString("\n| metric | type | labels | meaning |\n|---|---|---|---|\n")
@@ -81,7 +81,7 @@ func table() string {
 	return b.String()
 }
 
-// scrapedNames gives the metrics that have series.
+// scrapedNames returns the metrics that have series.
 func scrapedNames(t *testing.T, s Sources) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}

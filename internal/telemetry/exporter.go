@@ -7,16 +7,16 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// queue is where spans wait to be sent. It takes no more than the batch processor
-// behind it has room for, which would drop the rest without a word.
+// queue holds spans until they are exported. It accepts no more than the batch processor
+// behind it has room for, which would silently drop the rest.
 type queue struct {
-	sdktrace.SpanProcessor // makes batches of what waits
+	sdktrace.SpanProcessor // collects the queued spans in batches
 	size                   int64
 	waiting                atomic.Int64
-	lost                   *losses
+	lost                   *lostSpans
 }
 
-// OnEnd takes a span that has ended, if there is room for it.
+// OnEnd queues a span if there is room.
 func (q *queue) OnEnd(s sdktrace.ReadOnlySpan) {
 	if q.waiting.Add(1) > q.size {
 		q.waiting.Add(-1)
@@ -26,16 +26,16 @@ func (q *queue) OnEnd(s sdktrace.ReadOnlySpan) {
 	q.SpanProcessor.OnEnd(s)
 }
 
-// exporter sends spans from the queue by way of next. Its failures are losses,
-// and not for OpenTelemetry's own handler, which is one for the whole process and
-// knows no measure.
+// exporter exports spans from the queue through next. It counts failures as lost spans
+// instead of passing them to OpenTelemetry's error handler, which is one for the whole
+// process and has no rate limit.
 type exporter struct {
 	next  sdktrace.SpanExporter
 	queue *queue
-	end   context.Context // when there is no more time to send anything
+	end   context.Context // ends when the time for the last export is over
 }
 
-// ExportSpans sends spans. It never fails: there is nobody to be told.
+// ExportSpans exports spans. It never returns an error; failures are counted.
 func (e *exporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
 	e.queue.waiting.Add(-int64(len(spans)))
 	ctx, cancel := context.WithCancel(ctx)
@@ -47,5 +47,5 @@ func (e *exporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpa
 	return nil
 }
 
-// Shutdown closes the way to the collector.
+// Shutdown closes the connection to the collector.
 func (e *exporter) Shutdown(ctx context.Context) error { return e.next.Shutdown(ctx) }

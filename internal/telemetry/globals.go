@@ -7,9 +7,9 @@ import (
 	"go.opentelemetry.io/otel"
 )
 
-// LogOpenTelemetry gives logger what OpenTelemetry itself has to say, which
-// otherwise goes to stderr, past the log's form and its redaction. It is one for
-// the whole process: who owns that calls it, once, before NewTracing.
+// LogOpenTelemetry sends OpenTelemetry's own log messages to logger. By default they go
+// to stderr, without the log's format and redaction. The setting is global: only the
+// program's main package should call it, once, before NewTracing.
 func LogOpenTelemetry(logger *slog.Logger) {
 	otel.SetLogger(logr.FromSlogHandler(logger.Handler()))
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {

@@ -16,15 +16,15 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// variable is an environment variable that OpenTelemetry reads, and passes over
-// if it can't be used.
+// variable is an environment variable of OpenTelemetry, which silently ignores invalid
+// values.
 type variable struct {
 	name, want string
 	good       func(string) bool
 }
 
-// exporterVariables are the OTEL_EXPORTER_OTLP_… variables, without that prefix.
-// Any of them may also be for traces alone: OTEL_EXPORTER_OTLP_TRACES_….
+// exporterVariables are the OTEL_EXPORTER_OTLP_… variables, without that prefix. Each may
+// also be for traces only: OTEL_EXPORTER_OTLP_TRACES_….
 var exporterVariables = []variable{
 	{"PROTOCOL", "grpc, which is the only one that is spoken here", oneOf("grpc")},
 	{"ENDPOINT", "a URL such as http://localhost:4317, or https:// for TLS", goodEndpoint},
@@ -35,8 +35,8 @@ var exporterVariables = []variable{
 	{"CERTIFICATE", "a file of PEM certificates that can be read", goodCertificates},
 }
 
-// otherVariables are those of the batch processor, the resource, the limits of a
-// span and the sampler.
+// otherVariables are those of the batch processor, the resource, the limits of a span,
+// and the sampler.
 var otherVariables = []variable{
 	atLeastOne("OTEL_BSP_SCHEDULE_DELAY", maxMilliseconds, "milliseconds"),
 	atLeastOne("OTEL_BSP_EXPORT_TIMEOUT", maxMilliseconds, "milliseconds"),
@@ -63,10 +63,10 @@ const (
 	maxLimit        = 1_000_000
 )
 
-// exporterOptions checks the environment, and gives what it leaves open. Its
-// errors name the variable, but show no value: headers hold secrets.
+// exporterOptions checks the environment and returns defaults for what it does not set.
+// Its errors name the variable and do not show the value: headers contain secrets.
 func exporterOptions() ([]otlptracegrpc.Option, error) {
-	given := false // whether with TLS or without
+	given := false // whether TLS is set explicitly
 	for _, prefix := range []string{"OTEL_EXPORTER_OTLP_", "OTEL_EXPORTER_OTLP_TRACES_"} {
 		for _, v := range exporterVariables {
 			value := strings.TrimSpace(os.Getenv(prefix + v.name))
@@ -90,14 +90,14 @@ func exporterOptions() ([]otlptracegrpc.Option, error) {
 	if given {
 		return nil, nil
 	}
-	// OpenTelemetry's specification has this default; its Go library uses TLS.
+	// The specification's default is without TLS; the Go library's default is TLS.
 	return []otlptracegrpc.Option{otlptracegrpc.WithEndpointURL("http://localhost:4317")}, nil
 }
 
-// queueSize gives how many spans may wait to be sent.
+// queueSize returns the maximum of spans that wait for export.
 func queueSize() int { return number(queueVariable, sdktrace.DefaultMaxQueueSize) }
 
-// number gives the value of a variable that has been checked.
+// number returns the value of a valid variable, or unset if it is not set.
 func number(name string, unset int) int {
 	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
 		return n
@@ -105,12 +105,12 @@ func number(name string, unset int) int {
 	return unset
 }
 
-// atLeastOne is a variable of 1 to most of a unit.
+// atLeastOne describes a variable from 1 to most, in the given unit.
 func atLeastOne(name string, most int, unit string) variable {
 	return variable{name, fmt.Sprintf("1 to %d %s", most, unit), from(1, most)}
 }
 
-// limit is a variable of what a span may hold at most.
+// limit describes a variable that limits a span.
 func limit(name string) variable {
 	return variable{name, fmt.Sprintf("0 to %d, or -1 for no limit", maxLimit), from(-1, maxLimit)}
 }
@@ -131,7 +131,7 @@ func goodEndpoint(s string) bool {
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 }
 
-// headerName is a name of metadata that gRPC sends.
+// headerName matches a metadata key that gRPC can send.
 var headerName = regexp.MustCompile(`^[0-9A-Za-z_.-]+$`)
 
 func goodHeaders(s string) bool {
@@ -148,8 +148,8 @@ func goodAttributes(s string) bool {
 	})
 }
 
-// goodPairs says whether s is a list of name=value with commas between, each of
-// them good once its value has been decoded.
+// goodPairs reports whether s is a comma-separated list of name=value pairs that are all
+// good after decoding.
 func goodPairs(s string, good func(name, value string) bool) bool {
 	for pair := range strings.SplitSeq(s, ",") {
 		name, value, found := strings.Cut(pair, "=")
@@ -162,11 +162,11 @@ func goodPairs(s string, good func(name, value string) bool) bool {
 }
 
 func goodCertificates(path string) bool {
-	pem, err := os.ReadFile(path) //nolint:gosec // it is named by who runs the command
+	pem, err := os.ReadFile(path) //nolint:gosec // named by the operator
 	return err == nil && x509.NewCertPool().AppendCertsFromPEM(pem)
 }
 
-// goodKeyPair says whether both files are given and belong together, or neither is.
+// goodKeyPair reports whether both files are set and match, or neither is set.
 func goodKeyPair(certificate, key string) bool {
 	certificate, key = strings.TrimSpace(certificate), strings.TrimSpace(key)
 	if certificate == "" && key == "" {

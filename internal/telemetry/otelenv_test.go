@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// writeFile gives the path of a new file.
+// writeFile returns the path of a new file.
 func writeFile(t *testing.T, name string, content []byte) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
@@ -24,7 +24,7 @@ func writeFile(t *testing.T, name string, content []byte) string {
 	return path
 }
 
-// keyPair gives the files of a certificate and of its key.
+// keyPair returns the files of a certificate and of its key.
 func keyPair(t *testing.T) (certificate, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -8,15 +8,15 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Sampler decides which spans are recorded. Where a span has a parent, here or
-// at a caller, it is recorded if the parent is. Else it is if it links to one that
-// is, so that the request that served a sampled call is there to be looked at.
-// Of all others a share is recorded, 0 to 1.
+// Sampler returns the sampler of spans. A span with a parent, here or at a caller, is
+// sampled if the parent is. A span without one is sampled if it links to a sampled span,
+// so the request of a sampled call is always recorded. Of all others the given fraction
+// is sampled, 0 to 1.
 func Sampler(share float64) sdktrace.Sampler {
 	return sdktrace.ParentBased(linked{sdktrace.TraceIDRatioBased(share)})
 }
 
-// linked samples what links to a sampled span, and leaves the rest to another
+// linked samples spans that link to a sampled span, and leaves the rest to another
 // sampler.
 type linked struct{ rest sdktrace.Sampler }
 

@@ -41,7 +41,7 @@ type knownEvents map[webhook.Count]int64
 
 func (e knownEvents) Stats() map[webhook.Count]int64 { return e }
 
-// knownSources gives sources in which every figure is another.
+// knownSources returns sources in which every figure is another.
 func knownSources() Sources {
 	k := known{
 		status: gate.Status{
@@ -75,7 +75,7 @@ func knownSources() Sources {
 		}},
 	}
 	return Sources{
-		Version: "1.2.3", Gate: k, Cache: k, Server: k, Tracing: &Tracing{lost: &losses{total: 61}},
+		Version: "1.2.3", Gate: k, Cache: k, Server: k, Tracing: &Tracing{lost: &lostSpans{total: 61}},
 		KeyFile: func() error { return io.ErrUnexpectedEOF },
 		Store: knownStore{Entries: 23, Bytes: 24, MaxBytes: 25, Evictions: 26, Redis: &usercache.RedisStats{
 			Connected: true, Calls: 27, Errors: map[redislink.Kind]int64{redislink.TimedOut: 28, redislink.OutOfMemory: 62}, Refused: 29, Latency: 30 * time.Second, Hits: 31, Misses: 32, Lost: 33,
@@ -87,7 +87,7 @@ func knownSources() Sources {
 	}
 }
 
-// scrape gives what a scrape says of clerkgate.
+// scrape returns what a scrape says of clerkgate.
 func scrape(t *testing.T, s Sources) []string {
 	t.Helper()
 	r := prometheus.NewRegistry()
@@ -216,7 +216,7 @@ func TestWithoutTracing(t *testing.T) {
 	}
 }
 
-// withoutRedis gives the sources of a server that has none.
+// withoutRedis returns the sources of a server that has none.
 func withoutRedis() Sources {
 	s := knownSources()
 	k := s.Gate.(known)

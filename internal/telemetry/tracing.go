@@ -15,35 +15,34 @@ import (
 	"google.golang.org/grpc" //nolint:depguard // only to turn its proxy off, which the exporter has no option for
 )
 
-// flushTime is how long the last spans may take to be sent once tracing stops.
+// flushTime is the time limit for the last export.
 const flushTime = 2 * time.Second
 
-// TracingConfig says which spans are sent. Where to, and how, say the standard
-// OTEL_EXPORTER_OTLP_… environment variables; the default is
-// http://localhost:4317.
+// TracingConfig configures Tracing. The standard OTEL_EXPORTER_OTLP_… environment
+// variables configure the collector; the default is http://localhost:4317.
 type TracingConfig struct {
-	Sample  float64      // share of traces begun here that are sampled, 0 to 1
+	Sample  float64      // fraction of the traces started here that are sampled, 0 to 1
 	Version string       // of the build
-	Logger  *slog.Logger // told of spans that are lost, at most once a minute; required
+	Logger  *slog.Logger // logs lost spans, at most once a minute; required
 }
 
-// Tracing sends spans to an OpenTelemetry collector by OTLP over gRPC. What
-// can't be sent is dropped; nobody ever waits for it.
+// Tracing exports spans to an OpenTelemetry collector with OTLP over gRPC. It drops what
+// it can't export; calls never wait for it.
 type Tracing struct {
 	provider *sdktrace.TracerProvider
 	otlp     *otlptrace.Exporter
-	lost     *losses
+	lost     *lostSpans
 }
 
-// NewTracing makes a Tracing. It connects to nothing and starts nothing. Its
-// error says which environment variable is at fault.
+// NewTracing returns a Tracing. It starts nothing and does not connect. It fails if an
+// environment variable is invalid, and names it.
 func NewTracing(cfg TracingConfig) (*Tracing, error) {
 	options, err := exporterOptions()
 	if err != nil {
 		return nil, err
 	}
-	options = append(options, otlptracegrpc.WithDialOption(grpc.WithNoProxy())) // HTTPS_PROXY is for the way to Clerk
-	// What comes later wins: OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES.
+	options = append(options, otlptracegrpc.WithDialOption(grpc.WithNoProxy())) // HTTPS_PROXY is for requests to Clerk only
+	// Later attributes win: OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES.
 	about, err := resource.New(context.Background(),
 		resource.WithTelemetrySDK(),
 		resource.WithAttributes(semconv.ServiceName("clerkgate"), semconv.ServiceVersion(cfg.Version)),
@@ -55,15 +54,15 @@ func NewTracing(cfg TracingConfig) (*Tracing, error) {
 	return &Tracing{
 		provider: sdktrace.NewTracerProvider(sdktrace.WithSampler(Sampler(cfg.Sample)), sdktrace.WithResource(about)),
 		otlp:     otlptracegrpc.NewUnstarted(options...),
-		lost:     newLosses(cfg.Logger),
+		lost:     newLostSpans(cfg.Logger),
 	}, nil
 }
 
-// Provider makes tracers. Spans that end before Run or after it are dropped.
+// Provider returns the provider of tracers. Spans that end before or after Run are
+// dropped.
 func (t *Tracing) Provider() trace.TracerProvider { return t.provider }
 
-// Lost gives how many spans could not be sent, for want of room or because of the
-// collector. Of a nil Tracing it is 0.
+// Lost returns the number of lost spans. A nil Tracing has lost 0.
 func (t *Tracing) Lost() int64 {
 	if t == nil {
 		return 0
@@ -71,9 +70,8 @@ func (t *Tracing) Lost() int64 {
 	return t.lost.count()
 }
 
-// Run sends spans until ctx ends, then those that are left, for at most 2
-// seconds, and returns when every goroutine of its own has ended. It must be
-// called once at most.
+// Run exports spans until ctx ends, then the remaining ones for at most 2 seconds, and
+// returns when all its goroutines have ended. Call it at most once.
 func (t *Tracing) Run(ctx context.Context) error {
 	if err := t.otlp.Start(ctx); err != nil {
 		return fmt.Errorf("tracing: %w", err)
@@ -81,19 +79,19 @@ func (t *Tracing) Run(ctx context.Context) error {
 	return t.export(ctx, t.otlp)
 }
 
-// export sends spans by way of next until ctx ends, and shuts it down.
+// export exports spans through next until ctx ends, and shuts it down.
 func (t *Tracing) export(ctx context.Context, next sdktrace.SpanExporter) error {
 	end, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	q := &queue{size: int64(queueSize()), lost: t.lost}
-	// Its goroutine starts here, not in New.
+	// Here and not in New, because it starts a goroutine.
 	q.SpanProcessor = sdktrace.NewBatchSpanProcessor(&exporter{next: next, queue: q, end: end})
 	t.provider.RegisterSpanProcessor(q)
-	defer t.lost.tellNow()
-	t.lost.tell(ctx)
+	defer t.lost.logNow()
+	t.lost.log(ctx)
 	flush := time.AfterFunc(flushTime, cut)
 	defer flush.Stop()
-	// It waits for the last export, which is cut off when its time is over.
+	// Waits for the last export, which is aborted after its time limit.
 	if err := t.provider.Shutdown(context.Background()); err != nil {
 		return fmt.Errorf("tracing: %w", err)
 	}

@@ -117,7 +117,7 @@ func TestACollectorThatFails(t *testing.T) {
 	}
 }
 
-// told gives how many spans the log says are lost, in how many lines.
+// told returns how many spans the log says are lost, in how many lines.
 func told(t *testing.T, log string) (lost, lines int) {
 	t.Helper()
 	for _, match := range regexp.MustCompile(`msg="spans could not be sent" .*lost=(\d+)`).FindAllStringSubmatch(log, -1) {
@@ -153,7 +153,7 @@ func TestACollectorThatIsSlow(t *testing.T) {
 // TestFailuresAreNotForOpenTelemetry: what an exporter gives back goes to the
 // process's own handler, which writes a line for each.
 func TestFailuresAreNotForOpenTelemetry(t *testing.T) {
-	lost := newLosses(slog.New(slog.DiscardHandler))
+	lost := newLostSpans(slog.New(slog.DiscardHandler))
 	e := &exporter{next: &receiver{fail: errors.New("down")}, queue: &queue{lost: lost}, end: t.Context()}
 	if err := e.ExportSpans(t.Context(), nil); err != nil {
 		t.Error(err)

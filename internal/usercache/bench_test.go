@@ -34,7 +34,7 @@ func person(i int) *clerkgatev1.User {
 	}
 }
 
-// heap is how many bytes are in use after a collection.
+// heap returns how many bytes are in use after a collection.
 func heap() uint64 {
 	runtime.GC()
 	runtime.GC()
@@ -75,7 +75,7 @@ func BenchmarkMemoryPerUser(b *testing.B) {
 	}
 }
 
-// BenchmarkHit is a lookup that memory answers, without the gRPC around it.
+// BenchmarkHit returns a lookup that memory answers, without the gRPC around it.
 func BenchmarkHit(b *testing.B) {
 	s, err := NewStore(Config{TTL: time.Hour})
 	if err != nil {

@@ -23,7 +23,7 @@ type source interface {
 }
 
 // Cache answers from a Store what it can and asks a source for the rest. Its
-// methods may be called at once.
+// it is safe for concurrent use.
 type Cache struct {
 	store   *Store
 	source  source
@@ -197,7 +197,7 @@ func (c *Cache) ask(ctx context.Context, ids []string, o lookup) []gate.Result {
 	return results
 }
 
-// leftSince is when a request must have left, at the earliest, whose answer the
+// leftSince returns when a request must have left, at the earliest, whose answer the
 // call may share. fresh: it must not have left yet.
 func (c *Cache) leftSince(o lookup) (t time.Time, fresh bool) {
 	switch {
@@ -248,7 +248,7 @@ func (c *Cache) answer(id string, r gate.Result, o lookup) Result {
 	return Result{Err: r.Err}
 }
 
-// standIn is the copy that may stand in for Clerk's answer, nil if there is none:
+// standIn returns the copy that may stand in for Clerk's answer, nil if there is none:
 // one that the replica knows no invalidation has made old.
 func (c *Cache) standIn(id string, o lookup, now time.Time) *Entry {
 	if o.MaxAge != nil {
@@ -323,7 +323,7 @@ type Totals struct {
 	Stale   int64                            // ... of those, by copies older than the time to live
 }
 
-// Totals tells where answers came from.
+// Totals returns where answers came from.
 func (c *Cache) Totals() Totals {
 	t := Totals{Lookups: make(map[clerkgatev1.ServedFrom]int64), Stale: c.stale.Load()}
 	for i := range c.totals {

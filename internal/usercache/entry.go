@@ -50,7 +50,7 @@ type Entry struct {
 	refreshing atomic.Bool   // a newer copy has been asked for
 }
 
-// FetchTime is when the request left that brought the entry, or when the event
+// FetchTime returns when the request left that brought the entry, or when the event
 // happened that told of it.
 func (e *Entry) FetchTime() time.Time { return e.fetched }
 
@@ -62,7 +62,7 @@ func (e *Entry) outdatedBy(seq uint64) bool {
 	return !e.Deleted && e.Stamp != seq && e.origin < seq
 }
 
-// clone is a copy of the entry that nobody has read yet.
+// clone returns a copy of the entry that nobody has read yet.
 func (e *Entry) clone() *Entry {
 	return &Entry{
 		public: e.public, private: e.private, shared: e.shared, hasPrivate: e.hasPrivate, outdated: e.outdated,
@@ -71,21 +71,21 @@ func (e *Entry) clone() *Entry {
 	}
 }
 
-// stamped is the entry with another stamp.
+// stamped returns the entry with another stamp.
 func (e *Entry) stamped(stamp uint64) *Entry {
 	c := e.clone()
 	c.Stamp = stamp
 	return c
 }
 
-// madeOld is the entry as an outdated one.
+// madeOld returns the entry as an outdated one.
 func (e *Entry) madeOld() *Entry {
 	c := e.clone()
 	c.outdated = true
 	return c
 }
 
-// confirmedBy is the entry after Clerk, asked later, has answered with an older
+// confirmedBy returns the entry after Clerk, asked later, has answered with an older
 // version: Clerk lags behind what it told before, and the entry is the newest that
 // there is.
 func (e *Entry) confirmedBy(later *Entry) *Entry {
@@ -148,7 +148,7 @@ func tombstone(stamp uint64, told time.Time) *Entry {
 	}
 }
 
-// Has says whether the entry has all that the view needs.
+// Has reports whether the entry has all that the view needs.
 func (e *Entry) Has(view clerkgatev1.UserView) bool {
 	return e.hasPrivate || view != clerkgatev1.UserView_USER_VIEW_FULL
 }

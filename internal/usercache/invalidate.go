@@ -99,7 +99,7 @@ func (s *Store) Deleted(ctx context.Context, id string, at time.Time) error {
 	return s.apply(ctx, id, tombstone(0, happened(at)))
 }
 
-// happened is the time of an event by this process's monotonic clock.
+// happened returns the time of an event by this process's monotonic clock.
 func happened(at time.Time) time.Time {
 	now := time.Now()
 	return now.Add(-max(0, now.Sub(at)))

@@ -37,10 +37,10 @@ func (o *order) init(keep time.Duration, now time.Time) {
 	o.blindUntil = now.Add(keep)
 }
 
-// since is the time t as marks count it.
+// since returns the time t as marks count it.
 func (o *order) since(t time.Time) time.Duration { return t.Sub(o.start) }
 
-// stamp is the number that a request takes along which leaves now.
+// stamp returns the number that a request takes along which leaves now.
 func (o *order) stamp() uint64 { return o.seq.Load() }
 
 // raise notes that a number has been drawn elsewhere.

@@ -36,7 +36,7 @@ func (h *truth) acknowledge(w word) {
 	h.words = append(h.words, w)
 }
 
-// least is the oldest version that a read in a replica may give now, and whether
+// least returns the oldest version that a read in a replica may give now, and whether
 // the user must be known to be deleted.
 func (h *truth) least(on int) (version int64, deleted bool) {
 	h.mu.Lock()

@@ -156,7 +156,7 @@ func startRedisCluster(t *testing.T) string {
 	return servers[0].URL()
 }
 
-// text is a whole answer.
+// text returns a whole answer.
 func text(t testing.TB, s *redistest.Server, command string) string {
 	t.Helper()
 	c := s.Client()

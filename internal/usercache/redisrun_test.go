@@ -187,7 +187,7 @@ func (p *proxy) cut(down bool) {
 	}
 }
 
-// count is how many connections have been accepted.
+// count returns how many connections have been accepted.
 func (p *proxy) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

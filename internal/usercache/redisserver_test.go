@@ -70,7 +70,7 @@ func (l *recorder) alive(since time.Time, seq uint64) {
 func (l *recorder) drawn(uint64)     {}
 func (l *recorder) missed(lost bool) { l.add(told{what: "missed", lost: lost}) }
 
-// sum is the number of errors of all kinds.
+// sum returns the number of errors of all kinds.
 func sum(errors map[redislink.Kind]int64) (n int64) {
 	for _, m := range errors {
 		n += m

@@ -315,5 +315,5 @@ func flag(set bool) string {
 	return ""
 }
 
-// milliseconds is a time for Redis, which takes none below 1.
+// milliseconds returns a time for Redis, which takes none below 1.
 func milliseconds(d time.Duration) string { return strconv.FormatInt(max(1, d.Milliseconds()), 10) }

@@ -22,7 +22,7 @@ const (
 	full  = clerkgatev1.UserView_USER_VIEW_FULL
 )
 
-// copyAt is a copy with the given updated_at, whose flight left with the stamp
+// copyAt returns a copy with the given updated_at, whose flight left with the stamp
 // at f s.
 func copyAt(updatedAt int64, stamp uint64, f int64) *Entry {
 	text := fmt.Sprintf("u%d f%d", updatedAt, f)

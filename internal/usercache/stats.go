@@ -30,7 +30,7 @@ type RedisStats struct {
 	Lost      int64                    // copies that were not written because too many waited
 }
 
-// Stats tells what the store holds. It takes a lock that writers take, too, so it
+// Stats returns what the store holds. It takes a lock that writers take, too, so it
 // is not for every call.
 func (s *Store) Stats() Stats {
 	st := Stats{

@@ -6,7 +6,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// Basic gives the user as the view BASIC shows it. It never changes u, which may
+// Basic returns the user as the view BASIC shows it. It never changes u, which may
 // be shared: the answer is u itself or a copy.
 func Basic(u *clerkgatev1.User) *clerkgatev1.User {
 	if !hasPrivate(u) {
@@ -94,7 +94,7 @@ func privateMemberships(list []*clerkgatev1.OrganizationMembership) bool {
 	return false
 }
 
-// verifications gives every verification in the user.
+// verifications returns every verification in the user.
 func verifications(u *clerkgatev1.User) func(yield func(*clerkgatev1.Verification) bool) {
 	return func(yield func(*clerkgatev1.Verification) bool) {
 		_ = each(u.EmailAddresses, yield) && each(u.PhoneNumbers, yield) && each(u.Web3Wallets, yield) &&

@@ -7,30 +7,29 @@ import (
 	"time"
 )
 
-// bodies limits how many bodies are read at once, and with them the memory that
-// unsigned requests can take. Clerk sends a body in one go; one that is still being
-// read after slowAfter is cut off if another waits for its place. Of those that wait,
-// the newest is next: under a flood the older ones are about to be given up anyway.
-// So slow senders don't keep Clerk's events out. Its methods are safe for concurrent
-// use.
+// bodies limits how many request bodies are read at the same time, and so the memory of
+// unsigned requests. Clerk sends a body at once; a body that is still being read after
+// slowAfter is cut off if another waits for its place. The newest waiting body is next,
+// since under a flood the older ones are about to time out. So slow senders can't block
+// Clerk's events. It is safe for concurrent use.
 type bodies struct {
 	limit int // at least 1
 
 	mu      sync.Mutex
-	reading []*body     // the oldest first; guarded by mu
-	waiting []*body     // the newest last; guarded by mu
-	timer   *time.Timer // of the next look at reading, or nil; guarded by mu
+	reading []*body     // oldest first; guarded by mu
+	waiting []*body     // newest last; guarded by mu
+	timer   *time.Timer // runs the next cutSlowLocked, or nil; guarded by mu
 }
 
-// body is one that is read or waits to be.
+// body is a body that is being read or waits for its turn.
 type body struct {
-	cut   func() // ends the reading early; nil once it has been called
+	cut   func() // aborts the read; nil after the call
 	began time.Time
-	ready chan struct{} // closed when the reading may begin
+	ready chan struct{} // closed when the read may begin
 }
 
-// enter blocks until a body may be read and returns the function to be called after
-// that, or reports false if ctx ends first. cut may be called at any time in between.
+// enter blocks until a body may be read, and returns the function to call after the read.
+// It returns false if ctx ends first. It may call cut at any time in between.
 func (b *bodies) enter(ctx context.Context, cut func()) (leave func(), ok bool) {
 	own := &body{cut: cut, ready: make(chan struct{})}
 	b.mu.Lock()
@@ -50,14 +49,14 @@ func (b *bodies) enter(ctx context.Context, cut func()) (leave func(), ok bool) 
 	}
 }
 
-// beginLocked lets the reading of a body begin.
+// beginLocked starts the read of a body. b.mu must be held.
 func (b *bodies) beginLocked(own *body) {
 	own.began = time.Now()
 	b.reading = append(b.reading, own)
 	close(own.ready)
 }
 
-// leave takes a body out, and gives its place to the newest that waits.
+// leave removes a body and gives its place to the newest that waits.
 func (b *bodies) leave(own *body) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -75,8 +74,8 @@ func (b *bodies) leave(own *body) {
 	b.cutSlowLocked()
 }
 
-// cutSlowLocked cuts off as many slow bodies as others wait, the oldest first, and
-// sees to it that those that become slow are cut off then.
+// cutSlowLocked cuts off as many slow bodies as others wait, oldest first, and schedules
+// itself for those that become slow later. b.mu must be held.
 func (b *bodies) cutSlowLocked() {
 	wanted := len(b.waiting)
 	for _, r := range b.reading {

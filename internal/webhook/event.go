@@ -11,24 +11,24 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// maxAge is how old an event may be to put its copy of the user in place. A
-// later one still tells that the user has changed.
+// maxAge is the age up to which an event's copy of the user is stored. An older event
+// only invalidates.
 const maxAge = time.Minute
 
-// Kind is a type of event, as Clerk calls it.
+// Kind is a type of event, by Clerk's name.
 type Kind string
 
 const (
 	userCreated Kind = "user.created"
 	userUpdated Kind = "user.updated"
 	userDeleted Kind = "user.deleted"
-	otherKind   Kind = "other" // any other, or none that could be read
+	otherKind   Kind = "other" // another type, or an unreadable one
 )
 
-// always are the fields that Clerk's API gives of every user and its events
-// give of most: those that Clerk's description of the events (version
-// 2025-04-15) requires, and image_url and the two kinds of metadata, which it
-// does not. A copy without one of them would be poorer than Clerk's own answer.
+// always are the fields that Clerk's API returns for every user and that most events
+// contain: those that Clerk's description of the events (version 2025-04-15) requires,
+// plus image_url and two kinds of metadata. A copy without one of them would lack data
+// that Clerk's own answer has.
 var always = []string{
 	"id", "object", "username", "first_name", "last_name", "image_url", "has_image",
 	"primary_email_address_id", "primary_phone_number_id", "primary_web3_wallet_id",
@@ -42,18 +42,18 @@ var always = []string{
 	"mfa_enabled_at", "mfa_disabled_at", "legal_accepted_at", "created_at", "updated_at",
 }
 
-// lenient lets through what end users can write into metadata.
+// lenient accepts what end users can write into metadata.
 var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
-// event is something that happened at Clerk.
+// event is a parsed event.
 type event struct {
 	kind      Kind
 	timestamp jsontext.Value // may be missing
-	data      jsontext.Value // what it happened to; may be missing
+	data      jsontext.Value // the user; may be missing
 	fields    map[string]jsontext.Value
 }
 
-// parse reads an event; false if the text is none.
+// parse parses an event. It returns false if the text is not one.
 func parse(text []byte) (*event, bool) {
 	var envelope struct {
 		Type      string         `json:"type"`
@@ -75,7 +75,7 @@ func parse(text []byte) (*event, bool) {
 	return e, true
 }
 
-// userID is the id of the user that the event is about; empty if it gives none.
+// userID returns the id of the event's user, or "".
 func (e *event) userID() string {
 	var id string
 	if json.Unmarshal(e.fields["id"], &id, lenient) != nil || !clerkapi.ValidUserID(id) {
@@ -84,8 +84,8 @@ func (e *event) userID() string {
 	return id
 }
 
-// user is the event's copy of the user; nil if it has not all that Clerk's API
-// gives of one.
+// user returns the event's copy of the user, or nil if it lacks fields that Clerk's API
+// returns.
 func (e *event) user() *clerkgatev1.User {
 	for _, name := range always {
 		if _, ok := e.fields[name]; !ok {
@@ -94,14 +94,14 @@ func (e *event) user() *clerkgatev1.User {
 	}
 	u, err := clerkapi.DecodeUser(e.data)
 	if err != nil || u.GetPublicMetadataJson() == "" || u.GetPrivateMetadataJson() == "" || u.GetUnsafeMetadataJson() == "" {
-		return nil // null in place of metadata may only mean that it is not shown here
+		return nil // null instead of metadata may mean that the event does not show it
 	}
 	return u
 }
 
-// happened is when the event happened, now at the latest. Clerk's documentation
-// has it in milliseconds, the examples of its description in seconds. If the
-// event does not say, it happened when it was sent.
+// happened returns the time of the event, at most now. Clerk's documentation has it in
+// milliseconds, the examples of its description in seconds. Without a time, the event
+// happened when it was sent.
 func (e *event) happened(sent, now time.Time) time.Time {
 	const smallestMS = 1e11 // the year 1973 in milliseconds, 5138 in seconds
 	ms, err := strconv.ParseFloat(string(e.timestamp), 64)

@@ -1,9 +1,13 @@
-// Package webhook receives what Clerk tells about users: events that it posts,
-// signed, to an address of ours. It checks that they are Clerk's and brings
-// them to a cache, which thereby follows changes without asking Clerk.
+// Package webhook receives the events about users that Clerk posts. It verifies that they
+// are signed by Clerk and recent, and applies them to a cache, which thus follows changes
+// without asking Clerk.
 //
-// Clerk's events: https://clerk.com/docs/guides/development/webhooks/overview.
-// How they are signed and sent again: https://docs.svix.com/receiving/verifying-payloads/how-manual
+// Events are described at https://clerk.com/docs/guides/development/webhooks/overview,
+// signatures and retries at
+// https://docs.svix.com/receiving/verifying-payloads/how-manual.
+//
+// Read handler.go first: a request passes bodies.go (limits), signature.go (is it
+// Clerk's?) and event.go (what happened?), and ends in the sink.
 package webhook
 
 import (
@@ -22,25 +26,25 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// Path is where events are posted, also with a slash behind it.
+// Path is the path of events; a slash may follow.
 const Path = "/webhooks/clerk"
 
 const (
-	maxBody       = 256 << 10        // bytes; Clerk's are below 100 KB
-	maxBodies     = 64               // bodies that are read at once
-	bodyTimeout   = 5 * time.Second  // for the whole body to come
-	placeTimeout  = 4 * time.Second  // for one of those places to become free
+	maxBody       = 256 << 10        // bytes; Clerk's events are below 100 KB
+	maxBodies     = 64               // bodies being read
+	bodyTimeout   = 5 * time.Second  // for the whole body
+	placeTimeout  = 4 * time.Second  // to wait for one of those places
 	slowAfter     = time.Second / 2  // until a body gives its place to another
-	handleTimeout = 10 * time.Second // for all; Clerk waits 15 s
-	logInterval   = 10 * time.Second // between two lines about the same trouble
+	handleTimeout = 10 * time.Second // for the whole request; Clerk waits 15 s
+	logInterval   = 10 * time.Second // between two log lines about the same problem
 )
 
-// sink is what events are brought to. An error means that the event must come
-// again; it may have been carried out in part. Carrying one out twice does no harm.
+// sink applies events. After an error the event will be sent again; it may have been
+// applied in part. Applying an event twice does no harm.
 type sink interface {
-	// Updated puts a copy in place; at is when the event happened.
+	// Updated stores a copy; when is the time of the event.
 	Updated(ctx context.Context, u *clerkgatev1.User, at time.Time) error
-	// Deleted makes a tombstone.
+	// Deleted stores a tombstone.
 	Deleted(ctx context.Context, id string, at time.Time) error
 	// Invalidate drops ids from every cache.
 	Invalidate(ctx context.Context, ids []string) error
@@ -50,41 +54,39 @@ type sink interface {
 	Record(ctx context.Context, eventID string) error
 }
 
-// Config says whose events are taken and where they go.
+// Config configures a Handler.
 type Config struct {
-	// Secret gives the signing secret, as CheckSecret wants it; it is asked for
-	// each event. While it gives none that can be used, every event is refused.
-	// Default: none.
+	// Secret returns the signing secret in the form of CheckSecret. It is called for each
+	// event. While it returns no valid secret, every event is refused. Default: none.
 	Secret func() string
-	// Sink is brought the events, several at once. Required.
+	// Sink applies the events, concurrently. Required.
 	Sink sink
-	// Logger is told of refused and failed events. It never gets a secret or
-	// anything of an event but its id. Default: discards.
+	// Logger logs refused and failed events. It never gets a secret, nor anything of an
+	// event but its id. Default: discards.
 	Logger *slog.Logger
 }
 
-// Handler receives Clerk's events by POST at Path. It answers within 10 s of a
-// request's header, if the sink ends with its context.
+// Handler receives Clerk's events as POST requests at Path. It answers within 10 s of the
+// request's header, if the sink returns when its context ends.
 //
-// An event that is refused or fails is answered by a status that makes Clerk
-// send it again: 400 if it is malformed, or signed more than five minutes ago
-// or ahead; 401 if its signature is wrong; 408 or 413 if its body is slow or
-// larger than 256 KiB; 500 without a secret; 503 if the sink failed, or if too many
-// came at once. All others are answered 204: those that were applied, that came
-// before, and that say nothing about a user.
+// A refused or failed event is answered with a status that makes Clerk send it again: 400
+// if it is malformed, or signed more than five minutes ago or ahead; 401 if its signature
+// is wrong; 408 or 413 if its body is slow or larger than 256 KiB; 500 without a secret;
+// 503 if the sink failed, or if too many arrived at once. All others are answered 204:
+// applied ones, duplicates, and those that are not about a user.
 type Handler struct {
 	secret func() string
 	sink   sink
 	logger *slog.Logger
 	bodies *bodies
 
-	// Whoever can reach the listener can cause these lines.
+	// Anybody who can reach the listener can cause these lines.
 	refusals, failures, strays, visits rate.Sometimes
 
 	stats stats
 }
 
-// New makes a handler. It starts nothing.
+// New returns a Handler. It starts nothing.
 func New(cfg Config) *Handler {
 	if cfg.Secret == nil {
 		cfg.Secret = func() string { return "" }
@@ -104,13 +106,14 @@ func New(cfg Config) *Handler {
 	}
 }
 
-// Stats says what became of the events so far. It holds only what has happened.
+// Stats returns the number of events so far. Combinations that have not occurred are
+// missing.
 func (h *Handler) Stats() map[Count]int64 { return h.stats.copy() }
 
 // ServeHTTP receives one event.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// Bounds also what net/http reads of a body that nobody wants. It ends with
-	// the body. A connection without deadlines is the caller's choice.
+	// Also limits what net/http reads of an unread body. It ends with the body. A
+	// connection without deadlines is the caller's choice.
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
 	switch {
@@ -150,8 +153,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// misdirected counts and logs a request that is for no event. A POST may be an event
-// that is sent to the wrong path, and then is lost.
+// misdirected counts and logs a request that is not for an event. A POST may be an event
+// sent to the wrong path, which is then lost.
 func (h *Handler) misdirected(r *http.Request) {
 	h.stats.add(otherKind, Misdirected)
 	level, lines := slog.LevelInfo, &h.visits
@@ -163,7 +166,7 @@ func (h *Handler) misdirected(r *http.Request) {
 	})
 }
 
-// clip cuts off what is too long for a line of the log.
+// clip truncates text that is too long for a log line.
 func clip(text string) string {
 	const most = 80
 	if len(text) > most {
@@ -172,14 +175,14 @@ func clip(text string) string {
 	return strings.ToValidUTF8(clerkapi.Redact(text), "?")
 }
 
-// answer is what becomes of an event.
+// answer is the answer to an event.
 type answer struct {
 	outcome Outcome
 	status  int
-	text    string // empty: all is well, and status does not count
+	text    string // empty: success, and status is not used
 }
 
-// receive reads a delivery and checks that it is Clerk's and new. A non-nil
+// receive reads a delivery and verifies that it is signed, recent and new. A non-nil
 // answer refuses it.
 func (h *Handler) receive(ctx context.Context, w http.ResponseWriter, r *http.Request) (delivery, *answer) {
 	verifiers, err := parseSecret(h.secret())
@@ -204,7 +207,7 @@ func (h *Handler) receive(ctx context.Context, w http.ResponseWriter, r *http.Re
 	return d, nil
 }
 
-// readBody reads a delivery's body when there is a place for it.
+// readBody reads the body of a delivery once there is a place for it.
 func (h *Handler) readBody(ctx context.Context, w http.ResponseWriter, r *http.Request) ([]byte, *answer) {
 	ctx, cancel := context.WithTimeout(ctx, placeTimeout)
 	defer cancel()
@@ -228,8 +231,7 @@ func (h *Handler) readBody(ctx context.Context, w http.ResponseWriter, r *http.R
 	return body, nil
 }
 
-// apply brings an event to the sink, unless it came before or says nothing
-// about a user.
+// apply passes an event to the sink, unless it is a duplicate or not about a user.
 func (h *Handler) apply(ctx context.Context, d delivery, e *event) *answer {
 	id := e.userID()
 	if e.kind == otherKind || id == "" {
@@ -251,15 +253,15 @@ func (h *Handler) applyOnce(ctx context.Context, d delivery, e *event, id string
 	if seenErr == nil && seen {
 		return Duplicate, nil
 	}
-	// Where that can't be asked, the sink can still do its part for this replica.
+	// If Redis can't be asked, the sink can still apply it in this replica.
 	outcome, err := h.change(ctx, d, e, id)
 	if err := errors.Join(seenErr, err); err != nil {
 		return Failed, err
 	}
-	return outcome, h.sink.Record(ctx, d.id) // last, so that what failed half-way is done again
+	return outcome, h.sink.Record(ctx, d.id) // last, so that a partial failure is repeated
 }
 
-// change makes the change that an event about the user id tells of.
+// change applies an event about the user with the given id.
 func (h *Handler) change(ctx context.Context, d delivery, e *event, id string) (Outcome, error) {
 	now := time.Now()
 	at := e.happened(d.sent, now)

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// rename gives headers the names of Standard Webhooks.
+// rename returns headers the names of Standard Webhooks.
 func rename(h http.Header, names ...string) {
 	for _, name := range names {
 		h.Set("webhook-"+name, h.Get("svix-"+name))

@@ -18,20 +18,20 @@ import (
 const (
 	secretPrefix = "whsec_"
 	minSecret    = 24              // characters after the prefix, 16 bytes in base64
-	tolerance    = 5 * time.Minute // between a signature's time and ours
+	tolerance    = 5 * time.Minute // maximum difference between the time of a signature and now
 	maxID        = 256             // characters of a svix-id
 )
 
-// CheckSecret says what is wrong with a signing secret. It wants what Clerk's
-// dashboard shows: "whsec_" and at least 16 bytes in base64. While one secret
-// replaces another there may be several, with white space or commas between
-// them; events signed with any of them are taken. The error shows nothing of it.
+// CheckSecret returns an error if text is not a valid signing secret: "whsec_" and at
+// least 16 bytes in base64, as Clerk's dashboard shows it. During a rotation there may be
+// several, separated by white space or commas; events signed with any of them are
+// accepted. The error does not show the secret.
 func CheckSecret(text string) error {
 	_, err := parseSecret(text)
 	return err
 }
 
-// parseSecret gives a verifier for each of the secrets.
+// parseSecret returns a verifier for each secret.
 func parseSecret(text string) ([]*svix.Webhook, error) {
 	secrets := strings.FieldsFunc(text, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
 	if len(secrets) == 0 {
@@ -55,7 +55,7 @@ func parseSecret(text string) ([]*svix.Webhook, error) {
 	return verifiers, nil
 }
 
-// verify reports whether any of the secrets has signed the delivery.
+// verify reports whether the delivery is signed with any of the secrets.
 func verify(verifiers []*svix.Webhook, d delivery) bool {
 	header := http.Header{}
 	header.Set("svix-id", d.id)
@@ -69,20 +69,20 @@ func verify(verifiers []*svix.Webhook, d delivery) bool {
 	return false
 }
 
-// delivery is an event as it was sent this time.
+// delivery is one sending of an event.
 type delivery struct {
-	id        string    // the same each time it is sent
-	sent      time.Time // when it was signed, in whole seconds
-	timestamp string    // the same, as it was signed
+	id        string    // the same in every sending of an event
+	sent      time.Time // time of the signature, in whole seconds
+	timestamp string    // the same, in the signed form
 	signature string
 	body      []byte
 }
 
-// headerPrefixes begin the names of the headers of a delivery: Svix's own, and those
-// of https://www.standardwebhooks.com, which count if there are none of Svix's.
+// headerPrefixes are the prefixes of a delivery's headers: Svix's own, and those of
+// https://www.standardwebhooks.com, which are used if there are none of Svix.
 var headerPrefixes = []string{"svix-", "webhook-"}
 
-// parseHeader reads what the header says of a delivery.
+// parseHeader parses the headers of a delivery.
 func parseHeader(header http.Header) (delivery, bool) {
 	prefix := headerPrefixes[0]
 	if !hasAny(header, prefix) {
@@ -109,17 +109,17 @@ func parseHeader(header http.Header) (delivery, bool) {
 
 var headerNames = []string{"id", "timestamp", "signature"}
 
-// hasAny reports whether there is a header of a delivery that begins with prefix.
+// hasAny reports whether a delivery's header has the prefix.
 func hasAny(header http.Header, prefix string) bool {
 	return slices.ContainsFunc(headerNames, func(name string) bool { return len(header.Values(prefix+name)) > 0 })
 }
 
-// unfit says whether an id may not hold r. What is signed is the id, the time
-// and the body with a full stop between them: one inside the id would let
-// somebody else's text in the body pass for the body.
+// unfit reports whether an id must not contain r. The signed text is the id, the time and
+// the body, separated by full stops; a full stop in the id would let a part of a body
+// pass for a body.
 func unfit(r rune) bool { return r <= ' ' || r > '~' || r == '.' }
 
-// fresh says whether the delivery was signed at about now.
+// fresh reports whether the delivery was signed at about now.
 func (d delivery) fresh(now time.Time) bool {
 	return now.Sub(d.sent).Abs() <= tolerance
 }

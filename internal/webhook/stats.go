@@ -5,29 +5,29 @@ import (
 	"sync"
 )
 
-// Outcome is what became of an event.
+// Outcome is the result of an event.
 type Outcome string
 
 // The outcomes.
 const (
-	Applied     Outcome = "applied"     // the copy was put in place, or the tombstone made
-	Invalidated Outcome = "invalidated" // copies were dropped, the event's own not taken
+	Applied     Outcome = "applied"     // the copy or the tombstone was stored
+	Invalidated Outcome = "invalidated" // copies were dropped, and the event's own was not stored
 	Duplicate   Outcome = "duplicate"   // it was applied before
-	Ignored     Outcome = "ignored"     // it says nothing about a user
+	Ignored     Outcome = "ignored"     // not about a user
 	Forged      Outcome = "forged"      // the signature is wrong
-	Stale       Outcome = "stale"       // the signature is right, but too old or ahead of time
-	Malformed   Outcome = "malformed"   // no event, or it did not come whole
+	Stale       Outcome = "stale"       // the signature is valid, but too old or in the future
+	Malformed   Outcome = "malformed"   // not an event, or incomplete
 	Misdirected Outcome = "misdirected" // another path or method than those of events
-	Failed      Outcome = "failed"      // the sink failed, there was no secret, or too many came at once
+	Failed      Outcome = "failed"      // the sink failed, there was no secret, or too many arrived at once
 )
 
-// Count is what events are counted by.
+// Count is the key by which events are counted.
 type Count struct {
 	Kind    Kind // user.created, user.updated, user.deleted, or "other"
 	Outcome Outcome
 }
 
-// Counts gives all that events can be counted by.
+// Counts returns all possible keys.
 func Counts() []Count {
 	var all []Count
 	for _, kind := range []Kind{userCreated, userUpdated, userDeleted, otherKind} {
@@ -38,7 +38,7 @@ func Counts() []Count {
 	return all
 }
 
-// stats counts events. The zero value is ready; methods may be called at once.
+// stats counts events. The zero value is ready for use. It is safe for concurrent use.
 type stats struct {
 	mu     sync.Mutex
 	counts map[Count]int64

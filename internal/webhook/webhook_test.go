@@ -84,7 +84,7 @@ func (r *recorder) Record(ctx context.Context, id string) error {
 	return err
 }
 
-// user is a user as an event shows them, with all that Clerk's API gives, less
+// user returns a user as an event shows them, with all that Clerk's API gives, less
 // what is left out.
 func user(without ...string) string {
 	values := map[string]string{
@@ -117,7 +117,7 @@ func eventText(kind, data, rest string) string {
 	return fmt.Sprintf(`{"data":%s,"instance_id":"ins_1","object":"event","type":%q%s}`, data, kind, rest)
 }
 
-// signed is a request with an event, signed now.
+// signed returns a request with an event, signed now.
 func signed(t testing.TB, key, id, body string) *http.Request {
 	t.Helper()
 	return signedAt(t, key, id, body, time.Now())

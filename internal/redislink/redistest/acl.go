@@ -7,11 +7,11 @@ import (
 	"testing"
 )
 
-// aclLine is the line of docs/operations.md that gives a user its rights.
+// aclLine matches the command in docs/operations.md that gives a user its rights.
 var aclLine = regexp.MustCompile(`(?m)^redis-cli (ACL SETUSER clerkgate .*)$`)
 
-// DocumentedUser makes the user that docs/operations.md (at the given path) says to
-// make, and returns a URL with it.
+// DocumentedUser creates the user of docs/operations.md, which is at path, and returns a
+// URL with it.
 func (s *Server) DocumentedUser(t testing.TB, path string) (url string) {
 	t.Helper()
 	text, err := os.ReadFile(path)

@@ -1,4 +1,5 @@
-// Package redistest runs real redis-servers for tests.
+// Package redistest starts redis-server processes for tests. Start is the usual entry
+// point; the binary must be in PATH.
 package redistest
 
 import (
@@ -17,22 +18,22 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// Server is a real Redis that a test may stop and start again.
+// Server is a redis-server process that a test can stop and start again.
 type Server struct {
-	Port int // that it listens on, at 127.0.0.1
+	Port int // port at 127.0.0.1
 
 	t    testing.TB
 	args []string
 	cmd  *exec.Cmd
 }
 
-// Start starts a Redis that keeps nothing on disk; it ends with the test.
+// Start starts a redis-server without persistence. It ends with the test.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	return StartServer(t, append([]string{"--save", "", "--appendonly", "no", "--dir", t.TempDir()}, args...)...)
 }
 
-// StartServer starts a redis-server with no arguments but those given and a port.
+// StartServer starts a redis-server with only the given arguments and a port.
 func StartServer(t testing.TB, args ...string) *Server {
 	t.Helper()
 	s := &Server{t: t, Port: FreePort(t), args: args}
@@ -41,10 +42,10 @@ func StartServer(t testing.TB, args ...string) *Server {
 	return s
 }
 
-// FreePort gives a port that a server, or a node of a cluster, may listen on.
+// FreePort returns a port that is free for a server or a cluster node.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	// A cluster's node listens 10000 ports higher, too.
+	// A cluster node also listens 10000 ports higher.
 	for {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -60,7 +61,7 @@ func FreePort(t testing.TB) int {
 	}
 }
 
-// Start starts it, again after Kill.
+// Start starts the server, also again after Kill.
 func (s *Server) Start() {
 	s.t.Helper()
 	var said lockedBuffer
@@ -94,7 +95,7 @@ func (s *Server) Signal(sig os.Signal) {
 	}
 }
 
-// Kill ends the server as a crash would.
+// Kill kills the process, like a crash.
 func (s *Server) Kill() {
 	if s.cmd != nil {
 		_ = s.cmd.Process.Kill()
@@ -103,13 +104,13 @@ func (s *Server) Kill() {
 	}
 }
 
-// Addr is where it listens, as host:port.
+// Addr returns the server's host:port.
 func (s *Server) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.Port) }
 
-// URL is where it listens, as --redis-url takes it.
+// URL returns the server's URL for --redis-url.
 func (s *Server) URL() string { return "redis://" + s.Addr() }
 
-// Ask sends a command of words without spaces and gives the first line of the answer.
+// Ask sends a command of words without spaces and returns the first line of the answer.
 func (s *Server) Ask(command string) string {
 	s.t.Helper()
 	conn, err := net.Dial("tcp", s.Addr())
@@ -130,7 +131,7 @@ func (s *Server) Ask(command string) string {
 	return strings.TrimSpace(line)
 }
 
-// Client is a connection for looking at what this server stores.
+// Client returns a client for inspecting the server's data.
 func (s *Server) Client() rueidis.Client {
 	s.t.Helper()
 	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.Addr()}, ForceSingleClient: true, DisableCache: true})
@@ -141,7 +142,7 @@ func (s *Server) Client() rueidis.Client {
 	return c
 }
 
-// lockedBuffer is a buffer that goroutines may use at once.
+// lockedBuffer is a buffer that is safe for concurrent use.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -154,7 +155,7 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
-// String gives all that was written.
+// String returns everything written so far.
 func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
