@@ -96,13 +96,20 @@ generate-clients: ## write the generated code in clients/ anew from proto/
 	clients/node/generate
 
 .PHONY: clients
-clients: client-node client-python ## test all clients in clients/, as packages too
+clients: client-node client-python client-java ## test all clients in clients/, as packages too
 
 .PHONY: client-node
 client-node: build ## test the Node.js client with a live server
 	@tools/need node:nodejs npm:npm openssl:openssl
 	cd clients/node && { [[ node_modules/.package-lock.json -nt package-lock.json ]] || npm ci --ignore-scripts; }
 	cd clients/node && npm test
+
+.PHONY: client-java
+client-java: build ## compile and run the Java of docs/clients/java.md with a live server
+	@tools/need protoc:protobuf-compiler grpc_java_plugin:protobuf-compiler-grpc-java-plugin \
+		javac:default-jdk-headless /usr/share/java/protobuf.jar:libprotobuf-java /usr/share/java/grpc-netty.jar:libgrpc-java \
+		/usr/share/java/netty-all.jar:libnetty-java /usr/share/java/perfmark-api.jar:libperfmark-java
+	clients/java/check
 
 .PHONY: client-python
 client-python: build ## test the Python client with a live server
