@@ -12,59 +12,59 @@ import (
 	"github.com/clerkgate/clerkgate/internal/gate"
 )
 
-// source is where users come from that are not in the cache. A *gate.Gate is
-// one; it must have the Store's Stamp and Keep.
+// source returns the users that are not in the cache. *gate.Gate implements it; it must
+// be configured with the Store's Stamp and Keep.
 type source interface {
 	Lookup(ctx context.Context, ids []string, o gate.Options) []gate.Result
 	List(ctx context.Context, p clerkapi.ListParams, o gate.Options) (*gate.Page, error)
 	Count(ctx context.Context, f *clerkgatev1.UserFilter, o gate.Options) (gate.Count, error)
-	// Asked counts ids that a caller has asked for. It must be quick.
+	// Asked counts ids that a caller has asked for. It must not block.
 	Asked(caller string, ids int)
 }
 
-// Cache answers from a Store what it can and asks a source for the rest. Its
-// it is safe for concurrent use.
+// Cache answers lookups from a Store, and asks a source for the rest. It is safe for
+// concurrent use.
 type Cache struct {
 	store   *Store
 	source  source
 	refresh chan string
-	totals  [clerkgatev1.ServedFrom_SERVED_FROM_REDIS + 1]atomic.Int64 // answers, by where they came from
+	totals  [clerkgatev1.ServedFrom_SERVED_FROM_REDIS + 1]atomic.Int64 // answers by source
 	stale   atomic.Int64
 }
 
-// New makes a Cache over a store and a source.
+// New returns a Cache over a store and a source.
 func New(store *Store, src source) *Cache {
 	return &Cache{store: store, source: src, refresh: make(chan string, refreshBacklog)}
 }
 
-// Options say on whose behalf users are wanted, and how.
+// Options are the options of a lookup.
 type Options struct {
 	gate.Options
 	View clerkgatev1.UserView
-	// MaxAge is the age of the oldest copy that will do, found or not. Nil: the
-	// time to live. 0: Clerk is asked, by a request that has not left yet.
+	// MaxAge is the maximum age of an acceptable copy, found or not. Nil means the time
+	// to live. 0 means an answer of Clerk, from a request that has not left yet.
 	MaxAge *time.Duration
-	// MinUpdatedAt is the updated_at of the oldest version that will do, to the
-	// millisecond. Zero: any.
+	// MinUpdatedAt is the minimum updated_at of an acceptable version, to the
+	// millisecond. Zero means any.
 	MinUpdatedAt time.Time
 }
 
-// ErrTooOld means that Clerk's own answer is older than Options.MinUpdatedAt.
+// ErrTooOld reports that Clerk's own answer is older than Options.MinUpdatedAt.
 var ErrTooOld = errors.New("clerk's answer is older than the caller knows the user to be")
 
-// Result is what became of one id: either Entry or Err is set.
+// Result is the result for one id. Either Entry or Err is set.
 type Result struct {
-	Entry *Entry // of a user, or, beside ErrNotFound, of there being none
-	// Err is clerkapi.ErrNotFound, ErrTooOld, another error of the gate's, or the
-	// error of the caller's context.
+	Entry *Entry // the user or, with ErrNotFound, the fact that there is none
+	// Err is clerkapi.ErrNotFound, ErrTooOld, another error of the gate, or that of the
+	// caller's context.
 	Err        error
-	ServedFrom clerkgatev1.ServedFrom // where the answer came from
-	Stale      bool                   // older than the time to live, since Clerk is away
+	ServedFrom clerkgatev1.ServedFrom // the source of the answer
+	Stale      bool                   // older than its time to live, because Clerk is unavailable
 }
 
-// Lookup reads users. The ids must be valid and different. It returns one
-// result per id, in their order, once all are there or ctx has ended; ids that
-// have no answer by then have ctx's error, unless a copy can stand in.
+// Lookup reads users. The ids must be valid and different. It returns one result per id,
+// in order, when all are known or ctx has ended. Ids without an answer then have ctx's
+// error, unless a stale copy can be used.
 func (c *Cache) Lookup(ctx context.Context, ids []string, o Options) []Result {
 	c.source.Asked(o.Caller, len(ids))
 	results := make([]Result, len(ids))
@@ -91,18 +91,18 @@ func (c *Cache) Lookup(ctx context.Context, ids []string, o Options) []Result {
 	return results
 }
 
-// lookup is one call of Lookup. Its time decides what may answer it.
+// lookup is one call of Lookup. Its start decides which copies may answer it.
 type lookup struct {
 	Options
 	began time.Time
 }
 
-// tooOld reports whether a copy is of an older version than the caller knows of.
+// tooOld reports whether a copy is older than Options.MinUpdatedAt.
 func (o lookup) tooOld(e *Entry) bool {
 	return !e.Missing && !o.MinUpdatedAt.IsZero() && e.UpdatedAt < o.MinUpdatedAt.UnixMilli()
 }
 
-// good reports whether an entry is what the call wants.
+// good reports whether an entry satisfies the options.
 func (c *Cache) good(e *Entry, o lookup) bool {
 	if !e.Has(o.View) || o.tooOld(e) || e.Missing && !e.Deleted && !o.MinUpdatedAt.IsZero() {
 		return false
@@ -114,7 +114,7 @@ func (c *Cache) good(e *Entry, o lookup) bool {
 	return fresh
 }
 
-// result makes a result of an entry that came from a level of the cache.
+// result returns the Result of an entry from a level of the cache.
 func (c *Cache) result(e *Entry, level clerkgatev1.ServedFrom) Result {
 	r := Result{Entry: e, ServedFrom: level}
 	if e.Missing {
@@ -124,7 +124,7 @@ func (c *Cache) result(e *Entry, level clerkgatev1.ServedFrom) Result {
 	return r
 }
 
-// fromRedis answers from Redis what it can of the missing, and returns the rest.
+// fromRedis answers the missing ids that Redis has, and returns the others.
 func (c *Cache) fromRedis(ctx context.Context, ids []string, missing []int, o lookup, results []Result) []int {
 	if c.store.redis == nil {
 		return missing
@@ -142,13 +142,13 @@ func (c *Cache) fromRedis(ctx context.Context, ids []string, missing []int, o lo
 	return rest
 }
 
-// fromSource asks Clerk for the missing. Where it is away, copies that are too
-// old stand in for those callers who say nothing of their age.
+// fromSource asks the source for the missing ids. While Clerk is unavailable, stale
+// copies answer calls without a MaxAge.
 func (c *Cache) fromSource(ctx context.Context, ids []string, missing []int, o lookup, results []Result) {
 	asked := pick(ids, missing)
 	early := ctx
 	if deadline, ok := ctx.Deadline(); ok && c.anyStandIn(asked, o) {
-		// While Clerk hangs there must be time left to answer with the copy.
+		// If Clerk hangs, there must be time to answer with a stale copy.
 		var cancel context.CancelFunc
 		early, cancel = context.WithDeadline(ctx, deadline.Add(-min(standInTime, time.Until(deadline)/10)))
 		defer cancel()
@@ -158,14 +158,14 @@ func (c *Cache) fromSource(ctx context.Context, ids []string, missing []int, o l
 	}
 }
 
-// maxAsks is how often a lookup asks the source, at most. Each time but the first
-// the request leaves later, so that more than twice is rarely needed.
+// maxAsks is the maximum of attempts to ask the source. Each but the first requires a
+// later request, so more than two are rarely needed.
 const maxAsks = 4
 
-// ask asks the source. It may answer by a request that had left before an
-// invalidation which this read must heed, or with an older version than one that
-// has come meanwhile for BASIC only: then it is asked again, for a request that
-// has not left.
+// ask asks the source. The answer may come from a request that left before an
+// invalidation that this read must respect, or may be older than a version that was
+// received meanwhile for BASIC only. Then it asks again, for a request that has not left
+// yet.
 func (c *Cache) ask(ctx context.Context, ids []string, o lookup) []gate.Result {
 	options := o.Options.Options
 	options.LeftSince, options.Fresh = c.leftSince(o)
@@ -197,33 +197,34 @@ func (c *Cache) ask(ctx context.Context, ids []string, o lookup) []gate.Result {
 	return results
 }
 
-// leftSince returns when a request must have left, at the earliest, whose answer the
-// call may share. fresh: it must not have left yet.
+// leftSince returns the earliest departure of a request that may answer the call. fresh
+// means that it must not have left yet.
 func (c *Cache) leftSince(o lookup) (t time.Time, fresh bool) {
 	switch {
 	case o.MaxAge != nil && *o.MaxAge == 0, !c.store.hears(o.began) && !c.store.cfg.AvailableWithoutRedis:
-		return o.began, true // another replica may have acknowledged anything until then
+		return o.began, true // another replica may have acknowledged an invalidation until then
 	case o.MaxAge != nil:
 		return o.began.Add(-*o.MaxAge), false
 	}
 	return o.began.Add(-c.store.cfg.TTL), false
 }
 
-// errClerkLags: the newest copy lacks what the view needs, and Clerk's own answer is older.
+// errClerkLags reports that the newest copy lacks fields of the view, and Clerk's own
+// answer is older.
 var errClerkLags = fmt.Errorf("%w: it is older than a copy that was served before", clerkapi.ErrBadAnswer)
 
-// standInTime is how long before a deadline an old copy stands in for an answer
-// that does not come, or a tenth of the time left if that is less.
+// standInTime is how long before a deadline a stale copy is used instead of waiting for an
+// answer, or a tenth of the remaining time if that is less.
 const standInTime = 100 * time.Millisecond
 
-// answer makes a result of what the source returned.
+// answer returns the Result of the source's answer.
 func (c *Cache) answer(id string, r gate.Result, o lookup) Result {
 	e, _ := r.Kept.(*Entry)
 	switch {
 	case e == nil && r.Err == nil:
 		return Result{Err: errEntry}
 	case e != nil && !e.Has(o.View):
-		// Clerk has returned an older version than one that was read for BASIC.
+		// Clerk returned an older version than one received for BASIC.
 		return Result{Err: errClerkLags}
 	case e != nil && o.tooOld(e):
 		return Result{Err: ErrTooOld}
@@ -248,8 +249,8 @@ func (c *Cache) answer(id string, r gate.Result, o lookup) Result {
 	return Result{Err: r.Err}
 }
 
-// standIn returns the copy that may stand in for Clerk's answer, nil if there is none:
-// one that the replica knows no invalidation has made old.
+// standIn returns the stale copy to use instead of Clerk's answer, or nil. This replica must
+// know that no invalidation has made it old.
 func (c *Cache) standIn(id string, o lookup, now time.Time) *Entry {
 	if o.MaxAge != nil {
 		return nil
@@ -273,7 +274,7 @@ func (c *Cache) anyStandIn(ids []string, o lookup) bool {
 	return false
 }
 
-// clerkIsAway reports whether err is a reason to make do with an old copy.
+// clerkIsAway reports whether err allows a stale copy.
 func clerkIsAway(err error) bool {
 	for _, is := range []error{
 		clerkapi.ErrUnavailable, clerkapi.ErrBadAnswer, clerkapi.ErrKeyRejected, clerkapi.ErrPlanLimit, clerkapi.ErrRateLimited,
@@ -295,9 +296,8 @@ func pick(ids []string, which []int) []string {
 	return some
 }
 
-// List reads a page of users from Clerk, and keeps them; those of a walk only
-// where there are copies already, so that a walk through everybody does not
-// drive out those who are read often.
+// List reads a page of users from Clerk and stores them. The users of a walk only replace
+// existing copies, so a walk through all users evicts nobody.
 func (c *Cache) List(ctx context.Context, p clerkapi.ListParams, walk bool, o gate.Options) (*gate.Page, error) {
 	page, err := c.source.List(ctx, p, o)
 	if err != nil {
@@ -307,7 +307,7 @@ func (c *Cache) List(ctx context.Context, p clerkapi.ListParams, walk bool, o ga
 	return page, nil
 }
 
-// Count counts users. Nothing of it is kept.
+// Count counts users. The result is not cached.
 func (c *Cache) Count(ctx context.Context, f *clerkgatev1.UserFilter, o gate.Options) (gate.Count, error) {
 	return c.source.Count(ctx, f, o)
 }
@@ -317,13 +317,13 @@ func (c *Cache) Invalidate(ctx context.Context, ids []string) error {
 	return c.store.Invalidate(ctx, ids)
 }
 
-// Totals are sums since the start.
+// Totals counts answers since the start.
 type Totals struct {
-	Lookups map[clerkgatev1.ServedFrom]int64 // ids answered, by where the answers came from
-	Stale   int64                            // ... of those, by copies older than the time to live
+	Lookups map[clerkgatev1.ServedFrom]int64 // ids answered, by source
+	Stale   int64                            // ... of those, with copies older than their time to live
 }
 
-// Totals returns where answers came from.
+// Totals returns the counts of answers.
 func (c *Cache) Totals() Totals {
 	t := Totals{Lookups: make(map[clerkgatev1.ServedFrom]int64), Stale: c.stale.Load()}
 	for i := range c.totals {

@@ -12,57 +12,55 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// Entry is a copy of a user, or the knowledge that there is none, as it is kept
-// and sent: encoded. It is immutable.
+// Entry is an encoded copy of a user, or of the fact that there is none, in the form in
+// which it is stored and sent. It is immutable.
 //
-// A user's encoded fields are in two pieces, so that what only FULL shows is
-// apart: public is what BASIC shows, and its first `shared` bytes are those
-// fields that FULL shows just so; FULL is these and then private. Encoded
-// messages may be joined, so each view is one run of bytes or two.
+// A user's encoded fields are in two parts, to separate the private ones. public contains
+// the fields of BASIC; its first `shared` bytes are the fields that are equal in FULL.
+// FULL is these followed by private. Encoded messages can be concatenated, so each view
+// is one or two runs of bytes.
 type Entry struct {
 	public  []byte
 	private []byte
 	shared  int
-	// hasPrivate tells an entry that has all FULL needs from one that was read
-	// for BASIC only.
+	// hasPrivate is false for an entry that was read for BASIC only.
 	hasPrivate bool
-	// outdated: an invalidation, or a webhook of a newer version, has made the
-	// copy old. It is kept so that nothing older takes its place: see place.
+	// outdated is set when an invalidation, or a webhook with a newer version, has made
+	// the copy old. The copy is kept so that nothing older replaces it: see place.
 	outdated bool
 
 	Missing   bool               // there is no such user
-	Deleted   bool               // ... and never will be: a webhook has told of its deletion
+	Deleted   bool               // ... because it was deleted, according to a webhook
 	UpdatedAt int64              // the user's updated_at, in Unix ms
-	Stamp     uint64             // the sequence number when the request left that brought it
-	Origin    clerkgatev1.Origin // who brought it
-	// fetched is when that request left, or the webhook's event happened. It has a
-	// monotonic reading, so that setting the clock changes no age.
+	Stamp     uint64             // the last known number when the request left
+	Origin    clerkgatev1.Origin // the origin of the copy
+	// fetched is when the request left, or when the webhook's event happened. It has a
+	// monotonic reading, so setting the clock changes no age.
 	fetched time.Time
-	// asOf is when the copy was last known to be good: when the request left that
-	// brought it from Clerk or from Redis, or when a webhook told of it.
+	// asOf is when the copy was last known to be good: when the request to Clerk or Redis
+	// left, or when a webhook was received.
 	asOf time.Time
-	// origin is the stamp of the request that brought the entry, where that is
-	// known: Stamp is higher once a webhook has confirmed the copy. 0: a webhook
-	// brought it, or it was read from Redis.
+	// origin is the stamp of the request that fetched the entry, if known. Stamp is
+	// higher once a webhook has confirmed the copy. It is 0 for a copy from a webhook or
+	// from Redis.
 	origin uint64
 
-	reads      atomic.Uint32 // since it came into memory
-	refreshing atomic.Bool   // a newer copy has been asked for
+	reads      atomic.Uint32 // since it entered memory
+	refreshing atomic.Bool   // a refresh was requested
 }
 
-// FetchTime returns when the request left that brought the entry, or when the event
-// happened that told of it.
+// FetchTime returns when the request left, or when the webhook's event happened.
 func (e *Entry) FetchTime() time.Time { return e.fetched }
 
-// outdatedBy reports whether an invalidation or an event with the number seq has
-// made the entry old. One with a higher stamp may all the same: numbers are drawn
-// before what they stand for is done, so two that come together can overtake each
-// other, and only a request's own departure surely came after a lower number.
+// outdatedBy reports whether an invalidation or an event with the number seq has made the
+// entry old. That may be so even if the entry's stamp is higher: numbers are drawn before
+// the change that they stand for, so two concurrent changes can overtake each other. Only
+// the departure of a request is certain to come after a lower number.
 func (e *Entry) outdatedBy(seq uint64) bool {
 	return !e.Deleted && e.Stamp != seq && e.origin < seq
 }
 
-// clone returns a copy of the entry that nobody has read yet.
+// clone returns a copy of the entry that has not been read yet.
 func (e *Entry) clone() *Entry {
 	return &Entry{
 		public: e.public, private: e.private, shared: e.shared, hasPrivate: e.hasPrivate, outdated: e.outdated,
@@ -78,16 +76,15 @@ func (e *Entry) stamped(stamp uint64) *Entry {
 	return c
 }
 
-// madeOld returns the entry as an outdated one.
+// madeOld returns the entry marked as outdated.
 func (e *Entry) madeOld() *Entry {
 	c := e.clone()
 	c.outdated = true
 	return c
 }
 
-// confirmedBy returns the entry after Clerk, asked later, has answered with an older
-// version: Clerk lags behind what it told before, and the entry is the newest that
-// there is.
+// confirmedBy returns the entry after a later request to Clerk returned an older version:
+// Clerk lags behind, and the entry is the newest version.
 func (e *Entry) confirmedBy(later *Entry) *Entry {
 	c := e.clone()
 	c.outdated = false
@@ -101,8 +98,8 @@ func (e *Entry) confirmedBy(later *Entry) *Entry {
 	return c
 }
 
-// Encode makes an entry of a user that was fetched, or told of, at the given time.
-// u is not kept.
+// Encode returns an entry of a user that was fetched at the given time. It does not keep
+// u.
 func Encode(u *clerkgatev1.User, stamp uint64, fetched time.Time, by clerkgatev1.Origin) (*Entry, error) {
 	e := &Entry{
 		hasPrivate: true,
@@ -132,7 +129,7 @@ func Encode(u *clerkgatev1.User, stamp uint64, fetched time.Time, by clerkgatev1
 	return e, nil
 }
 
-// missing makes an entry of the knowledge that there is no such user.
+// missing returns an entry for the fact that there is no such user.
 func missing(stamp uint64, fetched time.Time) *Entry {
 	return &Entry{
 		Missing: true, hasPrivate: true, Stamp: stamp, origin: stamp,
@@ -140,7 +137,7 @@ func missing(stamp uint64, fetched time.Time) *Entry {
 	}
 }
 
-// tombstone makes an entry of a user's deletion, told at the time given.
+// tombstone returns an entry for a deletion that was received at the given time.
 func tombstone(stamp uint64, told time.Time) *Entry {
 	return &Entry{
 		Missing: true, Deleted: true, hasPrivate: true, Stamp: stamp,
@@ -148,15 +145,15 @@ func tombstone(stamp uint64, told time.Time) *Entry {
 	}
 }
 
-// Has reports whether the entry has all that the view needs.
+// Has reports whether the entry has all fields of the view.
 func (e *Entry) Has(view clerkgatev1.UserView) bool {
 	return e.hasPrivate || view != clerkgatev1.UserView_USER_VIEW_FULL
 }
 
-// Encoded returns the encoded clerkgate.v1.User that the view shows. It may be
-// shared: never change it. BASIC, the view of nearly all calls, costs nothing.
-// FULL is decoded and encoded again, to set what Clerk has none of: to keep it so
-// would take memory for what is seldom read.
+// Encoded returns the encoded clerkgate.v1.User of the view. It may be shared and must
+// not be modified. BASIC, the view of nearly all calls, costs nothing. FULL is decoded
+// and encoded again, to set private fields that are empty; storing them set would use
+// memory for a rarely used view.
 func (e *Entry) Encoded(view clerkgatev1.UserView) ([]byte, error) {
 	if view != clerkgatev1.UserView_USER_VIEW_FULL {
 		return e.public, nil
@@ -170,14 +167,14 @@ func (e *Entry) Encoded(view clerkgatev1.UserView) ([]byte, error) {
 	return proto.Marshal(u)
 }
 
-// split takes a user apart into the fields that both views show alike, and, if
-// there are any others, those fields as BASIC and as FULL shows them.
+// split splits a user into the fields that are equal in both views and, if there are
+// others, those fields in BASIC and in FULL.
 func split(u *clerkgatev1.User) (shared, basic, full *clerkgatev1.User) {
 	public := Basic(u)
 	if public == u {
 		return u, nil, nil
 	}
-	// public is a copy of ours: fields that differ move from it into parts.
+	// public is a copy of this function: fields that differ move from it into the parts.
 	basic = &clerkgatev1.User{}
 	full = &clerkgatev1.User{PrivateMetadataJson: u.PrivateMetadataJson, ExtraJson: u.ExtraJson}
 	move(u.EmailAddresses, &public.EmailAddresses, &basic.EmailAddresses, &full.EmailAddresses)
@@ -194,7 +191,7 @@ func split(u *clerkgatev1.User) (shared, basic, full *clerkgatev1.User) {
 	return public, basic, full
 }
 
-// move moves a list into the parts if any of its verifications holds a secret.
+// move moves a list into the parts if any of its verifications has a secret.
 func move[T interface {
 	GetVerification() *clerkgatev1.Verification
 }](list []T, shared, basic, full *[]T) {
@@ -203,7 +200,7 @@ func move[T interface {
 	}
 }
 
-// entryVersion is the version of the form in which entries are stored.
+// entryVersion is the version of the stored form.
 const entryVersion = 3
 
 const (
@@ -214,8 +211,8 @@ const (
 
 var errEntry = errors.New("not a stored entry")
 
-// marshal returns the entry in the form in which it is stored: what BASIC needs,
-// and apart from it what only FULL needs. Its stamp and age are stored beside it.
+// marshal returns the stored form of the entry: the part for BASIC, and the part for FULL
+// only. The stamp and age are stored separately.
 func (e *Entry) marshal() (public, private []byte) {
 	b := make([]byte, 0, 32+len(e.public))
 	var flags byte
@@ -234,7 +231,8 @@ func (e *Entry) marshal() (public, private []byte) {
 	return append(b, e.public...), e.private
 }
 
-// unmarshal reads what marshal returned. A nil private makes an entry for BASIC only.
+// unmarshal is the reverse of marshal. With a nil private it returns an entry for BASIC
+// only.
 func unmarshal(public, private []byte) (*Entry, error) {
 	if len(public) < 2 || public[0] != entryVersion {
 		return nil, errEntry

@@ -10,10 +10,10 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// Invalidate drops all copies of the ids: no read that starts later, at any
-// replica, returns one, nor one that is being fetched now. It fails with
-// ErrRedisAway if the other replicas could not be told, and with ctx's error if ctx
-// ended before it was known that they have heard.
+// Invalidate drops all copies of the ids: no read that starts later, at any replica,
+// returns one of them, nor one that is being fetched now. It returns ErrRedisAway if the
+// other replicas could not be notified, and ctx's error if ctx ended before they were
+// known to be.
 func (s *Store) Invalidate(ctx context.Context, ids []string) error {
 	now := time.Now()
 	if s.redis == nil {
@@ -35,7 +35,7 @@ func (s *Store) Invalidate(ctx context.Context, ids []string) error {
 	return nil
 }
 
-// dropCopy makes old whatever is kept but a tombstone.
+// dropCopy marks a copy as outdated unless it is a tombstone.
 func dropCopy(old *Entry, found bool) (*Entry, otter.ComputeOp) {
 	switch {
 	case !found, old.Deleted, old.outdated:
@@ -46,8 +46,8 @@ func dropCopy(old *Entry, found bool) (*Entry, otter.ComputeOp) {
 	return old.madeOld(), otter.WriteOp
 }
 
-// invalidated notes an invalidation with the number seq, and drops the copies of
-// the ids that it makes old.
+// invalidated records an invalidation with the number seq and drops the copies of the ids
+// that it makes old.
 func (s *Store) invalidated(seq uint64, ids []string) {
 	s.order.raise(seq)
 	now := time.Now()
@@ -68,44 +68,44 @@ func (s *Store) drop(seq uint64, ids []string) {
 	}
 }
 
-// drawn notes that all numbers up to seq have been drawn.
+// drawn records that all numbers up to seq have been drawn.
 func (s *Store) drawn(seq uint64) { s.order.raise(seq) }
 
-// alive notes that all invalidations up to seq had been heard at since.
+// alive records that all invalidations up to seq had been received at since.
 func (s *Store) alive(since time.Time, seq uint64) {
 	s.order.raise(seq)
 	s.lease.Store(int64(since.Add(leaseTime).Sub(s.start)))
 }
 
-// missed makes all copies old, since invalidations may not have been heard. What
-// is in Redis is still good, unless it has lost marks.
+// missed marks all copies as old, since invalidations may have been missed. Copies in
+// Redis are still good, unless Redis has lost marks.
 func (s *Store) missed(lost bool) {
 	s.lease.Store(0)
 	s.order.missed(lost, time.Now())
 }
 
-// Updated puts the copy of a user in place that a webhook brought, of what
-// happened at at. It fails if Redis can't be told, so that Clerk sends it again.
-func (s *Store) Updated(ctx context.Context, u *clerkgatev1.User, at time.Time) error {
-	e, err := Encode(u, 0, happened(at), clerkgatev1.Origin_ORIGIN_WEBHOOK)
+// Updated stores the copy of a user from a webhook about a change at when. It fails if
+// Redis does not accept it, so that Clerk sends the event again.
+func (s *Store) Updated(ctx context.Context, u *clerkgatev1.User, when time.Time) error {
+	e, err := Encode(u, 0, happened(when), clerkgatev1.Origin_ORIGIN_WEBHOOK)
 	if err != nil {
 		return err
 	}
 	return s.apply(ctx, u.Id, e)
 }
 
-// Deleted notes that a user was deleted at at, for good.
-func (s *Store) Deleted(ctx context.Context, id string, at time.Time) error {
-	return s.apply(ctx, id, tombstone(0, happened(at)))
+// Deleted stores a tombstone for a user that was deleted at when.
+func (s *Store) Deleted(ctx context.Context, id string, when time.Time) error {
+	return s.apply(ctx, id, tombstone(0, happened(when)))
 }
 
-// happened returns the time of an event by this process's monotonic clock.
-func happened(at time.Time) time.Time {
+// happened returns the time of an event with a reading of the monotonic clock.
+func happened(when time.Time) time.Time {
 	now := time.Now()
-	return now.Add(-max(0, now.Sub(at)))
+	return now.Add(-max(0, now.Sub(when)))
 }
 
-// apply carries a webhook out, in Redis and here, and here even if Redis is away.
+// apply applies a webhook, in Redis and here, and here even if Redis is unavailable.
 func (s *Store) apply(ctx context.Context, id string, e *Entry) error {
 	if s.redis == nil {
 		seq := s.order.seq.Add(1)
@@ -115,8 +115,8 @@ func (s *Store) apply(ctx context.Context, id string, e *Entry) error {
 	now := time.Now()
 	a, err := s.redis.apply(ctx, id, e, s.keepFor(e, now), s.order.blind(now))
 	if err != nil {
-		// It is not known what the other replicas have. As a number, the highest is
-		// too low for a request that left before, so that time decides.
+		// The copies of other replicas are unknown. Even the highest number would be too
+		// low for a request that left before, so the time decides.
 		s.applyHere(id, e.stamped(s.order.stamp()), 0, applied{outcome: applyPlaced})
 		return errors.Join(ErrRedisAway, err)
 	}
@@ -125,8 +125,8 @@ func (s *Store) apply(ctx context.Context, id string, e *Entry) error {
 	return nil
 }
 
-// applyHere puts in memory what a webhook told under the number seq, 0 if it has
-// none. a is what became of it in Redis.
+// applyHere stores a webhook's copy in memory. seq is its number, 0 if it has none; a is
+// the result in Redis.
 func (s *Store) applyHere(id string, told *Entry, seq uint64, a applied) {
 	now := time.Now()
 	mayPlace := s.order.told(id, told.UpdatedAt, seq, now)
@@ -145,8 +145,8 @@ func (s *Store) applyHere(id string, told *Entry, seq uint64, a applied) {
 		case found && old.Deleted:
 			return nil, otter.CancelOp
 		case found && !old.Missing && old.UpdatedAt >= newest:
-			// Events come in any order. The copy that is there has what this one
-			// tells, and is as good as it from now on, unless it is known to be old.
+			// Events arrive in any order. The present copy has the same version, and is
+			// as good from now on, unless it is known to be old.
 			if old.outdated {
 				return nil, otter.CancelOp
 			}
@@ -170,8 +170,8 @@ func (s *Store) Seen(ctx context.Context, eventID string) (bool, error) {
 	return time.Now().Before(s.events[eventID]), nil
 }
 
-// maxEvents is how many events are remembered where there is no Redis. Applying
-// one twice does no harm.
+// maxEvents is the maximum of remembered events without Redis. Applying one twice does no
+// harm.
 const maxEvents = 100_000
 
 // Record records an event as applied.

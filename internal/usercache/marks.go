@@ -6,41 +6,41 @@ import (
 	"time"
 )
 
-// mark is what is known of a user's invalidations and webhooks. Copies that were
-// read before are old.
+// mark records the invalidations and webhooks of a user. Copies fetched before them are
+// old.
 type mark struct {
-	seq   uint64        // of the last invalidation: copies with a lower stamp are old
-	at    time.Duration // copies of requests that left before are old; 0: none
-	blind bool          // an invalidation did not say which version it was about
-	told  version       // what webhooks have told
+	seq   uint64        // number of the last invalidation: copies with a lower stamp are old
+	at    time.Duration // copies of requests that left before this time are old; 0: none
+	blind bool          // an invalidation was of an unknown version
+	told  version       // the newest version from a webhook
 }
 
-// version is the newest version of a user that webhooks have told of. A request
-// that left before may have brought an older one.
+// version is the newest version of a user that a webhook contained. A request that left
+// before it may have fetched an older one.
 type version struct {
-	updatedAt int64         // in Unix ms; 0: none was told
-	seq       uint64        // requests with a lower stamp left before
-	at        time.Duration // ... and those that left before this
+	updatedAt int64         // in Unix ms; 0: none
+	seq       uint64        // requests with a lower stamp left before it
+	at        time.Duration // ... and so did requests that left before this time
 }
 
-// marks holds the last marks of up to `most` users, each for the time `keep` after
-// it was last set. Every operation takes constant time. Times count from a start
-// that the user of marks chooses.
+// marks holds the marks of up to `most` users, each for the time `keep` after it was last
+// set. Every operation takes constant time. Times count from a start that the caller
+// chooses.
 //
-// Users are told apart by a hash. Two with the same one share a mark, which makes
-// more copies old than need be, and never fewer.
+// Users are identified by a hash. Two users with the same hash share a mark, which makes
+// more copies old than necessary, but never fewer.
 type marks struct {
 	keep time.Duration
 	most int
 	seed maphash.Seed
 
-	index map[uint64]int32 // by hash of the id: in slots
+	index map[uint64]int32 // slot by hash of the id
 	slots []slot
-	first int32 // the slot that was set the longest ago, none if there is none
+	first int32 // the slot that was set first, none if there is none
 	last  int32
-	free  int32 // a list of free slots, by next
+	free  int32 // list of free slots, linked by next
 
-	// What dropping marks before their time has left, for all users without one.
+	// The combined marks that were dropped early; they apply to all users without a mark.
 	dropped      mark
 	droppedUntil time.Duration
 }
@@ -52,14 +52,14 @@ type slot struct {
 	prev, next int32
 }
 
-// none is no slot.
+// none means no slot.
 const none = -1
 
-// maxMarks is how many users' marks are kept at once: about 120 MB.
+// maxMarks is the maximum number of users with marks: about 120 MB.
 const maxMarks = 1 << 20
 
-// dropsPerSet is how many marks whose time has run out are dropped, at most, for
-// each that is set. More than one, so that they get fewer.
+// dropsPerSet is the maximum number of expired marks that each set drops. More than one,
+// so that their number falls.
 const dropsPerSet = 4
 
 func newMarks(keep time.Duration, most int) *marks {
@@ -69,7 +69,7 @@ func newMarks(keep time.Duration, most int) *marks {
 	}
 }
 
-// get returns the mark that counts for a user at the time now.
+// get returns the mark that applies to a user at the time now.
 func (m *marks) get(id string, now time.Duration) mark {
 	if len(m.index) > 0 {
 		if i, ok := m.index[maphash.String(m.seed, id)]; ok && now-m.slots[i].set < m.keep {
@@ -110,8 +110,8 @@ func (m *marks) set(id string, k mark, now time.Duration) {
 	m.last = i
 }
 
-// overflow drops the oldest mark before its time. Until then, all users without a
-// mark are treated as if it were theirs.
+// overflow drops the oldest mark early. Until it expires, it applies to all users without
+// a mark.
 func (m *marks) overflow(now time.Duration) {
 	s := &m.slots[m.first]
 	if now >= m.droppedUntil {
@@ -120,7 +120,7 @@ func (m *marks) overflow(now time.Duration) {
 	d := &m.dropped
 	d.seq, d.at, d.blind = max(d.seq, s.seq), max(d.at, s.at), true
 	if s.told != (version{}) {
-		// It is a version of one user: of others no version is new enough.
+		// It is a version of one user; for the others no version is new enough.
 		d.told.updatedAt = math.MaxInt64
 		d.told.seq, d.told.at = max(d.told.seq, s.told.seq), max(d.told.at, s.told.at)
 	}

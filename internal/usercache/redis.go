@@ -17,9 +17,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/redislink"
 )
 
-// redis is the level behind memory, shared by all replicas. Its methods may be
-// called at once; until run has connected, and while Redis is away, they fail
-// with errRedisAway.
+// redis is the sharedLevel in Redis. It is safe for concurrent use. Until run has
+// connected, and while Redis is unavailable, its methods fail with errRedisAway.
 type redis struct {
 	cfg     redisConfig
 	options rueidis.ClientOption
@@ -32,12 +31,12 @@ type redis struct {
 	highest  highest
 	followed heard // for the subscription's goroutine only
 	leases   leases
-	// mute: this user may not publish or subscribe, so that nothing is heard.
+	// mute is set if the user may not publish or subscribe, so that nothing is received.
 	mute atomic.Bool
 
 	mu     sync.RWMutex
-	client rueidis.Client // nil while Redis is away
-	calls  sync.WaitGroup // added to under mu, while there is a client
+	client rueidis.Client // nil while Redis is unavailable
+	calls  sync.WaitGroup // added to under mu while there is a client
 
 	stats struct {
 		calls, refused, hits, misses atomic.Int64
@@ -46,42 +45,42 @@ type redis struct {
 	unreadable sync.Once // the first value that can't be decrypted is logged
 }
 
-// redisConfig says where Redis is. Zero values are defaults.
+// redisConfig configures a redis. Zero values mean defaults.
 type redisConfig struct {
-	// URL is one that redislink.Options takes.
+	// URL is a URL in the form of redislink.Options.
 	URL    string
 	Access redislink.Access
-	// Instance is part of every key: levels with different ones share nothing.
+	// Instance is part of every key; different instances share nothing.
 	Instance string
-	Timeout  time.Duration // of one reading; default 10 ms
-	// Beat is how often the replica makes sure that it hears the others; default beatTime.
+	Timeout  time.Duration // of one read; default 10 ms
+	// Beat is the interval of heartbeats; default beatTime.
 	Beat time.Duration
-	// MarkFor is how long an invalidation is remembered; it must be longer than
-	// any request to Clerk takes. Default: longestFetch.
+	// MarkFor is how long an invalidation is remembered. It must be longer than any
+	// request to Clerk takes. Default: longestFetch.
 	MarkFor time.Duration
-	// Lease is how long a replica believes its memory after it has heard itself;
-	// it must be the same for all. Default: leaseTime.
+	// Lease is how long a replica may use its memory after its last heartbeat. It must be
+	// equal in all replicas. Default: leaseTime.
 	Lease  time.Duration
-	Keys   *Keys             // nil: nothing is encrypted, and private parts are not stored
-	Errors *redislink.Errors // counts what goes wrong; default: one of its own
+	Keys   *Keys             // nil: no encryption, and private parts are not stored
+	Errors *redislink.Errors // counts errors; default: a counter of its own
 	Logger *slog.Logger      // default: discards
 }
 
-// errRedisAway: Redis is not asked, since it could not be reached just now.
+// errRedisAway reports that Redis was not asked, since it is unavailable.
 var errRedisAway = errors.New("redis is away")
 
 const (
-	writeTimeout    = 500 * time.Millisecond // of what is told
+	writeTimeout    = 500 * time.Millisecond // of an invalidation or a webhook
 	breakerFailures = 3
 	breakerOpen     = 500 * time.Millisecond
 	beatTime        = 500 * time.Millisecond
-	// sequenceTTL is how long the sequence is kept without a beat. After that, no
-	// copy and no mark is left that its numbers were for.
+	// sequenceTTL is how long the sequence is kept without a heartbeat. After that, no
+	// copy or mark that its numbers apply to is left.
 	sequenceTTL = tombstoneTTL + time.Hour
 )
 
-// newRedis makes a redis. Its error is one of the URL, and shows nothing of it,
-// since it may hold a password.
+// newRedis returns a redis. It fails if the URL is invalid; the error does not show it,
+// since it may contain a password.
 func newRedis(cfg redisConfig) (*redis, error) {
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = 10 * time.Millisecond
@@ -109,8 +108,8 @@ func newRedis(cfg redisConfig) (*redis, error) {
 		cfg:     cfg,
 		options: options,
 		log:     cfg.Logger,
-		// Escaped, an instance can neither reach into the keys of another nor
-		// bring all keys of a cluster together by a hash tag.
+		// Escaped, an instance can neither name keys of another one nor put all keys of a
+		// cluster on one node with a hash tag.
 		prefix: "clerkgate:" + url.QueryEscape(cfg.Instance) + ":cache2:",
 		me:     rand.Text(),
 		start:  time.Now(),
@@ -139,15 +138,15 @@ func (r *redis) breakerChanged(_ string, from, to gobreaker.State) {
 	}
 }
 
-// isReply reports whether err is an answer of Redis's, which so is not away.
+// isReply reports whether err is an error reply, so Redis is available.
 func isReply(err error) bool {
 	_, ok := rueidis.IsRedisErr(err)
 	return ok
 }
 
-// read runs do, which must not touch what is the caller's, for the configured
-// time at most: there is another way to what it reads. After several that were
-// too slow, none is tried for a while.
+// read runs do for at most the configured time, since what it reads can be had elsewhere.
+// After several timeouts, reads fail at once for a while. do must not use data of the
+// caller.
 func read[T any](ctx context.Context, r *redis, do func(ctx context.Context, c rueidis.Client) (T, error)) (T, error) {
 	done, err := r.breaker.Allow()
 	if err != nil {
@@ -157,12 +156,12 @@ func read[T any](ctx context.Context, r *redis, do func(ctx context.Context, c r
 	return call(ctx, r, r.cfg.Timeout, done, do)
 }
 
-// write runs do for a good while longer: what it tells has no other way.
+// write is read with a much longer time limit, for invalidations and webhooks.
 func write[T any](ctx context.Context, r *redis, do func(ctx context.Context, c rueidis.Client) (T, error)) (T, error) {
 	return call(ctx, r, max(r.cfg.Timeout, writeTimeout), func(error) {}, do)
 }
 
-// call runs do for the time given, and tells done how it ended.
+// call runs do for the given time and calls done with its result.
 func call[T any](ctx context.Context, r *redis, timeout time.Duration, done func(error), do func(ctx context.Context, c rueidis.Client) (T, error)) (T, error) {
 	type outcome struct {
 		value T
@@ -177,7 +176,7 @@ func call[T any](ctx context.Context, r *redis, timeout time.Duration, done func
 	begin := time.Now()
 	within, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	// rueidis heeds a context, but for a while in which another call connects.
+	// rueidis respects a context, except while another call connects.
 	outcomes := make(chan outcome, 1)
 	go func() {
 		defer r.calls.Done()
@@ -192,7 +191,7 @@ func call[T any](ctx context.Context, r *redis, timeout time.Duration, done func
 		o.err = within.Err()
 	}
 	if o.err != nil && ctx.Err() != nil {
-		done(context.Canceled) // the caller had less time, which says nothing of Redis
+		done(context.Canceled) // the caller had less time, which implies nothing about Redis
 	} else {
 		done(o.err)
 	}
@@ -207,7 +206,7 @@ func call[T any](ctx context.Context, r *redis, timeout time.Duration, done func
 	return o.value, nil
 }
 
-// news logs an error of which kind there was none lately. Of a lost connection run tells.
+// news logs an error of a kind that has not occurred recently. run logs lost connections.
 func (r *redis) news(kind redislink.Kind, err error) {
 	if kind != redislink.Unreachable && r.snapshot().Connected {
 		r.log.Warn("redis does not do what it is asked", "reason", kind, "error", err, "hint", kind.Hint())

@@ -10,28 +10,27 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// leases knows which replicas may believe their memory. A replica renews its lease
-// with each beat, and believes its memory for a fixed time after the last beat that
-// it has heard itself. Whoever invalidates waits until every replica with a lease
-// has heard, or can't believe its memory any more. Leases are told apart by their
-// values, and their ends are reckoned by this process's monotonic clock, so that no
-// other clock counts.
+// leases tracks which replicas may use their memory. A replica renews its lease with each
+// heartbeat, and may use its memory for a fixed time after the last heartbeat that it
+// received itself. An invalidation waits until every replica with a lease has received
+// it, or its lease has ended. A lease is identified by its value, and its end is computed
+// with this process's monotonic clock, so no other clock matters.
 type leases struct {
 	lasts time.Duration
 
 	mu    sync.Mutex
 	known map[string]lease // by replica; guarded by mu
-	over  []string         // whose ended long ago; guarded by mu
+	over  []string         // replicas whose leases ended long ago; guarded by mu
 }
 
-// lease is what this replica knows of another's.
+// lease is the lease of another replica.
 type lease struct {
 	value string
 	since time.Time // when it was first seen with this value
 }
 
-// forgetAfter is how many times the time of a lease it may be over before its
-// replica is forgotten.
+// forgetAfter is the number of lease times after which the replica of an ended lease is
+// forgotten.
 const forgetAfter = 30
 
 // gone returns the replicas whose leases ended long ago.
@@ -41,8 +40,8 @@ func (l *leases) gone() []string {
 	return l.over
 }
 
-// observe notes the leases of all replicas as they are now, and returns when each
-// of them ends that has not ended. It may change values.
+// observe records the current leases of all replicas and returns the ends of those that
+// have not ended. It may modify values.
 func (l *leases) observe(values map[string]string, now time.Time) (ends map[string]time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -70,15 +69,15 @@ func (l *leases) observe(values map[string]string, now time.Time) (ends map[stri
 	return ends
 }
 
-// awaited is who must hear of a publication, and until when.
+// awaited is the set of replicas that must receive a publication, and until when.
 type awaited struct {
-	until  time.Time // there may be leases that nobody knows of, until then
-	number int64     // of the publication
-	epoch  string    // in which it counts
+	until  time.Time // until then there may be unknown leases
+	number int64     // number of the publication
+	epoch  string    // epoch of the number
 	ends   map[string]time.Time
 }
 
-// awaited reads publishScript's reply.
+// awaited decodes the reply of publishScript.
 func (r *redis) awaited(reply []rueidis.RedisMessage) (a awaited, err error) {
 	if a.number, err = number(reply, 0); err != nil || len(reply) < 3 {
 		return a, errReply
@@ -107,13 +106,13 @@ func leasesIn(fields map[string]string) map[string]string {
 	return values
 }
 
-// The names of the sequence's fields begin so.
+// Prefixes of the sequence's fields.
 const (
 	leaseField = "l:"
 	heardField = "h:"
 )
 
-// remove takes out those who have heard.
+// remove removes the replicas that have received the publication.
 func (a *awaited) remove(fields map[string]string) {
 	for replica := range a.ends {
 		epoch, text, _ := strings.Cut(fields[heardField+replica], " ")
@@ -123,14 +122,15 @@ func (a *awaited) remove(fields map[string]string) {
 	}
 }
 
-// How long await waits before it asks again: a little at first, then longer.
+// Intervals at which await polls: short at first, then longer.
 const (
 	firstAsk   = 500 * time.Microsecond
 	longestAsk = 20 * time.Millisecond
 )
 
-// await blocks until all who are awaited have heard, or their leases have ended. It
-// fails only if ctx ends before. Redis may be away meanwhile: then leases end.
+// await blocks until all replicas in a have received the publication or their leases have
+// ended. It fails only if ctx ends first. If Redis becomes unavailable meanwhile, leases
+// end.
 func (r *redis) await(ctx context.Context, a awaited) error {
 	for pause := firstAsk; ; pause = min(2*pause, longestAsk) {
 		now := time.Now()

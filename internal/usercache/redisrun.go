@@ -16,23 +16,23 @@ import (
 const (
 	firstBackoff   = 50 * time.Millisecond
 	longestBackoff = time.Second
-	// silentBeats is how many beats may go unheard before the connection is
-	// given up.
+	// silentBeats is the number of missed heartbeats after which the connection is
+	// closed.
 	silentBeats = 6
 	idSeparator = "\x00"
-	// subscribeAgain is how long a replica that may not subscribe waits for the next try.
+	// subscribeAgain is the interval at which a replica that may not subscribe tries
+	// again.
 	subscribeAgain = 10 * time.Second
 )
 
 var errSilent = errors.New("nothing is heard through the subscription")
 
-// run connects, and connects again whenever the connection is lost, and tells l
-// what is heard from other replicas and from this one. It ends with ctx, without
-// an error. l's methods are called one after the other; they must return soon and
-// call none of r's. r can be run once.
+// run connects, reconnects when the connection is lost, and passes what it receives from
+// all replicas to l. It returns nil when ctx ends. It calls l's methods one after the
+// other; they must not block or call methods of r. Call run at most once.
 func (r *redis) run(ctx context.Context, l listener) error {
 	backoff := firstBackoff
-	var told string // the log tells of what changes only
+	var told string // only changes are logged
 	for ctx.Err() == nil {
 		connected := false
 		err := r.session(ctx, l, func() {
@@ -56,12 +56,12 @@ func (r *redis) run(ctx context.Context, l listener) error {
 			backoff = min(2*backoff, longestBackoff)
 		}
 	}
-	return nil //nolint:nilerr // ctx's end is what ends it
+	return nil //nolint:nilerr // run ends only with ctx
 }
 
-// session is one connection, from its making until it is lost. Calls are let
-// through from when the replica has heard itself, so that whatever was missed is
-// known before, or has learned that it is not allowed to.
+// session is one connection, until it is lost. Calls are allowed once the replica has
+// received its own heartbeat, so that missed invalidations are known by then, or once it
+// knows that it may not subscribe.
 func (r *redis) session(ctx context.Context, l listener, connected func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -95,7 +95,7 @@ func (r *redis) session(ctx context.Context, l listener, connected func()) error
 		r.calls.Wait()
 		<-reporting
 		if listening {
-			_ = <-lost // it ended because it was told to
+			_ = <-lost // it ended on request
 		}
 	}()
 
@@ -103,11 +103,12 @@ func (r *redis) session(ctx context.Context, l listener, connected func()) error
 	defer ticks.Stop()
 	last := time.Now()
 	denied := time.Time{}
-	// beat lets the replica hear itself. Where it may not, that Redis answers must do.
+	// beat sends a heartbeat. If the replica may not subscribe, an answer of Redis is
+	// enough.
 	beat := func() {
 		seq, may, err := r.beat(ctx, client, listening)
 		if err != nil {
-			return // it shows by not being heard
+			return // its absence is noticed
 		}
 		l.drawn(seq)
 		if listening && may {
@@ -156,7 +157,7 @@ func (r *redis) session(ctx context.Context, l listener, connected func()) error
 	}
 }
 
-// let lets calls through to the client, and reports whether they were not before.
+// let allows calls to use the client and reports whether they could not before.
 func (r *redis) let(client rueidis.Client) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -165,8 +166,8 @@ func (r *redis) let(client rueidis.Client) bool {
 	return before == nil
 }
 
-// beat publishes what this replica is to hear again, and renews its lease if it is
-// listening. It returns the highest number drawn, and whether it may publish.
+// beat publishes a heartbeat, and renews the lease if the replica is listening. It
+// returns the highest drawn number, and whether the replica may publish.
 func (r *redis) beat(ctx context.Context, client rueidis.Client, listening bool) (seq uint64, may bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Beat)
 	defer cancel()
@@ -200,7 +201,7 @@ func (r *redis) beat(ctx context.Context, client rueidis.Client, listening bool)
 	return uint64(n), allowed == 1, nil
 }
 
-// report tells those who wait for it what this replica has heard, until ctx ends.
+// report publishes which publications this replica has received, until ctx ends.
 func (r *redis) report(ctx context.Context, client rueidis.Client, e *ears) {
 	for {
 		select {
@@ -210,29 +211,29 @@ func (r *redis) report(ctx context.Context, client rueidis.Client, e *ears) {
 		}
 		what := *e.last.Load()
 		within, cancel := context.WithTimeout(ctx, writeTimeout)
-		// If it fails, whoever waits does so until this replica's lease has ended.
+		// After a failure, waiters wait until this replica's lease has ended.
 		_ = client.Do(within, client.B().Hset().Key(r.sequenceKey()).FieldValue().FieldValue(heardField+r.me, what).Build()).Error()
 		cancel()
 	}
 }
 
-// heard is the last publication that was heard.
+// heard is the last received publication.
 type heard struct {
 	token  string
 	epoch  string
 	number int64
 }
 
-// ears hear what is published.
+// ears receive publications.
 type ears struct {
 	redis       *redis
 	listener    listener
-	heard       chan struct{}          // signalled when the replica has heard itself
+	heard       chan struct{}          // signalled when a heartbeat of this replica arrives
 	publication chan struct{}          // signalled when there is something to report
 	last        atomic.Pointer[string] // epoch and number of the last publication
 }
 
-// hear takes a message: "invalidated TOKEN NEWTOKEN EPOCH PUBLICATION NUMBER IDS" or
+// hear handles a message: "invalidated TOKEN NEWTOKEN EPOCH PUBLICATION NUMBER IDS" or
 // "beat TOKEN REPLICA EPOCH PUBLICATION SENT NUMBER".
 func (e *ears) hear(m rueidis.PubSubMessage) {
 	f := strings.SplitN(m.Message, " ", 7)
@@ -277,8 +278,8 @@ func (e *ears) toReport(epoch string, publication int64) {
 	signal(e.publication)
 }
 
-// follow goes from one publication to the next, which names the one before it, and
-// reports whether any between them has been missed.
+// follow records the next publication, which names the one before it, and reports whether
+// any in between was missed.
 func (e *ears) follow(before string, next heard) (missed bool) {
 	last := e.redis.followed
 	e.redis.followed = next

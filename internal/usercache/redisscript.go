@@ -30,8 +30,8 @@ import (
 // key of another type, and a hash with fields that are no numbers, is as good as
 // lost, and is overwritten.
 
-// luaLoad, before the scripts, reads the hash into h, with numbers as such; has
-// reports whether there is a copy. now is Redis's time in µs.
+// luaLoad is prepended to scripts. It reads the hash into h, with numbers converted, and
+// sets has if there is a copy. now is Redis's time in µs.
 const luaLoad = `
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
@@ -95,11 +95,11 @@ if ARGV[1] ~= '1' then h[4] = false end
 return { h[1], h[2], string.format('%.0f', age), h[4] }
 `)
 
-// putScript stores a copy that Clerk gave unless something newer is known, and
-// returns whether it did.
+// putScript stores an answer of Clerk unless something newer is known, and returns
+// whether it did.
 //
-// ARGV: public, private, updated_at, stamp, age in µs, missing, ms to keep it,
-// "1" to replace only.
+// ARGV: public, private, updated_at, stamp, age in µs, missing, ms to keep it, "1" to
+// replace only.
 var putScript = redislink.NewScript(luaLoad + `
 local u, s, f, m = tonumber(ARGV[3]), tonumber(ARGV[4]), now - ARGV[5], ARGV[6]
 if h.d or (h.i or 0) > s or (h.j or 0) > s and not (m == '' and u >= (h.v or 0)) then
@@ -266,8 +266,8 @@ local may = publish(ARGV[4], table.concat({ 'beat', token, ARGV[5], epoch, text(
 return { text(n), may and 1 or 0, redis.call('HGETALL', KEYS[1]) }
 `)
 
-// runScript runs a script for each call and returns the numbers that it returns. Those
-// that could not be run are 0; the error is the first one's.
+// runScript runs a script for each call and returns the numbers that it returns, 0 for
+// calls that failed; the error is the first one's.
 func runScript(ctx context.Context, c rueidis.Client, s redislink.Script, calls ...redislink.ScriptCall) ([]int64, error) {
 	numbers := make([]int64, len(calls))
 	var first error

@@ -17,9 +17,9 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// get reads entries: nil where there is none. For BASIC it does not read what
-// only FULL shows. Where a server of a cluster fails, there is an error and what
-// the others have.
+// get reads entries; an element is nil if there is none. For BASIC it does not read the
+// private part. If a server of a cluster fails, it returns an error and what the others
+// have.
 func (r *redis) get(ctx context.Context, ids []string, view clerkgatev1.UserView) ([]*Entry, error) {
 	if len(ids) == 0 {
 		return nil, nil
@@ -28,7 +28,7 @@ func (r *redis) get(ctx context.Context, ids []string, view clerkgatev1.UserView
 	for i, id := range ids {
 		calls[i] = redislink.ScriptCall{Key: r.userKey(id), Args: []string{flag(view == clerkgatev1.UserView_USER_VIEW_FULL)}}
 	}
-	ids = slices.Clone(ids) // the caller's may change before a late answer comes
+	ids = slices.Clone(ids) // the caller may modify its slice before a late answer
 	entries, err := read(ctx, r, func(ctx context.Context, c rueidis.Client) ([]*Entry, error) {
 		sent := time.Now()
 		entries := make([]*Entry, len(ids))
@@ -61,8 +61,8 @@ func (r *redis) get(ctx context.Context, ids []string, view clerkgatev1.UserView
 	return entries, err
 }
 
-// stored makes an entry of what getScript, sent at the given time, has returned of
-// a user. What can't be read counts as nothing.
+// stored returns the entry in the reply of getScript, which was sent at the given time.
+// Unreadable data counts as no entry.
 func (r *redis) stored(id string, values []rueidis.RedisMessage, sent time.Time) *Entry {
 	if len(values) < 3 {
 		return nil
@@ -98,8 +98,8 @@ func (r *redis) stored(id string, values []rueidis.RedisMessage, sent time.Time)
 	return e
 }
 
-// seal returns a user's values as they are written: encrypted, or, without a key,
-// in clear and without the private one. noPrivate stands for one that is not stored.
+// seal returns a user's values as they are written: encrypted or, without a key, in clear
+// and without the private one. noPrivate represents a value that is not stored.
 func (r *redis) seal(id string, e *Entry) (sealedPublic, sealedPrivate string) {
 	public, private := e.marshal()
 	switch {
@@ -111,13 +111,13 @@ func (r *redis) seal(id string, e *Entry) (sealedPublic, sealedPrivate string) {
 	return string(public), storedPrivate
 }
 
-// What the scripts are given of a private part.
+// A private part in the arguments of scripts.
 const (
 	noPrivate     = "none"
-	storedPrivate = "-" // before the part itself
+	storedPrivate = "-" // prefix of the part itself
 )
 
-// unseal reads what seal returned. A nil private stays nil.
+// unseal is the reverse of seal. A nil private stays nil.
 func (r *redis) unseal(id string, public, private []byte) (openPublic, openPrivate []byte, err error) {
 	if r.cfg.Keys == nil {
 		if len(public) > 0 && public[0] == sealedVersion {
@@ -139,13 +139,13 @@ func (r *redis) unseal(id string, public, private []byte) (openPublic, openPriva
 	return openPublic, openPrivate, nil
 }
 
-// sealContext is what a value is bound to: it can't be read in another place.
+// sealContext returns the context that a value is bound to, so that it can't be used in
+// another place.
 func (r *redis) sealContext(id, part string) string { return r.userKey(id) + " " + part }
 
-// put stores copies that Clerk gave, each unless something newer is known: a
-// tombstone, an invalidation after the flight left, a copy with a newer
-// updated_at, or a copy or the lack of one that a later flight has told of.
-// Entries that were read for BASIC only are left out.
+// put stores Clerk's answers, except those of which something newer is known: a
+// tombstone, an invalidation after the request left, a copy with a newer updated_at, or
+// the result of a later request. It leaves out entries that were read for BASIC only.
 func (r *redis) put(ctx context.Context, items []putItem) error {
 	calls := make([]redislink.ScriptCall, 0, len(items))
 	for _, item := range items {
@@ -164,10 +164,10 @@ func (r *redis) put(ctx context.Context, items []putItem) error {
 	return err
 }
 
-// invalidate drops copies of the ids that left before now, marks the ids so that
-// none is put back, tells all replicas, and waits until they have heard. It returns
-// the number of the invalidation. After an error it must be repeated: it may be
-// half done.
+// invalidate drops copies of the ids that left before now, marks the ids so that none
+// returns, notifies all replicas, and waits until they have received it. It returns the
+// number of the invalidation. After an error it must be repeated, since it may be half
+// done.
 func (r *redis) invalidate(ctx context.Context, ids []string) (uint64, error) {
 	keys := r.userKeys(ids)
 	a, err := r.announce(ctx, ids, func(ctx context.Context, c rueidis.Client, seq uint64, _ bool) (applied, error) {
@@ -181,10 +181,10 @@ func (r *redis) invalidate(ctx context.Context, ids []string) (uint64, error) {
 	return a.seq, err
 }
 
-// apply stores what a webhook told: a tombstone, or a copy, unless a tombstone is
-// there or a copy that has what it tells. The entry's stamp is the number that
-// apply draws; it marks the id with it, tells all replicas, and waits until they
-// have heard. After an error it must be repeated: it may be half done.
+// apply stores a webhook's tombstone or copy, unless a tombstone or a copy of the same or
+// a newer version is there. It draws a number, which becomes the entry's stamp, marks the
+// id with it, notifies all replicas, and waits until they have received it. After an
+// error it must be repeated, since it may be half done.
 func (r *redis) apply(ctx context.Context, id string, e *Entry, ttl time.Duration, blind bool) (applied, error) {
 	key := r.userKey(id)
 	return r.announce(ctx, []string{id}, func(ctx context.Context, c rueidis.Client, seq uint64, young bool) (a applied, err error) {
@@ -203,7 +203,7 @@ func (r *redis) apply(ctx context.Context, id string, e *Entry, ttl time.Duratio
 	})
 }
 
-// number reads an integer of an array.
+// number returns an integer of a reply.
 func number(values []rueidis.RedisMessage, i int) (int64, error) {
 	if i >= len(values) {
 		return 0, errReply
@@ -211,14 +211,13 @@ func number(values []rueidis.RedisMessage, i int) (int64, error) {
 	return values[i].AsInt64()
 }
 
-// errReply: a script returned something else than expected.
+// errReply reports that a script returned something unexpected.
 var errReply = errors.New("redis: an unexpected reply")
 
-// announce draws a number, does with it what is to be done, tells all replicas,
-// and waits until they have heard. They are told last, so that one which reads
-// again then reads what is new. young: marks that were set before the sequence
-// began may be missing.
-// do may still run when announce has returned, so it must change nothing of the caller's.
+// announce draws a number, calls do with it, notifies all replicas, and waits until they
+// have received it. It notifies them last, so that a replica that reads again reads the
+// new state. young means that marks from before the sequence began may be missing. do may
+// still run when announce has returned, so it must not use data of the caller.
 func (r *redis) announce(ctx context.Context, ids []string, do func(ctx context.Context, c rueidis.Client, seq uint64, young bool) (applied, error)) (applied, error) {
 	type told struct {
 		applied
@@ -251,7 +250,7 @@ func (r *redis) announce(ctx context.Context, ids []string, do func(ctx context.
 			return t, err
 		}
 		if age := time.Duration(age) * time.Millisecond; age <= r.cfg.Lease {
-			// What Redis was before had leases that this one does not know of.
+			// Before it lost its data, Redis had leases that this one does not know of.
 			t.wait.until = time.Now().Add(r.cfg.Lease)
 		}
 		return t, nil
@@ -262,7 +261,7 @@ func (r *redis) announce(ctx context.Context, ids []string, do func(ctx context.
 	return t.applied, r.await(ctx, t.wait)
 }
 
-// sequenceArgs are the first arguments of all scripts of the sequence.
+// sequenceArgs returns the first arguments of all scripts of the sequence.
 func (r *redis) sequenceArgs() []string {
 	return []string{strconv.FormatUint(r.highest.Load(), 10), rand.Text(), milliseconds(sequenceTTL)}
 }
@@ -275,7 +274,7 @@ func (r *redis) seen(ctx context.Context, eventID string) (bool, error) {
 	})
 }
 
-// record notes an event, for as long as Clerk may send it again.
+// record records an event for as long as Clerk may send it again.
 func (r *redis) record(ctx context.Context, eventID string) error {
 	key := r.eventKey(eventID)
 	_, err := write(ctx, r, func(ctx context.Context, c rueidis.Client) (struct{}, error) {
@@ -297,7 +296,7 @@ func (r *redis) userKeys(ids []string) []string {
 	return keys
 }
 
-// entryArgs are a script's arguments from public to missing.
+// entryArgs returns a script's arguments from public to missing.
 func (r *redis) entryArgs(id string, e *Entry, stamp uint64) []string {
 	public, private := r.seal(id, e)
 	age := max(0, time.Since(e.fetched))
@@ -307,7 +306,7 @@ func (r *redis) entryArgs(id string, e *Entry, stamp uint64) []string {
 	}
 }
 
-// flag is "1" or empty.
+// flag returns "1" or "".
 func flag(set bool) string {
 	if set {
 		return "1"
@@ -315,5 +314,5 @@ func flag(set bool) string {
 	return ""
 }
 
-// milliseconds returns a time for Redis, which takes none below 1.
+// milliseconds returns d for Redis, at least 1.
 func milliseconds(d time.Duration) string { return strconv.FormatInt(max(1, d.Milliseconds()), 10) }

@@ -12,14 +12,14 @@ const (
 	refreshBacklog = 10_000
 	refreshBatch   = 100
 	refreshReads   = 3 // reads in its time to live that make an entry worth refreshing
-	refreshFlights = 4 // batches under way at once
+	refreshFlights = 4 // concurrent batches
 )
 
-// refreshCaller is the name under which refreshing takes turns in the queue.
+// refreshCaller is the caller's name under which refreshes take turns in the queue.
 const refreshCaller = "clerkgate/refresh"
 
-// readAgain counts a read of an entry. One that is read often is refreshed a
-// little before it is too old, so that its readers never wait.
+// readAgain counts a read of an entry. An entry that is read often is refreshed shortly
+// before it expires, so that its readers never wait.
 func (c *Cache) readAgain(id string, e *Entry, now time.Time) {
 	if e.Missing || e.reads.Add(1) < refreshReads {
 		return
@@ -29,11 +29,11 @@ func (c *Cache) readAgain(id string, e *Entry, now time.Time) {
 	}
 	select {
 	case c.refresh <- id:
-	default: // so many that this one can wait until it is asked for
+	default: // too many already: this one is fetched when it is asked for
 	}
 }
 
-// Run refreshes what is read often, until ctx ends. It must be called once at most.
+// Run refreshes entries that are read often, until ctx ends. Call it at most once.
 func (c *Cache) Run(ctx context.Context) error {
 	var flights sync.WaitGroup
 	defer flights.Wait()
@@ -63,8 +63,8 @@ func (c *Cache) Run(ctx context.Context) error {
 			defer func() { <-slots }()
 			ctx, cancel := context.WithTimeout(ctx, c.store.cfg.TTL)
 			defer cancel()
-			// What comes is kept on its way, and what fails is asked for again
-			// when it is too old.
+			// Answers are stored on their way; ids that fail are fetched when they are
+			// asked for.
 			ids := distinct(batch)
 			c.source.Asked(refreshCaller, len(ids))
 			c.source.Lookup(ctx, ids, gate.Options{Caller: refreshCaller, Priority: gate.Batch})

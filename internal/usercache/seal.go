@@ -14,10 +14,9 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// Keys encrypt what is written to Redis, by XChaCha20-Poly1305. Its nonces of 192
-// bits are drawn at random: at 10,000 values a second, two are the same with a chance
-// of less than 2^-70 after a million years. ParseKeys makes them. They are safe
-// for concurrent use.
+// Keys encrypt what is written to Redis, with XChaCha20-Poly1305. Nonces are 192 random
+// bits: at 10,000 values per second, the probability of a repetition is below 2^-70 after
+// a million years. ParseKeys returns Keys. They are safe for concurrent use.
 type Keys struct {
 	keys []key // the first one encrypts
 }
@@ -29,9 +28,9 @@ type key struct {
 
 var keyID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,32}$`)
 
-// ParseKeys reads keys, one a line: an id of 1 to 32 letters, digits, '.', '_' and
-// '-', spaces, and 32 random bytes in base64. Empty lines and those that begin with
-// # are left out. The first key encrypts, and all decrypt. The error shows no key.
+// ParseKeys parses keys, one per line: an id of 1 to 32 letters, digits, '.', '_' and
+// '-', spaces, and 32 random bytes in base64. Empty lines and lines that begin with # are
+// ignored. The first key encrypts, all keys decrypt. The error shows no key.
 func ParseKeys(text string) (*Keys, error) {
 	k := &Keys{}
 	for i, line := range strings.Split(text, "\n") {
@@ -62,13 +61,13 @@ func ParseKeys(text string) (*Keys, error) {
 	return k, nil
 }
 
-// sealedVersion begins an encrypted value. No value in clear begins so.
+// sealedVersion is the first byte of an encrypted value, and never of a value in clear.
 const sealedVersion = 0xE1
 
 var errSealed = errors.New("a value that can't be decrypted")
 
-// seal encrypts a value: sealedVersion, the length of the key's id, the id, the
-// nonce, and what the cipher makes. context is authenticated with it.
+// seal encrypts a value. The result is sealedVersion, the length of the key's id, the id,
+// the nonce, and the ciphertext. context is authenticated.
 func (k *Keys) seal(value []byte, context string) []byte {
 	first := k.keys[0]
 	b := make([]byte, 0, 2+len(first.id)+chacha20poly1305.NonceSizeX+len(value)+chacha20poly1305.Overhead)
@@ -80,7 +79,7 @@ func (k *Keys) seal(value []byte, context string) []byte {
 	return first.cipher.Seal(b, nonce, value, []byte(context))
 }
 
-// open decrypts what seal returned for the same context.
+// open decrypts the result of seal with the same context.
 func (k *Keys) open(sealed []byte, context string) ([]byte, error) {
 	if len(sealed) < 2 || sealed[0] != sealedVersion {
 		return nil, errSealed

@@ -9,29 +9,29 @@ import (
 	"github.com/clerkgate/clerkgate/internal/redislink"
 )
 
-// Stats is what a Store holds, and what has been counted since the start.
+// Stats is the content of a Store, and its counters since the start.
 type Stats struct {
-	Entries   int         // in memory: users, tombstones, and ids known to be nobody's
-	Bytes     int64       // of memory, reckoned as for Config.MaxBytes
+	Entries   int         // in memory: users, tombstones, and ids without a user
+	Bytes     int64       // of memory, as counted for Config.MaxBytes
 	MaxBytes  int64       // Config.MaxBytes
-	Evictions int64       // entries that left memory since they were too old or there was no room
+	Evictions int64       // entries evicted because of age or lack of room
 	Redis     *RedisStats // nil: memory only
 }
 
-// RedisStats are sums since the start, but for Connected.
+// RedisStats are counters since the start, except Connected.
 type RedisStats struct {
 	Connected bool                     // now
 	Calls     int64                    // tried
-	Errors    map[redislink.Kind]int64 // ... of which failed or took too long; of connecting, too
-	Refused   int64                    // not tried, since Redis is away
-	Latency   time.Duration            // of all calls tried
+	Errors    map[redislink.Kind]int64 // ... failed or timed out, including failed connections
+	Refused   int64                    // skipped while Redis was unavailable
+	Latency   time.Duration            // total of all calls
 	Hits      int64                    // ids found
 	Misses    int64                    // ids not found
-	Lost      int64                    // copies that were not written because too many waited
+	Lost      int64                    // copies not written because too many waited
 }
 
-// Stats returns what the store holds. It takes a lock that writers take, too, so it
-// is not for every call.
+// Stats returns the content and the counters. It takes a lock that writers take too, so do
+// not call it for every call.
 func (s *Store) Stats() Stats {
 	st := Stats{
 		Entries:   s.memory.EstimatedSize(),
@@ -47,12 +47,12 @@ func (s *Store) Stats() Stats {
 	return st
 }
 
-// evictions counts what leaves memory by itself, and nothing else: hits and
-// misses are counted by the Cache, where their source is known.
+// evictions counts evictions from memory. The Cache counts hits and misses, since it
+// knows their source.
 type evictions struct {
 	stats.NoopRecorder
 	count atomic.Int64
 }
 
-// RecordEviction is called by the memory, which may hold its locks.
+// RecordEviction is called by the memory cache, which may hold its locks.
 func (e *evictions) RecordEviction(uint32) { e.count.Add(1) }

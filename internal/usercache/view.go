@@ -6,8 +6,8 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// Basic returns the user as the view BASIC shows it. It never changes u, which may
-// be shared: the answer is u itself or a copy.
+// Basic returns the user in the view BASIC. It never modifies u, which may be shared; the
+// result is u itself or a copy.
 func Basic(u *clerkgatev1.User) *clerkgatev1.User {
 	if !hasPrivate(u) {
 		return u
@@ -24,17 +24,17 @@ func Basic(u *clerkgatev1.User) *clerkgatev1.User {
 	return u
 }
 
-// HideVerifications removes from u, which must not be shared, what only the view FULL
-// shows of verifications.
+// HideVerifications removes the fields of verifications that only FULL shows. u must not
+// be shared.
 func HideVerifications(u *clerkgatev1.User) {
 	for v := range verifications(u) {
 		v.Nonce, v.Message, v.ExternalVerificationRedirectUrl = nil, nil, nil
 	}
 }
 
-// Full returns the user as the view FULL shows it: what only FULL shows is set,
-// if need be to nothing, so that "not shown" differs from "none". It never
-// changes u, which may be shared.
+// Full returns a copy of the user in the view FULL: fields that only FULL shows are set,
+// possibly to "", so that "not shown" differs from "none". It never modifies u, which may
+// be shared.
 func Full(u *clerkgatev1.User) *clerkgatev1.User {
 	u = proto.CloneOf(u)
 	setFull(u)
@@ -55,7 +55,7 @@ func setFull(u *clerkgatev1.User) {
 	}
 }
 
-// set sets those fields to the empty string that are unset.
+// set sets nil fields to the empty string.
 func set(fields ...**string) {
 	for _, field := range fields {
 		if *field == nil {
@@ -64,12 +64,12 @@ func set(fields ...**string) {
 	}
 }
 
-// secret reports whether the verification holds anything that only FULL shows.
+// secret reports whether the verification has a field that only FULL shows.
 func secret(v *clerkgatev1.Verification) bool {
 	return v.Nonce != nil || v.Message != nil || v.ExternalVerificationRedirectUrl != nil
 }
 
-// hasPrivate reports whether the user holds anything that only FULL shows.
+// hasPrivate reports whether the user has a field that only FULL shows.
 func hasPrivate(u *clerkgatev1.User) bool {
 	if u.PrivateMetadataJson != nil || u.ExtraJson != nil {
 		return true
@@ -94,7 +94,7 @@ func privateMemberships(list []*clerkgatev1.OrganizationMembership) bool {
 	return false
 }
 
-// verifications returns every verification in the user.
+// verifications returns an iterator over all verifications of the user.
 func verifications(u *clerkgatev1.User) func(yield func(*clerkgatev1.Verification) bool) {
 	return func(yield func(*clerkgatev1.Verification) bool) {
 		_ = each(u.EmailAddresses, yield) && each(u.PhoneNumbers, yield) && each(u.Web3Wallets, yield) &&
@@ -103,7 +103,7 @@ func verifications(u *clerkgatev1.User) func(yield func(*clerkgatev1.Verificatio
 	}
 }
 
-// each yields the verifications of list, and reports whether to go on.
+// each yields the verifications of list and reports whether to continue.
 func each[T interface {
 	GetVerification() *clerkgatev1.Verification
 }](list []T, yield func(*clerkgatev1.Verification) bool) bool {

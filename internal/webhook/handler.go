@@ -43,9 +43,9 @@ const (
 // applied in part. Applying an event twice does no harm.
 type sink interface {
 	// Updated stores a copy; when is the time of the event.
-	Updated(ctx context.Context, u *clerkgatev1.User, at time.Time) error
+	Updated(ctx context.Context, u *clerkgatev1.User, when time.Time) error
 	// Deleted stores a tombstone.
-	Deleted(ctx context.Context, id string, at time.Time) error
+	Deleted(ctx context.Context, id string, when time.Time) error
 	// Invalidate drops ids from every cache.
 	Invalidate(ctx context.Context, ids []string) error
 	// Seen reports whether an event has been recorded as applied.
