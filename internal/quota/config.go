@@ -72,8 +72,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// share is how many of n the reserve leaves, at least one.
-func (c Config) share(n int) int {
+// lessReserve returns how many of n permits the reserve leaves, at least one.
+func (c Config) lessReserve(n int) int {
 	return max(1, int(float64(n)*(1-c.Reserve)+1e-9))
 }
 

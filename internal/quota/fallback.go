@@ -68,7 +68,7 @@ func (s *Shared) allowance(now time.Time) (permits int, hold time.Duration) {
 	if share > 0 && share < 1 {
 		hold = stretch(time.Duration(float64(s.window()) / share))
 	}
-	if s.mode == fallback && s.local.strict != nil && now.Before(s.growsAt()) {
+	if s.mode == fallback && s.local.cfg.Burst == 0 && now.Before(s.growsAt()) {
 		permits = min(permits, s.atOnce)
 	}
 	return permits, hold
@@ -78,7 +78,7 @@ func (s *Shared) allowance(now time.Time) (permits int, hold time.Duration) {
 // told; before there was one, a tenth of the quota.
 func (s *Shared) share() float64 {
 	if s.acked == 0 {
-		return float64(max(1, s.cfg.share(s.cfg.Limit)/10))
+		return float64(max(1, s.cfg.lessReserve(s.cfg.Limit)/10))
 	}
 	return s.view.Share
 }
@@ -120,7 +120,7 @@ func (s *Shared) estimateAlone(now time.Time, k int) time.Duration {
 	// More may be held soon.
 	soon := max(1, s.share())
 	if s.mode == alone {
-		grown, soon = wait, float64(s.cfg.share(s.cfg.Limit)) // by the state, most likely
+		grown, soon = wait, float64(s.cfg.lessReserve(s.cfg.Limit)) // by the state, most likely
 	}
 	then := grown + time.Duration(float64(k-1)*float64(s.window())/soon)
 	if wait > 0 {

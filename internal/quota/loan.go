@@ -28,18 +28,15 @@ func (c Config) mostLent(n int) int {
 func (c Config) MostLent() int {
 	c = c.withDefaults()
 	if c.Burst > 0 {
-		return c.mostLent(c.share(c.Burst))
+		return c.mostLent(c.lessReserve(c.Burst))
 	}
-	return c.mostLent(c.share(c.Limit))
+	return c.mostLent(c.lessReserve(c.Limit))
 }
 
 // MostLent returns how many permits may be lent at once as the limit is at now.
 func (l *Limiter) MostLent(now time.Time) int {
 	l.advance(now)
-	if l.bucket != nil {
-		return l.cfg.mostLent(l.burst())
-	}
-	return l.cfg.mostLent(l.limit())
+	return l.cfg.mostLent(l.capacity())
 }
 
 // MayLend reports whether n more permits may be lent at now. Permits that were lent
@@ -54,11 +51,7 @@ func (l *Limiter) MayLend(now time.Time, n int) bool {
 // requests count as sent at the end and never answered.
 func (l *Limiter) Lend(permits []Permit, end, now time.Time) Loan {
 	l.advance(now)
-	if l.strict != nil {
-		l.strict.inFlight -= len(permits)
-	} else {
-		l.bucket.unanswered -= len(permits)
-	}
+	l.held.inFlight -= len(permits)
 	loan := Loan{Permits: len(permits), gone: end.Add(l.cfg.LostHold)}
 	l.hold(loan)
 	for _, p := range permits {
@@ -72,12 +65,7 @@ func (l *Limiter) hold(loan Loan) {
 	free := loan.gone.Add(l.lentHold)
 	for range loan.Permits {
 		l.lent.add(free)
-		if l.strict != nil {
-			l.strict.releases.add(free)
-		} else {
-			l.bucket.unanswered++
-			l.bucket.gone.add(free)
-		}
+		l.held.releases.add(free)
 	}
 }
 
@@ -93,13 +81,11 @@ func (l *Limiter) Recall(loan Loan, use Use, now time.Time) bool {
 		switch {
 		case i < use.Sent-use.Unanswered:
 			l.accepted.add(now)
-			if l.strict != nil {
-				l.strict.releases.add(now.Add(l.strict.hold))
-			}
+			l.held.holdAnswered(now)
 		case i < use.Sent:
 			l.hold(Loan{Permits: 1, gone: now.Add(l.cfg.LostHold)})
-		case l.bucket != nil:
-			l.bucket.level++
+		default:
+			l.supply.use(-1)
 		}
 	}
 	return true
@@ -109,14 +95,7 @@ func (l *Limiter) Recall(loan Loan, use Use, now time.Time) bool {
 // it was among them.
 func (l *Limiter) dropLent(loan Loan) bool {
 	free := loan.gone.Add(l.lentHold)
-	if !l.lent.drop(free) {
-		return false
-	}
-	if l.strict != nil {
-		return l.strict.releases.drop(free)
-	}
-	l.bucket.unanswered--
-	return l.bucket.gone.drop(free)
+	return l.lent.drop(free) && l.held.releases.drop(free)
 }
 
 // SavedLoan is a Loan in a form that outlives the process, in wall clock times.
@@ -167,7 +146,5 @@ func (l *Limiter) restoreLent(s Saved, now time.Time) {
 			l.hold(loan)
 		}
 	}
-	if b := l.bucket; b != nil {
-		b.level = min(b.level, float64(l.cfg.share(l.cfg.Burst)-b.unanswered))
-	}
+	l.supply.atMost(l.cfg.lessReserve(l.cfg.Burst) - l.held.count())
 }

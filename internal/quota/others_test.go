@@ -8,8 +8,8 @@ import (
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// window is a strict window of Clerk's: fixed, of the phase of start.
-type window struct {
+// clerkWindow is a strict window of Clerk's: fixed, of the phase of start.
+type clerkWindow struct {
 	n     int
 	w     time.Duration
 	start time.Time
@@ -17,7 +17,7 @@ type window struct {
 }
 
 // hit says whether a request is let through at now, and else when to come back.
-func (s *window) hit(now time.Time) (ok bool, retryAfter time.Duration) {
+func (s *clerkWindow) hit(now time.Time) (ok bool, retryAfter time.Duration) {
 	for now.Sub(s.start) >= s.w {
 		s.start, s.count = s.start.Add(s.w), 0
 	}
@@ -36,7 +36,7 @@ func besideOthers(cfg Config, seed uint64, adapt, length time.Duration, gap func
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	l := New(cfg, epoch)
 	cfg = l.Config()
-	clerk := &window{n: cfg.Limit, w: cfg.Window, start: epoch.Add(-rand.N(cfg.Window))}
+	clerk := &clerkWindow{n: cfg.Limit, w: cfg.Window, start: epoch.Add(-rand.N(cfg.Window))}
 	type answer struct {
 		at, sent   time.Time
 		p          Permit

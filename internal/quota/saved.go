@@ -34,23 +34,10 @@ type Saved struct {
 func (l *Limiter) Save(now time.Time, ahead int) Saved {
 	l.advance(now)
 	s := Saved{Version: savedVersion, At: now.Round(0), Limit: l.cfg.Limit, Window: l.cfg.Window.String(), Burst: l.cfg.Burst, Ahead: ahead, PausedUntil: l.pausedUntil.Round(0), Lent: l.saveLent()}
-	if l.learned < float64(l.cfg.share(l.cfg.Limit)) {
+	if l.learned < float64(l.cfg.lessReserve(l.cfg.Limit)) {
 		s.Learned = l.learned
 	}
-	if l.strict == nil {
-		s.Level, s.Unsettled = l.bucket.level, l.bucket.unanswered-l.lent.len()
-		return s
-	}
-	s.Unsettled = l.strict.inFlight
-	lent := 0
-	for i := range l.strict.releases.len() {
-		at := l.strict.releases.at(i)
-		if lent < l.lent.len() && l.lent.at(lent).Equal(at) {
-			lent++
-			continue
-		}
-		s.FreeAt = append(s.FreeAt, at.Round(0))
-	}
+	l.supply.save(&s, &l.lent)
 	return s
 }
 
@@ -103,30 +90,7 @@ func Restore(cfg Config, s Saved, now time.Time) *Limiter {
 		l.pausedUntil = now.Add(min(maxPause, s.PausedUntil.Sub(now)))
 		l.probing = true
 	}
-	unknown := s.Unsettled + s.Ahead
-	if b := l.bucket; b != nil {
-		elapsed := max(0, now.Sub(s.At)).Seconds()
-		rate := float64(l.limit()) / stretch(l.cfg.Window).Seconds()
-		full := float64(l.cfg.share(l.cfg.Burst))
-		careful := b.level // of the first window
-		b.level = min(full-float64(unknown), s.Level-float64(s.Ahead)+rate*elapsed)
-		// Clerk's own is never below 0, but for what is still on its way.
-		b.level = min(careful, max(b.level, -float64(s.Unsettled)))
-		l.restoreLent(s, now)
-		return l
-	}
-	longest := now.Add(l.strict.hold + l.strict.lostHold)
-	for _, t := range s.FreeAt {
-		if t.After(longest) {
-			t = longest
-		}
-		if t.After(now) {
-			l.strict.releases.add(now.Add(t.Sub(now))) // by the monotonic clock from here on
-		}
-	}
-	for range min(unknown, l.cfg.Limit) {
-		l.strict.releases.add(now.Add(l.strict.hold))
-	}
+	l.supply.restore(s, l.cfg, l.limit(), now)
 	l.restoreLent(s, now)
 	return l
 }

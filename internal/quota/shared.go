@@ -260,7 +260,7 @@ func (s *Shared) Report(now time.Time, wants [2]int) Report {
 		Share: s.share(), Ready: s.view.Ready,
 		Fallback: s.mode != sharing, Full: all, Peers: s.view.Replicas,
 		Jumped: s.clock.jumped,
-		Limit:  s.cfg.share(s.cfg.Limit), Window: micros(s.cfg.Window), Burst: s.burst(),
+		Limit:  s.cfg.lessReserve(s.cfg.Limit), Window: micros(s.cfg.Window), Burst: s.burst(),
 		PaceAlways: s.cfg.Pace == PaceAlways,
 		First:      [...]string{FullWindow: "full", SlowWindow: "slow", WaitWindow: "wait"}[s.cfg.FirstWindow],
 		Hold:       micros(s.hold()), LostHold: micros(s.cfg.LostHold),
@@ -317,7 +317,7 @@ func (s *Shared) handBack(now time.Time, keep int) {
 	keep = min(keep, len(s.grants))
 	for _, g := range s.grants[keep:] {
 		switch {
-		case s.local.strict == nil:
+		case s.local.cfg.Burst > 0:
 			s.returned++
 		case g.at.After(now):
 			s.handed = append(s.handed, g.at)
@@ -392,5 +392,5 @@ func (s *Shared) burst() int {
 	if s.cfg.Burst == 0 {
 		return 0
 	}
-	return s.cfg.share(s.cfg.Burst)
+	return s.cfg.lessReserve(s.cfg.Burst)
 }

@@ -115,7 +115,7 @@ func (l *lending) report(now time.Time, hold time.Duration, all bool) []LentEven
 // changed.
 func (l *lending) conform(local *Limiter, hold time.Duration) {
 	for i := range local.lent.len() { // none, if it is of another kind now
-		local.strict.releases.drop(local.lent.at(i))
+		local.held.releases.drop(local.lent.at(i))
 	}
 	local.lent, local.lentHold = times{}, hold
 	for _, loan := range l.loans {

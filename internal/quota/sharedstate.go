@@ -26,7 +26,7 @@ func (s *Shared) State(now time.Time) State {
 		if s.waitForShare(now) > 0 {
 			st.Available = 0
 		}
-		if st.Capacity = s.cfg.share(s.cfg.Limit); s.cfg.Burst > 0 { // once the state is back
+		if st.Capacity = s.cfg.lessReserve(s.cfg.Limit); s.cfg.Burst > 0 { // once the state is back
 			st.Capacity = s.burst()
 		}
 		return st

@@ -15,8 +15,8 @@ func (l *Limiter) claim(now time.Time) Permit {
 // reserve holds a permit that was granted elsewhere until it may be used. (A token
 // that is not there yet is as good as none.)
 func (l *Limiter) reserve(until time.Time) {
-	if l.strict != nil {
-		l.strict.releases.add(until)
+	if l.cfg.Burst == 0 {
+		l.held.releases.add(until)
 	}
 }
 
@@ -24,17 +24,15 @@ func (l *Limiter) reserve(until time.Time) {
 // its answer each permit is.
 func (l *Limiter) capAt(permits int, hold time.Duration) {
 	l.cap = permits
-	if l.strict != nil {
-		l.strict.hold = hold
+	if l.cfg.Burst == 0 {
+		l.held.hold = hold
 	}
 }
 
 // restart lets l decide from now on, with tokens left, if it has a bucket, and not
 // before paused.
 func (l *Limiter) restart(now time.Time, tokens int, paused time.Time) {
-	if l.bucket != nil {
-		l.bucket.level, l.bucket.at = float64(tokens), now
-	}
+	l.supply.restart(now, tokens)
 	if paused.After(now) && paused.After(l.pausedUntil) {
 		l.pausedUntil, l.probing = paused, true
 	}
@@ -43,17 +41,19 @@ func (l *Limiter) restart(now time.Time, tokens int, paused time.Time) {
 // conform makes the limiter of the replica, while the state decides, one of the state's
 // kind, a bucket only if all replicas have one, and of its window.
 func (s *Shared) conform(now time.Time) {
-	if l := s.local; (l.strict == nil) != (s.view.Burst > 0) {
-		l.cfg.Burst = s.view.Burst
-		l.strict, l.bucket, l.lent = nil, nil, times{}
+	if l := s.local; (l.cfg.Burst > 0) != (s.view.Burst > 0) {
+		l.cfg.Burst, l.lent = s.view.Burst, times{}
+		l.held = &held{lostHold: l.cfg.LostHold, inFlight: s.out}
 		if s.view.Burst > 0 {
-			l.bucket = &bucket{at: now, lostHold: l.cfg.LostHold, unanswered: s.out, gone: times{buf: s.lost.known.all()}}
+			l.held.releases = times{buf: s.lost.known.all()}
+			l.supply = &bucket{held: l.held, at: now}
 		} else {
-			l.strict = &semaphore{lostHold: l.cfg.LostHold, inFlight: s.out, releases: times{buf: s.settled.known.all()}}
+			l.held.releases = times{buf: s.settled.known.all()}
+			l.supply = window{l.held}
 		}
 	}
 	hold := time.Duration(0)
-	if s.local.strict != nil {
+	if s.local.cfg.Burst == 0 {
 		hold = s.held()
 	}
 	if hold != s.local.lentHold {
