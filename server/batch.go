@@ -64,7 +64,7 @@ func (s *userService) BatchGetUsers(ctx context.Context, req *clerkgatev1.BatchG
 	return &clerkgatev1.BatchGetUsersResponse{Results: results}, nil
 }
 
-// lookup gives what became of the well-formed ones among ids.
+// lookup returns the results of the valid ids.
 func (s *userService) lookup(ctx context.Context, ids []string, o usercache.Options) map[string]usercache.Result {
 	answers := make(map[string]usercache.Result, len(ids))
 	wanted := make([]string, 0, len(ids))
@@ -94,10 +94,9 @@ func (s *userService) lookup(ctx context.Context, ids []string, o usercache.Opti
 	return answers
 }
 
-// callFailure returns the index of the failure that fails the whole call, or -1
-// if the call has an answer: an id was answered, or a failure is the id's own. It
-// is one of the most frequent reason, the earliest of these, and of this reason
-// the one with the longest time to retry.
+// callFailure returns the index of the failure that fails the whole call, or -1 if an id
+// has an answer or a failure is the id's own. It is the most frequent reason, of these
+// the earliest, and of this reason the one with the longest time to retry.
 func callFailure(failures []failure) int {
 	count := make(map[clerkgatev1.ErrorReason]int)
 	for _, f := range failures {
@@ -117,7 +116,8 @@ func callFailure(failures []failure) int {
 	return found
 }
 
-// fitResults replaces users that do not fit into limit bytes by errors. Earlier ids go first.
+// fitResults replaces users that do not fit into limit bytes with errors. Earlier ids are
+// kept first.
 func fitResults(results []*clerkgatev1.LookupResult, limit int) {
 	leftOver, tooLarge := classify(errAnswerTooLarge).lookupError(), classify(errUserTooLarge).lookupError()
 	errs := make([]*clerkgatev1.LookupResult, len(results))
@@ -126,7 +126,7 @@ func fitResults(results []*clerkgatev1.LookupResult, limit int) {
 		errs[i] = &clerkgatev1.LookupResult{
 			UserId: r.UserId, Result: &clerkgatev1.LookupResult_Error{Error: leftOver},
 		}
-		if fieldSize(r) > limit { // alone it would not fit, either
+		if fieldSize(r) > limit { // it would not fit alone either
 			errs[i].Result = &clerkgatev1.LookupResult_Error{Error: tooLarge}
 		}
 		if !hasUser(r) {
@@ -143,5 +143,6 @@ func fitResults(results []*clerkgatev1.LookupResult, limit int) {
 	}
 }
 
-// fieldSize is the size of m as one entry of a repeated field with a number below 16.
+// fieldSize returns the size of m as an element of a repeated field with a number below
+// 16.
 func fieldSize(m proto.Message) int { return 1 + protowire.SizeBytes(proto.Size(m)) }

@@ -20,15 +20,15 @@ const (
 	priorityKey = "clerkgate-priority"
 )
 
-// maxNameLen is the length of the longest name of a caller or a call, in bytes.
+// maxNameLen is the maximum length of the name of a caller or a call, in bytes.
 const maxNameLen = 64
 
 // optionsKey is the context key of the call's gate.Options.
 type optionsKey struct{}
 
-// withOptions reads from the metadata who calls and how urgently. Of an admitted
-// caller, the file of callers decides both. Without such a file, a caller's name stands
-// in the figures only if it comes from this machine.
+// withOptions reads the caller and the priority from the metadata. For an identified
+// caller, the callers file decides both. Without a callers file, a caller's name appears
+// in statistics only if it comes from this machine.
 func withOptions(ctx context.Context) (context.Context, error) {
 	var o gate.Options
 	name, err := singleOf(ctx, callerKey)
@@ -66,8 +66,8 @@ func withOptions(ctx context.Context) (context.Context, error) {
 	return context.WithValue(ctx, optionsKey{}, o), nil
 }
 
-// turnsOf names the peer whose turns a call takes: that of its address, and the empty
-// one for all on this machine.
+// turnsOf returns the peer whose turns the call uses: its address, or "" for all peers on
+// this machine.
 func turnsOf(ctx context.Context) string {
 	p, ok := peer.FromContext(ctx)
 	if !ok || onLoopback(ctx) {
@@ -79,12 +79,12 @@ func turnsOf(ctx context.Context) string {
 	return ""
 }
 
-// singleOf is single for a call's metadata, of which it copies nothing else.
+// singleOf is single for a call's metadata, without copying the rest.
 func singleOf(ctx context.Context, key string) (string, error) {
 	return single(metadata.MD{key: metadata.ValueFromIncomingContext(ctx, key)}, key)
 }
 
-// single gives the one value of a metadata key, empty if there is none.
+// single returns the single value of a metadata key, or "".
 func single(md metadata.MD, key string) (string, error) {
 	switch values := md.Get(key); len(values) {
 	case 0:
@@ -95,7 +95,7 @@ func single(md metadata.MD, key string) (string, error) {
 	return "", invalid(key, "must be given once")
 }
 
-// validName reports whether name may name a caller or a call. The empty name may.
+// validName reports whether name is a valid name of a caller or a call. "" is valid.
 func validName(name string) bool {
 	if len(name) > maxNameLen {
 		return false
@@ -111,13 +111,13 @@ func validName(name string) bool {
 	return true
 }
 
-// optionsOf gives the options that withOptions has read.
+// optionsOf returns the options that withOptions has stored.
 func optionsOf(ctx context.Context) gate.Options {
 	o, _ := ctx.Value(optionsKey{}).(gate.Options)
 	return o
 }
 
-// checkDuration checks a duration that must not be negative.
+// checkDuration returns an error if a duration is negative or invalid.
 func checkDuration(field string, d *durationpb.Duration) error {
 	if d.CheckValid() != nil {
 		return invalid(field, "must be a valid duration")
@@ -136,8 +136,7 @@ func checkMaxAge(d *durationpb.Duration) error {
 	return checkDuration("max_age", d)
 }
 
-// lookupArgs checks what all lookups have in common, and returns the options that
-// are meant.
+// lookupArgs checks the common arguments of lookups and returns their options.
 func (s *userService) lookupArgs(ctx context.Context, req interface {
 	GetView() clerkgatev1.UserView
 	GetMaxAge() *durationpb.Duration

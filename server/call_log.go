@@ -17,21 +17,19 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// requestIDKey is the metadata key, of request and trailer, of a call's id in the log.
+// requestIDKey is the metadata key of a call's id in the log, in requests and trailers.
 const requestIDKey = "x-request-id"
 
-// slowCall is the time from which a unary call is worth a line in the log.
+// slowCall is the duration from which a unary call is logged as slow.
 const slowCall = 5 * time.Second
 
-// hangUpLead is how long before its deadline, as seen here, a caller that goes away
-// is taken to have waited up to it: callers hang up by their own clock, which began
-// before the call arrived here.
+// hangUpLead is how long before its deadline a cancelled call counts as one that reached
+// it: callers hang up by their own clock, which started before the call arrived.
 const hangUpLead = 100 * time.Millisecond
 
-// How many lines there are at most: of failures with one reason and of slow calls
-// of one method, lineBurst at once and one per lineGap; of other calls of one
-// method, one per answerGap. What is left out is counted, and the counts of
-// failures and slow calls are told once per tellGap.
+// Limits of log lines. Failures with one reason, and slow calls of one method, get
+// lineBurst lines at once and then one per lineGap; other calls of one method get one per
+// answerGap. The number of omitted failures and slow calls is logged once per tellGap.
 const (
 	lineGap   = 100 * time.Millisecond
 	lineBurst = 10
@@ -39,24 +37,24 @@ const (
 	tellGap   = time.Second
 )
 
-// callLog writes a line for each call that is worth one. It is made by newCallLog.
-// Its methods may be called at once.
+// callLog logs calls that failed, were slow, or are samples. newCallLog returns one. It
+// is safe for concurrent use.
 type callLog struct {
 	logger   *slog.Logger
-	guard    *guard    // nil: callers are what they say
-	epoch    time.Time // of the samplers' times
+	guard    *guard    // nil: callers are not identified
+	epoch    time.Time // zero of the samplers' times
 	failures map[clerkgatev1.ErrorReason]*failureSampler
 	methods  map[string]*methodSamplers
 }
 
 type failureSampler struct {
 	sampler
-	level atomic.Int64 // of the latest that was left out
+	level atomic.Int64 // level of the last omitted line
 }
 
 type methodSamplers struct{ answered, slow sampler }
 
-// nameOf returns the name of the caller, empty if it has none.
+// nameOf returns the name of the caller, or "".
 func (l *callLog) nameOf(ctx context.Context) string {
 	if l.guard != nil && !l.guard.open() {
 		if who, err := l.guard.identify(ctx); err != nil || who != nil {
@@ -91,8 +89,8 @@ func newCallLog(logger *slog.Logger) *callLog {
 	return l
 }
 
-// answered takes note of a call that went well and may be called slow. It gives
-// the call's id if there is a line of it, else "".
+// answered records a successful call; mayBeSlow allows to log it as slow. It returns the
+// call's id if it was logged, otherwise "".
 func (l *callLog) answered(ctx context.Context, method string, start, end time.Time, mayBeSlow bool) (id string) {
 	m := l.methods[method]
 	took, now := end.Sub(start), end.Sub(l.epoch)
@@ -110,8 +108,8 @@ func (l *callLog) answered(ctx context.Context, method string, start, end time.T
 	return id
 }
 
-// failed takes note of a call that failed and may be called slow. It gives what its
-// caller is to see, and the call's id.
+// failed records a failed call; mayBeSlow allows to log it as slow. It returns the
+// failure to send to the caller, and the call's id.
 func (l *callLog) failed(ctx context.Context, method string, start, end time.Time, err error, mayBeSlow bool) (f failure, id string) {
 	f, id = classify(err), requestID(ctx)
 	if deadline, ok := ctx.Deadline(); ok && f.code == codes.Canceled && deadline.Sub(end) < hangUpLead {
@@ -142,8 +140,9 @@ func (l *callLog) failed(ctx context.Context, method string, start, end time.Tim
 	return f, id
 }
 
-// levelOf says how much a failure matters to who runs the server: faults of its
-// own, what somebody must mend or wait for, callers' mistakes, and what is none.
+// levelOf returns the log level of a failure: error for failures of the server, warn for
+// what an operator must act on or wait for, info for callers' mistakes, debug for normal
+// results.
 func levelOf(code codes.Code) slog.Level {
 	switch code {
 	case codes.Internal:
@@ -158,7 +157,7 @@ func levelOf(code codes.Code) slog.Level {
 
 func (l *callLog) write(ctx context.Context, level slog.Level, msg, method string, code codes.Code, id string, took time.Duration, more ...any) {
 	attrs := []any{"method", method, "code", code.String(), "took", took, "request_id", id}
-	// A call that was refused for its metadata has no caller.
+	// A call that was refused because of its metadata has no caller.
 	if name := l.nameOf(ctx); name != "" {
 		attrs = append(attrs, "caller", name)
 	}
@@ -169,8 +168,8 @@ func (l *callLog) write(ctx context.Context, level slog.Level, msg, method strin
 	l.logger.Log(ctx, level, msg, append(attrs, more...)...)
 }
 
-// tellLeftOut says how many failures and slow calls have had no line of their own
-// since it was last said. It is to be called every tellGap.
+// tellLeftOut logs the number of omitted failures and slow calls since its last call.
+// Call it every tellGap.
 func (l *callLog) tellLeftOut() {
 	for reason, s := range l.failures {
 		if n := s.leftOut.Swap(0); n > 0 {
@@ -185,8 +184,8 @@ func (l *callLog) tellLeftOut() {
 	}
 }
 
-// requestID gives the id that the caller has given the call, if it is fit for one
-// (as a caller's name is), and else a new one.
+// requestID returns the id that the caller has set, if it is valid (as a caller's name),
+// and otherwise a new one.
 func requestID(ctx context.Context) string {
 	if given := metadata.ValueFromIncomingContext(ctx, requestIDKey); len(given) == 1 {
 		if id := given[0]; id != "" && validName(id) && clerkapi.Redact(id) == id {

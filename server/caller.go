@@ -8,14 +8,14 @@ import (
 	"google.golang.org/grpc/peer"
 )
 
-// identity is who calls, as limits are counted: the caller in the file of callers or,
-// without such a file, the peer's address and, inside it, the name that the call gives.
+// identity is a caller for limits: the caller in the callers file or, without one, the
+// peer's address and the name that the call has.
 type identity struct {
-	address netip.Prefix // the zero prefix for a Unix socket and a caller in the file
-	name    string       // empty: none, or one that is no name
+	address netip.Prefix // zero for a Unix socket and for a caller in the file
+	name    string       // empty: none or an invalid one
 }
 
-// identify returns who makes the call of ctx.
+// identify returns the identity of the call's caller.
 func identify(ctx context.Context) identity {
 	if who := admitted(ctx); who != nil {
 		return identity{name: who.Name}

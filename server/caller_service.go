@@ -11,7 +11,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/caller"
 )
 
-// services are the project's own.
+// services are the services of this project.
 var services = []grpc.ServiceDesc{
 	clerkgatev1.UserService_ServiceDesc, clerkgatev1.QuotaService_ServiceDesc, clerkgatev1.CallerService_ServiceDesc,
 }
@@ -28,12 +28,12 @@ func methodsOf(service grpc.ServiceDesc) []string {
 	return names
 }
 
-// callerService is clerkgate.v1.CallerService.
+// callerService implements clerkgate.v1.CallerService.
 type callerService struct {
 	clerkgatev1.UnimplementedCallerServiceServer
 }
 
-// sorted returns the members of all lists in order.
+// sorted returns the members of all lists, sorted.
 func sorted(lists ...[]string) []string {
 	all := slices.Concat(lists...)
 	slices.Sort(all)
@@ -53,7 +53,7 @@ func (callerService) WhoAmI(ctx context.Context, _ *clerkgatev1.WhoAmIRequest) (
 	}, nil
 }
 
-// limitOf leaves no limit unset.
+// limitOf returns nil for no limit.
 func limitOf(l caller.Limit) *clerkgatev1.CallerLimit {
 	if l.Count == 0 {
 		return nil

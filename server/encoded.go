@@ -9,16 +9,16 @@ import (
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
-// The numbers of the fields that hold a user.
+// Numbers of the fields that contain a user.
 const (
 	userOfGet    protowire.Number = 1 // GetUserResponse.user
 	userOfResult protowire.Number = 2 // LookupResult.user
 )
 
-// putUser makes an entry's user the field of m with the given number, without
-// decoding it unless the caller may see only some parts of the view FULL. The bytes go among m's unknown fields, which are sent as they
-// are, behind the known ones; to whoever receives m they are the field. In this
-// process m.GetUser() stays nil.
+// putUser sets the field of m with the given number to an entry's user, without decoding
+// it unless the caller may see only some parts of FULL. The bytes become an unknown field
+// of m, which protobuf sends unchanged; receivers decode it as the field. In this process
+// m.GetUser() stays nil.
 func putUser(m proto.Message, field protowire.Number, e *usercache.Entry, view clerkgatev1.UserView, parts caller.Parts) error {
 	user, err := e.Encoded(view)
 	if err == nil && view == clerkgatev1.UserView_USER_VIEW_FULL && parts != caller.AllParts {
@@ -33,7 +33,7 @@ func putUser(m proto.Message, field protowire.Number, e *usercache.Entry, view c
 	return nil
 }
 
-// encodedParts returns an encoded user without what the view FULL shows beyond parts.
+// encodedParts returns an encoded user without the fields of FULL outside parts.
 func encodedParts(encoded []byte, parts caller.Parts) ([]byte, error) {
 	var u clerkgatev1.User
 	if err := proto.Unmarshal(encoded, &u); err != nil {
@@ -43,5 +43,5 @@ func encodedParts(encoded []byte, parts caller.Parts) ([]byte, error) {
 	return proto.Marshal(&u)
 }
 
-// hasUser reports whether putUser has put a user into m.
+// hasUser reports whether putUser was called for m.
 func hasUser(m proto.Message) bool { return len(m.ProtoReflect().GetUnknown()) > 0 }

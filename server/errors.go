@@ -25,10 +25,10 @@ import (
 // errorDomain is the domain of every ErrorInfo.
 const errorDomain = "clerkgate"
 
-// defaultRetry is the time to come back that is given where one is due and none is known.
+// defaultRetry is the time to come back if none is known.
 const defaultRetry = time.Second
 
-// Faults that arise in this package. Those of a request's fields are *clerkapi.ParamError.
+// Errors of this package. Invalid fields of a request are *clerkapi.ParamError.
 var (
 	errNotAllowed     = errors.New("caller not allowed")
 	errMethodDenied   = errors.New("method not allowed to the caller")
@@ -46,18 +46,18 @@ var (
 	errCallerOutboxFull = errors.New("too many bytes of answers wait to be read by one address")
 )
 
-// ownFault reports whether err is one of the limits of streams, which also streams of
-// other services have.
+// ownFault reports whether err is a limit of streams, which applies to streams of other
+// services too.
 func ownFault(err error) bool {
 	return errors.Is(err, errNotRead) || errors.Is(err, errTooManyStreams) || errors.Is(err, errCallerStreams)
 }
 
-// invalid says that a field of the request is at fault.
+// invalid returns the error of an invalid field.
 func invalid(field, description string) error {
 	return &clerkapi.ParamError{Field: field, Description: description}
 }
 
-// userError is the failure of one user's lookup.
+// userError is the failure of one id.
 type userError struct {
 	id  string
 	err error
@@ -66,21 +66,21 @@ type userError struct {
 func (e *userError) Error() string { return "user " + strconv.Quote(e.id) + ": " + e.err.Error() }
 func (e *userError) Unwrap() error { return e.err }
 
-// failure is an error as a caller is to see it.
+// failure is an error in the form that callers see.
 type failure struct {
 	code        codes.Code
 	reason      clerkgatev1.ErrorReason
 	message     string
-	retry       time.Duration // when to come back, 0: not known
-	field       string        // the request's field at fault, may be empty
+	retry       time.Duration // when to try again; 0: unknown
+	field       string        // the invalid field; may be empty
 	description string        // what is wrong with the field
-	userID      string        // the user that does not exist, may be empty
-	traceID     string        // Clerk's trace id, may be empty
+	userID      string        // the missing user; may be empty
+	traceID     string        // Clerk's trace id; may be empty
 }
 
-// kinds says what each kind of error is to a caller. The first that matches
-// counts: the gate's refusals come before the errors of Clerk's that led to
-// them, and Clerk's before the network's, which may look like a caller's own.
+// kinds maps each kind of error to its status and reason. The first match is used: the
+// gate's refusals come before the errors of Clerk that caused them, and Clerk's errors
+// before those of the network, which may look like the caller's.
 var kinds = []struct {
 	is      error
 	code    codes.Code
@@ -168,8 +168,8 @@ var kinds = []struct {
 		"the deadline passed before there was an answer"},
 }
 
-// classify says what err, which must not be nil, is to a caller. No word of
-// Clerk's is in it, and nothing of the caller's but what has been cleaned.
+// classify returns the failure for a non-nil err. It contains no message of Clerk, and
+// text of the caller only after cleaning.
 func classify(err error) failure {
 	var param *clerkapi.ParamError
 	if errors.As(err, &param) {
@@ -208,7 +208,7 @@ func classify(err error) failure {
 	}
 	switch {
 	case f.code == codes.DeadlineExceeded:
-		f.retry = defaultRetry // the wait was not long enough, and nothing else was wrong
+		f.retry = defaultRetry // only the wait was too short
 	case !f.retryable():
 		f.retry = 0
 	case f.retry <= 0 && f.reason != clerkgatev1.ErrorReason_ERROR_REASON_SHUTTING_DOWN:
@@ -224,14 +224,14 @@ func classify(err error) failure {
 	return f
 }
 
-// retryable reports whether the same call may succeed a little later.
+// retryable reports whether the same call may succeed later.
 func (f failure) retryable() bool {
 	return f.code == codes.Unavailable ||
 		f.code == codes.ResourceExhausted && f.reason != clerkgatev1.ErrorReason_ERROR_REASON_ANSWER_TOO_LARGE
 }
 
-// ofOneID reports whether the failure concerns only the id that was asked for:
-// another id may have an answer at the same time.
+// ofOneID reports whether the failure concerns only this id, so that another id may have
+// an answer.
 func (f failure) ofOneID() bool {
 	switch f.reason {
 	case clerkgatev1.ErrorReason_ERROR_REASON_USER_NOT_FOUND,
@@ -246,12 +246,12 @@ func (f failure) ofOneID() bool {
 	return false
 }
 
-// reasonName is the reason as ErrorInfo and the trailer give it.
+// reasonName returns the reason in the form of ErrorInfo and the trailer.
 func (f failure) reasonName() string {
 	return strings.TrimPrefix(f.reason.String(), "ERROR_REASON_")
 }
 
-// status gives the failure with its details, as a call answers it.
+// status returns the gRPC status with its details.
 func (f failure) status() *status.Status {
 	info := &errdetails.ErrorInfo{Reason: f.reasonName(), Domain: errorDomain}
 	if f.traceID != "" {
@@ -279,7 +279,8 @@ func (f failure) status() *status.Status {
 	return detailed
 }
 
-// trailer gives the trailers that repeat the details for languages without rich errors.
+// trailer returns the trailers that repeat the details, for languages without rich
+// errors.
 func (f failure) trailer() metadata.MD {
 	md := metadata.Pairs("clerkgate-reason", f.reasonName())
 	if f.retry > 0 {
@@ -290,7 +291,7 @@ func (f failure) trailer() metadata.MD {
 	return md
 }
 
-// lookupError gives the failure as one id of a batch answers it.
+// lookupError returns the failure of one id in a batch.
 func (f failure) lookupError() *clerkgatev1.LookupError {
 	e := &clerkgatev1.LookupError{Code: int32(f.code), Reason: f.reason, Message: f.message}
 	if f.retry > 0 {
@@ -305,10 +306,10 @@ const maxText = 200
 // clean makes text from outside fit for an error.
 func clean(s string) string { return clerkapi.Clean(s, maxText) }
 
-// panicError is what is left of a panic.
+// panicError is a recovered panic.
 type panicError struct {
 	value     any
-	requestID string // of the call, as the log has it
+	requestID string // the call's id in the log
 }
 
 func (e *panicError) Error() string { return fmt.Sprintf("%v: %v", errPanic, e.value) }

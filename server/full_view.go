@@ -11,21 +11,21 @@ import (
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
-// FullView is who may have USER_VIEW_FULL.
+// FullView is who may use USER_VIEW_FULL if there is no callers file.
 type FullView int
 
 const (
-	// FullViewNone is nobody. It is the default.
+	// FullViewNone allows nobody. It is the default.
 	FullViewNone FullView = iota
-	// FullViewLoopback is whoever connects from a loopback address or by a Unix
-	// socket. Behind a proxy or sidecar on this machine that is everybody whom it
-	// lets through, wherever they are.
+	// FullViewLoopback allows callers that connect from a loopback address or through a
+	// Unix socket. Behind a proxy or sidecar on this machine, that is every caller of the
+	// proxy.
 	FullViewLoopback
-	// FullViewAny is everybody.
+	// FullViewAny allows everybody.
 	FullViewAny
 )
 
-// checkView returns the view that is meant: BASIC where none is asked for.
+// checkView returns the requested view if the caller may use it. The default is BASIC.
 func (s *userService) checkView(ctx context.Context, v clerkgatev1.UserView) (clerkgatev1.UserView, error) {
 	switch v {
 	case clerkgatev1.UserView_USER_VIEW_UNSPECIFIED, clerkgatev1.UserView_USER_VIEW_BASIC:
@@ -45,8 +45,8 @@ func (s *userService) checkView(ctx context.Context, v clerkgatev1.UserView) (cl
 	return v, invalid("view", "must be USER_VIEW_BASIC or USER_VIEW_FULL")
 }
 
-// onLoopback reports whether the call's connection comes from this machine. The
-// caller itself may be elsewhere, behind a proxy here.
+// onLoopback reports whether the call's connection comes from this machine. The caller
+// itself may be elsewhere, behind a proxy here.
 func onLoopback(ctx context.Context) bool {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
@@ -61,7 +61,7 @@ func onLoopback(ctx context.Context) bool {
 	return false
 }
 
-// partsOf returns the parts of users that the call's caller may see in USER_VIEW_FULL.
+// partsOf returns the parts of users that the caller may see in USER_VIEW_FULL.
 func partsOf(ctx context.Context) caller.Parts {
 	if who := admitted(ctx); who != nil {
 		return who.FullView
@@ -69,8 +69,8 @@ func partsOf(ctx context.Context) caller.Parts {
 	return caller.AllParts
 }
 
-// applyView returns the user as the view shows it to a caller that may see those parts
-// of it. It never changes u, which is shared.
+// applyView returns the user in the view, with the given parts of FULL. It never modifies
+// u, which is shared.
 func applyView(u *clerkgatev1.User, v clerkgatev1.UserView, parts caller.Parts) *clerkgatev1.User {
 	if v != clerkgatev1.UserView_USER_VIEW_FULL {
 		return usercache.Basic(u)
@@ -80,7 +80,7 @@ func applyView(u *clerkgatev1.User, v clerkgatev1.UserView, parts caller.Parts) 
 	return u
 }
 
-// hide removes from u, which must not be shared, what the view FULL shows beyond parts.
+// hide removes the fields of FULL outside parts from u, which must not be shared.
 func hide(u *clerkgatev1.User, parts caller.Parts) {
 	if parts == caller.AllParts {
 		return

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/http/pprof" // it registers with the default mux too, which is served nowhere
+	"net/http/pprof" // also registers with the default mux, which is not served
 	"sync"
 	"time"
 
@@ -18,38 +18,38 @@ import (
 	"github.com/clerkgate/clerkgate/internal/gate"
 )
 
-// upstreamHealth is the name under which health says whether Clerk is asked.
+// upstreamHealth is the name under which health reports whether Clerk can be asked.
 const upstreamHealth = "clerk"
 
-// servingNames are the names whose health is the server's own.
+// servingNames are the names with the health of the server itself.
 var servingNames = []string{"", clerkgatev1.UserService_ServiceDesc.ServiceName, clerkgatev1.QuotaService_ServiceDesc.ServiceName,
 	clerkgatev1.CallerService_ServiceDesc.ServiceName}
 
-// Why a server that runs well takes no calls.
+// Reasons why a server takes no calls.
 const (
 	starting = "the server is starting"
 	asking   = "Clerk has not said yet whether it takes the secret key"
 	stopping = "the server is stopping"
 )
 
-// readiness decides what health says, and why. Its methods may be called at once.
+// readiness decides the health and its reason. It is safe for concurrent use.
 type readiness struct {
 	service *health.Server
 	gate    interface{ Health() gate.Health }
 	logger  *slog.Logger
 
 	mu    sync.Mutex
-	phase string  // starting, stopping, or empty in between; guarded by mu
-	said  verdict // what the service says; guarded by mu
+	phase string  // starting, stopping, or "" while the gate decides; guarded by mu
+	said  verdict // the health in the service; guarded by mu
 }
 
-// verdict is why something can't be done; an empty text means that it can.
+// verdict has the reasons why something is not possible; "" means that it is.
 type verdict struct {
-	calls string // be taken
-	clerk string // be asked
+	calls string // take calls
+	clerk string // ask Clerk
 }
 
-// newReadiness says NOT_SERVING of everything.
+// newReadiness returns a readiness with NOT_SERVING for every name.
 func newReadiness(g interface{ Health() gate.Health }, logger *slog.Logger) *readiness {
 	r := &readiness{service: health.NewServer(), gate: g, logger: logger, phase: starting, said: verdict{starting, starting}}
 	r.say(false, servingNames...)
@@ -57,8 +57,8 @@ func newReadiness(g interface{ Health() gate.Health }, logger *slog.Logger) *rea
 	return r
 }
 
-// judge says what the gate's health means. A key that was refused later keeps no
-// calls away, since the cache goes on serving; nor does an open breaker.
+// judge returns the verdict for the gate's health. A key that was accepted once and is
+// rejected later, or an open breaker, does not stop calls, since the cache still answers.
 func judge(h gate.Health) verdict {
 	const refused = "Clerk refuses the secret key"
 	switch {
@@ -74,8 +74,8 @@ func judge(h gate.Health) verdict {
 	return verdict{}
 }
 
-// update looks at the gate, has the health service follow, and gives the reason
-// why no calls are taken.
+// update reads the gate's health, updates the health service, and returns the reason why
+// no calls are taken.
 func (r *readiness) update() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -95,7 +95,7 @@ func (r *readiness) update() string {
 	return now.calls
 }
 
-// enter begins a phase, the empty one being that in which the gate decides.
+// enter sets the phase.
 func (r *readiness) enter(phase string) {
 	r.mu.Lock()
 	r.phase = phase
@@ -124,11 +124,13 @@ func (r *readiness) log(well, ill, reason string) {
 	}
 }
 
-// pulse is how often the server looks at the gate: as long as this it may take
-// until health, and who watches the quota, know of a change.
+// pulse is how often the server reads the gate's state: the delay until health and
+// watchers of the quota notice a change.
 const pulse = 50 * time.Millisecond
 
-// follow keeps what depends on the gate up to date until ctx ends.
+// follow updates what depends on the gate's state until ctx ends: health, the quota feed,
+// the limits of callers, and, more rarely, the log of omitted calls and connections that
+// are not read.
 func (s *Server) follow(ctx context.Context) {
 	s.guard.countReplicas(s.cfg.Quota)
 	look, tell := time.NewTicker(pulse), time.NewTicker(tellGap)
@@ -182,7 +184,7 @@ func profiles() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, "not shown", http.StatusNotFound) // it may have passwords in it
+		http.Error(w, "not shown", http.StatusNotFound) // it may contain passwords
 	})
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)

@@ -24,28 +24,27 @@ import (
 	"github.com/clerkgate/clerkgate/internal/gate"
 )
 
-// errStopping ends the calls that a stopping server waits for no longer.
+// errStopping ends calls when a stopping server does not wait for them any longer.
 var errStopping = &gate.Error{Kind: gate.ErrShuttingDown}
 
-// edge stands between the callers and the services: it gives each call its
-// context, and turns what went wrong into the contract's errors and the log's
-// lines.
+// edge is the outermost layer of the services: it gives each call its context, and
+// translates errors into the contract's and into log lines.
 type edge struct {
 	logger         *slog.Logger
 	guard          *guard
 	calls          *callLog
 	panics         atomic.Int64
 	defaultTimeout time.Duration
-	sendTimeout    time.Duration // of one message of a stream
+	sendTimeout    time.Duration // limit for one message of a stream
 	outbox         *outbox
 	streams        *streamLimits
-	active         atomic.Int64    // calls that have not returned
+	active         atomic.Int64    // calls in flight
 	apart          sync.WaitGroup  // sends and receives of streams
-	drain          context.Context // ends when the server begins to stop; streams end with it
-	stop           context.Context // ends when unary calls, too, have had their time
+	drain          context.Context // ends when the server starts to stop; ends streams
+	stop           context.Context // ends when the time for unary calls is over
 }
 
-// ownServices is how the names of this project's services begin.
+// ownServices is the prefix of the names of this project's services.
 const ownServices = "clerkgate.v1."
 
 // options gives the interceptors. Errors are translated outside the recovery,
@@ -84,7 +83,7 @@ func (e *edge) translateUnary(ctx context.Context, req any, info *grpc.UnaryServ
 	resp, err := handler(ctx, req)
 	if err != nil {
 		f, id := e.calls.failed(ctx, info.FullMethod, start, time.Now(), err, true)
-		// It fails only outside a call or after the call has ended.
+		// Fails only outside a call or after its end.
 		_ = grpc.SetTrailer(ctx, metadata.Join(f.trailer(), metadata.Pairs(requestIDKey, id)))
 		return nil, f.status().Err()
 	}
@@ -140,13 +139,13 @@ func (e *edge) prepareStream(srv any, stream grpc.ServerStream, _ *grpc.StreamSe
 	return stopCause(ctx, handler(srv, wrapped))
 }
 
-// lastMoment is the time before a call's deadline that is kept for its answer: gRPC
-// resets a call that is not answered by then, and the caller learns no reason.
+// lastMoment is the part of a call's time that is reserved for its answer: gRPC resets a
+// call that is unanswered at its deadline, and the caller learns no reason.
 const lastMoment = 50 * time.Millisecond
 
-// shaved returns a context that ends lastMoment before ctx does, or a tenth of the
-// time left if that is less, so that the call can still be answered. Without a
-// deadline it ends after timeout, if that is not 0.
+// shaved returns a context that ends lastMoment before ctx, or a tenth of the remaining
+// time if that is less, so that the call can still be answered. Without a deadline it
+// ends after timeout, unless that is 0.
 func shaved(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	switch {
@@ -158,7 +157,7 @@ func shaved(ctx context.Context, timeout time.Duration) (context.Context, contex
 	return ctx, func() {}
 }
 
-// begin counts a call until the function that it returns is called.
+// begin counts a call until the returned function is called.
 func (e *edge) begin() (end func()) {
 	e.active.Add(1)
 	return func() { e.active.Add(-1) }
@@ -169,7 +168,7 @@ func (e *edge) countUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo,
 	return handler(ctx, req)
 }
 
-// endingWith gives a context that ends also when end does, with the cause errStopping.
+// endingWith returns a context that also ends when end does, with the cause errStopping.
 func endingWith(ctx, end context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	unlink := context.AfterFunc(end, func() { cancel(errStopping) })
@@ -179,8 +178,7 @@ func endingWith(ctx, end context.Context) (context.Context, context.CancelFunc) 
 	}
 }
 
-// stopCause gives errStopping in place of an error that is the end of ctx by
-// endingWith, and err otherwise.
+// stopCause returns errStopping if err is the end of ctx by endingWith, otherwise err.
 func stopCause(ctx context.Context, err error) error {
 	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), errStopping) {
 		return errStopping

@@ -18,20 +18,20 @@ import (
 // maxPage is the largest page of ListUsers, and the size of StreamUsers' pages.
 const maxPage = clerkapi.MaxPage
 
-// listing is a list of users, as ListUsers and StreamUsers walk it.
+// listing is a list of users that ListUsers and StreamUsers read page by page.
 type listing struct {
 	users   users
-	guard   *guard // as in userService
-	walk    bool   // one of many pages, for a stream
+	guard   *guard // see userService
+	walk    bool   // the page is one of many, for a stream
 	filter  *clerkgatev1.UserFilter
-	order   string // Clerk's order_by, always with its sign
+	order   string // Clerk's order_by, always with a sign
 	view    clerkgatev1.UserView
-	parts   caller.Parts // of the view FULL
+	parts   caller.Parts // visible parts in the view FULL
 	options gate.Options
-	binding binding // of tokens
+	binding binding // what its tokens are bound to
 }
 
-// listRequest is what the requests of all lists have in common.
+// listRequest has the common fields of list requests.
 type listRequest interface {
 	GetFilter() *clerkgatev1.UserFilter
 	GetOrderBy() string
@@ -39,8 +39,8 @@ type listRequest interface {
 	GetMaxAge() *durationpb.Duration
 }
 
-// newListing checks the arguments of a list. method tells the tokens of one
-// method from those of another; an empty order means defaultOrder.
+// newListing checks the arguments of a list. Tokens are bound to method. An empty order
+// means defaultOrder.
 func (s *userService) newListing(ctx context.Context, method string, req listRequest, defaultOrder string) (*listing, error) {
 	view, err := s.checkView(ctx, req.GetView())
 	if err != nil {
@@ -66,10 +66,11 @@ func (s *userService) newListing(ctx context.Context, method string, req listReq
 	}, nil
 }
 
-// byCreation reports whether the order is one in which Clerk pages exactly.
+// byCreation reports whether the list is ordered by created_at, for which Clerk's paging
+// is exact.
 func (l *listing) byCreation() bool { return l.order[1:] == "created_at" }
 
-// start gives the place that a token stands for. field names the token in errors.
+// start returns the cursor in a token. field is the token's name in errors.
 func (l *listing) start(field, token string) (cursor, error) {
 	if token == "" {
 		return cursor{}, nil
@@ -77,21 +78,21 @@ func (l *listing) start(field, token string) (cursor, error) {
 	return decodeToken(field, token, l.binding)
 }
 
-// fetched is a page of a list as Clerk gave it.
+// fetched is a page of a list from Clerk.
 type fetched struct {
 	entries []entry
-	at      time.Time // when the request left
-	last    bool      // nobody comes behind these users
+	at      time.Time // departure of the request
+	last    bool      // no users follow
 }
 
-// entry is a user of a page: one to show or, if user is nil, one who can't be.
+// entry is a user of a page or, if user is nil, one that can't be shown.
 type entry struct {
-	id     string            // empty if it can't be read
-	user   *clerkgatev1.User // shared: never to be changed
-	reason failure           // why there is no user
+	id     string            // empty if it is unreadable
+	user   *clerkgatev1.User // shared; must not be modified
+	reason failure           // why user is nil
 }
 
-// entriesOf gives the users of a page in Clerk's order.
+// entriesOf returns the users of a page in Clerk's order.
 func entriesOf(page *gate.Page) []entry {
 	all := make([]entry, 0, len(page.Users)+len(page.Unreadable))
 	missing := page.Unreadable
@@ -113,8 +114,8 @@ func unreadable(u clerkapi.Unreadable) entry {
 	return entry{id: u.ID, reason: f}
 }
 
-// show gives the entries as the list's view shows them. A user who is larger than an
-// answer may be is none to show.
+// show returns the entries in the list's view. A user larger than an answer can't be
+// shown.
 func (l *listing) show(entries []entry) []entry {
 	shown := slices.Clone(entries)
 	for i, e := range shown {
@@ -131,7 +132,7 @@ func (l *listing) show(entries []entry) []entry {
 	return shown
 }
 
-// unreadable gives e as an answer names those that it does not show.
+// unreadable returns e in the form of an answer's field unreadable.
 func (e entry) unreadable() *clerkgatev1.UnreadableUser {
 	u := &clerkgatev1.UnreadableUser{Reason: e.reason.reason, Message: e.reason.message}
 	if e.id != "" {
@@ -140,8 +141,8 @@ func (e entry) unreadable() *clerkgatev1.UnreadableUser {
 	return u
 }
 
-// fitting gives how many of the first entries take at most limit bytes, but at
-// least one where there is any, so that a walk always moves on.
+// fitting returns how many of the first entries take at most limit bytes, but at least
+// one if there is any, so that a walk always advances.
 func fitting(entries []entry, limit int) int {
 	total := 0
 	for i, e := range entries {
@@ -157,7 +158,7 @@ func fitting(entries []entry, limit int) int {
 	return len(entries)
 }
 
-// parted gives the users among entries, and who is left out.
+// parted returns the users among entries, and those that can't be shown.
 func parted(entries []entry) (users []*clerkgatev1.User, out []*clerkgatev1.UnreadableUser) {
 	users = make([]*clerkgatev1.User, 0, len(entries))
 	for _, e := range entries {
@@ -170,16 +171,16 @@ func parted(entries []entry) (users []*clerkgatev1.User, out []*clerkgatev1.Unre
 	return users, out
 }
 
-// createdAt is when the user was created, in Unix milliseconds.
+// createdAt returns the user's created_at in Unix milliseconds.
 func createdAt(u *clerkgatev1.User) int64 { return u.GetCreatedAt().AsTime().UnixMilli() }
 
-// refusedByClerk reports whether it is the arguments that Clerk does not like.
+// refusedByClerk reports whether Clerk rejected the arguments.
 func refusedByClerk(err error) bool {
 	return errors.Is(err, clerkapi.ErrRejected) || errors.Is(err, clerkapi.ErrNotFound)
 }
 
-// listError tells an error of a list or count from that of a lookup: there is
-// no one user that Clerk could lack.
+// listError replaces an error that would concern a single user, since a list or count is
+// not about one.
 func listError(err error) error {
 	if refusedByClerk(err) {
 		return fmt.Errorf("%w: %w", errListRejected, err)

@@ -10,33 +10,34 @@ import (
 	"github.com/clerkgate/clerkgate/internal/caller"
 )
 
-// errOverLimit is in every overLimit.
+// errOverLimit is wrapped by every overLimit.
 var errOverLimit = errors.New("the caller is at a limit of its own")
 
-// overLimit refuses what is beyond a caller's limit.
+// overLimit reports that a caller is over one of its limits, and when to try again.
 type overLimit struct{ retryAfter time.Duration }
 
 func (e *overLimit) Error() string { return errOverLimit.Error() }
 func (e *overLimit) Unwrap() error { return errOverLimit }
 
-// meter counts what a caller spends of one limit.
+// meter is the token bucket of one limit of a caller.
 type meter struct {
 	limiter  *rate.Limiter
 	limit    caller.Limit
 	replicas int64
 }
 
-// spendLookups counts the ids that the context's caller looks up, or refuses them.
+// spendLookups counts n ids against the caller's limit, or returns an overLimit.
 func (g *guard) spendLookups(ctx context.Context, n int) error {
 	who := admitted(ctx)
 	if who == nil || who.Lookups.Count == 0 {
 		return nil
 	}
-	// A whole batch passes at once, however small the limit.
+	// A whole batch must pass, however small the limit.
 	return g.spend("lookups "+who.Name, who.Lookups, n, maxBatch, time.Now())
 }
 
-// spendRequests counts what costs requests to Clerk by itself, or refuses it.
+// spendRequests counts n requests to Clerk against the caller's limit, or returns an
+// overLimit.
 func (g *guard) spendRequests(ctx context.Context, n int) error {
 	who := admitted(ctx)
 	if who == nil || who.Requests.Count == 0 {
@@ -45,7 +46,7 @@ func (g *guard) spendRequests(ctx context.Context, n int) error {
 	return g.spend("requests "+who.Name, who.Requests, n, 1, time.Now())
 }
 
-// awaitRequests is spendRequests for what would rather wait.
+// awaitRequests is spendRequests that waits instead of failing, until ctx ends.
 func (g *guard) awaitRequests(ctx context.Context, n int) error {
 	for {
 		err := g.spendRequests(ctx, n)
@@ -66,8 +67,8 @@ func (g *guard) awaitRequests(ctx context.Context, n int) error {
 	}
 }
 
-// spend takes n from the meter of that name. The replicas that are alive have equal
-// parts of the limit; the bucket of a part has room for least at any rate.
+// spend takes n from the named meter. Each of the replicas has an equal part of the
+// limit; the bucket of a part holds at least `least`.
 func (g *guard) spend(name string, limit caller.Limit, n, least int, now time.Time) error {
 	replicas := max(g.replicas.Load(), 1)
 	g.mu.Lock()
@@ -87,13 +88,14 @@ func (g *guard) spend(name string, limit caller.Limit, n, least int, now time.Ti
 	r := m.limiter.ReserveN(now, n)
 	if wait := r.DelayFrom(now); wait > 0 {
 		r.CancelAt(now)
-		// More than the bucket holds never passes; the caller is told to come back all the same.
+		// More than the bucket holds never passes; the caller is told to try again all
+		// the same.
 		return &overLimit{min(max(wait, time.Millisecond), limit.Window)}
 	}
 	return nil
 }
 
-// countReplicas looks how many replicas share the limits of callers.
+// countReplicas updates the number of replicas that share the limits of callers.
 func (g *guard) countReplicas(quota keeper) {
 	if g.open() {
 		return

@@ -6,9 +6,9 @@ import (
 	"google.golang.org/grpc"
 )
 
-// callBuckets are the upper bounds, in seconds, by which calls are counted: from
-// what memory answers to what has waited for the quota. They are few, since each
-// method has all of them.
+// callBuckets are the upper bounds of the histogram of calls in seconds: from calls that
+// memory answers to calls that waited for the quota. They are few, since each method has
+// all of them.
 var callBuckets = []float64{0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10}
 
 // measureCalls registers the metrics of gRPC calls, and gives what counts them. It

@@ -16,20 +16,19 @@ import (
 )
 
 const (
-	// outboxShare is the part of the outbox that one address may fill: a half.
+	// outboxShare is the part of the outbox that one address may use: a half.
 	outboxShare = 2
-	// givesWayAfter is how long a stream must have been blocked to be ended for
-	// another answer, and outboxWait how long that answer waits for it.
+	// givesWayAfter is how long a stream must have been blocked before it is ended for
+	// another answer, and outboxWait is how long that answer waits for it.
 	givesWayAfter = time.Second
 	outboxWait    = time.Second
 )
 
-// outbox bounds the bytes of answers that are encoded and not yet written to their
-// connections. gRPC takes an answer of any size at once and holds it until the caller's
-// flow control lets it go, which a caller that does not read never does. When there is
-// no room, the stream that has been blocked for longest is ended; if there is none, the
-// answer is refused. A nil outbox has no bounds. Its methods are safe for concurrent
-// use.
+// outbox limits the bytes of answers that are encoded but not yet written to their
+// connections. gRPC accepts answers of any size and holds them until the caller's flow
+// control allows to send them, which may be never. If there is no room, the stream that
+// has been blocked longest is ended; if there is none, the answer is refused. A nil
+// outbox has no limits. It is safe for concurrent use.
 type outbox struct {
 	max      int64 // bytes
 	listener atomic.Pointer[boundedListener]
@@ -48,16 +47,17 @@ func newOutbox(limit int64) *outbox {
 	}
 }
 
-// encoded is a message whose bytes count in an outbox. The codec hands them to gRPC,
-// which frees them when they are written or their call has ended. It is for one
+// encoded is a message whose bytes count in an outbox. The codec passes them to gRPC,
+// which frees them when they are written or their call has ended. It must be used by one
 // goroutine.
 type encoded struct {
-	buffer mem.Buffer // nil once it is gRPC's, or free
+	buffer mem.Buffer // nil once it is passed to gRPC or freed
 	lot    *lot
 }
 
-// lot is some bytes of an outbox. It is what a buffer goes back to. It must not refer
-// to its call, which refers to the buffer: the buffer's cleanup holds the lot.
+// lot is some bytes of an outbox. Their buffer returns to it as its pool. It must not
+// refer to its call, which refers to the buffer, since the buffer's cleanup refers to the
+// lot.
 type lot struct {
 	outbox  *outbox
 	address netip.Prefix
@@ -68,13 +68,13 @@ type lot struct {
 	given   bool      // back; guarded by outbox.mu
 }
 
-// encode returns m, encoded, when there is room for it. It blocks for outboxWait at
-// most, and fails with errOutboxFull, errCallerOutboxFull or ctx's error.
+// encode returns m, encoded, when there is room for it. It blocks for at most outboxWait,
+// and fails with errOutboxFull, errCallerOutboxFull or ctx's error.
 func (o *outbox) encode(ctx context.Context, m proto.Message) (*encoded, error) {
 	size := proto.Size(m)
 	options := proto.MarshalOptions{UseCachedSize: true}
 	if o == nil || mem.IsBelowBufferPoolingThreshold(size) {
-		// So small that the limits of calls and streams bound their sum.
+		// So small that the limits of calls and streams limit their sum.
 		b, err := options.Marshal(m)
 		return &encoded{buffer: mem.SliceBuffer(b)}, err
 	}
@@ -88,14 +88,14 @@ func (o *outbox) encode(ctx context.Context, m proto.Message) (*encoded, error) 
 	if err := o.reserve(ctx, l); err != nil {
 		return nil, err
 	}
-	// Not from gRPC's pool, whose buffers above 32 KiB are of 1 MiB each.
+	// Not from gRPC's pool, whose buffers above 32 KiB have 1 MiB each.
 	b, err := options.MarshalAppend(make([]byte, 0, size), m)
 	if err != nil {
 		l.Put(&b)
 		return nil, err
 	}
-	// gRPC does not free what it drops with a connection, nor what it gets just as its
-	// call is reset.
+	// gRPC does not free what it drops with a connection, nor what it receives just when
+	// its call is reset.
 	runtime.AddCleanup(&b[0], func(l *lot) { l.giveBack() }, l)
 	return &encoded{mem.NewBuffer(&b, l), l}, nil
 }

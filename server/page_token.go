@@ -13,29 +13,29 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// tokenVersion is raised when tokens change their meaning.
+// tokenVersion is the version of tokens. Raise it when their meaning changes.
 const tokenVersion = 2
 
 // maxAnchors is the maximum of cursor.Anchors: as many ids as one lookup can carry.
 const maxAnchors = clerkapi.MaxLookup
 
-// cursor is a place in a list: behind the last user that was sent. The zero
-// value is the beginning.
+// cursor is a position in a list, after the last user that was sent. The zero value is
+// the beginning.
 type cursor struct {
 	// After is the id of the last user, in lists by created_at.
 	After string `json:"i,omitempty"`
-	// CreatedAt is when that user was created, in Unix milliseconds.
+	// CreatedAt is that user's created_at, in Unix milliseconds.
 	CreatedAt int64 `json:"c,omitempty"`
-	// Tied is how many users were sent who were created at that time.
+	// Tied is the number of users sent with that created_at.
 	Tied int `json:"t,omitempty"`
-	// Anchors are the ids of the users sent before, the latest maxAnchors of them,
-	// the latest last. The list can go on behind any of them.
+	// Anchors are the ids of the last maxAnchors users sent before, oldest first. The
+	// list can continue after any of them.
 	Anchors []string `json:"s,omitempty"`
-	// Offset is how many users were sent, in lists by other orders.
+	// Offset is the number of users sent, in lists by other orders.
 	Offset int `json:"o,omitempty"`
 }
 
-// valid reports whether the cursor holds ids of different users, or none.
+// valid reports whether the cursor has no duplicate or invalid ids.
 func (c cursor) valid() bool {
 	if c.After == "" {
 		return len(c.Anchors) == 0
@@ -50,21 +50,21 @@ func (c cursor) valid() bool {
 	return clerkapi.ValidUserID(c.After) && len(c.Anchors) <= maxAnchors
 }
 
-// binding is what a token is good for.
+// binding is what a token is bound to.
 type binding struct {
 	Args     uint64 `json:"a"` // digest of the list's arguments
 	Instance uint32 `json:"n"` // digest of the Clerk instance's name
 }
 
-// pageToken is what a token holds.
+// pageToken is the content of a token.
 type pageToken struct {
 	Version int `json:"v"`
 	binding
 	cursor
 }
 
-// encodeToken returns the token of a place in a list: JSON and a checksum, in
-// URL-safe base64 without padding.
+// encodeToken returns the token of a cursor: JSON and a checksum, in URL-safe base64
+// without padding.
 func encodeToken(b binding, c cursor) (string, error) {
 	body, err := json.Marshal(pageToken{tokenVersion, b, c})
 	if err != nil {
@@ -73,9 +73,9 @@ func encodeToken(b binding, c cursor) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint32(body, crc32.ChecksumIEEE(body))), nil
 }
 
-// decodeToken returns the place that a token stands for. field names the token in
-// errors. A token of another version or instance is errTokenOutdated, so that
-// neither a rolling upgrade nor a new instance looks like the caller's mistake.
+// decodeToken returns the cursor in a token. field is the token's name in errors. For a
+// token of another version or instance the error is errTokenOutdated, so that neither a
+// rolling upgrade nor a new instance looks like the caller's mistake.
 func decodeToken(field, token string, b binding) (cursor, error) {
 	damaged := invalid(field, "is damaged; give the token as it was received")
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
@@ -105,16 +105,16 @@ func decodeToken(field, token string, b binding) (cursor, error) {
 	return t.cursor, nil
 }
 
-// instanceDigest stands for the name of a Clerk instance.
+// instanceDigest returns a digest of the name of a Clerk instance.
 func instanceDigest(name string) uint32 { return crc32.ChecksumIEEE([]byte(name)) }
 
-// argsDigest stands for the arguments that a token is bound to.
+// argsDigest returns a digest of the arguments that a token is bound to.
 func argsDigest(method string, filter *clerkgatev1.UserFilter, order string, view clerkgatev1.UserView) uint64 {
 	h := sha256.New()
 	h.Write([]byte(method + "\x00" + order + "\x00" + view.String() + "\x00"))
 	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(filter)
 	if err != nil {
-		// Only bad UTF-8 fails, which no message that was received can hold.
+		// Only invalid UTF-8 fails, which received messages can't contain.
 		panic(err)
 	}
 	h.Write(encoded)

@@ -14,7 +14,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/gate"
 )
 
-// leastLeaseTTL is the shortest time that a lease may be asked for.
+// leastLeaseTTL is the minimum ttl of a lease.
 const leastLeaseTTL = time.Second
 
 var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9._/:-]{1,64}$`)
@@ -49,7 +49,7 @@ func (s *quotaService) AcquirePermits(ctx context.Context, req *clerkgatev1.Acqu
 	case errors.Is(err, gate.ErrRequestID):
 		return nil, invalid("request_id", "was used for another count or ttl; a retry must repeat both")
 	case err != nil && waiting.Err() != nil && ctx.Err() == nil:
-		// It is max_wait that is over, not the call's deadline.
+		// max_wait is over, not the call's deadline.
 		return nil, &gate.Error{Kind: gate.ErrDeadlineTooShort, Err: err}
 	case err != nil:
 		return nil, err
@@ -59,7 +59,7 @@ func (s *quotaService) AcquirePermits(ctx context.Context, req *clerkgatev1.Acqu
 	}, nil
 }
 
-// What describes counts to those who got them wrong.
+// Descriptions of valid counts in errors.
 const (
 	usedForm       = "must be 0 to the number of permits of the lease, or unset for all"
 	unansweredForm = "must be 0 to the number of requests that were sent"
@@ -71,7 +71,7 @@ func (s *quotaService) ReleasePermits(ctx context.Context, req *clerkgatev1.Rele
 		return nil, err
 	}
 	err = s.quota.Release(ctx, req.GetLeaseId(), use)
-	// The users were changed, whatever has become of the lease.
+	// The users were changed, whatever happened to the lease.
 	if ids := req.GetChangedUserIds(); len(ids) > 0 {
 		if stale := s.users.Invalidate(ctx, ids); err == nil {
 			err = stale
@@ -88,7 +88,7 @@ func (s *quotaService) ReleasePermits(ctx context.Context, req *clerkgatev1.Rele
 	return &clerkgatev1.ReleasePermitsResponse{}, nil
 }
 
-// leaseUse checks a release, and returns what it says of the lease's use.
+// leaseUse checks a release and returns its use of the lease.
 func leaseUse(req *clerkgatev1.ReleasePermitsRequest) (gate.LeaseUse, error) {
 	use := gate.LeaseUse{Used: gate.AllUsed, Unanswered: int(req.GetUnansweredCount()), RateLimited: req.GetRateLimited()}
 	if req.GetLeaseId() == "" {

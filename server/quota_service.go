@@ -15,7 +15,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
-// keeper keeps the quota, and lends of it. A *gate.Gate is one.
+// keeper reports the quota and lends permits; *gate.Gate implements it.
 type keeper interface {
 	Status() gate.Status
 	Health() gate.Health
@@ -23,25 +23,25 @@ type keeper interface {
 	Release(ctx context.Context, id string, use gate.LeaseUse) error
 }
 
-// counter counts answers by where they came from. A *usercache.Cache is one.
+// counter counts answers by source; *usercache.Cache implements it.
 type counter interface {
 	Totals() usercache.Totals
 }
 
-// invalidator drops copies of users. A *usercache.Cache is one.
+// invalidator drops copies of users; *usercache.Cache implements it.
 type invalidator interface {
 	Invalidate(ctx context.Context, ids []string) error
 }
 
-// quotaService is clerkgate.v1.QuotaService.
+// quotaService implements clerkgate.v1.QuotaService.
 type quotaService struct {
 	clerkgatev1.UnimplementedQuotaServiceServer
 	quota  keeper
 	totals counter
 	users  invalidator
-	feed   *quotaFeed // for those who watch
-	guard  *guard     // as in userService
-	// unauthenticated is as in Config.
+	feed   *quotaFeed // for watchers
+	guard  *guard     // see userService
+	// unauthenticated: see Config.
 	unauthenticated bool
 }
 
@@ -60,21 +60,21 @@ func (s *quotaService) read() *clerkgatev1.Quota {
 	return q
 }
 
-// breakerStates gives the contract's name of each state.
+// breakerStates maps states to the contract's.
 var breakerStates = map[gate.BreakerState]clerkgatev1.Breaker_State{
 	gate.Closed:   clerkgatev1.Breaker_STATE_CLOSED,
 	gate.HalfOpen: clerkgatev1.Breaker_STATE_HALF_OPEN,
 	gate.Open:     clerkgatev1.Breaker_STATE_OPEN,
 }
 
-// deciders gives the contract's name of each who may decide.
+// deciders maps deciders to the contract's.
 var deciders = map[quota.Decider]clerkgatev1.SharedQuota_Decider{
 	quota.DecidesState:    clerkgatev1.SharedQuota_DECIDER_REDIS,
 	quota.DecidesLearning: clerkgatev1.SharedQuota_DECIDER_LEARNING,
 	quota.DecidesFallback: clerkgatev1.SharedQuota_DECIDER_FALLBACK,
 }
 
-// quotaOf returns a status as the contract has it.
+// quotaOf returns a status as a message.
 func quotaOf(s gate.Status) *clerkgatev1.Quota {
 	q := &clerkgatev1.Quota{
 		Limit:          int32(s.Limit),
@@ -114,7 +114,7 @@ func quotaOf(s gate.Status) *clerkgatev1.Quota {
 	return q
 }
 
-// keyState returns what is known of the key.
+// keyState returns the state of the key.
 func keyState(s gate.Status) clerkgatev1.Key_State {
 	switch {
 	case s.KeyRefused:
@@ -125,7 +125,7 @@ func keyState(s gate.Status) clerkgatev1.Key_State {
 	return clerkgatev1.Key_STATE_UNPROVEN
 }
 
-// usageOf returns what the quota was spent on.
+// usageOf returns the use of the quota.
 func usageOf(s gate.Status, t usercache.Totals) *clerkgatev1.GetUsageResponse {
 	u := &clerkgatev1.GetUsageResponse{
 		Totals: &clerkgatev1.Totals{
@@ -161,7 +161,7 @@ func queueLevel(l gate.QueueLevel) *clerkgatev1.QueueLevel {
 	return level
 }
 
-// timestamp leaves a zero time unset.
+// timestamp returns nil for a zero time.
 func timestamp(t time.Time) *timestamppb.Timestamp {
 	if t.IsZero() {
 		return nil

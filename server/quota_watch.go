@@ -12,8 +12,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// The least time between two messages of a watch: where none is asked for, and
-// the shortest that there is.
+// Intervals of a watch: the default and the minimum.
 const (
 	defaultWatchInterval = time.Second
 	leastWatchInterval   = 100 * time.Millisecond
@@ -45,7 +44,7 @@ func (s *quotaService) WatchQuota(req *clerkgatev1.WatchQuotaRequest, stream grp
 	}
 }
 
-// watchInterval gives the least time between two messages that is meant.
+// watchInterval returns the interval for the requested one.
 func watchInterval(asked *durationpb.Duration) (time.Duration, error) {
 	if asked == nil {
 		return defaultWatchInterval, nil
@@ -56,8 +55,8 @@ func watchInterval(asked *durationpb.Duration) (time.Duration, error) {
 	return max(asked.AsDuration(), leastWatchInterval), nil
 }
 
-// quotaFeed reads how the quota stands, once for all who watch. Its methods may be
-// called at once.
+// quotaFeed reads the state of the quota once for all watchers. It is safe for concurrent
+// use.
 type quotaFeed struct {
 	read func() *clerkgatev1.Quota
 
@@ -66,14 +65,14 @@ type quotaFeed struct {
 	last     *snapshot // nil before the first watcher; guarded by mu
 }
 
-// snapshot is how the quota stood until it was found to stand otherwise.
+// snapshot is one state of the quota.
 type snapshot struct {
-	quota    *clerkgatev1.Quota // shared: never to be changed
-	message  once               // the message that tells it
+	quota    *clerkgatev1.Quota // shared; must not be modified
+	message  once               // its encoded message
 	outdated chan struct{}      // closed when there is a later one
 }
 
-// join begins a watch: latest is of this moment, if it is the first.
+// join adds a watcher. For the first one, latest is read anew.
 func (f *quotaFeed) join() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -82,21 +81,21 @@ func (f *quotaFeed) join() {
 	}
 }
 
-// leave ends a watch.
+// leave removes a watcher.
 func (f *quotaFeed) leave() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.watchers--
 }
 
-// latest gives what was seen last. It is for those who have joined.
+// latest returns the last state. Call it between join and leave only.
 func (f *quotaFeed) latest() *snapshot {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.last
 }
 
-// refresh looks how the quota stands, if anybody watches.
+// refresh reads the state of the quota if there are watchers.
 func (f *quotaFeed) refresh() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -105,7 +104,7 @@ func (f *quotaFeed) refresh() {
 	}
 }
 
-// look replaces last if the quota stands otherwise; f.mu is held.
+// look replaces last if the state has changed. f.mu must be held.
 func (f *quotaFeed) look() {
 	q := f.read()
 	if f.last != nil {
@@ -117,17 +116,17 @@ func (f *quotaFeed) look() {
 	f.last = &snapshot{quota: q, message: watchMessage(q), outdated: make(chan struct{})}
 }
 
-// watchMessage encodes the message that tells q.
+// watchMessage encodes the message of a state.
 func watchMessage(q *clerkgatev1.Quota) once {
 	b, err := proto.Marshal(&clerkgatev1.WatchQuotaResponse{Quota: q})
 	if err != nil {
-		panic(fmt.Sprintf("a quota that can't be encoded: %v", err)) // it has names with bad UTF-8
+		panic(fmt.Sprintf("a quota that can't be encoded: %v", err)) // a name has invalid UTF-8
 	}
 	return b
 }
 
-// sameQuota says whether b stands as a does. That Redis has answered once more is no
-// difference. It changes neither in the end.
+// sameQuota reports whether a and b are the same state, ignoring the counters of
+// exchanges with Redis. a and b are unchanged when it returns.
 func sameQuota(a, b *clerkgatev1.Quota) bool {
 	if a.GetShared() != nil {
 		at := a.Shared.LastReplyTime

@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// sampler lets some of what happens through: a burst at once, and then one per
-// gap. The zero value is ready. Its methods may be called at once, and take no
-// lock (GCRA: the next one's arrival time, in theory, is all there is to keep).
+// sampler allows a burst of events, and then one per gap. The zero value is ready for
+// use. It is safe for concurrent use without a lock (GCRA: it keeps only the theoretical
+// arrival time of the next event).
 type sampler struct {
-	next    atomic.Int64 // since the epoch of the times given
+	next    atomic.Int64 // theoretical arrival time, since the epoch of the given times
 	leftOut atomic.Int64
 }
 
-// allow reports whether to let through what happens at now, the time since any
-// epoch, and counts what it does not.
+// allow reports whether to allow an event at now, the time since any epoch, and counts
+// those that it does not.
 func (s *sampler) allow(now, gap time.Duration, burst int) bool {
 	for {
 		next := s.next.Load()

@@ -13,15 +13,16 @@ import (
 )
 
 const (
-	// maxStreamMessage is the size that the messages of a stream keep to, in bytes of
-	// users. gRPC takes one message, and 64 KiB of others, before a send blocks.
+	// maxStreamMessage is the maximum size of a stream's message in bytes of users,
+	// unless a single user is larger. gRPC buffers one message, and 64 KiB of others,
+	// before a send blocks.
 	maxStreamMessage = 32 << 10
-	// maxStreamBytes is how many bytes of a page a stream holds while it sends them. The
-	// rest of a larger page is read again.
+	// maxStreamBytes is the maximum of bytes of a page that a stream holds while it
+	// sends. The rest of a larger page is read again.
 	maxStreamBytes = 4 << 20
 )
 
-// streamOrders are the orders that a stream can have.
+// streamOrders are the allowed orders of a stream.
 var streamOrders = []string{"", "created_at", "+created_at", "-created_at"}
 
 func (s *userService) StreamUsers(req *clerkgatev1.StreamUsersRequest, stream clerkgatev1.UserService_StreamUsersServer) error {
@@ -50,9 +51,9 @@ func (s *userService) StreamUsers(req *clerkgatev1.StreamUsersRequest, stream cl
 	}
 }
 
-// nextMessages reads the page behind c and returns it as messages, with the place
-// behind them and whether they are the last. Of the page nothing else is held while
-// they are sent. It lowers size if a page of that size is too large for a stream.
+// nextMessages reads the page after c and returns it as messages, with the next cursor
+// and whether they are the last. Nothing else of the page is held while they are sent. It
+// lowers size if a page of that size is too large for a stream.
 func (s *userService) nextMessages(ctx context.Context, l *listing, c cursor, size *int) (messages []*encoded, next cursor, last bool, err error) {
 	page, err := s.fetchTimed(ctx, l, c, *size)
 	if err != nil {
@@ -88,7 +89,7 @@ func (s *userService) nextMessages(ctx context.Context, l *listing, c cursor, si
 	return messages, c, page.last, nil
 }
 
-// sendAll sends messages, and drops those that it can't send.
+// sendAll sends messages. After an error it frees the rest.
 func sendAll(stream grpc.ServerStream, messages []*encoded) error {
 	defer freeAll(messages)
 	for _, m := range messages {
@@ -105,8 +106,8 @@ func freeAll(messages []*encoded) {
 	}
 }
 
-// sendError says why a message could not be sent on the stream of ctx: the stream
-// has ended, the caller does not read, or it has gone.
+// sendError returns why a message could not be sent on the stream of ctx: the stream has
+// ended, the caller does not read, or it has left.
 func sendError(ctx context.Context, err error) error {
 	if errors.Is(err, errNotRead) {
 		return err
@@ -117,8 +118,8 @@ func sendError(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", context.Canceled, err)
 }
 
-// fetchTimed reads one page of a stream, within the default timeout if the
-// stream itself has no deadline.
+// fetchTimed reads one page of a stream, within the default timeout if the stream has no
+// deadline.
 func (s *userService) fetchTimed(ctx context.Context, l *listing, c cursor, size int) (fetched, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc

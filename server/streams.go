@@ -11,17 +11,16 @@ import (
 )
 
 const (
-	// maxNames is how many callers of one address may have all the streams that a
-	// caller may have: inventing more names wins nothing.
+	// maxNames is how many callers of one address may have the maximum number of streams,
+	// so inventing names gains nothing.
 	maxNames = 16
-	// maxAllStreams is how many streams there are at once, of all callers. One takes
-	// about 60 KB beside what the outbox holds.
+	// maxAllStreams is the maximum number of open streams of all callers. One takes about
+	// 60 KB beside what the outbox holds.
 	maxAllStreams = 4096
 )
 
-// streamLimits limits the streams that are open at once: of a caller, of an address
-// and in all. It is made by newStreamLimits, and its methods are safe for concurrent
-// use.
+// streamLimits limits the open streams: of a caller, of an address, and in all.
+// newStreamLimits returns one. It is safe for concurrent use.
 type streamLimits struct {
 	perCaller int // at least 1
 
@@ -35,8 +34,8 @@ func newStreamLimits(perCaller int) *streamLimits {
 	return &streamLimits{perCaller: perCaller, ofCaller: make(map[identity]int), ofAddress: make(map[netip.Prefix]int)}
 }
 
-// enter begins a stream and returns the function that ends it. It fails with
-// errTooManyStreams, or errCallerStreams if the limit is the caller's own.
+// enter adds a stream and returns the function that removes it. It fails with
+// errTooManyStreams, or with errCallerStreams if the limit is the caller's own.
 func (l *streamLimits) enter(id identity) (leave func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -63,26 +62,26 @@ func (l *streamLimits) enter(id identity) (leave func(), err error) {
 	}, nil
 }
 
-// boundStream is a stream whose sends end when its context does, when the caller has
-// not read for the send timeout, or when others need the room.
+// boundStream is a stream whose sends end when its context does, when the caller has not
+// read for the send timeout, or when others need the room.
 type boundStream struct {
 	grpc.ServerStream
 	edge      *edge
 	ctx       context.Context
 	caller    identity
-	givesWay  chan struct{} // closed when it is to end
-	streaming bool          // the caller sends a stream, too
+	givesWay  chan struct{} // closed when the stream must end
+	streaming bool          // the caller also sends a stream
 	progress  *progress
 }
 
-// progress is when a stream's send began, or a message of it left since then. Guarded by
-// the outbox's mutex.
+// progress is when a stream's send began, or when one of its messages last left. Guarded
+// by the outbox's mutex.
 type progress struct{ moved time.Time }
 
 func (s *boundStream) Context() context.Context { return s.ctx }
 
-// SendMsg sends m. After an error the handler must return: gRPC may still be busy with
-// m until then.
+// SendMsg sends m. After an error the handler must return: until then gRPC may still use
+// m.
 func (s *boundStream) SendMsg(m any) error {
 	e := s.edge
 	if err := s.ctx.Err(); err != nil {
@@ -94,7 +93,7 @@ func (s *boundStream) SendMsg(m any) error {
 		if own.lot != nil {
 			own.lot.stream = s.progress
 		}
-		m = taken{own.take()} // here, since the handler may return, and free it, before gRPC comes to it
+		m = taken{own.take()} // here, since the handler may return and free it before gRPC uses it
 	}
 	timer := time.NewTimer(e.sendTimeout)
 	defer timer.Stop()
@@ -117,7 +116,7 @@ func (s *boundStream) SendMsg(m any) error {
 	}
 }
 
-// RecvMsg receives m. It ends with the stream's context.
+// RecvMsg receives m. It returns when the stream's context ends.
 func (s *boundStream) RecvMsg(m any) error {
 	if !s.streaming {
 		return s.ServerStream.RecvMsg(m)
@@ -130,21 +129,21 @@ func (s *boundStream) RecvMsg(m any) error {
 	}
 }
 
-// apart runs f in a goroutine of its own, which ends at the latest when the stream's
-// handler has returned: gRPC has nothing else that ends a send or a receive.
+// apart runs f in a goroutine, which ends at the latest when the stream's handler has
+// returned: gRPC has no other way to end a send or a receive.
 func (s *boundStream) apart(f func() error) <-chan error {
 	done := make(chan error, 1)
 	s.edge.apart.Go(func() { done <- f() })
 	return done
 }
 
-// bindStream runs a stream within the limits of streams. It ends when the server
-// begins to stop.
+// bindStream runs a stream within the limits of streams. The stream ends when the server
+// starts to stop.
 func (e *edge) bindStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	defer e.begin()()
 	err := e.runStream(srv, stream, info, handler)
 	if err != nil && !strings.HasPrefix(info.FullMethod, "/"+ownServices) && ownFault(err) {
-		return classify(err).status().Err() // nobody else translates it
+		return classify(err).status().Err() // not translated elsewhere
 	}
 	return err
 }

@@ -16,40 +16,39 @@ import (
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
-// Upper bounds of answers, in bytes of encoded protobuf. gRPC clients refuse
-// more than 4 MiB unless told otherwise.
+// Limits of answers, in bytes of encoded protobuf. gRPC clients refuse more than 4 MiB by
+// default.
 const (
 	maxAnswer = 7 << 19 // 3.5 MiB
-	// The bytes that an answer needs beside its users: token, tags and lengths.
+	// Bytes of an answer beside its users: token, tags and lengths.
 	answerMargin = 64 << 10
 )
 
-// userIDForm describes a user's id to those who got it wrong.
+// userIDForm describes a valid user id in errors.
 const userIDForm = "must be 'user_' and 1 to 128 letters, digits and underscores"
 
-// users is where users come from. Its methods may be called at once. A
-// *usercache.Cache is one.
+// users reads users; *usercache.Cache implements it. It must be safe for concurrent use.
 type users interface {
-	// Lookup gives one result per id, in their order. The ids are valid and
-	// distinct. It blocks until all are answered or ctx ends; those without an
-	// answer then carry the context's error.
+	// Lookup returns one result per id, in order. The ids are valid and distinct. It
+	// blocks until all are answered or ctx ends; ids without an answer then have the
+	// context's error.
 	Lookup(ctx context.Context, ids []string, o usercache.Options) []usercache.Result
-	// List gives one page; walk says that it is one of many.
+	// List returns one page. walk means that it is one of many.
 	List(ctx context.Context, p clerkapi.ListParams, walk bool, o gate.Options) (*gate.Page, error)
 	Count(ctx context.Context, f *clerkgatev1.UserFilter, o gate.Options) (gate.Count, error)
 	Invalidate(ctx context.Context, ids []string) error
 }
 
-// userService is clerkgate.v1.UserService.
+// userService implements clerkgate.v1.UserService.
 type userService struct {
 	clerkgatev1.UnimplementedUserServiceServer
 	users    users
 	instance string // name of the Clerk instance
 	fullView FullView
-	// pageTimeout bounds the fetch of one page of a stream that has no deadline.
+	// pageTimeout limits the fetch of one page of a stream without a deadline.
 	pageTimeout time.Duration
 	outbox      *outbox // for the messages of streams
-	guard       *guard  // keeps callers to their limits; nil: none has any
+	guard       *guard  // enforces limits of callers; nil: no limits
 }
 
 func (s *userService) GetUser(ctx context.Context, req *clerkgatev1.GetUserRequest) (*clerkgatev1.GetUserResponse, error) {
@@ -114,7 +113,7 @@ func (s *userService) InvalidateUsers(ctx context.Context, req *clerkgatev1.Inva
 	return &clerkgatev1.InvalidateUsersResponse{}, nil
 }
 
-// freshness returns how fresh a result is at the time now.
+// freshness returns the Freshness of a result at the time now.
 func freshness(r usercache.Result, now time.Time) *clerkgatev1.Freshness {
 	return &clerkgatev1.Freshness{
 		FetchTime:  timestamppb.New(r.Entry.FetchTime()),
@@ -125,8 +124,8 @@ func freshness(r usercache.Result, now time.Time) *clerkgatev1.Freshness {
 	}
 }
 
-// fromUpstream returns how fresh an answer is that Clerk gave to a request which
-// left at the time given.
+// fromUpstream returns the Freshness of an answer of Clerk to a request that left at the
+// given time.
 func fromUpstream(fetched time.Time) *clerkgatev1.Freshness {
 	return &clerkgatev1.Freshness{
 		FetchTime:  timestamppb.New(fetched),

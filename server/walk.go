@@ -16,24 +16,24 @@ import (
 )
 
 const (
-	// quickAnchors is how many of the latest anchors are tried one by one before
-	// Clerk is asked which of the others there are.
+	// quickAnchors is how many of the latest anchors are tried one by one before Clerk is
+	// asked which of the others exist.
 	quickAnchors = 2
-	// mostSurvivors is how many of those are tried. Clerk may refuse a user that
-	// there is, if the filter no longer matches.
+	// mostSurvivors is how many of the existing ones are tried. Clerk may refuse an
+	// existing user that the filter does not match any more.
 	mostSurvivors = 5
-	// mostRounds is how many pages that hold only users who were sent may follow
-	// each other.
+	// mostRounds is the maximum number of consecutive pages that contain only users
+	// already sent.
 	mostRounds = 20
 )
 
-// fetch reads the users behind c, at most size of them. Only the last page may be
-// empty. In the middle of a walk, that a page is the last one is confirmed by a
-// further request, unless the caller could tell from it nothing that it relies on.
+// fetch reads at most size users after c. Only the last page may be empty. In the middle
+// of a walk, another request confirms that a page is the last one, unless the caller does
+// not rely on it.
 //
-// A walk by created_at goes on behind the last user that was sent. If Clerk refuses
-// that user, since it is gone, the walk goes on behind the latest one of those sent
-// before that is still there.
+// A walk by created_at continues after the last user that was sent. If Clerk refuses that
+// user, since it is gone, the walk continues after the latest user sent before it that
+// still exists.
 func (l *listing) fetch(ctx context.Context, c cursor, size int) (fetched, error) {
 	if !l.byCreation() {
 		return l.page(ctx, clerkapi.ListParams{Filter: l.filter, OrderBy: l.order, Limit: size, Offset: c.Offset})
@@ -52,7 +52,7 @@ func (l *listing) fetch(ctx context.Context, c cursor, size int) (fetched, error
 	return l.confirm(ctx, c, anchor, size, page)
 }
 
-// page reads one page as Clerk gives it.
+// page reads one page from Clerk.
 func (l *listing) page(ctx context.Context, p clerkapi.ListParams) (fetched, error) {
 	spend := l.guard.spendRequests
 	if l.walk {
@@ -69,8 +69,8 @@ func (l *listing) page(ctx context.Context, p clerkapi.ListParams) (fetched, err
 	return fetched{all, page.FetchTime, len(all) < p.Limit}, nil
 }
 
-// resume reads the users behind c from the latest anchor on that Clerk takes, and
-// returns which one that is; none if it reads by time.
+// resume reads the users after c from the latest anchor that Clerk accepts, and returns
+// that anchor, or "" if it reads by time.
 func (l *listing) resume(ctx context.Context, c cursor, size int) (page fetched, anchor string, err error) {
 	anchors := append(slices.Clone(c.Anchors), c.After)
 	slices.Reverse(anchors)
@@ -97,7 +97,7 @@ func (l *listing) resume(ctx context.Context, c cursor, size int) (page fetched,
 	return page, "", err
 }
 
-// surviving returns those of the ids whose users there are.
+// surviving returns the ids of existing users.
 func (l *listing) surviving(ctx context.Context, ids []string) ([]string, error) {
 	if len(ids) == 0 {
 		return nil, nil
@@ -115,23 +115,23 @@ func (l *listing) surviving(ctx context.Context, ids []string) ([]string, error)
 	return left, nil
 }
 
-// behind reads the users behind an anchor of c who were not sent; behind no anchor,
-// from the beginning.
+// behind reads the users after an anchor of c that were not sent; with anchor "", from
+// the beginning.
 func (l *listing) behind(ctx context.Context, c cursor, anchor string, size int) (fetched, error) {
 	return l.unsent(ctx, c, clerkapi.ListParams{Filter: l.filter, OrderBy: l.order, Limit: size, StartingAfter: anchor})
 }
 
-// behindTime reads the users behind c where no anchor is left: those created at the
-// same time or further on who were not sent. If more were sent of that time than
-// c has anchors, nobody knows who they are: then the walk must be started again.
+// behindTime reads the users after c if no anchor is left: those created at the same time
+// or later in the order that were not sent. If more users of that time were sent than c
+// has anchors, they are unknown, and the walk must be started again.
 func (l *listing) behindTime(ctx context.Context, c cursor, size int) (fetched, error) {
 	if c.Tied > len(c.Anchors)+1 {
 		return fetched{}, fmt.Errorf("%w: all users are gone behind whom the list could go on", errTokenOutdated)
 	}
 	filter := &clerkgatev1.UserFilter{}
 	proto.Merge(filter, l.filter)
-	// Clerk's bounds leave out the time that they name. Nobody was sent from
-	// outside the caller's own bounds, so these are the narrower ones.
+	// Clerk's bounds are exclusive. All sent users are within the caller's bounds, so
+	// these are narrower.
 	if l.ascending() {
 		filter.CreatedAtAfter = timestamppb.New(time.UnixMilli(max(c.CreatedAt-1, 0)))
 	} else {
@@ -140,8 +140,8 @@ func (l *listing) behindTime(ctx context.Context, c cursor, size int) (fetched, 
 	return l.unsent(ctx, c, clerkapi.ListParams{Filter: filter, OrderBy: l.order, Limit: size})
 }
 
-// unsent reads the users of p who come behind c and were not sent. Behind the last
-// user that was sent there can be no other: then it is a bad answer.
+// unsent reads the users of p that follow c and were not sent. After the last user sent
+// there must be no user that was sent before: that is a bad answer.
 func (l *listing) unsent(ctx context.Context, c cursor, p clerkapi.ListParams) (fetched, error) {
 	strict := p.StartingAfter == c.After
 	for range mostRounds {
@@ -171,8 +171,8 @@ func (l *listing) unsent(ctx context.Context, c cursor, p clerkapi.ListParams) (
 	return fetched{}, contradiction("pages hold no users but those of the pages before them")
 }
 
-// confirm reads on behind a page that is said to be the last, whose users come
-// behind an anchor of c. If there are more, it reads the page once more.
+// confirm reads the page that follows a last page, whose users come after an anchor of c.
+// If it has users, confirm reads the page once more.
 func (l *listing) confirm(ctx context.Context, c cursor, anchor string, size int, page fetched) (fetched, error) {
 	if !page.last {
 		return page, nil
@@ -184,7 +184,7 @@ func (l *listing) confirm(ctx context.Context, c cursor, anchor string, size int
 		}
 		return again, err
 	}
-	nameless := 0 // at the end: the list can only go on before them
+	nameless := 0 // at the end; the list can only continue before them
 	for i := len(page.entries) - 1; i >= 0 && page.entries[i].id == ""; i-- {
 		nameless++
 	}
@@ -225,12 +225,12 @@ func (l *listing) again(ctx context.Context, c cursor, anchor string, size int) 
 	return page, err
 }
 
-// contradiction is an answer of Clerk's that contradicts what was asked.
+// contradiction returns the error of an answer of Clerk that contradicts the request.
 func contradiction(what string) error {
 	return &clerkapi.Error{Kind: clerkapi.ErrBadAnswer, Err: errors.New(what)}
 }
 
-// checkOrder checks that users are in the order that was asked for, each once.
+// checkOrder checks that users are in the requested order, each once.
 func (l *listing) checkOrder(entries []entry) error {
 	seen := make(map[string]bool, len(entries))
 	var last *clerkgatev1.User
@@ -250,21 +250,21 @@ func (l *listing) checkOrder(entries []entry) error {
 	return nil
 }
 
-// after reports whether a user of one time may come behind one of another.
-func (l *listing) after(at, other int64) bool {
+// after reports whether a user created at t may follow one created at other.
+func (l *listing) after(t, other int64) bool {
 	if l.ascending() {
-		return at >= other
+		return t >= other
 	}
-	return at <= other
+	return t <= other
 }
 
 func (l *listing) ascending() bool { return l.order[0] == '+' }
 
-// sent reports whether a user is one of those that c knows to have been sent.
+// sent reports whether c records the user as sent.
 func (c cursor) sent(id string) bool { return id == c.After || slices.Contains(c.Anchors, id) }
 
-// advance returns the place behind entries, which are sent next after c. Behind one
-// whose id can't be read there is no place but that of the last whose id can be.
+// advance returns the cursor after entries, which are sent next after c. After an entry
+// without a readable id it is the cursor of the last entry with one.
 func (l *listing) advance(c cursor, entries []entry) cursor {
 	if !l.byCreation() {
 		return cursor{Offset: c.Offset + len(entries)}
@@ -277,7 +277,7 @@ func (l *listing) advance(c cursor, entries []entry) cursor {
 		if next.After != "" {
 			next.Anchors = append(next.Anchors, next.After)
 		}
-		// One who can't be read was created between those around it.
+		// The creation time of an unreadable user lies between its neighbours'.
 		if e.user != nil && (createdAt(e.user) != next.CreatedAt || next.After == "") {
 			next.Tied, next.CreatedAt = 0, createdAt(e.user)
 		}
