@@ -13,23 +13,23 @@ type Pace int
 
 // The paces.
 const (
-	// PaceAuto sends bursts while over half of the window is free, and ever more
+	// PaceAuto sends bursts while over half of the window is free, and more and more
 	// evenly as it empties.
 	PaceAuto Pace = iota
 	// PaceAlways sends evenly from the first request on.
 	PaceAlways
 )
 
-// FirstWindow says what a Limiter that knows of no earlier use of the key may
-// send in its first window.
+// FirstWindow is what a Limiter that knows of no earlier use of the key may send in its
+// first window.
 type FirstWindow int
 
 // The first windows.
 const (
 	// FullWindow sends as if nothing had been sent before.
 	FullWindow FirstWindow = iota
-	// SlowWindow sends a tenth at once and the rest spread over the window. It
-	// lowers the risk of spending the same window twice, without removing it.
+	// SlowWindow sends a tenth at once and spreads the rest over the window. That lowers
+	// the risk of spending the same window twice, but does not remove it.
 	SlowWindow
 	// WaitWindow sends nothing for a window.
 	WaitWindow
@@ -42,17 +42,18 @@ type Config struct {
 	// Burst makes the quota a token bucket of this size, refilled at Limit per
 	// Window. 0: a strict window.
 	Burst int
-	// Reserve is the share of the quota, from 0 to less than 1, that is left to
-	// other users of the key. At least one permit is always kept.
+	// Reserve is the fraction of the quota, from 0 to less than 1, that is left to other
+	// users of the key. At least one permit is kept in any case.
 	Reserve float64
-	// MaxLeased is the share of what may be held, from 0 to 1, that may be lent at
-	// once: by Lend, until it has come free. At least one permit may be. Default 0.5.
+	// MaxLeased is the fraction of the permits, from 0 to 1, that may be lent at once, by
+	// Lend. Lent permits count until they have come free. At least one may be lent.
+	// Default 0.5.
 	MaxLeased   float64
 	Pace        Pace
 	FirstWindow FirstWindow
-	// LostHold is how long a permit stays held after its request was given up
-	// without an answer, since it may still arrive; the window comes on top.
-	// Default 20 s: twice the default timeout of a request.
+	// LostHold is how long a permit stays held after its request was given up without an
+	// answer, since the request may still arrive. The window is added to it. Default 20 s:
+	// twice the default timeout of a request.
 	LostHold time.Duration
 }
 
@@ -77,8 +78,8 @@ func (c Config) lessReserve(n int) int {
 	return max(1, int(float64(n)*(1-c.Reserve)+1e-9))
 }
 
-// Presets are the quotas that Clerk documents (development, production) and
-// those of its plans (free, pro).
+// presets are the quotas that Clerk documents (development, production) and those of its
+// plans (free, pro).
 var presets = map[string]Config{
 	"development": {Limit: 100, Window: 10 * time.Second},
 	"production":  {Limit: 1000, Window: 10 * time.Second},
@@ -88,10 +89,11 @@ var presets = map[string]Config{
 
 var ratePattern = regexp.MustCompile(`^([0-9]{1,7})/([0-9.]+[a-z]+)$`)
 
-// ErrSyntax is what Parse answers to text that names no quota.
+// ErrSyntax means that a text names no quota.
 var ErrSyntax = errors.New("want development, production, free, pro, or requests per window such as 250/10s (1 to 1000000 requests, 100ms to 24h)")
 
-// Parse reads a quota: the name of a preset, or N/W such as "250/10s".
+// Parse reads a quota: the name of a preset, or N/W such as "250/10s". Its errors are
+// ErrSyntax.
 func Parse(s string) (Config, error) {
 	if c, ok := presets[s]; ok {
 		return c, nil

@@ -2,29 +2,28 @@ package quota
 
 import "time"
 
-// A replica does without the shared state when it has had no reply for
-// 600 ms, when Redis has lost its data, or when its clock can't be trusted.
-// That leads to no more requests than the quota allows, since from then on each
-// replica keeps to what the others expect of it:
+// A replica does without the shared state when it has had no reply for 600 ms, when Redis
+// has lost its data, or when Redis's clock can't be trusted. That never leads to more
+// requests than the quota allows, since each replica then keeps to what the others expect
+// of it:
 //
-//   - For one hold time it only uses again, as they come free, permits that were its
-//     own, and of those no more than its share: the quota divided by the replicas
-//     that were there last. Whatever others hold beyond their shares comes free
-//     meanwhile. If it had few or none, it may have those that the state has kept
-//     ready for it: an even part of half of what was left, or a twentieth of its
-//     share.
-//   - Then it may hold its share.
+//   - For the longest time that a permit is held, it uses only its own permits again, as
+//     they come free, and of those no more than its share: the quota divided by the number
+//     of replicas last known. What others hold beyond their shares comes free meanwhile.
+//     If it had few permits or none, it may use those that the state has kept ready for
+//     it: an even part of half of what was left, or a twentieth of its share.
+//   - After that it may hold its share.
 //
-// The state, where others reach it, counts a replica that is silent for
-// 600 ms as holding the share that it was told, for ten windows. No new share is told
-// before the others have heard of theirs, so that all shares are never more than
-// the quota. Where those who are silent were told most of it, half of an even part is left
-// to those who are not, since replicas crash more often than they are cut off.
+// Where other replicas reach the state, it counts a replica that is silent for 600 ms as
+// holding its last share, for ten windows. A share grows only once the others have
+// received their smaller ones, so that the sum of all shares never exceeds the quota. If
+// silent replicas have most of it, half of an even part is left to the others, since
+// replicas crash more often than they are cut off.
 //
-// A replica that never reached a state may hold a tenth of the quota, and one that
-// was told no share yet, one permit.
+// A replica that never reached a state may hold a tenth of the quota, and one that has not
+// been given a share yet, one permit.
 
-// fallBack goes over to deciding without the state.
+// fallBack begins to decide without the state.
 func (s *Shared) fallBack(now time.Time) {
 	if s.mode != sharing {
 		return
@@ -45,8 +44,8 @@ func (s *Shared) fallBack(now time.Time) {
 	s.local.restart(now, usable, s.pausedUntil())
 }
 
-// advance notes that the state has been silent for too long, and what may be
-// held without it.
+// advance falls back if the state has been silent for too long, and sets what may be held
+// without it.
 func (s *Shared) advance(now time.Time) {
 	switch {
 	case s.mode == sharing && now.Sub(s.lastOK) > alive:
@@ -57,9 +56,10 @@ func (s *Shared) advance(now time.Time) {
 	s.local.capAt(s.allowance(now))
 }
 
-// allowance is how many permits may be held without the state, for how long each.
+// allowance returns how many permits may be held without the state, and how long each is
+// held after its answer.
 func (s *Shared) allowance(now time.Time) (permits int, hold time.Duration) {
-	hold = s.held()
+	hold = s.windowHold()
 	if s.mode == alone && (now.Before(s.start.Add(s.settling())) || s.learning(now)) {
 		return 0, hold
 	}
@@ -74,8 +74,8 @@ func (s *Shared) allowance(now time.Time) (permits int, hold time.Duration) {
 	return permits, hold
 }
 
-// share is what may be held without the state, in the end: what the last reply has
-// told; before there was one, a tenth of the quota.
+// share returns how many permits the replica may hold in the end without the state: as
+// the last reply says or, before there was one, a tenth of the quota.
 func (s *Shared) share() float64 {
 	if s.acked == 0 {
 		return float64(max(1, s.cfg.lessReserve(s.cfg.Limit)/10))
@@ -83,23 +83,23 @@ func (s *Shared) share() float64 {
 	return s.view.Share
 }
 
-// learning says whether there is a state that does not know yet what is held.
+// learning reports whether there is a state that does not know yet what is held.
 func (s *Shared) learning(now time.Time) bool {
 	return s.view.Status == "learning" && now.Sub(s.lastOK) <= alive
 }
 
-// settling is how long a replica that never reached a state waits for one.
+// settling returns how long a replica that never reached a state waits for one.
 func (s *Shared) settling() time.Duration {
 	if s.cfg.FirstWindow == WaitWindow {
-		return s.hold()
+		return s.longestHold()
 	}
 	return alive
 }
 
-// growsAt is from when the whole share may be held.
-func (s *Shared) growsAt() time.Time { return s.switchedAt.Add(s.hold()) }
+// growsAt returns from when the whole share may be held.
+func (s *Shared) growsAt() time.Time { return s.switchedAt.Add(s.longestHold()) }
 
-// waitForShare is how long nothing at all may be sent without the state.
+// waitForShare returns for how long nothing at all may be sent without the state.
 func (s *Shared) waitForShare(now time.Time) time.Duration {
 	if n, _ := s.allowance(now); n > 0 {
 		return 0
@@ -110,7 +110,7 @@ func (s *Shared) waitForShare(now time.Time) time.Duration {
 	return s.growsAt().Sub(now)
 }
 
-// estimateAlone is Estimate without the state.
+// estimateAlone estimates without the state.
 func (s *Shared) estimateAlone(now time.Time, k int) time.Duration {
 	wait := s.waitForShare(now)
 	grown := s.growsAt().Sub(now)
@@ -129,6 +129,7 @@ func (s *Shared) estimateAlone(now time.Time, k int) time.Duration {
 	return min(then, s.local.Estimate(now, k))
 }
 
+// takeAlone takes a permit without the state.
 func (s *Shared) takeAlone(now time.Time) (p Permit, ok bool, again time.Time) {
 	if wait := s.waitForShare(now); wait > 0 {
 		return Permit{}, false, now.Add(wait)

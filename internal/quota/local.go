@@ -2,8 +2,8 @@ package quota
 
 import "time"
 
-// What Shared needs of the Limiter that knows its permits and decides in the
-// fallback.
+// The methods that Shared needs of its Limiter, which knows the replica's permits and
+// decides in the fallback.
 
 // claim takes a permit that was granted elsewhere.
 func (l *Limiter) claim(now time.Time) Permit {
@@ -12,16 +12,16 @@ func (l *Limiter) claim(now time.Time) Permit {
 	return l.take()
 }
 
-// reserve holds a permit that was granted elsewhere until it may be used. (A token
-// that is not there yet is as good as none.)
+// reserve holds a permit that was granted elsewhere until it may be used. (A token that
+// is not there yet counts as none.)
 func (l *Limiter) reserve(until time.Time) {
 	if l.cfg.Burst == 0 {
 		l.held.releases.add(until)
 	}
 }
 
-// capAt bounds what may be held, unless permits is below 0, and sets how long after
-// its answer each permit is.
+// capAt bounds the permits that may be held, unless permits is below 0. It also sets how
+// long a permit of a window is held after its answer.
 func (l *Limiter) capAt(permits int, hold time.Duration) {
 	l.cap = permits
 	if l.cfg.Burst == 0 {
@@ -29,8 +29,8 @@ func (l *Limiter) capAt(permits int, hold time.Duration) {
 	}
 }
 
-// restart lets l decide from now on, with tokens left, if it has a bucket, and not
-// before paused.
+// restart lets l decide from now on: with tokens left, if it has a bucket, and not before
+// the end of a pause.
 func (l *Limiter) restart(now time.Time, tokens int, paused time.Time) {
 	l.supply.restart(now, tokens)
 	if paused.After(now) && paused.After(l.pausedUntil) {
@@ -38,8 +38,8 @@ func (l *Limiter) restart(now time.Time, tokens int, paused time.Time) {
 	}
 }
 
-// conform makes the limiter of the replica, while the state decides, one of the state's
-// kind, a bucket only if all replicas have one, and of its window.
+// conform gives the replica's limiter the kind and the window of the state, while the
+// state decides. The state has a bucket only if all replicas have one.
 func (s *Shared) conform(now time.Time) {
 	if l := s.local; (l.cfg.Burst > 0) != (s.view.Burst > 0) {
 		l.cfg.Burst, l.lent = s.view.Burst, times{}
@@ -54,10 +54,10 @@ func (s *Shared) conform(now time.Time) {
 	}
 	hold := time.Duration(0)
 	if s.local.cfg.Burst == 0 {
-		hold = s.held()
+		hold = s.windowHold()
 	}
 	if hold != s.local.lentHold {
 		s.lending.conform(s.local, hold)
 	}
-	s.local.capAt(-1, s.held())
+	s.local.capAt(-1, s.windowHold())
 }

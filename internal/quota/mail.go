@@ -2,14 +2,14 @@ package quota
 
 import "strings"
 
-// Bounds of what one replica tells others.
+// Bounds of the messages to other replicas.
 const (
 	maxMail   = 100  // in one report
 	maxUnsent = 1000 // waiting for a report
 )
 
-// Message is what one replica tells another through the state: that a lease of that
-// one is released, or what came of it.
+// Message is a message from one replica to another, through the state: the release of a
+// lease that the receiver has granted, or the result of a release.
 type Message struct {
 	Token      string `json:"token"` // names the release
 	To         string `json:"to"`    // tags, the part of an id after the last slash
@@ -24,8 +24,8 @@ type Message struct {
 // Tag returns the part of the replica's id after the last slash.
 func (s *Shared) Tag() string { return s.id[strings.LastIndexByte(s.id, '/')+1:] }
 
-// Post has m told with the next report. It reports whether that can be done: the state
-// decides, and not too many messages wait.
+// Post adds m to the next report. It reports whether that is possible: it is not while
+// the replica does without the state, or if too many messages wait.
 func (s *Shared) Post(m Message) bool {
 	if s.mode != sharing || len(s.mail) >= maxUnsent {
 		return false

@@ -2,10 +2,10 @@ package quota
 
 import "time"
 
-// releases are when permits come free by themselves.
+// releases holds when permits come free by themselves, for reports.
 type releases struct {
 	known times
-	fresh []time.Time // not reported yet
+	fresh []time.Time // those that were not reported yet
 }
 
 func (r *releases) add(t time.Time) {
@@ -13,7 +13,8 @@ func (r *releases) add(t time.Time) {
 	r.fresh = append(r.fresh, t)
 }
 
-// report gives in how long those that are to be told come free.
+// report returns the times until permits come free: of all, or of those that were not
+// reported yet.
 func (r *releases) report(now time.Time, all bool) []Microseconds {
 	r.known.dropUntil(now)
 	if all {

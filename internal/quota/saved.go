@@ -11,26 +11,26 @@ import (
 // savedVersion is the version of Saved's form.
 const savedVersion = 2
 
-// Saved is what a Limiter has spent, in a form that outlives the process. Its
-// times are wall clock times.
+// Saved is what a Limiter has spent, in a form that outlives the process. Its times are
+// wall clock times.
 type Saved struct {
 	Version     int          `json:"version"`
 	At          time.Time    `json:"at"`
-	Limit       int          `json:"limit"` // of the quota, as Window and Burst
+	Limit       int          `json:"limit"` // of the quota, like Window and Burst
 	Window      string       `json:"window"`
 	Burst       int          `json:"burst,omitempty"`
 	FreeAt      []time.Time  `json:"free_at,omitempty"`   // strict: when answered permits come free
 	Level       float64      `json:"level,omitempty"`     // bucket: tokens at At
 	Unsettled   int          `json:"unsettled,omitempty"` // permits whose requests had no answer yet
 	Ahead       int          `json:"ahead,omitempty"`     // permits that may have been taken since
-	Lent        []SavedLoan  `json:"lent,omitempty"`      // permits that are lent, and in none of the above
-	Leases      []SavedLease `json:"leases,omitempty"`    // of these, the ones that somebody has
+	Lent        []SavedLoan  `json:"lent,omitempty"`      // permits that are lent, and counted in none of the fields above
+	Leases      []SavedLease `json:"leases,omitempty"`    // the leases among these
 	Learned     float64      `json:"learned,omitempty"`   // the limit that 429s have taught, 0 if none
 	PausedUntil time.Time    `json:"paused_until,omitzero"`
 }
 
-// Save tells what is spent at now. If ahead permits may be taken before the next
-// Save, a Limiter made from this one counts them all as spent.
+// Save returns what is spent at now. Restore also counts ahead permits as spent, which may
+// be taken before the next Save.
 func (l *Limiter) Save(now time.Time, ahead int) Saved {
 	l.advance(now)
 	s := Saved{Version: savedVersion, At: now.Round(0), Limit: l.cfg.Limit, Window: l.cfg.Window.String(), Burst: l.cfg.Burst, Ahead: ahead, PausedUntil: l.pausedUntil.Round(0), Lent: l.saveLent()}
@@ -41,7 +41,7 @@ func (l *Limiter) Save(now time.Time, ahead int) Saved {
 	return s
 }
 
-// ParseSaved reads what Saved.MarshalJSON wrote.
+// ParseSaved reads the JSON form of a Saved.
 func ParseSaved(text []byte) (Saved, error) {
 	var s Saved
 	if err := json.Unmarshal(text, &s); err != nil {
@@ -56,9 +56,9 @@ func ParseSaved(text []byte) (Saved, error) {
 	return s, nil
 }
 
-// Complete returns nil if s has all that can count as spent at now, or else why it
-// may lack some: it is of another quota, or older than a window. Within a window,
-// another server that began with WaitWindow has sent nothing yet.
+// Complete returns nil if s has everything that can count as spent at now, or else why it
+// may not: it is of another quota, or older than a window. (Within a window, another
+// server that began with WaitWindow has sent nothing yet.)
 func (s Saved) Complete(cfg Config, now time.Time) error {
 	cfg = cfg.withDefaults()
 	if window := cfg.Window.String(); s.Limit != cfg.Limit || s.Window != window || s.Burst != cfg.Burst {
@@ -74,10 +74,10 @@ func (s Saved) Complete(cfg Config, now time.Time) error {
 	return nil
 }
 
-// Restore makes a Limiter that knows of what an earlier one has spent. What had
-// no answer, or may have been taken after the Save, counts as sent just now.
-// Clocks may have been set meanwhile: nothing is held longer than a permit that
-// is lost now would be. If s is not Complete, the first window is as cfg says, too.
+// Restore returns a Limiter that knows what an earlier one has spent. Permits without an
+// answer, and those that may have been taken after the Save, count as sent just now. Since
+// clocks may have been set meanwhile, nothing is held longer than a permit that is lost
+// now. If s is not Complete, cfg.FirstWindow applies as well.
 func Restore(cfg Config, s Saved, now time.Time) *Limiter {
 	if s.Complete(cfg, now) == nil {
 		cfg.FirstWindow = FullWindow

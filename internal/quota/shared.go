@@ -2,33 +2,30 @@ package quota
 
 import (
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 )
 
 // Bounds of what Shared does.
 const (
-	alive    = 600 * time.Millisecond // after a reply: how long the others count on its being kept to
-	beat     = alive / 2              // between reports, so that one may fail and be made again in time
-	retry    = 20 * time.Millisecond  // after a report that had no effect
+	alive    = 600 * time.Millisecond // how long after a reply a replica keeps to it, as the others expect
+	beat     = alive / 2              // between reports, so that one may fail and be repeated in time
+	retry    = 20 * time.Millisecond  // after a report without effect
 	horizon  = 100 * time.Millisecond // how far ahead permits may be reserved
 	maxWants = 100                    // permits asked for in one report
 	maxTold  = 100                    // 429s told in one report
 )
 
-// Shared is a replica's part of a quota that several share. It has the methods of
-// a Limiter, and hands out the permits that exchanges with the shared state have
-// brought: Report gives what to tell it, and Reply takes in the answer. Like a
-// Limiter it reads no clock and is not safe for concurrent use.
+// Shared is one replica's part of a quota that several replicas share. It has the methods
+// of a Limiter, and hands out the permits that exchanges with the shared state have
+// brought: Report returns what to send, and Reply evaluates the answer. Like a Limiter it
+// reads no clock and is not safe for concurrent use.
 //
-// While the state can't be reached or is not to be trusted, the replica does
-// without it: Shared then decides by itself, and never more freely than leaves
-// the others their shares; see fallback.
+// While the state can't be reached or trusted, the replica does without it: Shared then
+// decides by itself, and leaves the other replicas their shares; see fallback.go.
 type Shared struct {
 	cfg   Config
 	id    string
-	local *Limiter // knows the permits of this replica, and decides in the fallback
+	local *Limiter // knows the permits of this replica, and decides without the state
 	start time.Time
 
 	mode   mode
@@ -37,24 +34,24 @@ type Shared struct {
 	acked  int64
 	lastOK time.Time // when the last reply came
 	sentAt time.Time // when the last report was made
-	full   bool      // the next report must tell all
-	urgent bool      // ... and is due at once
+	full   bool      // the next report must be complete
+	urgent bool      // the next report is due at once
 	failed bool      // the last report had no reply, or no effect
-	askAt  time.Time // not before is there anything to be had
+	askAt  time.Time // before that, the state has nothing to grant
 	asked  [2]int    // what the last report wanted
 
 	grants   []grant     // not used, by time
 	out      int         // used, not settled
-	settled  releases    // when the others come free, of a window
-	lost     releases    // ... of a bucket: those of requests without an answer
-	handed   []time.Time // when reserved permits that were not used come free, until that has arrived
-	told     int         // how many of them the last report has told
-	returned int         // tokens that were not used, not reported yet
+	settled  releases    // of a window: when settled permits come free
+	lost     releases    // of a bucket: when permits of requests without an answer come free
+	handed   []time.Time // when reserved permits that were handed back unused come free, until the state knows
+	told     int         // how many of these were in the last report
+	returned int         // unused tokens that were not reported yet
 	lending  lending
-	mail     []Message // to other replicas, not known to have been told
+	mail     []Message // to other replicas, until the state has them
 
 	era         int64
-	eraOut      int // used ones of this era, not settled
+	eraOut      int // used permits of this era, not settled
 	answeredEra int64
 	accepted    int
 	limited     []limitedSeen
@@ -73,7 +70,7 @@ type mode int
 const (
 	alone    mode = iota // no state was ever reached
 	sharing              // the state decides
-	fallback             // it did once
+	fallback             // the state has decided before
 )
 
 // grant is a permit that may be used from a time on.
@@ -96,9 +93,9 @@ type limitedSeen struct {
 	until   time.Time // it pauses the key
 }
 
-// NewShared makes a replica's part of the quota; id must be its own. If there is a
-// slash in it, what stands before the last one is the place at which it runs. No two
-// replicas run at one place, so one that is silent has ended when there is another.
+// NewShared returns a replica's part of the quota. The id must be unique. If it has a
+// slash, the text before the last slash is the place where the replica runs. No two
+// replicas run at one place, so a silent one has ended if there is another at its place.
 func NewShared(cfg Config, id string, now time.Time) *Shared {
 	first := cfg.FirstWindow
 	cfg.FirstWindow = FullWindow
@@ -111,15 +108,15 @@ func NewShared(cfg Config, id string, now time.Time) *Shared {
 // Config returns the quota as configured, with its defaults filled in.
 func (s *Shared) Config() Config { return s.cfg }
 
-// hold is how long a permit of before is held at most, from when nobody gets new
-// ones: a window after an answer, which is taken to come as soon as a silent replica
-// is found to be one.
-func (s *Shared) hold() time.Duration { return s.held() + alive }
+// longestHold returns after how long all permits that were granted before now have come
+// free: a window after the last answer, and answers have come by the time at which a
+// silent replica is noticed.
+func (s *Shared) longestHold() time.Duration { return s.windowHold() + alive }
 
 func (s *Shared) window() time.Duration { return max(s.cfg.Window, s.view.Window.Duration()) }
 
-// Take takes a permit if one may be used now. Otherwise it says when to ask
-// again; the zero time means: once another permit has been settled, or a reply has come.
+// Take takes a permit if one may be used now. If not, it returns when to ask again; the
+// zero time means: once another permit has been settled, or a reply has come.
 func (s *Shared) Take(now time.Time) (p Permit, ok bool, again time.Time) {
 	s.advance(now)
 	if s.mode != sharing {
@@ -141,6 +138,7 @@ func (s *Shared) Take(now time.Time) (p Permit, ok bool, again time.Time) {
 	return p, true, time.Time{}
 }
 
+// used records that p is in use.
 func (s *Shared) used(p Permit) {
 	s.out++
 	if p.era == s.era {
@@ -148,7 +146,7 @@ func (s *Shared) used(p Permit) {
 	}
 }
 
-// settle notes that p is.
+// settle records that p is settled.
 func (s *Shared) settle(p Permit) {
 	s.out--
 	if p.era == s.era {
@@ -169,10 +167,10 @@ func (s *Shared) GiveBack(p Permit, now time.Time) {
 func (s *Shared) Answered(p Permit, sent, at, now time.Time, h *Headers) {
 	s.local.Answered(p, sent, at, now, h)
 	s.settle(p)
-	s.settled.add(at.Add(s.held()))
+	s.settled.add(at.Add(s.windowHold()))
 	s.accepted++
 	if s.view.Probing && p.era > s.answeredEra {
-		s.urgent = true // the others wait for it
+		s.urgent = true // the other replicas wait for this
 	}
 	s.answeredEra = max(s.answeredEra, p.era)
 	s.observe(p, now, h)
@@ -182,7 +180,7 @@ func (s *Shared) Answered(p Permit, sent, at, now time.Time, h *Headers) {
 func (s *Shared) Limited(p Permit, now time.Time, retryAfter time.Duration, h *Headers) {
 	s.local.Limited(p, now, retryAfter, h)
 	s.settle(p)
-	s.settled.add(now.Add(s.held()))
+	s.settled.add(now.Add(s.windowHold()))
 	e := limitedSeen{era: p.era, guessed: retryAfter <= 0, until: s.local.pausedUntil}
 	if !e.guessed {
 		e.until = now.Add(min(maxPause, max(minPause, retryAfter)))
@@ -197,197 +195,20 @@ func (s *Shared) Lost(p Permit, now time.Time) {
 	s.local.Lost(p, now)
 	s.settle(p)
 	s.lost.add(now.Add(s.cfg.LostHold))
-	s.settled.add(now.Add(s.cfg.LostHold + s.held()))
+	s.settled.add(now.Add(s.cfg.LostHold + s.windowHold()))
 }
 
-// held is how long after its answer a permit of a window is held.
-func (s *Shared) held() time.Duration { return stretch(s.window()) }
+// windowHold returns how long a permit of a window is held after its answer.
+func (s *Shared) windowHold() time.Duration { return stretch(s.window()) }
 
+// observe records the headers of an answer.
 func (s *Shared) observe(p Permit, now time.Time, h *Headers) {
 	if h != nil {
 		s.headers = &headersSeen{Headers: *h, at: now, released: p.seen}
 	}
 }
 
-// beyond takes from wants the permits that are there, whether they may be used
-// yet or not.
-func (s *Shared) beyond(wants [2]int) [2]int {
-	unused := len(s.grants)
-	for p := range wants {
-		n := min(wants[p], unused)
-		wants[p] -= n
-		unused -= n
-	}
-	return wants
-}
-
-// Due is when the next report is to be made, if wants, interactive and batch, are
-// the permits wanted.
-func (s *Shared) Due(now time.Time, wants [2]int) time.Time {
-	wants = s.beyond(wants)
-	due := s.sentAt.Add(beat)
-	if s.failed && s.mode == sharing {
-		due = s.sentAt.Add(beat / 2)
-	}
-	switch {
-	case s.urgent, s.seq == 0:
-		return now
-	case s.mode != sharing, wants == [2]int{}:
-		return due
-	case wants[0] > 0 && s.asked[0] == 0: // others may wait with less right
-		return now
-	case s.askAt.Before(due):
-		return s.askAt
-	}
-	return due
-}
-
-// Report gives what is to be told now. Its reply, or the lack of one, must be
-// given to Reply before the next.
-func (s *Shared) Report(now time.Time, wants [2]int) Report {
-	s.advance(now)
-	if s.mode != sharing {
-		wants = [2]int{}
-	}
-	s.handBack(now, wants[0]+wants[1])
-	wants = s.beyond(wants)
-	wants[0] = min(wants[0], maxWants)
-	wants[1] = min(wants[1], maxWants-wants[0])
-	s.seq++
-	all := s.full || s.lending.recall > s.acked
-	r := Report{
-		ID: s.id, Seq: s.seq, Acked: s.acked, Epoch: s.epoch,
-		Share: s.share(), Ready: s.view.Ready,
-		Fallback: s.mode != sharing, Full: all, Peers: s.view.Replicas,
-		Jumped: s.clock.jumped,
-		Limit:  s.cfg.lessReserve(s.cfg.Limit), Window: micros(s.cfg.Window), Burst: s.burst(),
-		PaceAlways: s.cfg.Pace == PaceAlways,
-		First:      [...]string{FullWindow: "full", SlowWindow: "slow", WaitWindow: "wait"}[s.cfg.FirstWindow],
-		Hold:       micros(s.hold()), LostHold: micros(s.cfg.LostHold),
-		Alive: micros(alive), Beat: micros(beat), Horizon: micros(horizon),
-		Out: s.out + len(s.grants), Unused: len(s.grants), Returned: s.returned,
-		Era: s.era, EraOut: s.eraOut, AnsweredEra: s.answeredEra, Accepted: s.accepted,
-		Releases: s.settled.report(now, all), Lost: s.lost.report(now, all), Lent: s.lending.report(now, s.held(), all),
-		Lend: s.lending.wanted, MaxLeased: s.cfg.MaxLeased, Mail: slices.Clone(s.mail[:min(len(s.mail), maxMail)]),
-		Limited: s.tellLimited(now), Wants: wants,
-	}
-	for _, g := range s.grants {
-		if g.era == s.era {
-			r.EraOut++
-		}
-	}
-	r.Expect, r.Tolerance = s.clock.expect(now)
-	for _, free := range s.handed {
-		if free.After(now) {
-			r.Releases = append(r.Releases, microsUp(free.Sub(now)))
-		}
-	}
-	if h := s.headers; h != nil {
-		r.Headers = HeadersEvent{Remaining: h.Remaining, Reset: max(0, micros(h.Reset-now.Sub(h.at))), Released: h.released}
-	}
-	s.sentAt, s.urgent, s.asked, s.told = now, false, wants, len(s.handed)
-	s.returned, s.accepted, s.headers = 0, 0, nil
-	return r
-}
-
-// tellLimited gives the 429s to be told, with what is left of their pauses. Those that
-// are over have been heeded without the state, and are forgotten.
-func (s *Shared) tellLimited(now time.Time) []LimitedEvent {
-	s.limited = slices.DeleteFunc(s.limited, func(e limitedSeen) bool { return !e.until.After(now) })
-	s.limited = s.limited[max(0, len(s.limited)-maxTold):]
-	events := make([]LimitedEvent, len(s.limited))
-	for i, e := range s.limited {
-		events[i].Era = e.era
-		if !e.guessed {
-			events[i].After = microsUp(e.until.Sub(now))
-		}
-	}
-	return events
-}
-
-// Goodbye gives the last report, after which the others share what was this replica's.
-func (s *Shared) Goodbye(now time.Time) Report {
-	r := s.Report(now, [2]int{})
-	r.Bye = true
-	return r
-}
-
-// handBack gives up the permits that were not used, but for the first of them.
-func (s *Shared) handBack(now time.Time, keep int) {
-	keep = min(keep, len(s.grants))
-	for _, g := range s.grants[keep:] {
-		switch {
-		case s.local.cfg.Burst > 0:
-			s.returned++
-		case g.at.After(now):
-			s.handed = append(s.handed, g.at)
-		}
-	}
-	s.grants = s.grants[:keep]
-}
-
-// Reply takes in what a report, made at sent, led to by now: a reply or an error.
-func (s *Shared) Reply(r Report, sent, now time.Time, reply Reply, err error) {
-	if err == nil {
-		err = s.clock.observe(reply, sent, now)
-	}
-	s.failed = err != nil || reply.Status != "ok" && reply.Status != "learning"
-	if s.failed {
-		s.full, s.urgent = true, false // nobody knows what has arrived
-		if again := now.Add(retry); again.After(s.askAt) {
-			s.askAt = again
-		}
-		s.advance(now)
-		return
-	}
-	s.advance(now)
-	s.acked, s.lastOK, s.full = r.Seq, now, false
-	s.limited = s.limited[len(r.Limited):]
-	s.mail = s.mail[len(r.Mail):]
-	s.urgent = s.urgent || len(s.mail) > 0
-	s.handed = s.handed[s.told:]
-	s.view, s.viewAt = reply, now
-	if r.Seq < s.lending.mark {
-		s.view.Lend = 0 // it was reserved for a loan that has been made since
-	}
-	if reply.Era != s.era {
-		s.era, s.eraOut = reply.Era, 0
-	}
-	known := reply.Epoch == s.epoch
-	s.epoch = reply.Epoch
-	switch {
-	case reply.Status == "learning" || !known && s.mode == sharing:
-		s.fallBack(now)
-		s.full = s.full || !known
-	case s.mode != sharing:
-		// From here on nothing is sent without the state. Once it has been told
-		// so, with all that is held, it will grant.
-		s.mode = sharing
-		s.full, s.urgent = true, true
-	}
-	if s.mode == sharing {
-		s.conform(now)
-	}
-	for text := range strings.FieldsSeq(reply.Grants) {
-		if delay, err := strconv.ParseInt(text, 10, 64); err == nil {
-			s.grants = append(s.grants, grant{now.Add(Microseconds(delay).Duration()), reply.Era, reply.Released})
-		}
-	}
-	slices.SortStableFunc(s.grants, func(a, b grant) int { return a.at.Compare(b.at) })
-	if reply.Paused > 0 {
-		s.handBack(now, 0)
-	}
-	switch {
-	case reply.Again >= 0:
-		s.askAt = now.Add(reply.Again.Duration())
-	case len(strings.Fields(reply.Grants)) >= r.Wants[0]+r.Wants[1]:
-		s.askAt = now
-	default:
-		s.askAt = now.Add(beat)
-	}
-}
-
-// burst is the bucket's size, 0 for a strict window.
+// burst returns the bucket's size, 0 for a strict window.
 func (s *Shared) burst() int {
 	if s.cfg.Burst == 0 {
 		return 0

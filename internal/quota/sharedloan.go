@@ -86,7 +86,7 @@ func (s *Shared) Recall(loan Loan, use Use, now time.Time) bool {
 		s.lending.loans = slices.Delete(s.lending.loans, i, i+1)
 	}
 	for range use.Sent - use.Unanswered {
-		s.settled.add(now.Add(s.held()))
+		s.settled.add(now.Add(s.windowHold()))
 		s.accepted++
 	}
 	if use.Unanswered > 0 {

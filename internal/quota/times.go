@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// times is a sorted queue of instants. Adding at the end and dropping from the
-// front, which is nearly all that happens to it, cost O(1).
+// times is a sorted queue of instants. Adding at the end and dropping from the front cost
+// O(1), and are nearly all that happens.
 type times struct {
 	buf  []time.Time
 	head int
@@ -15,6 +15,8 @@ type times struct {
 func (q *times) len() int           { return len(q.buf) - q.head }
 func (q *times) at(i int) time.Time { return q.buf[q.head+i] }
 func (q *times) all() []time.Time   { return slices.Clone(q.buf[q.head:]) }
+
+// search returns how many instants are up to and including t.
 func (q *times) search(t time.Time) int {
 	i, _ := slices.BinarySearchFunc(q.buf[q.head:], t, func(a, b time.Time) int {
 		if a.After(b) {
@@ -43,7 +45,7 @@ func (q *times) drop(t time.Time) bool {
 	return true
 }
 
-// dropUntil drops all instants up to and including t and says how many.
+// dropUntil drops all instants up to and including t, and returns how many these were.
 func (q *times) dropUntil(t time.Time) int {
 	n := q.search(t)
 	q.head += n
