@@ -30,6 +30,7 @@ type cli struct {
 	Sim        simCmd        `cmd:"" help:"Simulate Clerk's API alone, for tests of anything that talks to Clerk."`
 	Get        getCmd        `cmd:"" help:"Read users by their ids."`
 	List       listCmd       `cmd:"" help:"List users."`
+	Export     exportCmd     `cmd:"" help:"Write all users to a file or pipe, as JSON lines or CSV, and go on after an interruption."`
 	Invalidate invalidateCmd `cmd:"" help:"Drop users from every cache, after a change at Clerk."`
 	Count      countCmd      `cmd:"" help:"Count users."`
 	Quota      quotaCmd      `cmd:"" help:"Show how the quota, the queue and the breaker stand."`

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,6 +20,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" { // the test binary stands in for clerkgate
+		os.Unsetenv(asCommand)
+		main()
+	}
 	// The caller's own settings must not change what is tested.
 	for _, v := range os.Environ() {
 		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "CLERK") || strings.HasPrefix(name, "OTEL") {
@@ -27,6 +32,21 @@ func TestMain(m *testing.M) {
 	}
 	os.Setenv("CLERKGATE_DRAIN_DELAY", "0s") // nobody has to turn away from these servers
 	goleak.VerifyTestMain(m)
+}
+
+// asCommand is the variable that makes the test binary run as clerkgate.
+const asCommand = "TEST_AS_COMMAND"
+
+// command returns a process of clerkgate, for what can't be tested inside this one.
+func command(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, args...)
+	cmd.Env = append(os.Environ(), asCommand+"=1")
+	return cmd
 }
 
 // secret is a key that no output may hold.

@@ -15,8 +15,8 @@ import (
 
 // outputFlag is how the commands that print users print them.
 type outputFlag struct {
-	Output  string   `short:"o" enum:"json,table,csv" default:"json" help:"The form of the output: json (of several users, one a line), table or csv. docs/cli.md describes them."`
-	Columns []string `placeholder:"NAME" help:"The columns of csv and table: fields of a user such as id, banned or last_sign_in_at; name, email_address and phone_number (the primary ones); or a value of the metadata such as public_metadata.plan. Default for csv: id, external_id, username, first_name, last_name, email_address, phone_number, banned, locked, created_at, updated_at, last_sign_in_at."`
+	Output      string `short:"o" enum:"json,table,csv" default:"json" help:"The form of the output: json (of several users, one a line), table or csv. docs/cli.md describes them."`
+	columnsFlag `embed:""`
 }
 
 // check returns an error if the flags do not fit together.

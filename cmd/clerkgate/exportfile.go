@@ -1,0 +1,223 @@
+package main
+
+import (
+	"bufio"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+)
+
+// exportFile is where an export is written to, and how far it has come. Without a
+// path it is standard output, which has no state file.
+type exportFile struct {
+	path  string
+	file  *os.File // nil: standard output
+	out   *bufio.Writer
+	csv   *csv.Writer // nil: NDJSON
+	cols  []column
+	state exportState // as of the last message that was written
+	saved time.Time   // when the state was last written
+}
+
+// saveEvery is how often the state file is written. A killed export reads again at
+// most what it had read in this time.
+const saveEvery = time.Second
+
+// statePath returns the path of the state file.
+func (f *exportFile) statePath() string { return f.path + ".state" }
+
+// openExport opens the file of an export. If it resumes, and there is a state file,
+// the file is cut back to what the state knows of.
+func openExport(c *exportCmd, arguments string, stdout io.Writer) (*exportFile, error) {
+	f := &exportFile{path: c.File, state: exportState{
+		Version: exportStateVersion, Arguments: arguments, Started: time.Now().UTC().Format(time.RFC3339),
+	}}
+	if c.Output == "csv" {
+		var err error
+		if f.cols, err = c.columns(); err != nil {
+			return nil, err
+		}
+	}
+	if c.File == "" {
+		f.start(stdout)
+		return f, f.header()
+	}
+	stored, err := readExportState(f.statePath())
+	switch {
+	case c.Resume && err == nil:
+		if stored.Arguments != arguments {
+			return nil, usagef("--resume: %s is of an export with other arguments (%s); repeat those, or start again with --overwrite", f.statePath(), stored.Arguments)
+		}
+		f.state = stored
+		return f.orClosed(f.reopen())
+	case c.Overwrite:
+	case err == nil:
+		return nil, usagef("--file: %s is of an export that was interrupted: use --resume to go on, or --overwrite to start again", f.statePath())
+	case !errors.Is(err, errNoState):
+		return nil, usagef("--file: %v", err)
+	}
+	return f.orClosed(f.create(c))
+}
+
+// orClosed returns f, or closes it if it could not be opened as a whole.
+func (f *exportFile) orClosed(err error) (*exportFile, error) {
+	if err != nil && f.file != nil {
+		_ = f.file.Close() // nothing was written
+	}
+	return f, err
+}
+
+// create starts a new file. A file that is not there yet gets its state file first,
+// so that the file of an export that was killed always has one.
+func (f *exportFile) create(c *exportCmd) error {
+	_, err := os.Stat(f.path)
+	switch {
+	case err == nil && c.Resume:
+		return usagef("--resume: %s has no state file: it is complete, or of something else; use --overwrite to replace it", f.path)
+	case err == nil && !c.Overwrite:
+		return usagef("--file: %s exists: use --overwrite to replace it", f.path)
+	case err == nil:
+		f.file, err = os.OpenFile(f.path, os.O_RDWR, 0o600)
+	case errors.Is(err, fs.ErrNotExist):
+		if err = f.state.write(f.statePath()); err == nil {
+			f.file, err = os.OpenFile(f.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		}
+	}
+	if err != nil {
+		return usagef("--file: %v", err)
+	}
+	if err := lockExport(f.file); err != nil {
+		return err
+	}
+	if err := f.state.write(f.statePath()); err != nil {
+		return usagef("--file: %v", err)
+	}
+	if err := f.file.Truncate(0); err != nil {
+		return err
+	}
+	f.start(f.file)
+	return f.header()
+}
+
+// reopen opens the file that the state is of, and cuts off what came later.
+func (f *exportFile) reopen() (err error) {
+	if f.file, err = os.OpenFile(f.path, os.O_RDWR, 0o600); errors.Is(err, fs.ErrNotExist) && f.state.Offset == 0 {
+		f.file, err = os.OpenFile(f.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	}
+	if err != nil {
+		return usagef("--resume: %v", err)
+	}
+	if err := lockExport(f.file); err != nil {
+		return err
+	}
+	info, err := f.file.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() < f.state.Offset {
+		return usagef("--resume: %s has %d bytes, and must have at least %d: it was changed; start again with --overwrite", f.path, info.Size(), f.state.Offset)
+	}
+	if err := f.file.Truncate(f.state.Offset); err != nil {
+		return err
+	}
+	if _, err := f.file.Seek(f.state.Offset, io.SeekStart); err != nil {
+		return err
+	}
+	f.start(f.file)
+	if f.state.Offset == 0 {
+		return f.header()
+	}
+	return nil
+}
+
+// start makes the writers to w.
+func (f *exportFile) start(w io.Writer) {
+	f.out = bufio.NewWriterSize(w, 64<<10)
+	if f.cols != nil {
+		f.csv = csv.NewWriter(f.out)
+	}
+}
+
+// header writes the first line of CSV.
+func (f *exportFile) header() error {
+	if f.csv == nil {
+		return nil
+	}
+	return f.csv.Write(columnNames(f.cols))
+}
+
+// add writes the users of a message that are wanted, and takes note of its token.
+func (f *exportFile) add(m *clerkgatev1.StreamUsersResponse, wanted func(*clerkgatev1.User) bool) error {
+	for _, u := range m.GetUsers() {
+		if !wanted(u) {
+			continue
+		}
+		var err error
+		if f.csv != nil {
+			err = f.csv.Write(row(u, f.cols, csvCell))
+		} else {
+			err = printJSON(f.out, u, false)
+		}
+		if err != nil {
+			return err
+		}
+		f.state.Written++
+	}
+	f.state.Walked += int64(len(m.GetUsers()) + len(m.GetUnreadable()))
+	f.state.Unreadable += int64(len(m.GetUnreadable()))
+	f.state.ResumeToken = m.GetResumeToken()
+	if f.file == nil || f.state.ResumeToken == "" || time.Since(f.saved) < saveEvery {
+		return nil
+	}
+	return f.save()
+}
+
+// flush writes what is held back.
+func (f *exportFile) flush() error {
+	if f.csv != nil {
+		f.csv.Flush()
+		if err := f.csv.Error(); err != nil {
+			return err
+		}
+	}
+	return f.out.Flush()
+}
+
+// save writes the file's content to the disk, and then its state.
+func (f *exportFile) save() error {
+	if err := f.flush(); err != nil {
+		return err
+	}
+	if f.file == nil {
+		return nil
+	}
+	if err := f.file.Sync(); err != nil {
+		return err
+	}
+	var err error
+	if f.state.Offset, err = f.file.Seek(0, io.SeekCurrent); err != nil {
+		return err
+	}
+	if err := f.state.write(f.statePath()); err != nil {
+		return fmt.Errorf("state file: %w", err)
+	}
+	f.saved = time.Now()
+	return nil
+}
+
+// finish writes the rest. The file is complete, and its state file is removed.
+func (f *exportFile) finish() error {
+	if err := f.flush(); err != nil || f.file == nil {
+		return err
+	}
+	if err := errors.Join(f.file.Sync(), f.file.Close()); err != nil {
+		return err
+	}
+	return os.Remove(f.statePath())
+}
