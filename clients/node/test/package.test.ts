@@ -22,6 +22,12 @@ async function run(command: string, ...args: string[]): Promise<string> {
   }
 }
 
+/** Returns the blocks of TypeScript on a page. */
+function blocks(page: string): string[] {
+  const text = readFileSync(join(repository, page), "utf8");
+  return [...text.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code]) => code!);
+}
+
 before(async () => {
   server = await Server.start();
   await run("npm", "pack", "--silent", "--pack-destination", folder, source);
@@ -46,9 +52,14 @@ test("the example runs", async () => {
   assert.match(printed, /^3 found, user_nobody: USER_NOT_FOUND\nnot found\n10000 users, /m);
 });
 
+test("the README's three lines run", async () => {
+  const [code] = blocks("README.md");
+  writeFileSync(join(folder, "readme.mjs"), `${code!.replace("127.0.0.1:9090", server.grpc)}clerk.close();`);
+  assert.equal(await run("node", "readme.mjs"), "Seth\n");
+});
+
 test("every piece of TypeScript on the page compiles and runs, in order", async () => {
-  const page = readFileSync(join(repository, "docs/clients/node.md"), "utf8");
-  const pieces = [...page.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code]) => code!);
+  const pieces = blocks("docs/clients/node.md");
   assert.ok(pieces.length > 8);
   const code = pieces
     .join("")

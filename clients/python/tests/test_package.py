@@ -7,10 +7,11 @@ import unittest
 from pathlib import Path
 
 from clerkgate import __version__
-from tests.live import PROGRAM, Server
+from tests.live import Server
 
 SOURCE = Path(__file__).resolve().parents[1]
-PAGE = SOURCE.parents[1] / "docs" / "clients" / "python.md"
+REPOSITORY = SOURCE.parents[1]
+PAGE = REPOSITORY / "docs" / "clients" / "python.md"
 
 
 class PackageTest(unittest.TestCase):
@@ -54,14 +55,24 @@ class PackageTest(unittest.TestCase):
 
     def test_page(self) -> None:
         """Every piece of Python on the page runs, in order."""
-        code = re.findall("^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+        code = blocks(PAGE, "python")
         self.assertGreater(len(code), 8)
-        text = "".join(code).replace("127.0.0.1:9090", self.server.address)
-        text = re.sub('open(.*?).read', "str", text)
-        printed = self.run_in_folder(self.python, "-c", text)
-        self.assertIn("no such user", printed)
-        first = re.findall("^```sh\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)[0]
-        self.assertIn(str(PROGRAM.relative_to(SOURCE.parents[1])), first)
+        text = "".join(code).replace('open("/run/secrets/token").read()', '"cgt_x"')
+        self.assertIn("no such user", self.run_python(text))
+
+    def test_first_user(self) -> None:
+        """The last command of the page's first lines, and the README's, print a user."""
+        command = blocks(PAGE, "sh")[0].splitlines()[-1]
+        self.assertEqual(self.run_python(command.split("'")[1].replace("Client()", 'Client("127.0.0.1:9090")')), "Seth\n")
+        self.assertEqual(self.run_python(blocks(REPOSITORY / "README.md", "python")[0]), "Seth\n")
+
+    def run_python(self, text: str) -> str:
+        return self.run_in_folder(self.python, "-c", text.replace("127.0.0.1:9090", self.server.address))
+
+
+def blocks(page: Path, language: str) -> list:
+    """Returns the blocks of code on a page."""
+    return re.findall(f"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
 if __name__ == "__main__":
