@@ -12,85 +12,71 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc/codes"
-
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// What the chaos scenarios put on the servers.
+// The load of the chaos scenarios.
 const (
 	chaosUsers    = 1200 // three pages of a walk
-	chaosBusy     = 300  // of these are asked for by id
+	chaosBusy     = 300  // ... of which lookups ask for this many
 	chaosInFlight = 64
 	chaosLatency  = 20 * time.Millisecond
 )
 
-// What they promise their callers.
+// What callers may expect.
 const (
-	lateness = 50 * time.Millisecond // beyond a deadline, on an idle machine
-	// leadOfAnswers is how long before its deadline a call is answered, or a tenth of
-	// its time if that is less.
+	lateness = 50 * time.Millisecond // after a deadline, on an idle machine
+	// leadOfAnswers is how long before its deadline a call is answered, or a tenth of its
+	// time if that is less.
 	leadOfAnswers = 50 * time.Millisecond
-	// resetShare is the share of the calls ending at their deadlines, besides one, that
-	// may be reset though the control was not slow; twice as many on a busy machine.
+	// resetShare is the part of the calls ending at their deadlines, besides one, that
+	// may be reset although the control was not slow; twice that on a busy machine.
 	resetShare = 0.05
-	// lateShare is the share of all calls that may be late on a busy machine.
+	// lateShare is the part of all calls that may be late on a busy machine.
 	lateShare = 0.01
-	recovery  = 2 * time.Second // to the first success
-	// mostMemory is how much more a server may take than at the beginning, in bytes:
-	// what is read from Clerk at once (docs/limits.md), as much of garbage, and users.
+	recovery  = 2 * time.Second // until the first success
+	// mostMemory is how many more bytes a server may use than at the start: the limit of
+	// bodies being read from Clerk (docs/limits.md), as much garbage, and users.
 	mostMemory = 2*128*mib + 64*mib
-	// kept are the goroutines and descriptors of one connection to Clerk, which stay open
-	// for a while.
+	// Goroutines and descriptors of an idle connection to Clerk, which stays open for a
+	// while.
 	keptGoroutines, keptDescriptors = 2, 1
 )
 
-// chaosQuota is short of window, so that its edges come often.
+// chaosQuota has a short window, so that its edges come often.
 var chaosQuota = clerksim.Quota{Limit: 100, Window: time.Second, Kind: clerksim.Fixed, Headers: clerksim.RetryAfter}
 
-// promise is something that must hold at all times.
-type promise string
-
-// The promises.
-const (
-	outcomes     promise = "one outcome per call, with its reason"
-	deadlines    promise = "in time"
-	identity     promise = "nobody else's user"
-	versions     promise = "no older version at a replica"
-	acknowledged promise = "no version older than acknowledged"
-)
-
-// chaos is servers under load while faults come and go, and what was seen.
+// chaos is servers under load and faults, and what was observed.
 type chaos struct {
 	lab    *lab
 	clerk  *clerk
-	redis  *redis // nil: one server alone
+	redis  *redis // nil: a single server
 	nodes  []*node
 	raw    *rawClient
-	rnd    *rand.Rand // of the goroutine that makes trouble
+	rnd    *rand.Rand // used by the goroutine that causes faults only
 	ids    []string
 	emails map[string]string // by id
 	busy   int
 
 	mu      sync.Mutex
-	written map[string]int64     // by user: its newest version at Clerk; guarded by mu
-	acked   map[string]int64     // ... that InvalidateUsers was answered for; guarded by mu
-	going   string               // the last trouble that came; guarded by mu
-	calls   map[string]int       // by what became of them; guarded by mu
+	written map[string]int64     // newest version at Clerk, by user; guarded by mu
+	acked   map[string]int64     // newest version acknowledged by InvalidateUsers, by user; guarded by mu
+	going   string               // the last fault; guarded by mu
+	calls   map[string]int       // by outcome; guarded by mu
 	made    int                  // calls; guarded by mu
-	late    []callMade           // those that ended after their deadlines; guarded by mu
+	late    []callMade           // calls that ended after their deadlines; guarded by mu
 	broken  map[promise][]string // guarded by mu
 }
 
-// callMade is a call as it went.
+// callMade is a completed call.
 type callMade struct {
 	method, node  string
-	going         string // what trouble there was last
+	going         string // the last fault
 	begin         time.Time
-	took, timeout time.Duration // without the time that the server was frozen for
-	frozen        time.Duration // how long it was
-	killed        bool          // the server was, meanwhile
+	took, timeout time.Duration // without the time for which the server was frozen
+	frozen        time.Duration // how long the server was frozen
+	killed        bool          // the server was killed during the call
 	ending        ending
 }
 
@@ -101,8 +87,8 @@ func chaosScenarios() []scenario {
 	}
 }
 
-// chaos lets trouble pass for the lab's duration, over one server alone or so many
-// that share a Redis.
+// chaos causes faults for the lab's duration, with one server, or with several that share
+// a Redis.
 func (l *lab) chaos(ctx context.Context, name string, servers int) ([]row, error) {
 	dir, err := os.MkdirTemp("", "benchquota")
 	if err != nil {
@@ -147,7 +133,7 @@ func (l *lab) chaos(ctx context.Context, name string, servers int) ([]row, error
 	return x.report(ctx, name, before, recoveries, c)
 }
 
-// start runs everything, and reads everybody once.
+// start starts everything and reads all users once.
 func (x *chaos) start(ctx context.Context, dir string, servers int) (err error) {
 	port, err := freePort()
 	if err != nil {
@@ -181,7 +167,7 @@ func (x *chaos) start(ctx context.Context, dir string, servers int) (err error) 
 	return x.meet(ctx)
 }
 
-// meet reads everybody by one page after the other.
+// meet reads all users page by page.
 func (x *chaos) meet(ctx context.Context) error {
 	s, _ := x.nodes[0].now()
 	req := &clerkgatev1.ListUsersRequest{PageSize: 500}
@@ -224,7 +210,7 @@ func (x *chaos) stop() {
 	}
 }
 
-// load begins the load, which goes on until ctx ends and wait returns.
+// load starts the load. It ends when ctx does; wait returns after that.
 func (x *chaos) load(ctx context.Context) (wait func()) {
 	var all sync.WaitGroup
 	for i, n := range x.nodes {
@@ -241,13 +227,13 @@ func (x *chaos) load(ctx context.Context) (wait func()) {
 	return all.Wait
 }
 
-// recovered is how long the first success took after a trouble had ended.
+// recovered is the time from the end of a fault to the first success.
 type recovered struct {
 	trouble, node string
 	took, allowed time.Duration
 }
 
-// pass lets one trouble after the other pass until end.
+// pass causes one fault after the other until end.
 func (x *chaos) pass(ctx context.Context, end time.Time, c *control) (all []recovered, err error) {
 	const limit = 15 * time.Second
 	if err := wait(ctx, time.Second); err != nil {
@@ -277,7 +263,7 @@ func (x *chaos) pass(ctx context.Context, end time.Time, c *control) (all []reco
 	}
 }
 
-// fault notes that a promise was broken.
+// fault records a broken invariant.
 func (x *chaos) fault(p promise, format string, args ...any) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -288,89 +274,6 @@ func (x *chaos) noteVersion(of map[string]int64, id string, version int64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	of[id] = max(of[id], version)
-}
-
-// note counts a call, and judges its outcome. Only a server that was killed may leave
-// calls without one.
-func (x *chaos) note(c callMade) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.made++
-	c.going = x.going
-	e := c.ending
-	switch {
-	case c.killed && e.lost != nil:
-		x.calls["lost with their server"]++
-		return
-	case e.lost != nil:
-		x.calls["lost"]++
-	case e.code == codes.OK:
-		x.calls["OK"]++
-	case e.reason == "":
-		x.broken[outcomes] = append(x.broken[outcomes], c.String()+", without a reason")
-		fallthrough
-	default:
-		x.calls[e.code.String()+" "+e.reason]++
-	}
-	if e.lost != nil || c.took > c.timeout+lateness && !c.killed {
-		x.late = append(x.late, c)
-	}
-}
-
-func (c callMade) String() string {
-	how := fmt.Sprintf("%s %s %s", c.ending.code, c.ending.reason, c.ending.message)
-	if c.ending.lost != nil {
-		how = c.ending.lost.Error()
-	}
-	return fmt.Sprintf("%s at %s, %s with %s to go, and %s frozen, at or after %s: %s", c.method, c.node,
-		c.took.Round(time.Millisecond), c.timeout, c.frozen.Round(time.Millisecond), c.going, how)
-}
-
-// judgeDeadlines judges the calls that were late or lost, as the control allows. gRPC
-// resets a call at its deadline, so that a server that was delayed by more than the
-// time that it keeps for the answer is no longer asked for it. Of the calls that end
-// at their deadlines a few may be so anyway, and on a busy machine a few of all calls
-// may be late.
-func (x *chaos) judgeDeadlines(c *control) {
-	var late, resets []string
-	atDeadline := 0
-	for what, n := range x.calls {
-		if strings.HasPrefix(what, codes.DeadlineExceeded.String()) {
-			atDeadline += n
-		}
-	}
-	for _, l := range x.late {
-		delay := c.delay(l.begin, l.begin.Add(l.took+l.frozen))
-		switch {
-		case l.took > l.timeout+lateness+delay:
-			late = append(late, fmt.Sprintf("%s; %s after its deadline were allowed", l, (lateness+delay).Round(time.Millisecond)))
-		case l.ending.lost == nil:
-		case l.took+l.frozen < l.timeout:
-			x.fault(outcomes, "%s", l)
-		case delay+l.frozen < min(leadOfAnswers, l.timeout/10):
-			resets = append(resets, l.String())
-			atDeadline++
-		default:
-			x.calls["lost"]--
-			x.calls["reset at their deadlines by a server that was as slow as the control"]++
-		}
-	}
-	mostLate, mostResets := 0.0, resetShare
-	if c.busy() {
-		mostLate, mostResets = lateShare, 2*resetShare
-	}
-	x.judgeShare(deadlines, late, int(mostLate*float64(x.made)))
-	x.judgeShare(outcomes, resets, 1+int(mostResets*float64(atDeadline)))
-}
-
-// judgeShare breaks a promise for all that failed to keep it, if those are more than most.
-func (x *chaos) judgeShare(p promise, failed []string, most int) {
-	if len(failed) <= most {
-		return
-	}
-	for _, f := range failed {
-		x.fault(p, "%s", f)
-	}
 }
 
 // states measures each server.
@@ -391,7 +294,7 @@ func (x *chaos) states(ctx context.Context) ([]state, error) {
 	return all, nil
 }
 
-// summary returns how often each outcome occurred.
+// summary returns the number of calls by outcome.
 func (x *chaos) summary() string {
 	var lines []string
 	for what, n := range x.calls {

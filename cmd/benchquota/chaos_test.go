@@ -18,8 +18,8 @@ func newChaos() *chaos {
 	}
 }
 
-// TestCallsAreJudged: what a call may be like, and what it may not, on a machine whose
-// control was never slow.
+// TestCallsAreJudged checks which calls break an invariant on a machine whose control was
+// never slow.
 func TestCallsAreJudged(t *testing.T) {
 	const s, ms = time.Second, time.Millisecond
 	lost := ending{lost: errors.New("reset")}

@@ -11,20 +11,20 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 )
 
-// unknown is how long replicas may be without permits when Redis has come or gone: until
-// all that is held is known, as docs/operations.md says.
+// unknown is how long replicas may be without permits after Redis has stopped or started,
+// until the use of the quota is known (docs/operations.md).
 var unknown = chaosQuota.Window + 600*time.Millisecond
 
-// trouble is something that goes wrong for a while.
+// trouble is a temporary fault.
 type trouble struct {
 	name string
-	// holds is how long after its end nobody may be served yet: as Clerk has said, or
-	// since what is spent of the quota is not known.
+	// holds is how long after its end calls may still fail: because of a Retry-After, or
+	// because the use of the quota is unknown.
 	holds time.Duration
-	pass  func(context.Context) error // returns when it is over
+	pass  func(context.Context) error // returns when the fault is over
 }
 
-// upstreamFaults are what Clerk, or what is between, may do.
+// upstreamFaults returns the faults of Clerk and of the network.
 func upstreamFaults(ids []string) []clerksim.Fault {
 	faults := []clerksim.Fault{
 		{Kind: clerksim.FaultHang},
@@ -48,7 +48,7 @@ func upstreamFaults(ids []string) []clerksim.Fault {
 	return faults
 }
 
-// name is what a fault is called in the report.
+// faultName returns a fault's name in the report.
 func faultName(f clerksim.Fault) string {
 	name := string(f.Kind)
 	if f.Kind == clerksim.FaultStatus || f.Status != 0 {
@@ -63,8 +63,8 @@ func faultName(f clerksim.Fault) string {
 	return name
 }
 
-// troubles returns all that may go wrong, in an order of chance. Each of Clerk's faults
-// meets all requests or a third of them.
+// troubles returns all faults in random order. Each of Clerk's faults affects all
+// requests or a third of them.
 func (x *chaos) troubles() []trouble {
 	var all []trouble
 	for _, f := range upstreamFaults(x.ids) {
@@ -102,11 +102,11 @@ func (x *chaos) troubles() []trouble {
 		}
 	}
 	x.rnd.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	// Without a surge the quota is not used up.
+	// Only a surge uses up the quota.
 	return append([]trouble{{name: "surge", holds: chaosQuota.Window, pass: x.surge}}, all...)
 }
 
-// surge asks every server for more than the quota has, for longer than a window.
+// surge sends every server more calls than the quota allows, for longer than a window.
 func (x *chaos) surge(ctx context.Context) error {
 	const callers, lasts = 16, 3 * time.Second
 	ctx, end := context.WithTimeout(ctx, lasts)
@@ -126,7 +126,7 @@ func (x *chaos) surge(ctx context.Context) error {
 	return nil
 }
 
-// between returns a duration from lowest to highest, in milliseconds.
+// between returns a random duration from lowest to highest, in milliseconds.
 func between(rnd *rand.Rand, lowest, highest int) time.Duration {
 	return time.Duration(lowest+rnd.IntN(highest-lowest+1)) * time.Millisecond
 }
@@ -142,7 +142,7 @@ func (x *chaos) freezeRedis(ctx context.Context, d time.Duration) error {
 	return err
 }
 
-// restartRedis kills Redis, which comes back empty after d.
+// restartRedis kills Redis and starts it again, empty, after d.
 func (x *chaos) restartRedis(ctx context.Context, d time.Duration) error {
 	x.redis.kill()
 	if err := wait(ctx, d); err != nil {
@@ -151,7 +151,7 @@ func (x *chaos) restartRedis(ctx context.Context, d time.Duration) error {
 	return x.redis.start(ctx)
 }
 
-// wellAgain ends the simulator's faults.
+// wellAgain removes the simulator's faults.
 func (c *clerk) wellAgain(ctx context.Context) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, c.address+"/sim/faults", nil)
 	if err != nil {

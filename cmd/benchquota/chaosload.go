@@ -18,7 +18,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// actor makes calls at a node, one after the other, as its part in the load asks for.
+// actor makes calls to a node one after the other, according to its part.
 type actor struct {
 	*chaos
 	node *node
@@ -26,8 +26,8 @@ type actor struct {
 	rnd  *rand.Rand
 }
 
-// parts are what actors do, and how many there are of each at each node. Between two
-// calls each waits for some time about a tenth of a second.
+// parts are the kinds of actors, with the number of each per node. Between two calls each
+// waits for about a tenth of a second.
 var parts = []struct {
 	name  string
 	count int
@@ -42,15 +42,15 @@ var parts = []struct {
 	{"invalidate", 1, (*actor).invalidate},
 }
 
-// run acts until ctx ends.
+// run calls act until ctx ends.
 func (a *actor) run(ctx context.Context, act func(*actor, context.Context)) {
 	for ctx.Err() == nil {
-		act(a, context.WithoutCancel(ctx)) // a call that has begun is seen to its end
+		act(a, context.WithoutCancel(ctx)) // complete a call that has begun
 		_ = wait(ctx, between(a.rnd, 20, 180))
 	}
 }
 
-// call makes one call, and judges how it ended.
+// call makes one call and judges its outcome.
 func (a *actor) call(ctx context.Context, method string, timeout time.Duration, req proto.Message, read func([]byte) error) (e ending, life int) {
 	s, life := a.node.now()
 	begin := time.Now()
@@ -62,7 +62,7 @@ func (a *actor) call(ctx context.Context, method string, timeout time.Duration, 
 	return e, life
 }
 
-// unary makes a call whose answer is one message.
+// unary makes a unary call.
 func (a *actor) unary(ctx context.Context, method string, timeout time.Duration, req, resp proto.Message) (e ending, life int) {
 	return a.call(ctx, method, timeout, req, func(message []byte) error { return proto.Unmarshal(message, resp) })
 }
@@ -71,7 +71,7 @@ func (a *actor) timeout() time.Duration { return between(a.rnd, 300, 3000) }
 
 func (a *actor) someone() string { return a.ids[a.rnd.IntN(a.busy)] }
 
-// floors returns how old copies of users may be for a read that starts now.
+// floors returns the oldest allowed versions for a read that starts now.
 func (a *actor) floors(ids []string, fresh bool) []int64 {
 	floors := make([]int64, len(ids))
 	a.mu.Lock()
@@ -85,7 +85,7 @@ func (a *actor) floors(ids []string, fresh bool) []int64 {
 	return floors
 }
 
-// judge checks a user that answers a lookup for id.
+// judge checks a user in the answer to a lookup of id.
 func (a *actor) judge(life int, id string, u *clerkgatev1.User, f *clerkgatev1.Freshness, acked, served int64) {
 	if u.GetId() != id {
 		a.fault(identity, "%s: asked for %s and got %s", a.node.name, id, u.GetId())
@@ -104,7 +104,7 @@ func (a *actor) judge(life int, id string, u *clerkgatev1.User, f *clerkgatev1.F
 
 func (a *actor) get(ctx context.Context) { a.lookup(ctx, a.rnd.IntN(3) == 0, a.timeout()) }
 
-// probe asks for what Clerk must be asked for, more often than the others.
+// probe frequently makes calls that Clerk must answer.
 func (a *actor) probe(ctx context.Context) {
 	for range 4 {
 		a.lookup(ctx, true, time.Second)
@@ -170,7 +170,7 @@ func (a *actor) batch(ctx context.Context) {
 	}
 }
 
-// How users are asked for in lists.
+// Ways to select users of a list.
 const (
 	byID = iota
 	byEmail
@@ -180,7 +180,7 @@ const (
 
 func (a *actor) list(ctx context.Context) { a.listBy(ctx, a.rnd.IntN(manners)) }
 
-// listBy asks for some users by id, by e-mail address, or for a page without them.
+// listBy lists users by id, by email address, or without some ids.
 func (a *actor) listBy(ctx context.Context, manner int) {
 	var asked []string
 	for range 1 + a.rnd.IntN(5) {
@@ -221,10 +221,10 @@ func (a *actor) listBy(ctx context.Context, manner int) {
 			}
 		}
 	}
-	// Whether a first page by exclusions alone is right can't be told from it.
+	// A first page of a list with exclusions can't be checked further.
 }
 
-// stream walks through everybody. That somebody new is a stranger is found at the end.
+// stream walks through all users. New users are noticed at the end.
 func (a *actor) stream(ctx context.Context) {
 	got := map[string]bool{}
 	e, _ := a.call(ctx, clerkgatev1.UserService_StreamUsers_FullMethodName, 2*a.timeout(), &clerkgatev1.StreamUsersRequest{}, func(message []byte) error {
@@ -254,7 +254,7 @@ func (a *actor) count(ctx context.Context) {
 	}
 }
 
-// invalidate changes a user at Clerk, of which webhooks tell, and may invalidate it.
+// invalidate changes a user at Clerk, which sends a webhook, and may invalidate it.
 func (a *actor) invalidate(ctx context.Context) {
 	id := a.someone()
 	version, err := a.clerk.change(ctx, id)
@@ -272,7 +272,7 @@ func (a *actor) invalidate(ctx context.Context) {
 	}
 }
 
-// change changes a user and returns the new updated_at, in ms.
+// change changes a user and returns its new updated_at in ms.
 func (c *clerk) change(ctx context.Context, id string) (int64, error) {
 	body := fmt.Sprintf(`{"first_name":"N%d"}`, time.Now().UnixNano())
 	req, err := http.NewRequestWithContext(ctx, http.MethodPatch, c.address+"/sim/users/"+id, strings.NewReader(body))

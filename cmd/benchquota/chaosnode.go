@@ -9,26 +9,26 @@ import (
 	"time"
 )
 
-// node is a place for a server, in which one life follows another.
+// node is a place for a server; one process follows another there.
 type node struct {
 	name  string
 	flags []string
 
 	mu       sync.Mutex
 	server   *server          // guarded by mu
-	life     int              // how many servers there were before; guarded by mu
-	seen     map[string]int64 // the newest version of each user that this life has served; guarded by mu
+	life     int              // number of previous processes; guarded by mu
+	seen     map[string]int64 // newest version of each user that this process has returned; guarded by mu
 	troubles []span           // when it could not answer; guarded by mu
-	fresh    time.Time        // when the last call that Clerk had to answer succeeded; guarded by mu
+	fresh    time.Time        // end of the last successful call that Clerk had to answer; guarded by mu
 }
 
-// span is a time in which a node was frozen, or away.
+// span is a time during which a node was frozen or killed.
 type span struct {
-	from, to time.Time // to is zero while it lasts
+	from, to time.Time // to is zero until it ends
 	frozen   bool
 }
 
-// freePort returns a port of 127.0.0.1 that nobody uses now.
+// freePort returns a free port of 127.0.0.1.
 func freePort() (string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -38,7 +38,7 @@ func freePort() (string, error) {
 	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port), nil
 }
 
-// start begins a new life.
+// start starts a process.
 func (n *node) start(ctx context.Context, l *lab, c *clerk) error {
 	s, err := l.startServer(ctx, c, 1, n.flags...)
 	if err != nil {
@@ -51,14 +51,14 @@ func (n *node) start(ctx context.Context, l *lab, c *clerk) error {
 	return nil
 }
 
-// now returns the server and the number of its life.
+// now returns the server and the number of its process.
 func (n *node) now() (*server, int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.server, n.life
 }
 
-// trouble notes that the node can't answer from now on, until what it returns is called.
+// trouble records that the node can't answer until over is called.
 func (n *node) trouble(frozen bool) (over func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -97,14 +97,14 @@ func (n *node) away(from, to time.Time) (killed bool, frozen time.Duration) {
 	return killed, frozen
 }
 
-// floor returns the newest version of a user that this life has served.
+// floor returns the newest version of a user that this process has returned.
 func (n *node) floor(id string) int64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.seen[id]
 }
 
-// serve notes what a life has served, and whether Clerk had to be asked for it.
+// serve records a returned version, and whether Clerk had to be asked.
 func (n *node) serve(life int, id string, version int64, upstream bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -116,8 +116,8 @@ func (n *node) serve(life int, id string, version int64, upstream bool) {
 	}
 }
 
-// firstAfter waits until a call that Clerk had to answer has succeeded after a time,
-// and returns how long after, or limit if none has until then.
+// firstAfter blocks until a call that Clerk had to answer has succeeded after begin, and
+// returns the time since begin, or limit if none succeeds in time.
 func (n *node) firstAfter(ctx context.Context, begin time.Time, limit time.Duration) time.Duration {
 	for {
 		n.mu.Lock()
@@ -132,7 +132,7 @@ func (n *node) firstAfter(ctx context.Context, begin time.Time, limit time.Durat
 	}
 }
 
-// freeze makes the server stand still for d.
+// freeze stops the server for d.
 func (n *node) freeze(ctx context.Context, d time.Duration) error {
 	s, _ := n.now()
 	over := n.trouble(true)
@@ -147,7 +147,7 @@ func (n *node) freeze(ctx context.Context, d time.Duration) error {
 	return err
 }
 
-// restart kills the server, and starts another after d.
+// restart kills the server and starts another one after d.
 func (n *node) restart(ctx context.Context, l *lab, c *clerk, d time.Duration) error {
 	s, _ := n.now()
 	over := n.trouble(false)

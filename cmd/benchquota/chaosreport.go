@@ -14,14 +14,13 @@ import (
 )
 
 const (
-	// examples is how many broken promises of a kind are shown.
+	// examples is the maximum number of examples for each broken invariant.
 	examples = 6
-	// settles is how long webhooks that were refused may take to be sent again, and
-	// servers to be as they were.
+	// settles is how long retried webhooks may take, and servers to return to normal.
 	settles = 12 * time.Second
 )
 
-// report judges what was seen.
+// report returns the rows of the table.
 func (x *chaos) report(ctx context.Context, name string, before []state, recoveries []recovered, c *control) ([]row, error) {
 	webhooks, err := x.webhooks(ctx)
 	if err != nil {
@@ -51,7 +50,7 @@ func (x *chaos) report(ctx context.Context, name string, before []state, recover
 	return append(rows, recoveryRow(name, recoveries), webhooks(name), back(name)), nil
 }
 
-// recoveryRow judges how soon servers served after troubles.
+// recoveryRow judges the times of recovery.
 func recoveryRow(name string, all []recovered) row {
 	r := row{name: name + "/recovery", target: fmt.Sprintf("first success within %s of when it may be", recovery), met: true}
 	var took []time.Duration
@@ -71,8 +70,7 @@ func recoveryRow(name string, all []recovered) row {
 	return r
 }
 
-// webhooks waits for the last events, and sees whether every server shows what they
-// told.
+// webhooks waits for the last events and checks that every server returns their content.
 func (x *chaos) webhooks(ctx context.Context) (func(name string) row, error) {
 	begin := time.Now()
 	stats, err := x.clerk.stats(ctx)
@@ -114,7 +112,7 @@ func (x *chaos) webhooks(ctx context.Context) (func(name string) row, error) {
 	}, nil
 }
 
-// back waits until the servers are as they were, but for kept connections.
+// back waits until the servers use as much as before, except for idle connections.
 func (x *chaos) back(ctx context.Context, before []state) (func(name string) row, error) {
 	x.raw.close()
 	like := func(b, a state) bool {

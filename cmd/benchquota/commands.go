@@ -12,23 +12,23 @@ import (
 
 const (
 	mostPerRequest = 3.0 // commands for the quota
-	mostPerSecond  = 5.0 // of one replica, whatever for
+	mostPerSecond  = 5.0 // of one replica, for all purposes
 )
 
-// observed is what went to Redis and to Clerk for a while.
+// observed is what Redis and Clerk received during a time.
 type observed struct {
 	commands
 	requests int64
 	took     time.Duration
 }
 
-// perSecond returns how many commands each of so many replicas has sent.
+// perSecond returns the number of commands per second and replica.
 func (o observed) perSecond(replicas int) float64 {
 	return float64(o.sent()) / o.took.Seconds() / float64(replicas)
 }
 
 // redisCommands counts the commands that three replicas send to Redis: with lists
-// waiting, while a 429 holds the key, and with nothing to do.
+// waiting, during a pause after a 429, and without calls.
 func redisCommands(ctx context.Context, l *lab) ([]row, error) {
 	const replicas, pause = 3, 15 * time.Second
 	f, err := l.startFleet(ctx, tenSeconds, roundTrip, replicas)
@@ -49,7 +49,7 @@ func redisCommands(ctx context.Context, l *lab) ([]row, error) {
 		Kind: clerksim.FaultStatus, Status: http.StatusTooManyRequests, Count: 1,
 		RetryAfter: fmt.Sprint(pause.Seconds()),
 	})
-	// The first seconds are for the 429 to come, and the last for the pause to end.
+	// The 429 comes in the first seconds, and the pause ends in the last.
 	paused, pausedErr := f.observe(ctx, m, 2*time.Second, pause-5*time.Second)
 	failures := stop()
 	idle, idleErr := f.observe(ctx, m, 2*time.Second, 10*time.Second)
@@ -79,7 +79,7 @@ func redisCommands(ctx context.Context, l *lab) ([]row, error) {
 	return rows, nil
 }
 
-// observe lets a while pass and then observes for another.
+// observe waits for first and then observes for then.
 func (f *fleet) observe(ctx context.Context, m *monitor, first, then time.Duration) (o observed, err error) {
 	if err := wait(ctx, first); err != nil {
 		return o, err

@@ -13,16 +13,15 @@ import (
 
 const (
 	controlGap = 20 * time.Millisecond // between two requests of the control
-	// controlUsers are as many that a page of them takes a millisecond or two.
+	// controlUsers is the number of users for which a page takes a millisecond or two.
 	controlUsers = 500
-	// controlSpan is the least time that delays are looked for in.
+	// controlSpan is the minimum time in which delays are looked for.
 	controlSpan = time.Second
 )
 
-// control measures how slow this machine is at a time, for other things that run on
-// it: it asks a simulator of its own, in a process of its own, for the same page of
-// users again and again. By how much longer that takes than at its quickest, any server
-// may be late; what callers see beyond that is the server's own doing.
+// control measures how busy the machine is: it constantly requests the same page of users
+// from an otherwise idle simulator. Any server may be late by the difference between
+// these times and their minimum; further delays are the server's own.
 type control struct {
 	clerk *clerk
 
@@ -49,13 +48,13 @@ func (l *lab) startControl(ctx context.Context) (*control, error) {
 			if from := time.Now(); clerk.page(ctx) == nil {
 				c.note(from, time.Now())
 			}
-			_ = wait(ctx, controlGap) // the loop asks ctx
+			_ = wait(ctx, controlGap) // the loop checks ctx
 		}
 	}()
 	return c, nil
 }
 
-// page reads everybody and keeps nothing.
+// page reads all users and discards them.
 func (c *clerk) page(ctx context.Context) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.address+"/v1/users?limit=500", nil)
 	if err != nil {
@@ -81,10 +80,10 @@ func (c *control) note(from, to time.Time) {
 	c.samples = append(c.samples, s)
 }
 
-// delay returns how much this machine may have delayed a call between two times: twice
-// what the control's slowest request took longer than its quickest, since a call waits
-// for the machine at its begin and at its end. The second before the later time counts
-// in any case.
+// delay returns how long the machine may have delayed a call between two times: twice the
+// difference between the control's slowest and fastest request, since a call needs the
+// CPU at its start and at its end. The last second before the later time is always
+// included.
 func (c *control) delay(from, to time.Time) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -100,11 +99,11 @@ func (c *control) delay(from, to time.Time) time.Duration {
 	return 2 * worst
 }
 
-// busyFrom is by how much longer than its quickest one of a hundred of the control's
-// requests takes on a machine that is too busy for single calls to be judged on.
+// busyFrom is the difference from the minimum that one in a hundred of the control's
+// requests exceeds on a machine that is too busy to judge single calls.
 const busyFrom = 10 * time.Millisecond
 
-// busy reports whether the machine was too busy for that.
+// busy reports whether the machine was too busy to judge single calls.
 func (c *control) busy() bool {
 	var all []time.Duration
 	c.mu.Lock()
@@ -115,7 +114,7 @@ func (c *control) busy() bool {
 	return percentile(all, 99) > busyFrom
 }
 
-// said describes all that was measured.
+// said returns a description of the measurements.
 func (c *control) said() string {
 	var all []time.Duration
 	c.mu.Lock()

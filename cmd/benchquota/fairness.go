@@ -10,7 +10,7 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 )
 
-// Fairness is measured at the quota of a production instance.
+// Fairness is measured with the quota of a production instance.
 const (
 	liveLimit      = 1000
 	liveWindow     = 10 * time.Second
@@ -18,7 +18,7 @@ const (
 	permitInterval = liveWindow / liveLimit
 )
 
-// startLive runs a server before a simulated production instance.
+// startLive starts a server with a simulated production instance.
 func (l *lab) startLive(ctx context.Context, users, calls int) (*pair, []string, error) {
 	q := clerksim.Quota{Limit: liveLimit, Window: liveWindow, Kind: clerksim.Fixed, Headers: clerksim.RetryAfter}
 	p, err := l.startPair(ctx, q, liveLatency, users, calls)
@@ -33,7 +33,7 @@ func (l *lab) startLive(ctx context.Context, users, calls int) (*pair, []string,
 	return p, ids, nil
 }
 
-// asked is what became of a caller's lookups.
+// asked is the result of a caller's lookups.
 type asked struct {
 	mu     sync.Mutex
 	took   []time.Duration // from call to answer
@@ -41,7 +41,7 @@ type asked struct {
 	calls  tally
 }
 
-// ask looks users up in the name of a caller at fixed intervals until ctx ends.
+// ask looks up users as a caller at fixed intervals until ctx ends.
 func (p *pair) ask(ctx context.Context, caller string, every time.Duration, ids []string, a *asked) {
 	calls := as(context.WithoutCancel(ctx), caller)
 	tick(ctx, evenly(every), func(i int) {
@@ -61,13 +61,13 @@ func (p *pair) ask(ctx context.Context, caller string, every time.Duration, ids 
 	})
 }
 
-// flood asks for a user four times a second, first alone and then while another
-// caller asks for lists, 100 times as many as half of the quota. The flood's
-// first window does not count.
+// flood looks up a user four times a second, first alone and then while another caller
+// sends 100 times as many lists as half of the quota. The first window of the flood does
+// not count.
 func flood(ctx context.Context, l *lab) ([]row, error) {
 	const aloneFor, floodedFor, every = 30 * time.Second, liveWindow + time.Minute, 250 * time.Millisecond
-	const floodEvery = 2 * permitInterval / 100 // half of the quota is its share
-	const outstanding = 20_000                  // lists at most under way: the queue's limit for one caller
+	const floodEvery = 2 * permitInterval / 100 // half of the quota is the caller's part
+	const outstanding = 20_000                  // maximum of lists in flight: the queue's limit for one caller
 	p, ids, err := l.startLive(ctx, 1000, outstanding)
 	if err != nil {
 		return nil, err
@@ -132,8 +132,8 @@ func flood(ctx context.Context, l *lab) ([]row, error) {
 	}, nil
 }
 
-// behindLists keeps lists of many callers waiting, and looks users up in the
-// name of callers of whom each asks once a second.
+// behindLists keeps lists of many callers waiting, and looks up users as callers of which
+// each asks once a second.
 func behindLists(ctx context.Context, l *lab) ([]row, error) {
 	const busy, waiting, quiet = 20, 40, 4
 	const measured = 60 * time.Second

@@ -14,18 +14,17 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 )
 
-// fleet is replicas that share a quota through a Redis, and the simulated Clerk
-// behind them.
+// fleet is several replicas that share a quota through Redis, and their simulated Clerk.
 type fleet struct {
 	lab      *lab
 	clerk    *clerk
 	redis    *redis
 	replicas []*server
-	places   *manual.Resolver // where the replicas are
-	all      *client          // calls them in turn, and tries again what was UNAVAILABLE
+	places   *manual.Resolver // addresses of the replicas
+	all      *client          // calls them in turn and retries UNAVAILABLE
 }
 
-// inTurn is how clients call several replicas.
+// inTurn is the service config of clients that call several replicas.
 const inTurn = `{
 	"loadBalancingConfig": [{"round_robin": {}}],
 	"methodConfig": [{"name": [{}], "retryPolicy": {
@@ -34,7 +33,7 @@ const inTurn = `{
 	}}]
 }`
 
-// startFleet runs n replicas before a simulated Clerk whose answers take latency.
+// startFleet starts n replicas with a simulated Clerk of the given latency.
 func (l *lab) startFleet(ctx context.Context, q clerksim.Quota, latency time.Duration, n int) (*fleet, error) {
 	f := &fleet{lab: l, places: manual.NewBuilderWithScheme("replicas"), all: &client{}}
 	if err := f.start(ctx, q, latency, n); err != nil {
@@ -59,26 +58,26 @@ func (f *fleet) start(ctx context.Context, q clerksim.Quota, latency time.Durati
 	return f.all.connect("replicas:///", grpc.WithResolvers(f.places), grpc.WithDefaultServiceConfig(inTurn))
 }
 
-// add runs one more replica, for which Redis is at the address given.
+// add starts one more replica, which uses the Redis at the given address.
 func (f *fleet) add(ctx context.Context, redis string) error {
 	s, err := f.lab.startServer(ctx, f.clerk, 1, "--redis-url", "redis://"+redis)
 	if err != nil {
 		return err
 	}
 	f.replicas = append(f.replicas, s)
-	f.tell()
+	f.announce()
 	return nil
 }
 
-// replace runs a new replica in the place of one that has ended.
+// replace starts a new replica in place of one that has ended.
 func (f *fleet) replace(ctx context.Context, i int) error {
 	f.replicas[i].close()
 	f.replicas = slices.Delete(f.replicas, i, i+1)
 	return f.add(ctx, f.redis.address())
 }
 
-// tell tells clients where the replicas are.
-func (f *fleet) tell() {
+// announce passes the replicas' addresses to clients.
+func (f *fleet) announce() {
 	var state resolver.State
 	for _, r := range f.replicas {
 		state.Addresses = append(state.Addresses, resolver.Address{Addr: r.address})
@@ -86,7 +85,7 @@ func (f *fleet) tell() {
 	f.places.UpdateState(state)
 }
 
-// stop ends what runs.
+// stop stops everything.
 func (f *fleet) stop() {
 	f.all.close()
 	var wg sync.WaitGroup
@@ -102,18 +101,18 @@ func (f *fleet) stop() {
 	}
 }
 
-// loader keeps n lists for each replica waiting, of ten callers, until ctx ends or
-// stop is called, whose error is as keep's.
+// loader keeps n lists of ten callers waiting at each replica, until ctx ends or stop is
+// called. stop returns keep's error.
 type loader func(ctx context.Context, n int, t *times) (stop func() error)
 
-// saturate returns a loader that keeps them at that very replica.
+// saturate returns a loader whose callers stay at their replica.
 func (f *fleet) saturate(ctx context.Context, n int, t *times) (stop func() error) {
 	return f.each(func(r *server) func() error {
 		return keep(ctx, n, t.of(asOneOf(10, "caller", r.list)))
 	})
 }
 
-// each begins something at each replica, and gives what ends all of it.
+// each starts something at each replica, and returns the function that stops all.
 func (f *fleet) each(begin func(*server) (stop func() error)) (stop func() error) {
 	var stops []func() error
 	for _, r := range f.replicas {
@@ -130,8 +129,8 @@ func (f *fleet) each(begin func(*server) (stop func() error)) (stop func() error
 	}
 }
 
-// seldom returns a loader that asks each replica for a list every two seconds, which must be
-// there within three.
+// seldom returns a loader that requests a list from each replica every two seconds, which
+// must be answered within three.
 func (f *fleet) seldom(ctx context.Context, _ int, t *times) (stop func() error) {
 	const every, within = 2 * time.Second, 3 * time.Second
 	return f.each(func(r *server) func() error {
@@ -142,19 +141,19 @@ func (f *fleet) seldom(ctx context.Context, _ int, t *times) (stop func() error)
 		})
 		return keep(ctx, 1, func(ctx context.Context, i int) error {
 			err := list(ctx, i)
-			_ = wait(ctx, every) // the loop asks ctx
+			_ = wait(ctx, every) // the loop checks ctx
 			return err
 		})
 	})
 }
 
-// saturateInTurn returns a loader whose callers go from replica to replica.
+// saturateInTurn returns a loader whose callers call the replicas in turn.
 func (f *fleet) saturateInTurn(ctx context.Context, n int, t *times) (stop func() error) {
 	return keep(ctx, n*len(f.replicas), t.of(asOneOf(10, "caller", f.all.list)))
 }
 
-// row begins a line of the table about all that has happened. It is met if no
-// request drew a 429, no call failed, and every replica still runs.
+// row returns a row of the table with the counts so far. It is met if there was no 429
+// and no failed call, and every replica still runs.
 func (f *fleet) row(name string, stats clerksim.Stats, failures error) row {
 	for _, r := range f.replicas {
 		select {

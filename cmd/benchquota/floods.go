@@ -27,14 +27,14 @@ import (
 )
 
 const (
-	// floodLasts is how long each flood goes on once it has begun.
+	// floodLasts is the duration of each flood.
 	floodLasts = 15 * time.Second
-	// floodEnds is how long the server has to be again as it was before.
-	floodEnds = 70 * time.Second // connections to Clerk stay for 50 s
+	// floodEnds is the time after which the server must use as much as before.
+	floodEnds = 70 * time.Second // connections to Clerk stay open for 50 s
 	mib       = 1 << 20
 )
 
-// floodScenarios are about what a server takes while callers ask for much and read
+// floodScenarios measure the use of resources while callers request much and read
 // nothing, or send much slowly.
 func floodScenarios() []scenario {
 	return []scenario{
@@ -79,13 +79,13 @@ type flooded struct {
 	*pair
 	ids            []string
 	http, webhooks string // host:port
-	note           string // said below the table
+	note           string // shown below the table
 }
 
 var otherAddresses = regexp.MustCompile(`"http":"([^"]*)"(?:.*"webhooks":"([^"/]*)/)?`)
 
-// flood measures a server before, during and after what do does, which goes on until
-// its context ends. Its peak may be so many MiB above the beginning.
+// flood measures a server before, during and after do, which runs until its context ends.
+// Memory may rise by at most `most` MiB.
 func (l *lab) flood(ctx context.Context, name string, most int64, do func(context.Context, *flooded) error) ([]row, error) {
 	dir, err := os.MkdirTemp("", "benchquota")
 	if err != nil {
@@ -161,13 +161,13 @@ func (l *lab) flood(ctx context.Context, name string, most int64, do func(contex
 	}}, nil
 }
 
-// state is what a server takes.
+// state is a server's use of resources.
 type state struct {
 	memory                  int64 // bytes
 	goroutines, descriptors int
 }
 
-// like reports whether goroutines and descriptors are as they were, but for a few.
+// like reports whether goroutines and descriptors are about the same as before.
 func (s state) like(before state) bool {
 	return s.goroutines <= before.goroutines+20 && s.descriptors <= before.descriptors+20
 }
@@ -178,7 +178,7 @@ func (f *flooded) measure(ctx context.Context, pid int) (state, error) {
 	return f.clerk.measure(ctx, pid, f.http)
 }
 
-// measure measures the server of a process whose HTTP listener is at an address.
+// measure measures the server with the given process id and HTTP address.
 func (c *clerk) measure(ctx context.Context, pid int, address string) (s state, err error) {
 	if s.memory, err = memory(pid); err != nil {
 		return s, err
@@ -202,8 +202,8 @@ func (c *clerk) measure(ctx context.Context, pid int, address string) (s state, 
 	return s, err
 }
 
-// unread begins n streams on one connection, in the names of as many callers as one
-// address may have, and reads none of them.
+// unread opens n streams on one connection, as as many callers as one address may have,
+// and reads none of them.
 func (f *flooded) unread(ctx context.Context, n int, begin func(context.Context, *grpc.ClientConn) error) error {
 	conn, err := grpc.NewClient(f.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -219,7 +219,7 @@ func (f *flooded) unread(ctx context.Context, n int, begin func(context.Context,
 	return nil
 }
 
-// watch reads n watches of the quota, beside lookups that change it all the time.
+// watch reads n watches of the quota, during lookups that constantly change it.
 func (f *flooded) watch(ctx context.Context, n int) error {
 	var read tally
 	var wg sync.WaitGroup
@@ -232,7 +232,7 @@ func (f *flooded) watch(ctx context.Context, n int) error {
 					read.add(ctx, nil)
 				}
 			}
-			if status.Code(err) != codes.DeadlineExceeded { // which is the flood's end
+			if status.Code(err) != codes.DeadlineExceeded { // the flood ended
 				read.add(ctx, err)
 			}
 		})
@@ -246,8 +246,8 @@ func (f *flooded) watch(ctx context.Context, n int) error {
 	return errors.Join(read.err(), stop())
 }
 
-// unreadAnswers asks n times for a hundred users that are in the cache, by a client
-// that lets the server send nothing.
+// unreadAnswers requests a hundred cached users n times with a client that lets the
+// server send nothing.
 func (f *flooded) unreadAnswers(ctx context.Context, n int) error {
 	ids := f.ids[:100]
 	if _, err := f.users(0).BatchGetUsers(ctx, &clerkgatev1.BatchGetUsersRequest{UserIds: ids}); err != nil {
@@ -256,14 +256,14 @@ func (f *flooded) unreadAnswers(ctx context.Context, n int) error {
 	return noWindow(ctx, f.address, n, ids)
 }
 
-// bodies posts n bodies of 1 MiB, but for the last byte, each by a connection of its
-// own, again and again.
+// bodies repeatedly posts n bodies of 1 MiB without the last byte, each on a connection
+// of its own.
 func (f *flooded) bodies(ctx context.Context, n int) error {
 	const head = "POST /webhooks/clerk HTTP/1.1\r\nHost: x\r\nsvix-id: m\r\nsvix-timestamp: 1\r\nsvix-signature: v1,x\r\nContent-Length: %d\r\n\r\n"
 	return f.posts(ctx, f.webhooks, n, fmt.Sprintf(head, 1<<20)+strings.Repeat("x", 1<<20-1))
 }
 
-// slowPosts begins n requests whose bodies never come, by each listener.
+// slowPosts starts n requests whose bodies never arrive, at each listener.
 func (f *flooded) slowPosts(ctx context.Context, n int) error {
 	var errs []error
 	var wg sync.WaitGroup
@@ -282,8 +282,8 @@ func (f *flooded) slowPosts(ctx context.Context, n int) error {
 	return errors.Join(errs...)
 }
 
-// posts keeps n connections busy with requests that are never whole, and notes how
-// long the slowest stayed open.
+// posts keeps n connections busy with incomplete requests, and records how long the
+// slowest stayed open.
 func (f *flooded) posts(ctx context.Context, address string, n int, text string) error {
 	var longest times
 	var wg sync.WaitGroup
@@ -301,7 +301,7 @@ func (f *flooded) posts(ctx context.Context, address string, n int, text string)
 				stop()
 				conn.Close()
 				if ctx.Err() != nil {
-					return // it was still open at the end
+					return // still open at the end
 				}
 				longest.mu.Lock()
 				longest.took = append(longest.took, time.Since(began))

@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	// callTimeout is the deadline of calls: longer than any wait that is due.
+	// callTimeout is the deadline of calls: longer than any expected wait.
 	callTimeout = time.Minute
-	// afterFailure keeps a loop of calls that fail at once from spinning.
+	// afterFailure is the delay after a failed call, so that a loop does not spin.
 	afterFailure = 100 * time.Millisecond
 )
 
-// wait waits for d; its error is that of ctx, if that ended first.
+// wait waits for d. It returns ctx's error if ctx ends first.
 func wait(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -31,16 +31,16 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// as returns a context for calls in the name of a caller.
+// as returns a context for calls as a caller.
 func as(ctx context.Context, caller string) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "clerkgate-caller", caller)
 }
 
-// tally counts calls. Its fields may be used at once.
+// tally counts calls. It is safe for concurrent use.
 type tally struct {
 	ok, failed atomic.Int64
 	once       sync.Once
-	first      error // of the failures, to be read when all calls have ended
+	first      error // the first failure; read it when all calls have ended
 }
 
 // add counts a call, unless it failed because ctx has ended.
@@ -62,21 +62,21 @@ func (t *tally) err() error {
 	return nil
 }
 
-// call is the i-th of many calls.
+// call makes the i-th of many calls.
 type call func(ctx context.Context, i int) error
 
-// asOneOf makes calls in the names of n callers, which begin with name.
+// asOneOf makes calls as n callers, whose names begin with name.
 func asOneOf(n int, name string, do call) call {
 	return func(ctx context.Context, i int) error { return do(as(ctx, fmt.Sprintf("%s%d", name, i%n)), i) }
 }
 
-// times are how long calls took that did not fail.
+// times records the durations of successful calls.
 type times struct {
 	mu   sync.Mutex
 	took []time.Duration
 }
 
-// of makes calls that are timed.
+// of returns a call that is timed.
 func (t *times) of(do call) call {
 	return func(ctx context.Context, i int) error {
 		start := time.Now()
@@ -90,7 +90,7 @@ func (t *times) of(do call) call {
 	}
 }
 
-// taken returns the times since it was last asked.
+// taken returns the times since its last call.
 func (t *times) taken() []time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -99,8 +99,8 @@ func (t *times) taken() []time.Duration {
 	return took
 }
 
-// keep keeps n calls in flight, which it numbers from 0 on, until ctx ends or stop
-// is called. stop returns when all have ended, with an error if any has failed.
+// keep keeps n calls in flight, numbered from 0, until ctx ends or stop is called. stop
+// returns when all have ended, with an error if any has failed.
 func keep(ctx context.Context, n int, do call) (stop func() error) {
 	ctx, end := context.WithCancel(ctx)
 	var t tally
@@ -114,7 +114,7 @@ func keep(ctx context.Context, n int, do call) (stop func() error) {
 				cancel()
 				t.add(ctx, err)
 				if err != nil {
-					_ = wait(ctx, afterFailure) // the loop asks ctx
+					_ = wait(ctx, afterFailure) // the loop checks ctx
 				}
 			}
 		})
@@ -126,8 +126,8 @@ func keep(ctx context.Context, n int, do call) (stop func() error) {
 	}
 }
 
-// tick calls do at the times that gap spaces, each in a goroutine of its own,
-// until ctx ends, and returns when all have ended.
+// tick calls do at the intervals that gap returns, each in a goroutine, until ctx ends,
+// and returns when all have ended.
 func tick(ctx context.Context, gap func() time.Duration, do func(i int)) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -141,18 +141,18 @@ func tick(ctx context.Context, gap func() time.Duration, do func(i int)) {
 	}
 }
 
-// evenly spaces calls evenly.
+// evenly returns equal intervals.
 func evenly(gap time.Duration) func() time.Duration {
 	return func() time.Duration { return gap }
 }
 
-// atRandom spaces calls as those of many independent people are: a Poisson process.
+// atRandom returns the intervals of a Poisson process, like those of many independent
+// users.
 func atRandom(mean time.Duration) func() time.Duration {
 	return func() time.Duration { return time.Duration(rand.ExpFloat64() * float64(mean)) }
 }
 
-// direct asks Clerk itself for a user and tells the status of the answer, 0 if
-// there is none.
+// direct requests a user from Clerk and returns the status, or 0 without an answer.
 func (c *clerk) direct(ctx context.Context, path string) int {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.address+"/v1/users"+path, nil)
 	if err != nil {

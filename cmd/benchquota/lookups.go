@@ -16,8 +16,8 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// burst asks for 10,000 users at once, each by a caller of its own, before
-// windows of several phases.
+// burst requests 10,000 users at once, as as many callers, with windows of several
+// phases.
 func burst(ctx context.Context, l *lab) ([]row, error) {
 	const users, phases, most = 10_000, 3, 105
 	const limit = 11 * time.Second
@@ -41,7 +41,7 @@ func burst(ctx context.Context, l *lab) ([]row, error) {
 	return rows, nil
 }
 
-// burstOnce returns the time that each lookup took from when all were begun.
+// burstOnce returns the duration of each lookup from the common start.
 func (l *lab) burstOnce(ctx context.Context, q clerksim.Quota, users int) (times []time.Duration, stats clerksim.Stats, err error) {
 	p, err := l.startPair(ctx, q, roundTrip, users, users)
 	if err != nil {
@@ -77,8 +77,8 @@ func (l *lab) burstOnce(ctx context.Context, q clerksim.Quota, users int) (times
 	return times, stats, err
 }
 
-// production asks for batches of 100 users without a pause, at the quota of a
-// production instance. All users have been asked for once before one is again.
+// production constantly requests batches of 100 users with the quota of a production
+// instance. No user is requested again before all others.
 func production(ctx context.Context, l *lab) ([]row, error) {
 	const users, perBatch, waiting, windows = 200_000, 100, 40, 6
 	const leastPerSecond = 9500
@@ -92,7 +92,7 @@ func production(ctx context.Context, l *lab) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	debug.FreeOSMemory() // the people were needed for their ids alone
+	debug.FreeOSMemory() // only the users' ids were needed
 
 	load, end := context.WithCancel(ctx)
 	defer end()

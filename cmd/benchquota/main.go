@@ -1,13 +1,15 @@
-// Command benchquota measures how well clerkgate uses the quota of a Clerk key.
-// It runs the server and the simulated Clerk as processes of their own, puts load
-// on them, and prints a table with what a client without clerkgate gets beside it.
-// With -replicas it runs several servers and the redis-server that they share, and
-// with -floods it measures what a server takes under floods of calls and webhooks.
-// With -chaos it judges what callers see while faults come and go.
-// docs/performance.md says what each scenario means.
+// Command benchquota measures how well clerkgate uses the quota of a Clerk key. It runs
+// the server and the simulated Clerk as processes, loads them, and prints a table that
+// also has the results of a client without clerkgate.
 //
-// It ends with 1 if a scenario has missed its target or could not be run, and
-// with 2 if it was called wrongly. Whatever it has started ends with it.
+//	-replicas  measures several servers with a shared redis-server
+//	-floods    measures the use of resources under floods of calls and webhooks
+//	-chaos     checks invariants under load and faults
+//
+// docs/performance.md explains the scenarios.
+//
+// The exit code is 1 if a scenario has missed its target or could not be run, and 2 after
+// invalid arguments. All processes end with it.
 package main
 
 import (
@@ -25,28 +27,28 @@ import (
 	"time"
 )
 
-// maxTime is how long everything may take.
+// maxTime is the time limit of the whole run.
 const maxTime = 20 * time.Minute
 
-// scenario is one thing to measure.
+// scenario is one measurement.
 type scenario struct {
 	name string
-	// alone: it loads the CPU, and so nothing else may run at the same time.
+	// alone means that it loads the CPU, so nothing else may run at the same time.
 	alone bool
 	run   func(context.Context, *lab) ([]row, error)
 }
 
-// lab is what scenarios run with.
+// lab is the environment of scenarios.
 type lab struct {
 	binary string // clerkgate
-	seed   uint64 // of this scenario's simulator: people and the windows' phase
-	// duration is how long chaos goes on.
+	seed   uint64 // seed of the simulator's users and of the windows' phase
+	// duration is that of chaos.
 	duration time.Duration
 }
 
-// scenarios returns those of one server, those of several with one Redis, or the
-// floods, and how many of them may run at the same time: replicas give Redis little
-// time to answer, and must not be kept from the CPU by too many others.
+// scenarios returns the scenarios of one server, of several replicas, or the floods, and
+// how many may run in parallel: replicas give Redis little time to answer and need the
+// CPU.
 func scenarios(replicas, floods bool) (all []scenario, atOnce int) {
 	if floods {
 		return floodScenarios(), 1
@@ -74,7 +76,7 @@ func main() {
 	os.Exit(code)
 }
 
-// run does what args say and gives the exit code.
+// run executes the command with args and returns the exit code.
 func run(ctx context.Context, args []string, out, progress io.Writer) int {
 	flags := flag.NewFlagSet("benchquota", flag.ContinueOnError)
 	flags.SetOutput(progress)
@@ -129,16 +131,15 @@ func run(ctx context.Context, args []string, out, progress io.Writer) int {
 	return 0
 }
 
-// outcome is what came of a scenario.
+// outcome is the result of a scenario.
 type outcome struct {
 	name string
 	rows []row
 	err  error
 }
 
-// measure runs the scenarios: first, side by side but no more than atOnce, those
-// that hardly load the CPU, then each of the others alone. The outcomes are in the
-// order given.
+// measure runs the scenarios: first, at most atOnce in parallel, those that hardly load
+// the CPU, then the others one by one. The outcomes are in the given order.
 func measure(ctx context.Context, picked []scenario, atOnce int, with lab, progress io.Writer) []outcome {
 	outcomes := make([]outcome, len(picked))
 	var mu sync.Mutex // of progress

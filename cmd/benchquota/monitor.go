@@ -12,25 +12,24 @@ import (
 	"sync"
 )
 
-// commands are numbers of Redis commands, by what they are for and by name, such
-// as "quota EVALSHA".
+// commands counts Redis commands by purpose and name, such as "quota EVALSHA".
 type commands map[string]int64
 
-// What commands are for.
+// Purposes of commands.
 const (
 	forQuota      = "quota"
 	forCache      = "cache"
-	forConnection = "connection" // those that name no key
-	inScripts     = "scripts"    // sent by nobody: a script has called them
+	forConnection = "connection" // commands without a key
+	inScripts     = "scripts"    // called by scripts
 )
 
-// monitor counts the commands that a Redis carries out.
+// monitor counts the commands that a Redis executes.
 type monitor struct {
 	mu     sync.Mutex
 	counts commands
 }
 
-// watch begins to count the commands that r carries out, until ctx ends.
+// watch starts to count the commands that r executes, until ctx ends.
 func (r *redis) watch(ctx context.Context) (*monitor, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", r.address())
 	if err != nil {
@@ -61,18 +60,18 @@ func (m *monitor) read(lines *bufio.Reader) {
 	}
 }
 
-// counted returns the counts until now.
+// counted returns the current counts.
 func (m *monitor) counted() commands {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return maps.Clone(m.counts)
 }
 
-// monitored is a line of MONITOR's: time, database and sender, and the words of
-// the command in quotes.
+// monitored matches a line of MONITOR: time, database and sender, and the quoted words of
+// the command.
 var monitored = regexp.MustCompile(`^\+[\d.]+ \[\d+ (\S+)\] "([^"]*)"(?:.*?"\{?clerkgate:([^"]*))?`)
 
-// purpose returns what the command in a line of MONITOR's is for, and its name.
+// purpose returns the purpose and name of the command in a line of MONITOR.
 func purpose(line string) string {
 	m := monitored.FindStringSubmatch(line)
 	if m == nil {
@@ -90,7 +89,7 @@ func purpose(line string) string {
 	return of + " " + strings.ToUpper(m[2])
 }
 
-// since returns the counts less those of an earlier moment.
+// since returns the counts minus those of an earlier moment.
 func (c commands) since(before commands) commands {
 	diff := commands{}
 	for name, n := range c {
@@ -101,7 +100,7 @@ func (c commands) since(before commands) commands {
 	return diff
 }
 
-// sum returns how many there are for a purpose.
+// sum returns the number of commands for a purpose.
 func (c commands) sum(purpose string) (sum int64) {
 	for name, n := range c {
 		if strings.HasPrefix(name, purpose+" ") {
@@ -111,7 +110,7 @@ func (c commands) sum(purpose string) (sum int64) {
 	return sum
 }
 
-// sent returns how many the replicas have sent.
+// sent returns the number of commands that the replicas have sent.
 func (c commands) sent() int64 { return c.sum(forQuota) + c.sum(forCache) + c.sum(forConnection) }
 
 func (c commands) String() string {

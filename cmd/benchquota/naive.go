@@ -12,9 +12,8 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 )
 
-// naiveScenarios are the lines to compare with: a client that asks Clerk for
-// each user by a request of its own, behind a rate limiter that is set to the
-// quota. It takes 429s as they come.
+// naiveScenarios are the scenarios to compare with: a client that sends one request per
+// user, behind a rate limiter set to the quota. It does not react to 429s.
 func naiveScenarios() []scenario {
 	ten := clerksim.Quota{Limit: 100, Window: 10 * time.Second, Kind: clerksim.Fixed, Headers: clerksim.RetryAfter}
 	sliding := ten
@@ -33,8 +32,8 @@ func naiveScenarios() []scenario {
 	}
 }
 
-// naive measures such a client for a time, with a limiter of that burst. With
-// others, somebody else takes his share of the key.
+// naive measures such a client for a time, with a limiter of the given burst. With
+// others, another client takes a part of the quota.
 func naive(name string, q clerksim.Quota, latency time.Duration, burst int, measured time.Duration, others bool) scenario {
 	return scenario{name: name, run: func(ctx context.Context, l *lab) ([]row, error) {
 		c, err := l.startClerk(ctx, q, latency, 100)
@@ -57,7 +56,7 @@ func naive(name string, q clerksim.Quota, latency time.Duration, burst int, meas
 		limiter := rate.NewLimiter(rate.Every(every), burst)
 		var mu sync.Mutex
 		var sent, limited int64
-		for i := range 100 { // so many that the latency holds nothing up
+		for i := range 100 { // enough to hide the latency
 			wg.Go(func() {
 				for limiter.Wait(load) == nil {
 					status := c.direct(load, "/"+ids[i])

@@ -16,9 +16,9 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// noWindow makes n calls of BatchGetUsers, without deadlines, over one HTTP/2
-// connection whose streams have a flow-control window of 0: the server may answer, but
-// send no byte of an answer. It returns when ctx ends or the server hangs up.
+// noWindow makes n calls of BatchGetUsers without deadlines, over one HTTP/2 connection
+// with flow-control windows of 0: the server can't send a byte of an answer. It returns
+// when ctx ends or the server closes the connection.
 func noWindow(ctx context.Context, address string, n int, ids []string) error {
 	message, err := proto.Marshal(&clerkgatev1.BatchGetUsersRequest{UserIds: ids})
 	if err != nil {
@@ -42,7 +42,7 @@ func noWindow(ctx context.Context, address string, n int, ids []string) error {
 	}
 	sent := make(chan error, 1)
 	go func() { sent <- writeCalls(framer, address, n, body) }()
-	_, _ = io.Copy(io.Discard, conn) // what is no answer's data is not of interest
+	_, _ = io.Copy(io.Discard, conn) // other frames don't matter
 	if err := <-sent; err != nil && ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("after calls without a window: %w", err)
 	}

@@ -11,14 +11,14 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 )
 
-// Somebody else uses the key, too. Windows are short, so that there are enough
-// of them: what a server learns of others, it learns in numbers of windows.
+// Another client uses the key. Windows are short, so that there are many: the server
+// adapts over a number of windows.
 const (
 	othersLimit   = 100
 	othersWindow  = 2 * time.Second
-	othersWindows = 100 // in all
-	adaptWindows  = 10  // of these, the first, which do not count
-	othersShare   = 0.2 // of the quota, taken by somebody else
+	othersWindows = 100 // total
+	adaptWindows  = 10  // ... of which the first do not count
+	othersShare   = 0.2 // the other client's part of the quota
 )
 
 func othersScenarios() []scenario {
@@ -38,9 +38,9 @@ func othersScenarios() []scenario {
 	return all
 }
 
-// shareKey keeps lists waiting at a server while somebody else sends requests
-// of his own, spaced by gaps. Of 1,000 requests of the server's at most
-// mostLimited may draw a 429, and it must use at least leastUsed of the quota.
+// shareKey keeps lists waiting at a server while another client sends requests, spaced by
+// gaps. Of 1,000 requests of the server at most mostLimited may get a 429, and it must
+// use at least leastUsed of the quota.
 func shareKey(ctx context.Context, l *lab, name string, kind clerksim.QuotaKind, gaps func(time.Duration) func() time.Duration,
 	mostLimited, leastUsed float64, flags ...string) ([]row, error) {
 	const waiting = 20
@@ -98,12 +98,12 @@ func shareKey(ctx context.Context, l *lab, name string, kind clerksim.QuotaKind,
 	return []row{r}, nil
 }
 
-// outsider uses the key without clerkgate.
+// outsider is a client that uses the key without clerkgate.
 type outsider struct {
 	sent, limited atomic.Int64
 }
 
-// run sends requests at the times that gap spaces, whatever they are answered.
+// run sends requests at the intervals that gap returns, whatever the answers.
 func (o *outsider) run(ctx context.Context, c *clerk, gap func() time.Duration) {
 	tick(ctx, gap, func(int) {
 		switch c.direct(ctx, "?limit=1") {

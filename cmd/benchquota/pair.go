@@ -14,7 +14,7 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 )
 
-// clerk is a simulated Clerk in a process of its own.
+// clerk is a simulated Clerk in its own process.
 type clerk struct {
 	*process
 	quota clerksim.Quota
@@ -25,8 +25,7 @@ type clerk struct {
 
 var clerkAddress = regexp.MustCompile(`(http://127\.0\.0\.1:\d+)`)
 
-// startClerk runs a simulated Clerk whose answers take latency, with flags that come
-// behind those for what is given here.
+// startClerk starts a simulated Clerk with the given latency, and with further flags.
 func (l *lab) startClerk(ctx context.Context, q clerksim.Quota, latency time.Duration, users int, flags ...string) (*clerk, error) {
 	flags = append([]string{
 		"sim", "--listen", "127.0.0.1:0",
@@ -43,7 +42,7 @@ func (l *lab) startClerk(ctx context.Context, q clerksim.Quota, latency time.Dur
 	return &clerk{process: p, quota: q, users: users, seed: l.seed, http: &http.Client{Transport: transport}}, nil
 }
 
-// stats returns what the simulator was asked.
+// stats returns the simulator's counters.
 func (c *clerk) stats(ctx context.Context) (clerksim.Stats, error) {
 	var s clerksim.Stats
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.address+"/sim/stats", nil)
@@ -58,7 +57,7 @@ func (c *clerk) stats(ctx context.Context) (clerksim.Stats, error) {
 	return s, json.NewDecoder(resp.Body).Decode(&s)
 }
 
-// fail makes the simulator fail.
+// fail adds a fault to the simulator.
 func (c *clerk) fail(ctx context.Context, fault clerksim.Fault) error {
 	body, err := json.Marshal(fault)
 	if err != nil {
@@ -79,7 +78,7 @@ func (c *clerk) fail(ctx context.Context, fault clerksim.Fault) error {
 	return nil
 }
 
-// ids returns the ids of all users, by making the same people again.
+// ids returns the ids of all users, by generating the same users again.
 func (c *clerk) ids() ([]string, error) {
 	same, err := clerksim.New(clerksim.Config{Users: c.users, Seed: c.seed})
 	if err != nil {
@@ -88,20 +87,20 @@ func (c *clerk) ids() ([]string, error) {
 	return same.UserIDs(c.users), nil
 }
 
-// pair is a server and the simulated Clerk behind it.
+// pair is a server and its simulated Clerk.
 type pair struct {
 	clerk *clerk
 	*server
 }
 
-// startPair runs a simulated Clerk as startClerk does, and a server with the
-// given flags before it, and connects to that for so many calls at once.
+// startPair starts a simulated Clerk like startClerk, and a server with the given flags,
+// and connects to the server for the given number of concurrent calls.
 func (l *lab) startPair(ctx context.Context, q clerksim.Quota, latency time.Duration, users, calls int, flags ...string) (*pair, error) {
 	c, err := l.startClerk(ctx, q, latency, users)
 	if err != nil {
 		return nil, err
 	}
-	// Nobody has used the simulator's key before.
+	// The simulator's key was not used before.
 	s, err := l.startServer(ctx, c, calls, append([]string{"--first-window", "full"}, flags...)...)
 	if err != nil {
 		c.stop()
@@ -115,7 +114,7 @@ func (p *pair) stop() {
 	p.clerk.stop()
 }
 
-// cpu returns the CPU time that server, simulator and this program have taken.
+// cpu returns the CPU time of the server, the simulator and this program.
 func (p *pair) cpu() (used [3]time.Duration, err error) {
 	for i, pid := range []int{p.server.cmd.Process.Pid, p.clerk.cmd.Process.Pid, os.Getpid()} {
 		if used[i], err = cpuTime(pid); err != nil {

@@ -16,22 +16,22 @@ import (
 const (
 	secretKey     = "sk_test_benchquota"
 	webhookSecret = "whsec_abcdabcdabcdabcdabcdabcdabcdabcd"
-	// How long a process may take to tell its address, and to end.
+	// Time limits for a process to print its address, and to end.
 	startLimit = 2 * time.Minute
 	stopLimit  = 15 * time.Second
 )
 
 // process is a running command.
 type process struct {
-	address string // as its output told
+	address string // from its output
 	out     *output
 	cmd     *exec.Cmd
 	end     context.CancelFunc
 	ended   chan struct{}
 }
 
-// startProcess runs a program with args, and waits until its output tells the
-// address: what the pattern's group matches. It ends with ctx, or by stop.
+// startProcess starts a program and waits until its output contains the address, which
+// the group in the pattern matches. The process ends with ctx, or by stop.
 func startProcess(ctx context.Context, binary string, address *regexp.Regexp, args ...string) (*process, error) {
 	out := &output{pattern: address, found: make(chan string, 1)}
 	ctx, end := context.WithCancel(ctx)
@@ -49,7 +49,7 @@ func startProcess(ctx context.Context, binary string, address *regexp.Regexp, ar
 	p := &process{out: out, cmd: cmd, end: end, ended: make(chan struct{})}
 	go func() {
 		defer close(p.ended)
-		_ = cmd.Wait() // how it ended is no matter: if it should not have, the load on it fails
+		_ = cmd.Wait() // how it ended does not matter: if it should not have, the load on it fails
 	}()
 	limit := time.NewTimer(startLimit)
 	defer limit.Stop()
@@ -64,19 +64,19 @@ func startProcess(ctx context.Context, binary string, address *regexp.Regexp, ar
 	return nil, fmt.Errorf("%s %s did not start: %s", binary, strings.Join(args, " "), out)
 }
 
-// stop ends the process and waits until it has ended.
+// stop terminates the process and waits until it has ended.
 func (p *process) stop() {
 	p.end()
 	<-p.ended
 }
 
-// kill ends the process as a crash would, and waits until it has ended.
+// kill kills the process, like a crash, and waits until it has ended.
 func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // its error is that it has ended by itself
+	_ = p.cmd.Process.Kill() // fails only if the process has ended
 	p.stop()
 }
 
-// cleanEnv returns the environment without settings of clerkgate's.
+// cleanEnv returns the environment without clerkgate's settings.
 func cleanEnv() []string {
 	var env []string
 	for _, v := range os.Environ() {
@@ -87,13 +87,13 @@ func cleanEnv() []string {
 	return env
 }
 
-// maxOutput is how much of the start of a process's output is kept, in bytes.
+// maxOutput is the maximum of kept output, in bytes.
 const maxOutput = 16 << 10
 
-// output takes what a process writes, and looks for an address in it.
+// output receives a process's output and finds the address in it.
 type output struct {
 	pattern *regexp.Regexp
-	found   chan string // gets the address; has room for one
+	found   chan string // receives the address; has room for one
 
 	mu   sync.Mutex
 	kept bytes.Buffer

@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// endWithParent makes the kernel end cmd should this program be killed.
+// endWithParent makes the kernel kill cmd if this program is killed.
 func endWithParent(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }
 
-// freeze makes a process stand still until thaw.
+// freeze stops a process until thaw.
 func (p *process) freeze() error { return p.cmd.Process.Signal(syscall.SIGSTOP) }
 
 func (p *process) thaw() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
@@ -22,14 +22,14 @@ func (p *process) thaw() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
 // clockTick is the kernel's unit of CPU time in /proc.
 const clockTick = 10 * time.Millisecond
 
-// cpuTime returns the CPU time that a process has taken.
+// cpuTime returns the CPU time of a process.
 func cpuTime(pid int) (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}
-	// The name, second and in parentheses, may hold anything; utime and stime
-	// are the 12th and 13th fields after it.
+	// The name, in parentheses, may contain anything; utime and stime are the 12th and
+	// 13th fields after it.
 	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
 	var user, system int64
 	if _, err := fmt.Sscan(fields[11]+" "+fields[12], &user, &system); err != nil {
@@ -51,7 +51,7 @@ func memory(pid int) (int64, error) {
 	return resident * int64(os.Getpagesize()), nil
 }
 
-// descriptors returns how many files and sockets a process has open.
+// descriptors returns the number of open files and sockets of a process.
 func descriptors(pid int) (int, error) {
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	return len(entries), err

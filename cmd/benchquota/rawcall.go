@@ -19,11 +19,11 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// rawClient makes gRPC calls over plain HTTP/2. Unlike grpc-go's client it does not
-// end a call at its deadline by itself, so that what the server does then is seen.
+// rawClient makes gRPC calls over plain HTTP/2. Unlike grpc-go's client it does not end a
+// call at its deadline, so it shows what the server does then.
 type rawClient struct{ http *http.Client }
 
-// patience is how long after its deadline a call is waited for.
+// patience is how long after its deadline a call is awaited.
 const patience = 20 * time.Second
 
 func newRawClient() *rawClient {
@@ -34,19 +34,19 @@ func newRawClient() *rawClient {
 
 func (c *rawClient) close() { c.http.CloseIdleConnections() }
 
-// ending is how a call ended.
+// ending is the end of a call.
 type ending struct {
 	code       codes.Code
 	message    string
-	reason     string        // of the ErrorInfo; empty: there is none
-	retryDelay time.Duration // of the RetryInfo; 0: there is none
-	lost       error         // the call ended without a gRPC status, or a message was broken
+	reason     string        // from the ErrorInfo; "" without one
+	retryDelay time.Duration // from the RetryInfo; 0 without one
+	lost       error         // the call ended without a gRPC status or with an invalid message
 }
 
 func (e ending) ok() bool { return e.lost == nil && e.code == codes.OK }
 
-// call makes a call that the server has until timeout to answer. It passes each
-// message of the answer to read, whose error ends the call as lost.
+// call makes a call with the given timeout. It passes each message of the answer to read;
+// an error of read ends the call as lost.
 func (c *rawClient) call(ctx context.Context, address, method, caller string, timeout time.Duration, req proto.Message, read func([]byte) error) ending {
 	ctx, cancel := context.WithTimeout(ctx, timeout+patience)
 	defer cancel()
@@ -86,7 +86,7 @@ func (c *rawClient) call(ctx context.Context, address, method, caller string, ti
 	return endingOf(resp.Trailer)
 }
 
-// readMessage reads a message with its prefix; io.EOF is the orderly end.
+// readMessage reads a length-prefixed message. It returns io.EOF at the end.
 func readMessage(r io.Reader) ([]byte, error) {
 	var prefix [5]byte
 	if _, err := io.ReadFull(r, prefix[:]); err != nil {
@@ -99,7 +99,7 @@ func readMessage(r io.Reader) ([]byte, error) {
 	return message, nil
 }
 
-// endingOf reads the status that a call ended with.
+// endingOf returns the end of a call from its trailers.
 func endingOf(h http.Header) ending {
 	code, err := strconv.ParseUint(h.Get("Grpc-Status"), 10, 32)
 	if err != nil {

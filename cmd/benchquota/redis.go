@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// redis is a redis-server that begins empty and keeps nothing.
+// redis is a redis-server that starts empty and does not persist.
 type redis struct {
 	*process
 	port string
@@ -15,7 +15,7 @@ type redis struct {
 
 var redisReady = regexp.MustCompile(`port=(\d+)[\s\S]*Ready to accept connections`)
 
-// startRedis runs a redis-server on a port that is free.
+// startRedis starts a redis-server on a free port.
 func startRedis(ctx context.Context) (*redis, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -29,7 +29,7 @@ func startRedis(ctx context.Context) (*redis, error) {
 	return r, nil
 }
 
-// start runs it, on the same port again if it has ended.
+// start starts the server, again on the same port if it has ended.
 func (r *redis) start(ctx context.Context) error {
 	p, err := startProcess(ctx, "redis-server", redisReady,
 		"--bind", "127.0.0.1", "--port", r.port, "--save", "", "--appendonly", "no")
@@ -40,5 +40,5 @@ func (r *redis) start(ctx context.Context) error {
 	return nil
 }
 
-// address is its host and port.
+// address returns the host and port.
 func (r *redis) address() string { return net.JoinHostPort("127.0.0.1", r.port) }

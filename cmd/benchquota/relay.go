@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// relay is a way to a server over TCP that can be closed. Nothing passes while
-// somebody holds its valve; what waited passes afterwards.
+// relay forwards TCP connections to a server. Nothing passes while its valve is locked;
+// what was waiting passes afterwards.
 type relay struct {
 	valve    sync.RWMutex
 	target   string
@@ -17,7 +17,7 @@ type relay struct {
 	conns []net.Conn
 }
 
-// startRelay makes a way to target. It connects to it within ctx.
+// startRelay starts a relay to target, which dials with ctx.
 func startRelay(ctx context.Context, target string) (*relay, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -30,7 +30,7 @@ func startRelay(ctx context.Context, target string) (*relay, error) {
 
 func (r *relay) address() string { return r.listener.Addr().String() }
 
-// close ends it, with all connections.
+// close closes the relay and all connections.
 func (r *relay) close() {
 	r.listener.Close()
 	r.mu.Lock()
@@ -44,7 +44,7 @@ func (r *relay) serve(ctx context.Context) {
 	for {
 		near, err := r.listener.Accept()
 		if err != nil {
-			return // it is closed
+			return // closed
 		}
 		far, err := new(net.Dialer).DialContext(ctx, "tcp", r.target)
 		if err != nil {
@@ -59,7 +59,7 @@ func (r *relay) serve(ctx context.Context) {
 	}
 }
 
-// pass carries what comes from one end to the other.
+// pass forwards data in one direction.
 func (r *relay) pass(from, to net.Conn) {
 	defer to.Close()
 	buffer := make([]byte, 32<<10)

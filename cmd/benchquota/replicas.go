@@ -10,17 +10,17 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 )
 
-// perReplica is how many lists wait at each replica, of ten callers.
+// perReplica is the number of lists that wait at each replica, of ten callers.
 const perReplica = 20
 
-// tenSeconds is the quota of a development instance, twoSeconds one whose
-// windows are short, so that there are many.
+// tenSeconds is the quota of a development instance, twoSeconds one with many short
+// windows.
 var (
 	tenSeconds = clerksim.Quota{Limit: 100, Window: 10 * time.Second, Kind: clerksim.Fixed, Headers: clerksim.RetryAfter}
 	twoSeconds = clerksim.Quota{Limit: 100, Window: 2 * time.Second, Kind: clerksim.Fixed, Headers: clerksim.RetryAfter}
 )
 
-// sharedScenarios put more lists on several replicas than the quota allows.
+// sharedScenarios send several replicas more lists than the quota allows.
 func sharedScenarios() []scenario {
 	var all []scenario
 	add := func(n int, q clerksim.Quota, windows time.Duration, least float64) {
@@ -35,14 +35,13 @@ func sharedScenarios() []scenario {
 		for _, n := range []int{2, 4, 8} {
 			add(n, long, 10, 0.96)
 		}
-		add(8, short, 50, 0.94) // a round trip is a larger part of it
+		add(8, short, 50, 0.94) // the round trip is a larger part of it
 	}
 	return all
 }
 
-// shareQuota keeps lists waiting at n replicas. No request may draw a 429, no
-// call may fail, and the replicas must use at least that share of the windows
-// that are counted, which come after the first two.
+// shareQuota keeps lists waiting at n replicas. There must be no 429 and no failed call,
+// and the replicas must use at least the given part of the windows after the first two.
 func shareQuota(ctx context.Context, l *lab, name string, n int, q clerksim.Quota, windows time.Duration, least float64) ([]row, error) {
 	const first = 2
 	f, err := l.startFleet(ctx, q, roundTrip, n)

@@ -9,11 +9,11 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 )
 
-// roundTrip is how long simulated answers take where a scenario says nothing else.
+// roundTrip is the default latency of the simulator.
 const roundTrip = 60 * time.Millisecond
 
-// saturatedScenarios put more lists on a server than the quota allows. Lists
-// share no requests, so every one of the quota's requests counts.
+// saturatedScenarios send a server more lists than the quota allows. Lists share no
+// requests, so every request of the quota counts.
 func saturatedScenarios() []scenario {
 	var all []scenario
 	for _, kind := range []clerksim.QuotaKind{clerksim.Fixed, clerksim.FirstHit, clerksim.Sliding} {
@@ -32,8 +32,8 @@ func saturatedScenarios() []scenario {
 	}})
 }
 
-// saturate keeps lists waiting for 20 windows. No request may draw a 429, and
-// the server must use at least that share of the quota.
+// saturate keeps lists waiting for 20 windows. There must be no 429, and the server must
+// use at least the given part of the quota.
 func saturate(ctx context.Context, l *lab, name string, q clerksim.Quota, least float64, flags ...string) ([]row, error) {
 	const windows, waiting, callers = 20, 20, 10
 	p, err := l.startPair(ctx, q, roundTrip, 100, waiting, flags...)
@@ -63,7 +63,7 @@ func saturate(ctx context.Context, l *lab, name string, q clerksim.Quota, least 
 	return []row{r}, nil
 }
 
-// count returns what had reached Clerk by the end of each of n windows from now on.
+// count returns the simulator's counters at the end of each of n windows from now on.
 func (c *clerk) count(ctx context.Context, n int) ([]clerksim.Stats, error) {
 	start := time.Now()
 	counts := make([]clerksim.Stats, n)
@@ -79,7 +79,7 @@ func (c *clerk) count(ctx context.Context, n int) ([]clerksim.Stats, error) {
 	return counts, nil
 }
 
-// reading is what the quota had let in at a moment.
+// reading is the number of accepted requests at a moment.
 type reading struct {
 	at       time.Time
 	accepted int64
@@ -90,15 +90,15 @@ func (c *clerk) read(ctx context.Context) (reading, error) {
 	return reading{time.Now(), accepted(stats)}, err
 }
 
-// used returns the share of the quota that was used between two readings.
+// used returns the part of the quota that was used between two readings.
 func (c *clerk) used(from, to reading) float64 {
 	return share(to.accepted-from.accepted, c.quota, to.at.Sub(from.at))
 }
 
-// share returns the part of the quota that n requests in d are.
+// share returns n requests in d as a part of the quota.
 func share(n int64, q clerksim.Quota, d time.Duration) float64 {
 	return float64(n) / float64(q.Limit) * q.Window.Seconds() / d.Seconds()
 }
 
-// accepted returns how many requests the quota let in.
+// accepted returns the number of accepted requests.
 func accepted(s clerksim.Stats) int64 { return s.Requests - s.RateLimited }

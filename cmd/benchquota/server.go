@@ -13,7 +13,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// server is a running server, and the client that calls it.
+// server is a running server and a client of it.
 type server struct {
 	*process
 	*client
@@ -21,8 +21,8 @@ type server struct {
 
 var serverAddress = regexp.MustCompile(`"grpc":"(127\.0\.0\.1:\d+)"`)
 
-// startServer runs a server before c with the given flags, and connects to it for
-// so many calls at once.
+// startServer starts a server for c with the given flags, and connects to it for the
+// given number of concurrent calls.
 func (l *lab) startServer(ctx context.Context, c *clerk, calls int, flags ...string) (*server, error) {
 	flags = append([]string{
 		"serve", "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--log-format", "json",
@@ -50,16 +50,16 @@ func (s *server) stop() {
 	s.process.stop()
 }
 
-// client calls a server, or several, by connections that take turns.
+// client calls one or more servers over connections in turn.
 type client struct {
 	conns []*grpc.ClientConn
 }
 
-// streamsPerConn is how many calls are put on one connection at once; servers
-// take 2000.
+// streamsPerConn is the maximum of concurrent calls on one connection; servers accept
+// 2000.
 const streamsPerConn = 1000
 
-// connect adds a connection to what target names.
+// connect adds a connection to target.
 func (c *client) connect(target string, options ...grpc.DialOption) error {
 	options = append(options, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	conn, err := grpc.NewClient(target, options...)
@@ -80,20 +80,19 @@ func (c *client) users(i int) clerkgatev1.UserServiceClient {
 	return clerkgatev1.NewUserServiceClient(c.conns[i%len(c.conns)])
 }
 
-// totals returns what the server has sent.
+// totals returns the server's counters.
 func (c *client) totals(ctx context.Context) (*clerkgatev1.Totals, error) {
 	resp, err := clerkgatev1.NewQuotaServiceClient(c.conns[0]).GetUsage(ctx, &clerkgatev1.GetUsageRequest{})
 	return resp.GetTotals(), err
 }
 
-// list asks for a page of one user: a call that can't share its request.
+// list requests a page of one user: a call that can't share its request.
 func (c *client) list(ctx context.Context, i int) error {
 	_, err := c.users(i).ListUsers(ctx, &clerkgatev1.ListUsersRequest{PageSize: 1})
 	return err
 }
 
-// get asks for one user as Clerk knows him now, and tells when the request
-// for him left.
+// get requests one user from Clerk, and returns when the request left.
 func (c *client) get(ctx context.Context, i int, id string) (sent time.Time, err error) {
 	resp, err := c.users(i).GetUser(ctx, &clerkgatev1.GetUserRequest{UserId: id, MaxAge: durationpb.New(0)})
 	if err == nil && resp.User.GetId() != id {

@@ -9,20 +9,20 @@ import (
 	"time"
 )
 
-// row is a line of the table.
+// row is a row of the table.
 type row struct {
 	name     string
-	requests int64 // that reached Clerk
-	limited  int64 // of these, answered 429
+	requests int64 // that arrived at Clerk
+	limited  int64 // ... of which got a 429
 	served   string
-	used     string // share of the quota
+	used     string // part of the quota
 	p50, p99 time.Duration
-	target   string // empty: none, a line to compare with
+	target   string // empty: none, a row to compare with
 	met      bool
-	note     string // said below the table
+	note     string // shown below the table
 }
 
-// printTable prints the outcomes and says whether every target was met.
+// printTable prints the outcomes and reports whether every target was met.
 func printTable(w io.Writer, outcomes []outcome) (met bool) {
 	met = true
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -59,7 +59,7 @@ func printTable(w io.Writer, outcomes []outcome) (met bool) {
 	return met
 }
 
-// millis is d in ms, nothing for 0.
+// millis returns d in ms, "" for 0.
 func millis(d time.Duration) string {
 	if d == 0 {
 		return ""
@@ -67,11 +67,11 @@ func millis(d time.Duration) string {
 	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
 }
 
-// percent returns a share in percent.
+// percent returns a fraction in percent.
 func percent(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) }
 
-// percentile returns the least of the times that p percent of them do not exceed,
-// 0 if there are none.
+// percentile returns the smallest of the times that p percent do not exceed, 0 without
+// times.
 func percentile(times []time.Duration, p float64) time.Duration {
 	if len(times) == 0 {
 		return 0

@@ -11,13 +11,13 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 )
 
-// Three replicas go through trouble again and again, with lists waiting all the
-// time, or, where they are idle, hardly any.
+// Three replicas with repeated faults, while lists wait all the time or, if they are
+// idle, hardly any.
 const (
 	troubled = 3                // replicas
-	passes   = 3                // how often most of it comes
-	outage   = 10 * time.Second // how long what is away is away
-	freeze   = 3 * time.Second  // how long Redis stands still
+	passes   = 3                // repetitions of most faults
+	outage   = 10 * time.Second // duration of an outage
+	freeze   = 3 * time.Second  // duration for which Redis is stopped
 )
 
 func troubleScenarios() []scenario {
@@ -32,7 +32,7 @@ func troubleScenarios() []scenario {
 	}
 }
 
-// redisKilled kills Redis, which comes back empty.
+// redisKilled kills Redis, which starts again empty.
 func redisKilled(name string, often int, least float64, load func(*fleet) loader) scenario {
 	return scenario{name: name, run: func(ctx context.Context, l *lab) ([]row, error) {
 		f, err := l.startFleet(ctx, tenSeconds, roundTrip, troubled)
@@ -50,7 +50,7 @@ func redisKilled(name string, often int, least float64, load func(*fleet) loader
 	}}
 }
 
-// redisFrozen stops Redis for a while: commands wait, and are carried out late.
+// redisFrozen stops Redis for a while: commands wait and are executed late.
 func redisFrozen(ctx context.Context, l *lab) ([]row, error) {
 	f, err := l.startFleet(ctx, tenSeconds, roundTrip, troubled)
 	if err != nil {
@@ -65,8 +65,8 @@ func redisFrozen(ctx context.Context, l *lab) ([]row, error) {
 	})
 }
 
-// cutOff cuts one replica off from Redis. What is under way between them when
-// that begins arrives when it ends.
+// cutOff cuts one replica off from Redis. What is in flight between them arrives when the
+// cut-off ends.
 func cutOff(ctx context.Context, l *lab) ([]row, error) {
 	f, err := l.startFleet(ctx, tenSeconds, roundTrip, troubled-1)
 	if err != nil {
@@ -88,8 +88,8 @@ func cutOff(ctx context.Context, l *lab) ([]row, error) {
 	})
 }
 
-// replicaKilled kills one replica after the other, and starts a new one in its
-// place. For ten windows the others leave a killed one its share.
+// replicaKilled kills one replica after the other and starts a new one in its place. The
+// others reserve the share of a killed one for ten windows.
 func replicaKilled(q clerksim.Quota, often int) scenario {
 	name := fmt.Sprintf("replica-killed/%s", q.Window)
 	return scenario{name: name, run: func(ctx context.Context, l *lab) ([]row, error) {
@@ -126,10 +126,10 @@ func rollingRestart(ctx context.Context, l *lab) ([]row, error) {
 	})
 }
 
-// endure keeps lists waiting by load, and so many times lets trouble pass after a
-// calm window. No request may draw a 429, no call may fail, and each time the
-// replicas must use at least that share of the quota from when trouble comes until
-// a window after it has passed.
+// endure keeps lists waiting with load and causes the fault as often as given, each time
+// after a normal window. There must be no 429 and no failed call, and each time the
+// replicas must use at least the given part of the quota from the start of the fault
+// until a window after its end.
 func (f *fleet) endure(ctx context.Context, name string, often int, least float64, load loader, pass func() error) ([]row, error) {
 	var took times
 	stop := load(ctx, perReplica, &took)
@@ -167,8 +167,8 @@ func (f *fleet) endure(ctx context.Context, name string, often int, least float6
 	return []row{r}, nil
 }
 
-// passage returns how things stood before and after a calm window, when trouble had
-// passed, and a window after that.
+// passage returns readings before and after a normal window, after the fault, and a
+// window later.
 func (f *fleet) passage(ctx context.Context, pass func() error) (p [4]reading, err error) {
 	calm := func() error { return wait(ctx, f.clerk.quota.Window) }
 	for i, step := range []func() error{func() error { return nil }, calm, pass, calm} {

@@ -11,33 +11,33 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 )
 
-// turn is a while in which calls of many wait at one of two replicas, and those of
-// one caller at the other.
+// turn is a time during which calls of many callers wait at one of two replicas, and
+// those of a single caller at the other.
 type turn struct {
 	name     string
-	parallel int // calls of the one
+	parallel int // concurrent calls of the single caller
 	target   string
 	met      func(turn) bool
 
-	many, one []time.Duration // how long calls took that were answered
-	stats     clerksim.Stats  // of that while
-	failures  error           // of the one's calls
+	many, one []time.Duration // durations of answered calls
+	stats     clerksim.Stats  // counters of that time
+	failures  error           // of the single caller's calls
 }
 
-// turnLasts is how long each is.
+// turnLasts is the duration of each turn.
 const turnLasts = 30 * time.Second
 
-// share returns the one's share of the answers.
+// share returns the single caller's part of the answers.
 func (t turn) share() float64 {
 	return float64(len(t.one)) / max(1, float64(len(t.one)+len(t.many)))
 }
 
-// fairness keeps ten lists of each of a hundred callers waiting at one replica, and
-// one list of one caller, or eight, at the other.
+// fairness keeps ten lists of each of a hundred callers waiting at one replica, and one
+// or eight lists of a single caller at the other.
 func fairness(ctx context.Context, l *lab) ([]row, error) {
 	const crowd = 100
 	const fair = 1.0 / (crowd + 1)
-	const one, eight = 0.8 * fair, 0.9 * fair // who has one list has none waiting while it is under way
+	const one, eight = 0.8 * fair, 0.9 * fair // with one list, none waits while it is in flight
 	return l.takeTurns(ctx, 10*crowd,
 		func(list call) call { return asOneOf(crowd, "crowd", list) },
 		func(list call) call { return asOneOf(1, "lone", list) },
@@ -54,10 +54,10 @@ func fairness(ctx context.Context, l *lab) ([]row, error) {
 	)
 }
 
-// priorities keeps lists of batch priority waiting at one replica, and interactive
-// ones at the other: many, and then one.
+// priorities keeps lists of batch priority waiting at one replica, and many or single
+// interactive ones at the other.
 func priorities(ctx context.Context, l *lab) ([]row, error) {
-	const batch = 0.08 // every tenth request is its due
+	const batch = 0.08 // batch gets every tenth request
 	const slowest = liveLatency + 20*permitInterval
 	return l.takeTurns(ctx, 200,
 		func(list call) call {
@@ -79,9 +79,9 @@ func priorities(ctx context.Context, l *lab) ([]row, error) {
 	)
 }
 
-// takeTurns runs two replicas at the quota of a production instance, keeps n calls
-// of many callers under way at the first, and in each turn those of the one caller
-// at the second. Its rows are about the one, and met as the fleet's are.
+// takeTurns starts two replicas with the quota of a production instance, keeps n calls of
+// many callers in flight at the first and, in each turn, those of the single caller at
+// the second. Its rows are about the single caller, and are met like the fleet's.
 func (l *lab) takeTurns(ctx context.Context, n int, many, one func(list call) call, turns ...turn) ([]row, error) {
 	q := clerksim.Quota{Limit: liveLimit, Window: liveWindow, Kind: clerksim.Fixed, Headers: clerksim.RetryAfter}
 	f, err := l.startFleet(ctx, q, liveLatency, 2)
@@ -91,7 +91,7 @@ func (l *lab) takeTurns(ctx context.Context, n int, many, one func(list call) ca
 	defer f.stop()
 	var took times
 	stop := keep(ctx, n, took.of(many(f.replicas[0].list)))
-	err = wait(ctx, 2*liveWindow) // until the first window is spent and has come back
+	err = wait(ctx, 2*liveWindow) // until the first window is spent and has returned
 	for i := range turns {
 		if err == nil {
 			err = f.take(ctx, &turns[i], &took, one(f.replicas[1].list))
@@ -115,7 +115,7 @@ func (l *lab) takeTurns(ctx context.Context, n int, many, one func(list call) ca
 	return rows, nil
 }
 
-// take lets a turn pass.
+// take runs one turn.
 func (f *fleet) take(ctx context.Context, t *turn, many *times, one call) error {
 	before, err := f.clerk.stats(ctx)
 	if err != nil {
