@@ -7,7 +7,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestBacklogKnowsWhatGoesBefore compares the estimate with asking every line.
+// TestBacklogKnowsWhatGoesBefore compares the estimate with the sum over all lines.
 func TestBacklogKnowsWhatGoesBefore(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var b backlog

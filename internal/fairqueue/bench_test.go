@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// crowded is a queue in which so many items of so many peers wait, in any order.
+// crowded returns a queue in which the given number of items of several peers wait, in
+// any order.
 func crowded(items, peers int) (*Queue, []*Line) {
 	q := New()
 	lines := make([]*Line, peers)
@@ -29,10 +30,10 @@ func crowded(items, peers int) (*Queue, []*Line) {
 	return q, lines
 }
 
-// BenchmarkQueue shows what an item costs, with what waits: to come and leave again; to
-// come and be taken as a hundredth of a request; to come, be taken, and return since
-// the request drew a 429, until it is taken again; to be compared with a pause; and what
-// a caller costs that was not known, with one item.
+// BenchmarkQueue measures the cost of an item while others wait: to come and leave
+// again; to come and be taken as a hundredth of a request; to come, be taken, return
+// because of a 429, and be taken again; to be compared with a pause; and to come from a
+// new caller.
 func BenchmarkQueue(b *testing.B) {
 	for _, size := range []struct{ items, peers int }{{100, 1}, {100, 100}, {10_000, 1}, {10_000, 10_000}, {100_000, 1}, {100_000, 10_000}} {
 		name := fmt.Sprintf("items=%d/peers=%d", size.items, size.peers)

@@ -7,7 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// asker is a caller that always has as much waiting: what leaves is replaced at once.
+// asker is a caller that always has the same number of items waiting: each that leaves
+// is replaced at once.
 type asker struct {
 	line      *Line
 	peer      int
@@ -19,14 +20,14 @@ type asker struct {
 	leftovers int // ... and something of it stayed
 }
 
-// perWeight is what a got, in requests for each unit of its weight.
+// perWeight returns what a got, in requests for each unit of its weight.
 func (a *asker) perWeight() float64 { return a.got / float64(a.weight) }
 
-// light reports whether a got, nine times of ten, all that it asked of a request that
-// others share, so that it could have no more.
+// light reports whether a got, nine times of ten, all its items into a request that
+// others share, so that it could not get more.
 func (a *asker) light() bool { return a.kind == Shared && 10*a.leftovers <= a.turns }
 
-// run takes so many requests, and counts who got them.
+// run takes a number of requests, and counts who got them.
 func run(q *Queue, askers []*asker, requests int) {
 	byLine := make(map[*Line]*asker)
 	add := func(a *asker) { q.Add(&Item{Kind: a.kind}, a.line, epoch) }
@@ -70,10 +71,10 @@ func drawAskers(t *rapid.T, peers int) []*asker {
 	}), 1, 8).Draw(t, "callers")
 }
 
-// TestEachGetsItsShareOfRequests: peers, or names of one peer by weight, have equal
-// shares of the requests within a fifth over 100 windows of ten, whatever they ask
-// for. Who gets all that it asks of shared requests may have less, but leaves in as
-// many of them as an equal share has.
+// TestEachGetsItsShareOfRequests: peers, or names of one peer by weight, get equal parts
+// of the requests within a fifth, over 100 windows of ten, whatever they ask for. One
+// that gets all its items into shared requests may have less, but leaves in as many of
+// them as an equal part has.
 func TestEachGetsItsShareOfRequests(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := New()
@@ -112,8 +113,8 @@ func TestEachGetsItsShareOfRequests(t *testing.T) {
 	})
 }
 
-// TestNoNameGetsLessThanItsShare: with several names at each of several peers, each
-// has at least its part of its peer's equal part of the requests, less a fifth.
+// TestNoNameGetsLessThanItsShare: with several names at each of several peers, each gets
+// at least its part of its peer's equal part of the requests, less a fifth.
 func TestNoNameGetsLessThanItsShare(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := New()
@@ -135,8 +136,8 @@ func TestNoNameGetsLessThanItsShare(t *testing.T) {
 	})
 }
 
-// TestALoneLookupPaysForItsRequest: who asks for one user at a time has as many
-// requests as who lists, and no more.
+// TestALoneLookupPaysForItsRequest: a caller that asks for one user at a time gets as
+// many requests as one that lists, and no more.
 func TestALoneLookupPaysForItsRequest(t *testing.T) {
 	q := New()
 	lists := &asker{line: q.Line(Party{Peer: "a"}, Interactive, 1), kind: Whole, backlog: 10}

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestInventingNamesWinsNothing: a peer with a thousand names has the turns of one,
-// and no more than MaxNames lines and one.
+// TestInventingNamesWinsNothing: a peer with a thousand names gets the turns of one, and
+// no more than MaxNames lines and one.
 func TestInventingNamesWinsNothing(t *testing.T) {
 	q := New()
 	var lines []*Line
@@ -39,7 +39,7 @@ func TestInventingNamesWinsNothing(t *testing.T) {
 	}
 }
 
-// TestANameThatWantsNothingGivesItsPlaceUp: there is room for names that come later.
+// TestANameThatWantsNothingGivesItsPlaceUp: names that come later take its place.
 func TestANameThatWantsNothingGivesItsPlaceUp(t *testing.T) {
 	q := New()
 	for i := range 10 * MaxNames {
@@ -54,7 +54,7 @@ func TestANameThatWantsNothingGivesItsPlaceUp(t *testing.T) {
 	}
 }
 
-// TestPeersAreForgotten: those that have had turns ahead are remembered until the
+// TestPeersAreForgotten: peers that have had turns in advance are remembered until the
 // others have had as many, and never more than maxIndebted.
 func TestPeersAreForgotten(t *testing.T) {
 	q := New()

@@ -11,10 +11,11 @@ import (
 	"pgregory.net/rapid"
 )
 
-// epoch is when tests begin.
+// epoch is the time at which tests begin.
 var epoch = time.Unix(1_800_000_000, 0)
 
-// model is a queue that does all the slow way, but for the turns of lines.
+// model is a queue that works in the simple, slow way. It takes the turns of lines from
+// the real one.
 type model struct {
 	q     *Queue
 	now   time.Time
@@ -44,7 +45,7 @@ func (m *modelItem) in(l *Line) *modelPlace {
 	return nil
 }
 
-// line has somebody more hold a line.
+// line adds a holder of a line.
 func (m *model) line(who Party, p Priority, weight int) {
 	l := m.q.Line(who, p, weight)
 	m.holds = append(m.holds, l)
@@ -118,9 +119,8 @@ func (m *model) checkTaken(t *rapid.T, tk Taken) {
 	it.places = nil
 }
 
-// TestQueueDoesWhatAModelDoes has items come, be joined, leave, be taken and
-// return, in any order. Nothing is lost or told wrongly, and at the end nothing is
-// left behind.
+// TestQueueDoesWhatAModelDoes compares the queue with the model while items come, are
+// joined, leave, are taken and return, in any order. In the end nothing is left.
 func TestQueueDoesWhatAModelDoes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{q: New(), now: epoch}
@@ -229,13 +229,13 @@ func TestQueueDoesWhatAModelDoes(t *testing.T) {
 	})
 }
 
-// TestLinesTakeTurnsByWeight: of lines that never run empty each gets whole
-// requests in proportion to its weight, within one per weight.
+// TestLinesTakeTurnsByWeight: lines that are never empty get whole requests in
+// proportion to their weights, within one per weight.
 func TestLinesTakeTurnsByWeight(t *testing.T) {
 	testTurnsByWeight(t, func(q *Queue, name string, weight int) *Line { return q.Line(Party{Name: name}, Interactive, weight) })
 }
 
-// TestPeersTakeTurnsByWeight is the same of peers.
+// TestPeersTakeTurnsByWeight is the same for peers.
 func TestPeersTakeTurnsByWeight(t *testing.T) {
 	testTurnsByWeight(t, func(q *Queue, name string, weight int) *Line {
 		return q.Line(Party{Peer: name, Weight: weight}, Interactive, 1)
@@ -273,7 +273,7 @@ func testTurnsByWeight(t *testing.T, line func(q *Queue, name string, weight int
 	})
 }
 
-// TestEveryTenthRequestIsBatchs, and all others are Interactive's, while both wait.
+// TestEveryTenthRequestIsBatchs: and all others are Interactive's, while both wait.
 func TestEveryTenthRequestIsBatchs(t *testing.T) {
 	q := New()
 	for p := range Priority(priorities) {
@@ -295,7 +295,7 @@ func TestEveryTenthRequestIsBatchs(t *testing.T) {
 	}
 }
 
-// TestScanIsInOrder: what waits longer in a line has no more ahead of it.
+// TestScanIsInOrder: an item that has waited longer in a line has no more ahead of it.
 func TestScanIsInOrder(t *testing.T) {
 	q := New()
 	a, b := q.Line(Party{Peer: "a"}, Interactive, 1), q.Line(Party{Peer: "b"}, Interactive, 1)
@@ -315,14 +315,15 @@ func TestScanIsInOrder(t *testing.T) {
 	if len(ahead) != 300 || !slices.IsSortedFunc(ahead, cmp.Compare[int]) || ahead[0] != 0 {
 		t.Errorf("%d items have %v requests ahead of them", len(ahead), ahead)
 	}
-	// In a's own line 150 whole and 150 shared items, and as much in b's.
+	// In the line of a, 150 whole and 150 shared items wait, and as many in the line of
+	// b.
 	if got := q.Ahead(a, Whole, 1); got < 240 || got > 360 {
 		t.Errorf("%d requests are ahead of the next one, want about 303", got)
 	}
 }
 
-// TestAScanSeesAllThatStays, each once, while other things come, leave, are taken and
-// return between its slices.
+// TestAScanSeesAllThatStays: each item is seen once, while others come, leave, are taken
+// and return between the slices.
 func TestAScanSeesAllThatStays(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := New()

@@ -15,7 +15,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// What a proxy or CDN answers to one query, and Clerk to a limit on its size.
+// The answers of a proxy or CDN to one query, and of Clerk to a limit on its size.
 var (
 	aPage    = &clerkapi.Error{Kind: clerkapi.ErrRefused, Status: 403}
 	noPage   = &clerkapi.Error{Kind: clerkapi.ErrRefused, Status: 404}
@@ -26,7 +26,8 @@ var (
 
 func filter(query string) *clerkgatev1.UserFilter { return &clerkgatev1.UserFilter{Query: &query} }
 
-// badQuery is a Clerk that answers one caller's lists with err, and all else well.
+// badQuery is a Clerk that answers the lists of one caller with err, and everything else
+// without an error.
 type badQuery struct {
 	*fakeClerk
 	err error
@@ -40,8 +41,8 @@ func (c badQuery) ListUsers(ctx context.Context, p clerkapi.ListParams) (*clerka
 	return page, err
 }
 
-// TestOneQueryStopsNobodyElse: one caller repeats a query that draws a failure twice a
-// second, and another one's calls all succeed meanwhile.
+// TestOneQueryStopsNobodyElse: one caller repeats a query that fails, twice a second.
+// All calls of another caller succeed meanwhile.
 func TestOneQueryStopsNobodyElse(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -105,7 +106,8 @@ func TestOneQueryStopsNobodyElse(t *testing.T) {
 	}
 }
 
-// TestFailuresOfDifferentCallersOpenTheBreaker: of different queries, at once.
+// TestFailuresOfDifferentCallersOpenTheBreaker: different queries of different callers
+// fail at once.
 func TestFailuresOfDifferentCallersOpenTheBreaker(t *testing.T) {
 	for callers, probes := range map[int]int{1: 1, 2: 0} {
 		clerk := &fakeClerk{latency: 10 * time.Millisecond, reply: func(int, []string) error { return down }}
@@ -128,7 +130,8 @@ func TestFailuresOfDifferentCallersOpenTheBreaker(t *testing.T) {
 	}
 }
 
-// TestOneQueryOfDifferentCallersCountsOnce: however many ask it.
+// TestOneQueryOfDifferentCallersCountsOnce: a query counts once, however many callers
+// make it.
 func TestOneQueryOfDifferentCallersCountsOnce(t *testing.T) {
 	clerk := badQuery{&fakeClerk{latency: 10 * time.Millisecond}, down}
 	inBubbleOf(t, clerk, clerk.fakeClerk, Config{}, func(t *testing.T, g *Gate) {
@@ -141,8 +144,8 @@ func TestOneQueryOfDifferentCallersCountsOnce(t *testing.T) {
 	})
 }
 
-// TestABatchIsSplitBetweenCallers: of whatever kind the fault of one caller's ids is, the
-// others in the batch get their answers, and pay for none of the search in the end.
+// TestABatchIsSplitBetweenCallers: whatever is wrong with one caller's ids, the other
+// callers in the lookup get their answers and in the end pay nothing for the search.
 func TestABatchIsSplitBetweenCallers(t *testing.T) {
 	for _, err := range []error{refused, aPage, badKey, limited, tooMany, down, lostLink, tooLarge,
 		&clerkapi.Error{Kind: clerkapi.ErrNotFound, Status: 404}, &clerkapi.Error{Kind: clerkapi.ErrBadAnswer, Status: 200}} {
@@ -182,8 +185,8 @@ func TestABatchIsSplitBetweenCallers(t *testing.T) {
 	}
 }
 
-// TestLongIDsAreCutByLength: no request line is longer than is sent, and nobody pays
-// for ids that had to stay.
+// TestLongIDsAreCutByLength: no request line is longer than the client sends, and nobody
+// pays for ids that had to stay.
 func TestLongIDsAreCutByLength(t *testing.T) {
 	clerk := &fakeClerk{latency: 20 * time.Millisecond}
 	clerk.reply = func(_ int, ids []string) error {
@@ -204,8 +207,8 @@ func TestLongIDsAreCutByLength(t *testing.T) {
 	})
 }
 
-// TestADeadKeptConnectionCostsNoRetry: each request that one has failed is sent once
-// more at once, whatever the budget of retries.
+// TestADeadKeptConnectionCostsNoRetry: each request that failed because of a dead
+// connection is sent once more at once, whatever the retry budget.
 func TestADeadKeptConnectionCostsNoRetry(t *testing.T) {
 	clerk := &fakeClerk{latency: 10 * time.Millisecond}
 	clerk.reply = func(n int, _ []string) error {
@@ -233,8 +236,8 @@ func TestADeadKeptConnectionCostsNoRetry(t *testing.T) {
 	})
 }
 
-// TestASpellOfRefusalsIsSoonForgotten: after three seconds in which everything was too
-// large, a thousand lookups take few more requests than before.
+// TestASpellOfRefusalsIsSoonForgotten: for three seconds every lookup is too large.
+// After that, a thousand ids take few more requests than before.
 func TestASpellOfRefusalsIsSoonForgotten(t *testing.T) {
 	for _, spell := range []error{tooLarge, tooLong} {
 		clerk := &fakeClerk{latency: 20 * time.Millisecond, reply: first(3*time.Second, spell)}
@@ -255,8 +258,8 @@ func TestASpellOfRefusalsIsSoonForgotten(t *testing.T) {
 	}
 }
 
-// TestHalvesKeepNobodyWaiting: 25 batches are refused for two seconds. A quiet caller's
-// lookups and batches meanwhile, and lookups of the very ids afterwards, are not behind
+// TestHalvesKeepNobodyWaiting: 25 lookups are refused for two seconds. The lookups of a
+// quiet caller meanwhile, and lookups of the same ids afterwards, do not wait behind
 // their halves.
 func TestHalvesKeepNobodyWaiting(t *testing.T) {
 	for _, limit := range []int{100, 1000} {
@@ -300,8 +303,8 @@ func TestHalvesKeepNobodyWaiting(t *testing.T) {
 	}
 }
 
-// TestBackSoonAfterAHang: Clerk hangs for a while, and no request that it got meanwhile is
-// ever answered. The first success comes within two seconds after it is well, also if
+// TestBackSoonAfterAHang: Clerk hangs for a while, and never answers the requests that
+// arrive meanwhile. The first success comes within two seconds after the hang, even if
 // all places in flight are taken until the client gives up after 10 s.
 func TestBackSoonAfterAHang(t *testing.T) {
 	for _, places := range []int{64, 32, 4, 1} {
@@ -319,8 +322,8 @@ func TestBackSoonAfterAHang(t *testing.T) {
 	}
 }
 
-// backAfter returns how long after a hang the first success comes to one of many callers,
-// and how many requests were under way at once.
+// backAfter returns how long after a hang the first success comes to one of many
+// callers, and the largest number of requests that were under way at once.
 func backAfter(t *testing.T, places int, hang, patience time.Duration) (late time.Duration, most int) {
 	clerk := &hanging{fakeClerk: &fakeClerk{latency: 100 * time.Millisecond}}
 	inBubbleOf(t, clerk, clerk.fakeClerk, Config{MaxInFlight: places, Quota: quota.Config{Limit: 1000}}, func(t *testing.T, g *Gate) {
@@ -365,8 +368,8 @@ func backAfter(t *testing.T, places int, hang, patience time.Duration) (late tim
 	return late, most
 }
 
-// hanging is a Clerk that never answers what comes in a span of time, until the
-// client gives up after 10 s.
+// hanging is a Clerk that never answers requests that arrive during a hang. The client
+// gives them up after 10 s.
 type hanging struct {
 	*fakeClerk
 	mu          sync.Mutex

@@ -10,7 +10,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// fill makes a gate before which n users are wanted by the given number of callers.
+// fill returns a gate with n users that wait, wanted by the given number of callers.
 func fill(n, callers int) (*Gate, []*pending) {
 	g := New(Config{Upstream: &fakeClerk{}, QueueLimit: 10 * n, CallerQueueLimit: 10 * n})
 	g.mu.Lock()
@@ -22,7 +22,7 @@ func fill(n, callers int) (*Gate, []*pending) {
 	return g, waiting
 }
 
-// wish is a lookup up to where it would wait.
+// wish begins a lookup, up to where it would block.
 func (g *Gate) wish(id, caller string) *pending {
 	p := &pending{occupancy: &g.occupancy, results: make([]Result, 1), unanswered: 1, done: make(chan struct{}), waiters: make([]waiter, 1)}
 	o := Options{Caller: caller}
@@ -31,8 +31,8 @@ func (g *Gate) wish(id, caller string) *pending {
 	return p
 }
 
-// BenchmarkQueue shows that the cost of a want does not grow with what waits:
-// one comes in and leaves again, or comes in and is sent in a full request.
+// BenchmarkQueue shows that the cost of a want does not grow with the number that wait:
+// one comes and leaves again, or comes and is sent in a full request.
 func BenchmarkQueue(b *testing.B) {
 	for _, size := range []struct{ wants, callers int }{{100, 10}, {10_000, 100}, {100_000, 1000}} {
 		name := fmt.Sprintf("%dwants/%dcallers", size.wants, size.callers)

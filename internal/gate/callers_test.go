@@ -8,7 +8,7 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi"
 )
 
-// sumsOf flattens all figures that must never fall.
+// sumsOf returns all counts that must never fall.
 func sumsOf(s Status) map[string]float64 {
 	sums := map[string]float64{"unsent": float64(s.Stats.Unsent)}
 	caller := func(name string, c CallerStatus) {
@@ -26,8 +26,8 @@ func sumsOf(s Status) map[string]float64 {
 	return sums
 }
 
-// TestCallersSumsNeverFall has thousands of callers ask, of whom most are
-// forgotten: no sum that has been seen falls, and none is lost.
+// TestCallersSumsNeverFall: of thousands of callers most are forgotten, but no sum falls
+// and nothing that was counted is lost.
 func TestCallersSumsNeverFall(t *testing.T) {
 	const names = 3 * maxCallers
 	clerk := &fakeClerk{}
@@ -80,8 +80,8 @@ func TestCallersSumsNeverFall(t *testing.T) {
 	})
 }
 
-// TestTheBusiestAreShown: by the requests spent on them, then by the ids asked
-// for; all others are summed.
+// TestTheBusiestAreShown: callers are shown by the requests spent on them, then by the
+// ids asked for. All others are summed.
 func TestTheBusiestAreShown(t *testing.T) {
 	inBubble(t, &fakeClerk{}, Config{}, func(t *testing.T, g *Gate) {
 		for i := range 2 * shownCallers {
@@ -95,7 +95,7 @@ func TestTheBusiestAreShown(t *testing.T) {
 		if got := s.Callers[1]; got != (CallerStatus{Name: "reads199", Lookups: 199}) {
 			t.Errorf("the next is %+v", got)
 		}
-		// 0 to 100, since 99 of those who read are shown.
+		// 0 to 100, since 99 of the callers that read are shown.
 		if got := s.OtherCallers; got != (CallerStatus{Lookups: 100 * 101 / 2}) {
 			t.Errorf("the others are %+v", got)
 		}
@@ -105,8 +105,8 @@ func TestTheBusiestAreShown(t *testing.T) {
 	})
 }
 
-// TestNothingAskedIsLost has a caller forgotten just before it is counted what it
-// has asked for, and just after it was settled where that counts.
+// TestNothingAskedIsLost: ids are counted for a caller just after it was forgotten,
+// before and after its counts were moved.
 func TestNothingAskedIsLost(t *testing.T) {
 	g := New(Config{})
 	for i := range firstCallers { // which are never forgotten

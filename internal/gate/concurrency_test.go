@@ -11,8 +11,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// crowded is a Clerk that serves some requests at once, and answers 429 without
-// Retry-After to those beyond.
+// crowded is a Clerk that serves a number of requests at once, and answers further ones
+// with a 429 without Retry-After.
 type crowded struct {
 	*fakeClerk
 	mu           sync.Mutex
@@ -54,10 +54,10 @@ func (c *crowded) counts() (done, denied int) {
 	return c.done, c.denied
 }
 
-// TestConcurrencyAdapts: a hundred callers in a closed loop before a Clerk that serves ten
-// requests at once. In the steady state nearly all that ten at a time allow is used, a
-// 429 is rare, nobody is refused, and nothing is taken for one of the quota. When Clerk
-// comes to serve more, that is found out.
+// TestConcurrencyAdapts: a hundred callers call in a loop, before a Clerk that serves
+// ten requests at once. In the steady state nearly all of that is used, 429s are rare,
+// no call is refused, and no 429 is taken for one of the quota. When Clerk begins to
+// serve more, the gate finds out.
 func TestConcurrencyAdapts(t *testing.T) {
 	for _, serves := range []int{2, 10, 40} {
 		t.Run(fmt.Sprint(serves), func(t *testing.T) {
@@ -100,8 +100,8 @@ func TestConcurrencyAdapts(t *testing.T) {
 					t.Errorf("the quota is %d of %d, paused until %v", s.EffectiveLimit, s.Limit, s.PausedUntil)
 				}
 				if serves == 10 {
-					// Twenty at a time hold two thirds of the quota: from 90 % on, a 429 may
-					// be one of the quota.
+					// Twenty at a time hold two thirds of the quota: from 90 % on, a 429
+					// may come from the quota.
 					clerk.mu.Lock()
 					clerk.serves = 20
 					clerk.mu.Unlock()
@@ -117,8 +117,8 @@ func TestConcurrencyAdapts(t *testing.T) {
 
 func epoch() time.Time { return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) }
 
-// TestASpentQuotaIsNotTakenForConcurrency: where every request is answered 429, the key
-// is paused after a few, and the number in flight is as it was afterwards.
+// TestASpentQuotaIsNotTakenForConcurrency: if every request is answered 429, the key is
+// paused after a few, and the number in flight is as before.
 func TestASpentQuotaIsNotTakenForConcurrency(t *testing.T) {
 	clerk := &fakeClerk{latency: 50 * time.Millisecond, reply: first(5*time.Second, tooMany)}
 	inBubble(t, clerk, Config{Quota: quota.Config{Limit: 1000}}, func(t *testing.T, g *Gate) {
@@ -139,9 +139,10 @@ func TestASpentQuotaIsNotTakenForConcurrency(t *testing.T) {
 	})
 }
 
-// TestConcurrencyCountsWhatWasBorne: what counts is whether the limit was reached while
-// a request was under way, not how many were when it left. Requests that are answered
-// together leave together, so that only the last of them finds the limit reached.
+// TestConcurrencyCountsWhatWasBorne: an answer counts if the limit was reached while its
+// request was under way. How many were under way when it left does not matter: requests
+// that are answered together leave together, so only the last of them finds the limit
+// reached.
 func TestConcurrencyCountsWhatWasBorne(t *testing.T) {
 	c := newConcurrency(64)
 	for i := range 11 {
@@ -175,8 +176,8 @@ func TestConcurrencyCountsWhatWasBorne(t *testing.T) {
 	}
 }
 
-// TestConcurrencyConcernsTheFirstOfMany: Clerk may refuse the request that left first of
-// those that were under way together.
+// TestConcurrencyConcernsTheFirstOfMany: of requests that are under way together, Clerk
+// may refuse the one that left first.
 func TestConcurrencyConcernsTheFirstOfMany(t *testing.T) {
 	c := newConcurrency(64)
 	c.refuse(c.launch(20), 20, 20)

@@ -9,8 +9,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// TestALoneLookupPaysForItsRequest has one caller look up a user at a time, and
-// another list, at a quota that neither can have alone: both have about half.
+// TestALoneLookupPaysForItsRequest: one caller looks up one user at a time, another
+// lists, with a quota that is too small for both. Each gets about half.
 func TestALoneLookupPaysForItsRequest(t *testing.T) {
 	clerk := &fakeClerk{latency: 50 * time.Millisecond}
 	inBubble(t, clerk, Config{}, func(t *testing.T, g *Gate) {
@@ -42,7 +42,8 @@ func TestALoneLookupPaysForItsRequest(t *testing.T) {
 			if all < 2900 || lists < all*2/5 || lookups < all*2/5 {
 				t.Errorf("%d lists and %d lookups in five minutes, want half of about 3,000 each", lists, lookups)
 			}
-			// Ten lists that wait for every second permit, and the rest of the window before.
+			// Ten lists that wait for every second permit, and the rest of the window
+			// before.
 			if longest > 12*time.Second {
 				t.Errorf("a list took %v", longest)
 			}
@@ -51,7 +52,7 @@ func TestALoneLookupPaysForItsRequest(t *testing.T) {
 }
 
 // TestNobodyWaitsForSpacingInTheFirstWindow: at 1000/10s a tenth may be sent at once in
-// a slow first window, and less than half of that is. Nobody waits, there or later.
+// a slow first window, and less than half of that is sent. No call waits, then or later.
 func TestNobodyWaitsForSpacingInTheFirstWindow(t *testing.T) {
 	clerk := &fakeClerk{latency: 50 * time.Millisecond}
 	cfg := Config{Quota: quota.Config{Limit: 1000, FirstWindow: quota.SlowWindow}}

@@ -14,8 +14,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// fakeClerk answers after latency with what reply says, or with the users
-// asked for. It is the tests' Clerk where time is virtual.
+// fakeClerk is a Clerk for tests in virtual time. It answers after latency: with the
+// error that reply returns, or with the users asked for.
 type fakeClerk struct {
 	latency time.Duration
 	reply   func(n int, ids []string) error // n counts requests from 1; ids is nil for calls; called under mu
@@ -59,7 +59,7 @@ func (c *fakeClerk) arrive(ctx context.Context, ids []string) error {
 	return c.reply(n, ids)
 }
 
-// change lets f change what reply reads.
+// change runs f, which may change what reply reads.
 func (c *fakeClerk) change(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -112,7 +112,7 @@ var (
 	lostLink = &clerkapi.Error{Kind: clerkapi.ErrUnavailable}
 )
 
-// first replies with err in the first d from the first request on.
+// first returns a reply that is err in the first d from the first request on.
 func first(d time.Duration, err error) func(int, []string) error {
 	var until time.Time
 	return func(int, []string) error {
@@ -126,14 +126,14 @@ func first(d time.Duration, err error) func(int, []string) error {
 	}
 }
 
-// inBubble runs a gate before clerk in virtual time. When f returns the gate is
-// stopped, and all that it holds must be gone.
+// inBubble runs a gate before clerk in virtual time. When f returns, it stops the gate
+// and checks that nothing is left in it.
 func inBubble(t *testing.T, clerk *fakeClerk, cfg Config, f func(*testing.T, *Gate)) {
 	t.Helper()
 	inBubbleOf(t, clerk, clerk, cfg, f)
 }
 
-// inBubbleOf is inBubble for a Clerk that has a fakeClerk inside.
+// inBubbleOf is inBubble for a Clerk that embeds a fakeClerk.
 func inBubbleOf(t *testing.T, up upstream, clerk *fakeClerk, cfg Config, f func(*testing.T, *Gate)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -215,8 +215,8 @@ func TestALoneLookupGoesAtOnce(t *testing.T) {
 	})
 }
 
-// TestLookupsGatherBesideOneInFlight: while less than half of the quota is free,
-// a lookup that is not full waits for the one under way; while more is, for two.
+// TestLookupsGatherBesideOneInFlight: while less than half of the quota is free, a
+// lookup that is not full waits for the one under way; while more is free, for two.
 func TestLookupsGatherBesideOneInFlight(t *testing.T) {
 	for _, tt := range []struct{ spent, flights int }{{60, 1}, {0, 2}} {
 		clerk := &fakeClerk{}
@@ -610,14 +610,14 @@ func TestABatchThatIsTooLongIsRemembered(t *testing.T) {
 				}
 			}
 		}
-		// Two each, and what the search for the size costs.
+		// Two each, and the cost of the search for the size.
 		if n := clerk.count(); n > 2*rounds+20 {
 			t.Errorf("%d rounds cost %d requests, want little more than two each", rounds, n)
 		}
 	})
 }
 
-// spend uses up what is free of the quota.
+// spend uses all permits that are free.
 func spend(t *testing.T, g *Gate) {
 	t.Helper()
 	for g.Status().Available > 0 {

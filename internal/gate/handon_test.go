@@ -22,8 +22,8 @@ func (s *fakeState) posted() (all []quota.Message) {
 	return all
 }
 
-// TestAReleaseIsHandedOn to the replica that has lent the lease, and what came of it
-// is answered.
+// TestAReleaseIsHandedOn: a release goes to the replica that has granted the lease, and
+// its result comes back.
 func TestAReleaseIsHandedOn(t *testing.T) {
 	other := strings.Repeat("A", 26)
 	state := newState()
@@ -50,7 +50,7 @@ func TestAReleaseIsHandedOn(t *testing.T) {
 				t.Errorf("%s: %v", result, err)
 			}
 		}
-		// Nobody answers; nobody is there; the caller leaves.
+		// No reply comes; the receiver does not exist; the caller leaves.
 		start := time.Now()
 		if err := g.Release(t.Context(), other+".LEASE", LeaseUse{}); !errors.Is(err, ErrLeaseUnreachable) || time.Since(start) > 3*time.Second {
 			t.Errorf("without an answer: %v after %v", err, time.Since(start))
@@ -83,7 +83,8 @@ func TestAReleaseIsHandedOn(t *testing.T) {
 	})
 }
 
-// TestAReleaseOfAnotherReplicasCallerIsDone, once, however often it is told.
+// TestAReleaseOfAnotherReplicasCallerIsDone: it is done once, however often the message
+// comes.
 func TestAReleaseOfAnotherReplicasCallerIsDone(t *testing.T) {
 	state := newState()
 	inBubble(t, &fakeClerk{}, Config{Shared: state}, func(t *testing.T, g *Gate) {

@@ -14,7 +14,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// testKey gives a secret key that ends in suffix.
+// testKey returns a secret key that ends in suffix.
 func testKey(t *testing.T, suffix string) clerkapi.Key {
 	t.Helper()
 	key, err := clerkapi.ParseKey("sk_test_" + suffix)
@@ -24,8 +24,8 @@ func testKey(t *testing.T, suffix string) clerkapi.Key {
 	return key
 }
 
-// refusedKey gives a Clerk that refuses the key of the configuration, and what replaces
-// the key by one that Clerk answers so.
+// refusedKey returns a Clerk that refuses the configured key, and a function that
+// replaces the key with one that Clerk answers in the given way.
 func refusedKey(t *testing.T) (clerk *fakeClerk, cfg Config, replace func(answer error)) {
 	key, answer := testKey(t, "old"), error(badKey)
 	clerk = &fakeClerk{reply: func(int, []string) error { return answer }}
@@ -73,8 +73,8 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// TestTheKeyIsAskedAbout: with AskKey the first request is a probe, for which
-// lookups wait; whatever comes of it, it is one only.
+// TestTheKeyIsAskedAbout: with AskKey the first request is a probe, for which lookups
+// wait. There is one such probe, whatever its answer.
 func TestTheKeyIsAskedAbout(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -119,8 +119,8 @@ func TestTheKeyIsAskedAbout(t *testing.T) {
 	}
 }
 
-// TestNothingKeepsAStartForLong: where the quota lets nothing go, or Clerk hangs, a
-// start is over all the same, and the key is asked about when that can be.
+// TestNothingKeepsAStartForLong: a start is over after a time even if the quota lets
+// nothing go or Clerk hangs. The key is probed when that is possible.
 func TestNothingKeepsAStartForLong(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -152,8 +152,8 @@ func TestNothingKeepsAStartForLong(t *testing.T) {
 	}
 }
 
-// TestAnUntriedKeyIsNotTaken: a caller may try the key that has replaced a refused
-// one, but until Clerk has said something of it, the last word is the refusal.
+// TestAnUntriedKeyIsNotTaken: a caller may try the key that has replaced a refused one,
+// but the health stays at the refusal until Clerk has answered.
 func TestAnUntriedKeyIsNotTaken(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -191,8 +191,8 @@ func TestAnUntriedKeyIsNotTaken(t *testing.T) {
 	}
 }
 
-// TestLowIsNoWordOfTheFirstWindow: what is held back after a start, since it may have
-// been spent before, is not told as a quota that runs out; what is, is told once.
+// TestLowIsNoWordOfTheFirstWindow: permits that are held back after a start do not count
+// as a quota that runs out. A quota that does run out is logged once.
 func TestLowIsNoWordOfTheFirstWindow(t *testing.T) {
 	for _, first := range []quota.FirstWindow{quota.FullWindow, quota.SlowWindow} {
 		inBubble(t, &fakeClerk{}, Config{Quota: quota.Config{FirstWindow: first}}, func(t *testing.T, g *Gate) {
@@ -214,8 +214,8 @@ func TestLowIsNoWordOfTheFirstWindow(t *testing.T) {
 	}
 }
 
-// TestARefusedKeyIsTriedAgain: a mistake that is mended within a minute is noticed
-// within a second, and one that lasts costs a probe every ten seconds.
+// TestARefusedKeyIsTriedAgain: a mistaken refusal that ends within a minute is noticed
+// within a second. One that lasts costs a probe every ten seconds.
 func TestARefusedKeyIsTriedAgain(t *testing.T) {
 	for _, lasts := range []time.Duration{500 * time.Millisecond, 3 * time.Second, 9 * time.Second, 55 * time.Second, 10 * time.Minute} {
 		clerk := &fakeClerk{latency: 50 * time.Millisecond, reply: first(lasts, badKey)}
@@ -238,9 +238,9 @@ func TestARefusedKeyIsTriedAgain(t *testing.T) {
 	}
 }
 
-// TestAnotherKeyIsProbedAtOnce: nobody calls, and yet a key in the place of one that has
-// been refused for long is tried within a second, once; if it is refused too, or nothing
-// is heard of it, the probes go on.
+// TestAnotherKeyIsProbedAtOnce: without any call, a key that replaces one that has been
+// refused for long is probed within a second, once. If it is refused too, or the probe
+// fails, the probes go on.
 func TestAnotherKeyIsProbedAtOnce(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

@@ -60,7 +60,7 @@ func TestALeaseThatIsNotReleasedEndsByItself(t *testing.T) {
 		if err := g.Release(t.Context(), le.ID, LeaseUse{Used: 0}); !errors.Is(err, ErrNoLease) {
 			t.Errorf("a release after the end: %v", err)
 		}
-		// Its requests may have left at the last moment and still be on their way.
+		// Its requests may have left at the last moment and still be under way.
 		time.Sleep(29 * time.Second)
 		if s := g.Status(); s.Available != 0 {
 			t.Errorf("%d available before the lost ones are over", s.Available)

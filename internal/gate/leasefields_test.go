@@ -16,7 +16,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota/statefile"
 )
 
-// TestARepeatedRequestIsTheSameLease, while it waits, once it is granted, and to its end.
+// TestARepeatedRequestIsTheSameLease: while it waits, once it is granted, and until it
+// ends.
 func TestARepeatedRequestIsTheSameLease(t *testing.T) {
 	clerk := &fakeClerk{latency: 50 * time.Millisecond}
 	inBubble(t, clerk, Config{Quota: quota.Config{Limit: 10}}, func(t *testing.T, g *Gate) {
@@ -72,7 +73,7 @@ func TestARepeatedRequestIsTheSameLease(t *testing.T) {
 	})
 }
 
-// TestARefusedRequestMayBeMadeAgain with the same id.
+// TestARefusedRequestMayBeMadeAgain: with the same id.
 func TestARefusedRequestMayBeMadeAgain(t *testing.T) {
 	inBubble(t, &fakeClerk{}, Config{Quota: quota.Config{Limit: 10}}, func(t *testing.T, g *Gate) {
 		spend(t, g)
@@ -93,7 +94,8 @@ func TestARefusedRequestMayBeMadeAgain(t *testing.T) {
 	})
 }
 
-// TestRequestIDsAreBounded in number, and forgotten in time.
+// TestRequestIDsAreBounded: there are no more than a number of them, and they are
+// forgotten after a time.
 func TestRequestIDsAreBounded(t *testing.T) {
 	inBubble(t, &fakeClerk{}, Config{Quota: quota.Config{Limit: 100}}, func(t *testing.T, g *Gate) {
 		for i := range maxRequestIDs + 100 {
@@ -159,7 +161,7 @@ func TestRequestsWithoutAnAnswerAreHeldLonger(t *testing.T) {
 	})
 }
 
-// TestAReported429CausesOneProbe, and no pause: Clerk limits writes by the user.
+// TestAReported429CausesOneProbe: and no pause, since Clerk limits writes by the user.
 func TestAReported429CausesOneProbe(t *testing.T) {
 	clerk := &fakeClerk{latency: 50 * time.Millisecond}
 	inBubble(t, clerk, Config{}, func(t *testing.T, g *Gate) {
@@ -193,7 +195,7 @@ func TestAReported429CausesOneProbe(t *testing.T) {
 		if s := g.Status(); !s.PausedUntil.IsZero() || s.EffectiveLimit != 100 {
 			t.Errorf("a probe that is answered leaves %+v", s)
 		}
-		// Only what the probe itself draws counts.
+		// Only the answer to the probe itself counts.
 		clerk.change(func() { clerk.reply = func(int, []string) error { return limited } })
 		report(1)
 		time.Sleep(100 * time.Millisecond)
@@ -203,8 +205,8 @@ func TestAReported429CausesOneProbe(t *testing.T) {
 	})
 }
 
-// TestALeaseSurvivesARestart, after a crash as after a stop: its permits stay held, it
-// can be released, and its request is known.
+// TestALeaseSurvivesARestart: after a crash or a stop its permits stay held, it can be
+// released, and its request id is known.
 func TestALeaseSurvivesARestart(t *testing.T) {
 	for _, crash := range []bool{false, true} {
 		dir, crashed := t.TempDir(), t.TempDir()

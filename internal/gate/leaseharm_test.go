@@ -12,8 +12,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// flooded runs f beside so many list calls that are made again and again. Answered
-// counts those that were answered.
+// flooded runs f while a number of list calls are made again and again. Answered counts
+// those that were answered.
 func flooded(t *testing.T, clerk *fakeClerk, cfg Config, calls int, f func(t *testing.T, g *Gate, answered func() int)) {
 	inBubble(t, clerk, cfg, func(t *testing.T, g *Gate) {
 		ctx, stop := context.WithCancel(t.Context())
@@ -43,8 +43,8 @@ func flooded(t *testing.T, clerk *fakeClerk, cfg Config, calls int, f func(t *te
 	})
 }
 
-// TestForgottenLeasesLeaveHalfToOthers: whoever takes all leases that there are, and
-// releases none, leaves half of the quota to the others.
+// TestForgottenLeasesLeaveHalfToOthers: a caller that takes all leases and releases none
+// leaves half of the quota to the others.
 func TestForgottenLeasesLeaveHalfToOthers(t *testing.T) {
 	clerk := &fakeClerk{latency: 50 * time.Millisecond}
 	flooded(t, clerk, Config{}, 50, func(t *testing.T, g *Gate, answered func() int) {
@@ -74,7 +74,8 @@ func TestForgottenLeasesLeaveHalfToOthers(t *testing.T) {
 	})
 }
 
-// TestTheWaitKnowsWhenALeaseEnds: who can't be served before is refused at once.
+// TestTheWaitKnowsWhenALeaseEnds: a call that can't be served before its deadline is
+// refused at once.
 func TestTheWaitKnowsWhenALeaseEnds(t *testing.T) {
 	cfg := Config{Quota: quota.Config{Limit: 10, LostHold: 10 * time.Second, MaxLeased: 1}}
 	inBubble(t, &fakeClerk{}, cfg, func(t *testing.T, g *Gate) {
@@ -101,8 +102,8 @@ func TestTheWaitKnowsWhenALeaseEnds(t *testing.T) {
 	})
 }
 
-// TestALeaseThatGathersLeavesOthersTheirTurns, also where a 429 comes meanwhile: it
-// has nothing then, and the others go on.
+// TestALeaseThatGathersLeavesOthersTheirTurns: also if a 429 comes meanwhile. The lease
+// then has no permits, and the others go on.
 func TestALeaseThatGathersLeavesOthersTheirTurns(t *testing.T) {
 	clerk := &fakeClerk{latency: 50 * time.Millisecond}
 	var refuse time.Time // until when all is answered 429
@@ -154,7 +155,7 @@ func TestALeaseThatGathersLeavesOthersTheirTurns(t *testing.T) {
 	})
 }
 
-// TestALeaseIsRefusedOnArrivalIfItCannotBeHad in time, or not as the limit is.
+// TestALeaseIsRefusedOnArrivalIfItCannotBeHad: in time, or with the limit as it is.
 func TestALeaseIsRefusedOnArrivalIfItCannotBeHad(t *testing.T) {
 	clerk := &fakeClerk{latency: 50 * time.Millisecond}
 	var refuse time.Time // until when all is answered 429
@@ -173,7 +174,7 @@ func TestALeaseIsRefusedOnArrivalIfItCannotBeHad(t *testing.T) {
 			_, err := g.Acquire(ctx, LeaseRequest{Permits: 50}, Options{Caller: "writes"})
 			return time.Since(start), err
 		}
-		// Of 10 permits a second every second one is the lease's.
+		// Of 10 permits a second, every second one goes to the lease.
 		if took, err := try(5 * time.Second); !errors.Is(err, ErrDeadlineTooShort) || took > 0 {
 			t.Errorf("within 5 s: %v after %v", err, took)
 		}
@@ -188,7 +189,8 @@ func TestALeaseIsRefusedOnArrivalIfItCannotBeHad(t *testing.T) {
 	})
 }
 
-// TestLeasesOfManyCallersAreAllGranted: all are granted in the end, each turn about.
+// TestLeasesOfManyCallersAreAllGranted: in the end all are granted, and callers take
+// turns.
 func TestLeasesOfManyCallersAreAllGranted(t *testing.T) {
 	clerk := &fakeClerk{latency: 50 * time.Millisecond}
 	flooded(t, clerk, Config{}, 100, func(t *testing.T, g *Gate, answered func() int) {

@@ -14,9 +14,9 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// TestLeasesBesideReads drives callers that acquire, release, forget, retry and leave,
-// beside lookups and lists: no window at Clerk holds more than the quota, at most half
-// is lent, every patient read is answered, and in the end nothing is held.
+// TestLeasesBesideReads: callers acquire, release, forget, repeat and leave, beside
+// lookups and lists. No window at Clerk holds more than the quota, at most half is lent,
+// every patient read is answered, and in the end nothing is held.
 func TestLeasesBesideReads(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		cfg := Config{Quota: quota.Config{

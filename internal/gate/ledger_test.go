@@ -16,7 +16,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota/statefile"
 )
 
-// runWithLedger runs a gate on the ledger in dir while f runs.
+// runWithLedger runs a gate on the state file in dir while f runs.
 func runWithLedger(t *testing.T, dir string, clerk *fakeClerk, f func(*Gate)) {
 	t.Helper()
 	d, err := statefile.Open(dir, "test")
@@ -67,7 +67,7 @@ func TestACrashLosesABlockAtMost(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		// What a crash would leave: the file as it is now.
+		// A crash would leave the file as it is now.
 		text, err := os.ReadFile(filepath.Join(dir, statefile.Name))
 		if err != nil {
 			t.Fatal(err)
@@ -83,8 +83,8 @@ func TestACrashLosesABlockAtMost(t *testing.T) {
 	})
 }
 
-// TestAStateFileThatDoesNotTellAll starts with files that may lack what was spent: the
-// first window is as configured, and the log has one line that says why.
+// TestAStateFileThatDoesNotTellAll: the file may lack some of what was spent. The first
+// window is then as configured, and one log line has the reason.
 func TestAStateFileThatDoesNotTellAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()

@@ -2,8 +2,8 @@ package gate
 
 import "testing"
 
-// TestLookupSizeAfterASpell: however long everything was too large, as many requests
-// as doubling takes bring the size back.
+// TestLookupSizeAfterASpell: however long every lookup was too large, doubling brings
+// the size back within a few requests.
 func TestLookupSizeAfterASpell(t *testing.T) {
 	b := newLookupSize()
 	for range 1000 {
@@ -22,7 +22,8 @@ func TestLookupSizeAfterASpell(t *testing.T) {
 	}
 }
 
-// TestLookupSizeUnderALastingLimit: it is found, and trying beyond it costs little.
+// TestLookupSizeUnderALastingLimit: the size finds the limit, and trying larger sizes
+// costs little.
 func TestLookupSizeUnderALastingLimit(t *testing.T) {
 	for _, limit := range []int{1, 2, 7, 33, 50, 60, 99} {
 		b := newLookupSize()

@@ -13,8 +13,9 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// TestLimitsCountWaiters: who waits for an id that others wait for already takes a
-// place in the queue, whether the id waits, is under way, or is put off until a retry.
+// TestLimitsCountWaiters: a caller that waits for an id takes a place in the queue even
+// if others wait for the id already, whether it waits, is under way, or is delayed until
+// a retry.
 func TestLimitsCountWaiters(t *testing.T) {
 	for name, tt := range map[string]struct {
 		cfg   Config
@@ -74,8 +75,8 @@ func TestLimitsCountWaiters(t *testing.T) {
 	}
 }
 
-// TestAFullQueueHasRoomForThoseWhoHaveLittle: a few callers can't keep others out by
-// filling the queue.
+// TestAFullQueueHasRoomForThoseWhoHaveLittle: a few callers that fill the queue do not
+// keep the others out.
 func TestAFullQueueHasRoomForThoseWhoHaveLittle(t *testing.T) {
 	inBubble(t, &fakeClerk{}, Config{QueueLimit: 10_000, CallerQueueLimit: 5000, Quota: quota.Config{Limit: 1}}, func(t *testing.T, g *Gate) {
 		spend(t, g)
@@ -104,7 +105,7 @@ func TestAFullQueueHasRoomForThoseWhoHaveLittle(t *testing.T) {
 	})
 }
 
-// TestNamesAreBounded, even if all of them want something.
+// TestNamesAreBounded: even if all of them wait for something.
 func TestNamesAreBounded(t *testing.T) {
 	inBubble(t, &fakeClerk{}, Config{Quota: quota.Config{Limit: 1}}, func(t *testing.T, g *Gate) {
 		spend(t, g)

@@ -12,7 +12,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// slowPages is a Clerk whose pages take long, but for the one that a probe reads.
+// slowPages is a Clerk whose pages take long, except the page that a probe reads.
 type slowPages struct {
 	*fakeClerk
 	takes time.Duration
@@ -29,8 +29,8 @@ func (c *slowPages) ListUsers(ctx context.Context, p clerkapi.ListParams) (*cler
 	return c.fakeClerk.ListUsers(ctx, p)
 }
 
-// TestSlowRequestsAreBounded: requests that are only slow are answered, half as many
-// again as there are places are under way at most, and few probes go.
+// TestSlowRequestsAreBounded: requests that are only slow are answered. At most one and
+// a half times as many are under way as there are places, and few probes go.
 func TestSlowRequestsAreBounded(t *testing.T) {
 	clerk := &slowPages{fakeClerk: &fakeClerk{latency: 50 * time.Millisecond}, takes: 6 * time.Second}
 	inBubbleOf(t, clerk, clerk.fakeClerk, Config{MaxInFlight: 8, Quota: quota.Config{Limit: 1000}}, func(t *testing.T, g *Gate) {
@@ -61,8 +61,8 @@ func TestSlowRequestsAreBounded(t *testing.T) {
 	})
 }
 
-// TestNobodyJoinsWhatWasOvertaken: who asks for an id that a hanging request carries has
-// an answer soon, once another request has been answered.
+// TestNobodyJoinsWhatWasOvertaken: a call for an id that a hanging request carries is
+// answered soon after another request was answered.
 func TestNobodyJoinsWhatWasOvertaken(t *testing.T) {
 	clerk := &hanging{fakeClerk: &fakeClerk{latency: 100 * time.Millisecond}}
 	inBubbleOf(t, clerk, clerk.fakeClerk, Config{MaxInFlight: 1, Quota: quota.Config{Limit: 1000}}, func(t *testing.T, g *Gate) {

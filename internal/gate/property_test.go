@@ -14,11 +14,10 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// TestEveryWaiterIsAnsweredOnce throws everything at a gate at once: errors of
-// all kinds, cancels, deadlines, fresh lookups, lists, both priorities, and a
-// shutdown in the middle. A place that is answered twice panics (pending.done is
-// closed twice) or leaves another without an answer, which the bubble reports as
-// a deadlock.
+// TestEveryWaiterIsAnsweredOnce combines everything that can happen to a gate: errors of
+// all kinds, cancels, deadlines, fresh lookups, lists, both priorities, and a shutdown
+// in the middle. A place that is answered twice panics (pending.done is closed twice) or
+// leaves another without an answer, which the bubble reports as a deadlock.
 func TestEveryWaiterIsAnsweredOnce(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		replies := []error{nil, nil, nil, nil, down, refused, tooLong, limited, unsent, lostLink, badKey,
@@ -115,8 +114,8 @@ func unsentAmong(script []error, from, to int) bool {
 	return false
 }
 
-// TestEstimatesHold: what a newcomer is told is what then happens, within a
-// fifth, for a steady load.
+// TestEstimatesHold: under a steady load the estimate for a newcomer is right within a
+// fifth.
 func TestEstimatesHold(t *testing.T) {
 	clerk := &fakeClerk{latency: 50 * time.Millisecond}
 	inBubble(t, clerk, Config{}, func(t *testing.T, g *Gate) {

@@ -12,8 +12,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// TestAPauseIsComparedWithInSlices: what waits is looked at once per pause, and never
-// much of it at once.
+// TestAPauseIsComparedWithInSlices: all waiters are rechecked once per pause, and only a
+// few at a time.
 func TestAPauseIsComparedWithInSlices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const all = 20_000
@@ -60,8 +60,8 @@ func TestAPauseIsComparedWithInSlices(t *testing.T) {
 	})
 }
 
-// TestNobodyWaitsForTheLock asks for the health and the status, in real time, while
-// 80,000 ids wait and 64 requests are answered with a 429 at once.
+// TestNobodyWaitsForTheLock reads the health and the status, in real time, while 80,000
+// ids wait and 64 requests are answered with a 429 at once.
 func TestNobodyWaitsForTheLock(t *testing.T) {
 	clerk := &fakeClerk{latency: 200 * time.Millisecond, reply: func(int, []string) error { return limited }}
 	g := New(Config{Upstream: clerk, Quota: quota.Config{Limit: 1000}})
@@ -90,8 +90,8 @@ func TestNobodyWaitsForTheLock(t *testing.T) {
 			t.Fatal("nobody calls")
 		}
 	}
-	// Without slices each answer takes a hundred milliseconds and more of the lock, and
-	// all of them together seconds. (One of ten may meet a busy machine.)
+	// Without slices, each answer holds the lock for a hundred milliseconds or more, and
+	// all of them together for seconds. (One of ten may meet a busy machine.)
 	slices.Sort(took)
 	t.Logf("health and status took %v, at most %v", took[len(took)/2], took[len(took)-1])
 	if most := took[len(took)*9/10]; most > 100*time.Millisecond {

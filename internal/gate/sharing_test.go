@@ -15,7 +15,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// fakeState is a shared state that grants whatever is wanted.
+// fakeState is a shared state that grants all permits that are wanted.
 type fakeState struct {
 	mu      sync.Mutex
 	hangs   bool      // no exchange is answered
@@ -125,7 +125,7 @@ func TestASharedGateSendsWhatItIsGranted(t *testing.T) {
 	}
 }
 
-// TestPermitsThatNobodyWantsGoBack: the caller leaves between asking and granting.
+// TestPermitsThatNobodyWantsGoBack: the caller leaves between the report and the grant.
 func TestPermitsThatNobodyWantsGoBack(t *testing.T) {
 	clerk, state := &fakeClerk{latency: 50 * time.Millisecond}, newState()
 	inBubble(t, clerk, Config{Shared: state, MaxInFlight: 1}, func(t *testing.T, g *Gate) {
@@ -147,8 +147,8 @@ func TestPermitsThatNobodyWantsGoBack(t *testing.T) {
 	})
 }
 
-// TestAStateThatHangsHoldsUpNobodyForLong: after 600 ms the gate goes on within
-// its own share, and back when there are answers again.
+// TestAStateThatHangsHoldsUpNobodyForLong: after 600 ms the gate goes on within its own
+// share, and returns when the state answers again.
 func TestAStateThatHangsHoldsUpNobodyForLong(t *testing.T) {
 	clerk, state := &fakeClerk{latency: 50 * time.Millisecond}, newState()
 	inBubble(t, clerk, Config{Shared: state}, func(t *testing.T, g *Gate) {
@@ -222,8 +222,9 @@ func TestNewsLeadsToAnExchangeAtOnce(t *testing.T) {
 	})
 }
 
-// TestAPauseRefusesWhatCannotWait, as soon as an exchange tells of it, or fails: what
-// waits for a permit or for its next try, at the replica that met the 429 and at others.
+// TestAPauseRefusesWhatCannotWait: as soon as an exchange reports the pause, or fails.
+// It refuses what waits for a permit or for its next try, at the replica that met the
+// 429 and at others.
 func TestAPauseRefusesWhatCannotWait(t *testing.T) {
 	pause := func(s *fakeState) {
 		s.change(func() { s.paused = time.Now().Add(limited.RetryAfter) })
@@ -266,7 +267,8 @@ func TestAPauseRefusesWhatCannotWait(t *testing.T) {
 	}
 }
 
-// TestALeaseOutlivesItsLender: what was lent at the end counts as lost.
+// TestALeaseOutlivesItsLender: permits that were lent when a replica ended count as
+// lost.
 func TestALeaseOutlivesItsLender(t *testing.T) {
 	clerk, state := &fakeClerk{}, newState()
 	inBubble(t, clerk, Config{Shared: state}, func(t *testing.T, g *Gate) {

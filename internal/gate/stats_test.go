@@ -15,8 +15,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// checkStats checks that the figures of a gate without flights agree with each
-// other and with what clerk was asked.
+// checkStats checks that the statistics of a gate without requests under way agree with
+// each other and with what clerk was asked.
 func checkStats(t *testing.T, g *Gate, clerk *fakeClerk) {
 	t.Helper()
 	s := g.Status()
@@ -58,7 +58,7 @@ func checkStats(t *testing.T, g *Gate, clerk *fakeClerk) {
 		if sum.Refused != refused {
 			t.Errorf("%d wants refused, the callers' are %d", refused, sum.Refused)
 		}
-		// Permits of leases that were used are paid for, too.
+		// Used permits of leases are paid for, too.
 		if paid, sent := sum.Requests, float64(s.Totals.Requests-byEndpoint["probe"]); paid < sent-1e-6 {
 			t.Errorf("%v requests paid for, %v were sent", paid, sent)
 		}
@@ -131,7 +131,7 @@ func TestRequestsAreCounted(t *testing.T) {
 	})
 }
 
-// TestWaitsAreCounted spends the quota: who comes then waits for a window.
+// TestWaitsAreCounted: the quota is spent, so later calls wait for a window.
 func TestWaitsAreCounted(t *testing.T) {
 	inBubble(t, &fakeClerk{}, Config{Quota: quota.Config{Limit: 1, Window: 4 * time.Second}}, func(t *testing.T, g *Gate) {
 		_ = g.Lookup(t.Context(), userIDs("first", 2), Options{})
@@ -152,7 +152,7 @@ func TestWaitsAreCounted(t *testing.T) {
 	})
 }
 
-// TestWhatComesBackWaitsAnew: what a 429 has answered waits for Retry-After.
+// TestWhatComesBackWaitsAnew: a want that drew a 429 waits for Retry-After.
 func TestWhatComesBackWaitsAnew(t *testing.T) {
 	clerk := &fakeClerk{latency: 100 * time.Millisecond, reply: first(time.Second, limited)}
 	inBubble(t, clerk, Config{}, func(t *testing.T, g *Gate) {
@@ -165,7 +165,7 @@ func TestWhatComesBackWaitsAnew(t *testing.T) {
 	})
 }
 
-// TestRefusalsAreCounted has wants refused for every reason there is.
+// TestRefusalsAreCounted: wants are refused for every reason that there is.
 func TestRefusalsAreCounted(t *testing.T) {
 	for reason, tt := range map[string]struct {
 		cfg   Config
@@ -193,7 +193,7 @@ func TestRefusalsAreCounted(t *testing.T) {
 			_, _ = g.Count(ctx, nil, Options{})                  // comes while the key is held
 		}, 2},
 		"breaker_open": {Config{BreakerFailures: 1}, down, func(t *testing.T, g *Gate) {
-			// Fails, and then the probe that it causes; its retry is refused.
+			// It fails, and so does the probe that it causes; its retry is refused.
 			_, _ = g.List(t.Context(), clerkapi.ListParams{}, Options{})
 			_ = g.Lookup(t.Context(), userIDs("", 2), Options{})
 		}, 3},

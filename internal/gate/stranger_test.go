@@ -85,7 +85,7 @@ func overHTTP(t *testing.T, clerk http.HandlerFunc, cfg Config, f func(*testing.
 	})
 }
 
-// healthy answers as Clerk does for users that it has.
+// healthy answers as Clerk does for users that exist.
 func healthy(w http.ResponseWriter, r *http.Request) {
 	user := func(id string) string { return `{"id":"` + id + `"}` }
 	switch path := r.URL.Path; {
@@ -123,7 +123,7 @@ func (c *wild) answer(w http.ResponseWriter, r *http.Request) {
 	code := pick(rnd, "authentication_invalid", "clerk_key_invalid", "authorization_invalid", "resource_not_found",
 		"form_param_format_invalid", "organization_not_enabled_in_instance", "too_many_requests", "internal_clerk_error", "a b", "")
 	user := fmt.Sprintf(`{"id":"user_bad%d","banned":%s,"updated_at":%s}`, rnd.IntN(50), pick(rnd, "1", "{}", `"x"`, "false"), pick(rnd, "1.5", "[]", "7"))
-	// Not "[]", which is Clerk's word that there are no such users, and a good one.
+	// Not "[]", which is a valid answer: there are no such users.
 	body := pick(rnd, "", "<html>Just a moment...</html>", "{", "null", "[1]", "[null]", "["+user+"]", "["+user+","+user+"]", user, `{"total_count":"x"}`,
 		`{"errors":[{"message":"m","code":"`+code+`"}]}`, `{"errors":[{"message":"m","code":"`+code+`"}]}`, strings.Repeat("x", rnd.IntN(100_000)))
 	h := w.Header()
@@ -171,9 +171,9 @@ func (c *wild) answers() int {
 	return c.n
 }
 
-// TestNobodyElseSeesOnesTrouble: 10,000 random answers to all requests that have a part
-// of one caller's, among them those that it shares with others, while others' calls
-// for healthy users go on. These are all answered.
+// TestNobodyElseSeesOnesTrouble: all requests that one caller has a part in, also those
+// that it shares with others, get 10,000 random answers. The calls of other callers for
+// healthy users go on meanwhile, and all of them are answered.
 func TestNobodyElseSeesOnesTrouble(t *testing.T) {
 	const seeds, each = 4, 2500
 	for seed := range uint64(seeds) {

@@ -20,7 +20,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// spans records a gate's spans and those of its callers.
+// spans records the spans of a gate and of its callers.
 type spans struct {
 	recorder *tracetest.SpanRecorder
 	tracer   trace.Tracer
@@ -33,19 +33,19 @@ func newSpans() spans {
 	return spans{r, sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(r), sdktrace.WithRawSpanLimits(limits)).Tracer("test")}
 }
 
-// caller gives the context of a call of somebody whose span has a name.
+// caller returns the context of a call whose span has a name.
 func (s spans) caller(ctx context.Context, name string) context.Context {
 	ctx, _ = s.tracer.Start(ctx, name)
 	return ctx
 }
 
-// unsampled gives the context of a call that is traced but not recorded.
+// unsampled returns the context of a call that is traced but not recorded.
 func unsampled(ctx context.Context) context.Context {
 	return trace.ContextWithRemoteSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}}))
 }
 
-// told gives the gate's spans in words: each with its number of wants, how long
-// it took, to the second, what went wrong, and what it links to.
+// told describes the gate's spans: each with its number of wants, its length to the
+// second, its error and its links.
 func (s spans) told(t *testing.T) []string {
 	t.Helper()
 	names := map[trace.SpanID]string{}
@@ -273,7 +273,7 @@ func TestSpans(t *testing.T) {
 	}
 }
 
-// TestSpansAtTheEnd stops a gate that holds a request under way, and what waits.
+// TestSpansAtTheEnd stops a gate with a request under way and wants that wait.
 func TestSpansAtTheEnd(t *testing.T) {
 	s := newSpans()
 	inBubble(t, &fakeClerk{latency: time.Hour}, Config{Quota: quota.Config{Limit: 1}, Tracer: s.tracer}, func(t *testing.T, g *Gate) {
@@ -293,8 +293,8 @@ func TestSpansAtTheEnd(t *testing.T) {
 	}
 }
 
-// TestLinksAreBounded has 200 callers wait for one user, and 200 more join
-// while the request is under way.
+// TestLinksAreBounded: 200 callers wait for one user, and 200 more join while the
+// request is under way.
 func TestLinksAreBounded(t *testing.T) {
 	s := newSpans()
 	inBubble(t, &fakeClerk{latency: time.Second}, Config{Quota: quota.Config{Limit: 1}, Tracer: s.tracer}, func(t *testing.T, g *Gate) {

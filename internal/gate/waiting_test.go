@@ -12,8 +12,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// checkWaiting checks how many wants of each priority wait, and how long the
-// oldest of each has.
+// checkWaiting checks how many wants wait at each priority, and the longest wait at
+// each.
 func checkWaiting(t *testing.T, g *Gate, when string, want ...QueueLevel) {
 	t.Helper()
 	synctest.Wait()
@@ -22,7 +22,7 @@ func checkWaiting(t *testing.T, g *Gate, when string, want ...QueueLevel) {
 	}
 }
 
-// TestWantsAreCountedOnce has several callers wait for the same ids.
+// TestWantsAreCountedOnce: several callers wait for the same ids.
 func TestWantsAreCountedOnce(t *testing.T) {
 	inBubble(t, &fakeClerk{}, Config{Quota: quota.Config{Limit: 1}}, func(t *testing.T, g *Gate) {
 		spend(t, g)
@@ -48,7 +48,7 @@ func TestWantsAreCountedOnce(t *testing.T) {
 	})
 }
 
-// TestWhatIsPutOffWaitsToo: until its next try, or as a part of a refused batch.
+// TestWhatIsPutOffWaitsToo: until its next try, or in a part of a refused lookup.
 func TestWhatIsPutOffWaitsToo(t *testing.T) {
 	for name, tt := range map[string]struct {
 		reply    error
@@ -73,8 +73,8 @@ func TestWhatIsPutOffWaitsToo(t *testing.T) {
 	}
 }
 
-// TestTheOldestHasWaitedThroughEvery429, behind one that came later but was not
-// sent: since it came, not since the last answer.
+// TestTheOldestHasWaitedThroughEvery429: the wait of a want counts from its arrival, not
+// from its last answer, even if it waits behind a later one that was not sent.
 func TestTheOldestHasWaitedThroughEvery429(t *testing.T) {
 	clerk := &fakeClerk{latency: 10 * time.Millisecond, reply: func(int, []string) error { return limited }}
 	inBubble(t, clerk, Config{}, func(t *testing.T, g *Gate) {
@@ -94,8 +94,8 @@ func TestTheOldestHasWaitedThroughEvery429(t *testing.T) {
 	})
 }
 
-// TestTheOldestWaitsInATwin: what a 429 has answered joins a fresh want for the same
-// user, which came in meanwhile.
+// TestTheOldestWaitsInATwin: a want that drew a 429 joins a fresh want for the same user
+// that has come meanwhile.
 func TestTheOldestWaitsInATwin(t *testing.T) {
 	clerk := &fakeClerk{latency: time.Second, reply: func(int, []string) error { return limited }}
 	inBubble(t, clerk, Config{MaxInFlight: 1}, func(t *testing.T, g *Gate) {
@@ -117,7 +117,7 @@ func TestTheOldestWaitsInATwin(t *testing.T) {
 	})
 }
 
-// TestA429RefusesNobodyWhoseLineIsQuick, if the same id waits in a slow one, too.
+// TestA429RefusesNobodyWhoseLineIsQuick: also if the same id waits in a slow line.
 func TestA429RefusesNobodyWhoseLineIsQuick(t *testing.T) {
 	clerk := &fakeClerk{latency: time.Second}
 	clerk.reply = func(n int, _ []string) error {

@@ -16,7 +16,7 @@ func TestLimiter(t *testing.T) {
 	})
 }
 
-// TestWhoAsksAgainWhenToldGetsAPermit, at the first time.
+// TestWhoAsksAgainWhenToldGetsAPermit: at the first time that Take returns.
 func TestWhoAsksAgainWhenToldGetsAPermit(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, cfg := range []quota.Config{{}, {Pace: quota.PaceAlways}, {Limit: 20, Burst: 40}} {

@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// lend takes n permits, which must be there, and lends them for a time.
+// lend takes n permits, which must be free, and lends them for a time.
 func lend(t *testing.T, l *Limiter, n int, now time.Time, ttl time.Duration) Loan {
 	t.Helper()
 	permits := make([]Permit, n)
@@ -39,8 +39,8 @@ func restart(t rapid.TB, l *Limiter, now time.Time, down time.Duration) *Limiter
 	return Restore(l.cfg, saved, now.Add(down))
 }
 
-// TestALoanIsHeldToItsEndAndAWindow, and as long as requests may be under way, also
-// across a restart.
+// TestALoanIsHeldToItsEndAndAWindow: and for as long as its requests may be under way,
+// also across a restart.
 func TestALoanIsHeldToItsEndAndAWindow(t *testing.T) {
 	for name, cfg := range loanConfigs {
 		for _, restarts := range []bool{false, true} {
@@ -92,7 +92,8 @@ func TestARecalledLoanIsHeldAsItWasUsed(t *testing.T) {
 	}
 }
 
-// TestNoMoreThanHalfIsLent: what is held because of loans counts until it is free.
+// TestNoMoreThanHalfIsLent: permits that are held because of loans count until they are
+// free.
 func TestNoMoreThanHalfIsLent(t *testing.T) {
 	for name, cfg := range loanConfigs {
 		l := New(cfg, epoch)
@@ -130,7 +131,7 @@ func TestNoMoreThanHalfIsLent(t *testing.T) {
 	}
 }
 
-// TestTheEstimateKnowsWhenLoansEnd: what is told is what happens, within a fifth.
+// TestTheEstimateKnowsWhenLoansEnd: the estimate is right within a fifth.
 func TestTheEstimateKnowsWhenLoansEnd(t *testing.T) {
 	l := New(Config{Limit: 20, LostHold: time.Second, MaxLeased: 0.75}, epoch)
 	lend(t, l, 10, epoch, 20*time.Second)
@@ -177,8 +178,8 @@ func TestTheEstimateKnowsWhenLoansEnd(t *testing.T) {
 	}
 }
 
-// TestLoansNeverExceedTheQuota lends, recalls, forgets and restarts beside requests:
-// wherever a loan's requests arrive, no window holds more than the quota.
+// TestLoansNeverExceedTheQuota lends, recalls, forgets and restarts beside requests.
+// Wherever a loan's requests arrive, no window holds more than the quota.
 func TestLoansNeverExceedTheQuota(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := Config{Limit: rapid.IntRange(2, 20).Draw(t, "limit"), Window: time.Second, LostHold: 300 * time.Millisecond}

@@ -8,7 +8,7 @@ import (
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// clerkWindow is a strict window of Clerk's: fixed, of the phase of start.
+// clerkWindow is Clerk's side of a strict window: fixed, with the phase of start.
 type clerkWindow struct {
 	n     int
 	w     time.Duration
@@ -16,7 +16,8 @@ type clerkWindow struct {
 	count int
 }
 
-// hit says whether a request is let through at now, and else when to come back.
+// hit reports whether a request is accepted at now; if not, it returns when to come
+// back.
 func (s *clerkWindow) hit(now time.Time) (ok bool, retryAfter time.Duration) {
 	for now.Sub(s.start) >= s.w {
 		s.start, s.count = s.start.Add(s.w), 0
@@ -28,9 +29,8 @@ func (s *clerkWindow) hit(now time.Time) (ok bool, retryAfter time.Duration) {
 	return true, 0
 }
 
-// besideOthers runs a Limiter that always wants more on a key that others use
-// as well, from others' gap to gap, and counts what went through and what was
-// refused after the time to adapt.
+// besideOthers runs a Limiter that always wants more on a key that others use as well.
+// It counts what was accepted and what was refused, after a time to adapt.
 func besideOthers(cfg Config, seed uint64, adapt, length time.Duration, gap func(*rand.Rand) time.Duration) (accepted, refused int) {
 	const roundTrip = 60 * time.Millisecond
 	rnd := rand.New(rand.NewPCG(seed, 0))
@@ -86,7 +86,7 @@ func besideOthers(cfg Config, seed uint64, adapt, length time.Duration, gap func
 }
 
 // TestBesideOthers: somebody else takes a fifth of the key at random times, and
-// all that tells is Retry-After.
+// Retry-After is the only sign of that.
 func TestBesideOthers(t *testing.T) {
 	const length, adapt = time.Hour, 10 * time.Minute
 	cfg := Config{}.withDefaults()

@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestARestartDoesNotSpendTheWindowTwice crashes a Limiter at random moments:
-// arrivals of both lives together must keep to the quota.
+// TestARestartDoesNotSpendTheWindowTwice: a Limiter crashes at random moments. The
+// arrivals of both lives together keep to the quota.
 func TestARestartDoesNotSpendTheWindowTwice(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := Config{
@@ -99,15 +99,16 @@ func TestAClockSetBackHoldsNothingForLong(t *testing.T) {
 	}
 }
 
-// TestAServerThatIsMovedAndBack stops a Limiter, lets another that knows nothing of it
-// use the key elsewhere, and restores the first from its old state: all arrivals keep
-// to the quota.
+// TestAServerThatIsMovedAndBack: a Limiter stops, another one that knows nothing of it
+// uses the key elsewhere, and the first is restored from its old state. All arrivals
+// keep to the quota.
 func TestAServerThatIsMovedAndBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := Config{Limit: rapid.IntRange(1, 20).Draw(t, "limit"), Window: time.Second}
 		rtt := time.Duration(rapid.IntRange(0, 100).Draw(t, "rtt")) * time.Millisecond
 		var arrivals []time.Time
-		// live spends all it may, and returns what it leaves when it ends.
+		// live spends all permits that it may, and returns the state that it leaves when
+		// it ends.
 		live := func(l *Limiter, from time.Time, d time.Duration) (Saved, time.Time) {
 			type flight struct {
 				p    Permit

@@ -10,7 +10,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// TestAReservationIsNotUsedEarly, when the state falls silent before its time.
+// TestAReservationIsNotUsedEarly: also if the state falls silent before its time.
 func TestAReservationIsNotUsedEarly(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	s := quota.NewShared(quota.Config{}, "a", now)
@@ -66,7 +66,7 @@ func TestALate429TellsWhatIsLeftOfIt(t *testing.T) {
 	}
 }
 
-// TestOf429sOnlyTheLatestAreTold, each until its report was answered.
+// TestOf429sOnlyTheLatestAreTold: each until its report was answered.
 func TestOf429sOnlyTheLatestAreTold(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	s := quota.NewShared(quota.Config{Limit: 1000}, "a", now)
@@ -87,7 +87,8 @@ func TestOf429sOnlyTheLatestAreTold(t *testing.T) {
 	}
 }
 
-// TestAReportWithoutEffectIsNotRepeatedAtOnce, whatever hinders it and whatever is wanted.
+// TestAReportWithoutEffectIsNotRepeatedAtOnce: whatever prevents the effect, and
+// whatever is wanted.
 func TestAReportWithoutEffectIsNotRepeatedAtOnce(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	reply := quota.Reply{

@@ -17,8 +17,8 @@ type flown struct {
 }
 
 // TestNobodyWaitsForSpacingBelowHalf: while less than half of what may be sent is used,
-// every permit is there at once, in any window, the first ones included. What may be
-// sent in the first window is what is not held back for earlier use.
+// every permit is free at once, in any window, also in the first ones. In the first
+// window, permits that are held back for earlier use may not be sent.
 func TestNobodyWaitsForSpacingBelowHalf(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := quota.Config{

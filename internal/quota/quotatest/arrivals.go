@@ -10,8 +10,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// event is something that happens in a simulated run: a request arrives at
-// Clerk, or its answer (or the end of waiting for it) comes to us.
+// event is an event of a simulated run: a request arrives at Clerk, or its answer (or
+// the end of waiting for it) comes to us.
 type event struct {
 	at     time.Time
 	kind   eventKind
@@ -41,8 +41,8 @@ func (e *events) Pop() any {
 	return x
 }
 
-// run drives a Limiter with a caller that always wants more, over a network of
-// random delays, and returns the arrivals at Clerk in order.
+// run drives a Limiter with a caller that always wants more, over a network with random
+// delays. It returns the arrivals at Clerk in order.
 func run(t *rapid.T, l Limiter, length time.Duration) []time.Time {
 	var (
 		queue    events

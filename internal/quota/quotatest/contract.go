@@ -1,4 +1,4 @@
-// Package quotatest says what everything must hold that hands out permits as a
+// Package quotatest is the contract of everything that hands out permits as a
 // quota.Limiter does, as tests.
 package quotatest
 
@@ -11,7 +11,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// Limiter is what the tests use of a quota.Limiter.
+// Limiter has the methods of a quota.Limiter that the tests use.
 type Limiter interface {
 	Take(now time.Time) (p quota.Permit, ok bool, again time.Time)
 	GiveBack(p quota.Permit, now time.Time)
@@ -23,13 +23,13 @@ type Limiter interface {
 	Estimate(now time.Time, k int) time.Duration
 }
 
-// Make makes a Limiter whose quota is unspent at now. It is called for one after
-// the other, and never for two at once.
+// Make returns a Limiter whose quota is unspent at now. A Limiter is not used any more
+// when the next one is made.
 type Make func(t rapid.TB, cfg quota.Config, now time.Time) Limiter
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Contract runs all tests with Limiters that limiter makes.
+// Contract runs all tests with Limiters made by limiter.
 func Contract(t *testing.T, limiter Make) {
 	for _, tt := range []struct {
 		name string
@@ -53,7 +53,7 @@ func Contract(t *testing.T, limiter Make) {
 	}
 }
 
-// take takes a permit that must be there.
+// take takes a permit, which must be free.
 func take(t *testing.T, l Limiter, now time.Time) quota.Permit {
 	t.Helper()
 	p, ok, again := l.Take(now)
@@ -63,7 +63,7 @@ func take(t *testing.T, l Limiter, now time.Time) quota.Permit {
 	return p
 }
 
-// takeNext takes the next permit that there is, and says when. One that is granted
+// takeNext takes the next permit, and returns when that was. A permit that is granted
 // elsewhere is first asked for when it may be reserved.
 func takeNext(t *testing.T, l Limiter, now time.Time) (quota.Permit, time.Time) {
 	t.Helper()
@@ -78,8 +78,8 @@ func takeNext(t *testing.T, l Limiter, now time.Time) (quota.Permit, time.Time) 
 	return quota.Permit{}, now
 }
 
-// refused says when to ask again, -1 for when another permit has been settled; a
-// permit must not be there.
+// refused returns when to ask again, -1 if that is once another permit has been settled.
+// No permit must be free.
 func refused(t *testing.T, l Limiter, now time.Time) time.Duration {
 	t.Helper()
 	_, ok, again := l.Take(now)

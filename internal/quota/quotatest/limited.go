@@ -56,7 +56,7 @@ func pausesWithoutRetryAfterGrow(t *testing.T, limiter Make) {
 }
 
 // oneEventIsOneStep: all 429s to requests that left before the pause began are one
-// event, and the guess of a pause takes one step for it.
+// event, which lengthens the guessed pause by one step.
 func oneEventIsOneStep(t *testing.T, limiter Make) {
 	l := limiter(t, quota.Config{}, epoch)
 	now := epoch
@@ -82,7 +82,7 @@ func oneEventIsOneStep(t *testing.T, limiter Make) {
 	}
 }
 
-// isolatedRefusalsCostLittle: a 429 now and then, while next to nothing is sent, says
+// isolatedRefusalsCostLittle: a 429 now and then, while next to nothing is sent, shows
 // little about the limit.
 func isolatedRefusalsCostLittle(t *testing.T, limiter Make) {
 	l := limiter(t, quota.Config{Limit: 1000}, epoch)

@@ -8,15 +8,15 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// saturate runs a Limiter with a caller that always wants more and a fixed
-// round trip, and counts the requests sent.
+// saturate runs a Limiter with a caller that always wants more and a fixed round trip,
+// and counts the requests sent.
 func saturate(l Limiter, length, roundTrip time.Duration) int {
 	n := 0
 	sends(l, length, roundTrip, func(time.Time) { n++ })
 	return n
 }
 
-// sends tells of each request that such a caller sends.
+// sends calls back for each request that such a caller sends.
 func sends(l Limiter, length, roundTrip time.Duration, sent func(time.Time)) {
 	type flight struct {
 		p    quota.Permit
@@ -97,7 +97,7 @@ func saturationUsesTheQuota(t *testing.T, limiter Make) {
 	}
 }
 
-// A request that got no answer costs its own permit, and slows nobody down.
+// A request without an answer costs its own permit, and slows nobody down.
 func aLostRequestCostsOnePermit(t *testing.T, limiter Make) {
 	l := limiter(t, quota.Config{}, epoch)
 	l.Lost(take(t, l, epoch), epoch)
@@ -107,8 +107,7 @@ func aLostRequestCostsOnePermit(t *testing.T, limiter Make) {
 	}
 }
 
-// However greedy a caller is, permits keep coming, so that whoever comes in
-// between has one soon.
+// However greedy a caller is, permits keep coming, so a newcomer soon has one.
 func nobodyWaitsLongForTheNextPermit(t *testing.T, limiter Make) {
 	for _, cfg := range []quota.Config{{}, {Limit: 1000}, {Limit: 20}} {
 		l := limiter(t, cfg, epoch)
@@ -127,7 +126,7 @@ func nobodyWaitsLongForTheNextPermit(t *testing.T, limiter Make) {
 func estimateIsWhatHappens(t *testing.T, limiter Make) {
 	for _, cfg := range []quota.Config{{}, {Limit: 20, Burst: 40}} {
 		l := limiter(t, cfg, epoch)
-		// Spend what is free, then ask how long the next 50 take.
+		// Spend all free permits, then estimate how long the next 50 take.
 		now := epoch
 		for {
 			p, ok, again := l.Take(now)
