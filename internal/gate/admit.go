@@ -133,7 +133,7 @@ func (g *Gate) newPending(ctx context.Context, n int) *pending {
 	return p
 }
 
-// enter records who makes the call p, and gives it a line.
+// enter records who makes the call p, and assigns it a line.
 func (g *Gate) enter(p *pending, o Options) {
 	who := o.party()
 	p.caller, p.party = g.callers.get(o.Caller), who

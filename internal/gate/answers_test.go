@@ -47,7 +47,7 @@ func TestOneQueryStopsNobodyElse(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		err  error
-		want error // what the one who asks is told
+		want error // for the caller that asks
 		most int   // requests for each of its calls
 	}{
 		{"a CDN's rule", aPage, clerkapi.ErrRefused, 1},

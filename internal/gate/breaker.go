@@ -26,7 +26,7 @@ type BreakerStatus struct {
 	TimesOpened int64
 }
 
-// The outcomes of requests that the breaker is told; nil is a success.
+// The outcomes of requests for the breaker; nil is a success.
 var (
 	errFailure = errors.New("a failure of Clerk's")
 	errNeutral = errors.New("it shows nothing about Clerk") // or nothing that was not counted before

@@ -8,12 +8,12 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// A lease that has had its turn gathers its permits. One does at a time, and until it
-// has all it takes at most every second permit while others wait, or every tenth if
-// it is of batch priority and interactive wants wait. So nobody waits longer than
-// twice as long because of leases, however large they are.
+// A lease whose turn has come gathers its permits. One lease gathers at a time. Until it
+// has all, it takes at most every second permit while other wants wait, or every tenth if
+// its priority is batch and interactive wants wait. So leases at most double the wait of
+// others, however large they are.
 
-// missing is how many permits the leases miss whose turn has come.
+// missing returns how many permits are missing to the leases whose turn has come.
 func (ls *leases) missing() (n int) {
 	for _, w := range ls.gathering {
 		n += w.lease.request.Permits - len(w.lease.permits)
@@ -21,14 +21,14 @@ func (ls *leases) missing() (n int) {
 	return n
 }
 
-// isLease reports whether what waits is a lease.
+// isLease reports whether an item is a lease.
 func isLease(it *fairqueue.Item) bool {
 	w, ok := it.Value.(*want)
 	return ok && w.lease != nil
 }
 
-// startGathering takes a lease out of the queue, whose turn it is, and charges the
-// turns of all its permits.
+// startGathering takes the lease whose turn it is out of the queue, and charges its line
+// for all its permits.
 func (g *Gate) startGathering(p Priority) {
 	for _, t := range g.queue.Take(p, fairqueue.Whole, 1) {
 		w := wantOf(t.Item)
@@ -37,9 +37,9 @@ func (g *Gate) startGathering(p Priority) {
 	}
 }
 
-// gathers reports whether the next permit is for the lease that gathers. Others says
-// whether something else waits for it, at which priority.
-func (g *Gate) gathers(others bool, at Priority, now time.Time) bool {
+// gathers reports whether the next permit is for the lease that gathers. Others reports
+// whether other wants wait for a permit, and p is their priority.
+func (g *Gate) gathers(others bool, p Priority, now time.Time) bool {
 	if len(g.leases.gathering) == 0 {
 		g.limiter.MayLend(now, 0)
 		return false
@@ -50,7 +50,7 @@ func (g *Gate) gathers(others bool, at Priority, now time.Time) bool {
 		return false
 	}
 	every := 2
-	if at == Interactive && w.waiters[0].pending.line.Priority() == Batch {
+	if p == Interactive && w.waiters[0].pending.line.Priority() == Batch {
 		every = 10
 	}
 	return !others || g.leases.others >= every-1
@@ -70,7 +70,7 @@ func (g *Gate) gathered(p quota.Permit, now time.Time) {
 	}
 }
 
-// giveUpGathered gives back what le has gathered.
+// giveUpGathered returns the permits that le has gathered.
 func (g *Gate) giveUpGathered(le *lease, now time.Time) {
 	for _, p := range le.permits {
 		g.giveBack(p, now)
@@ -78,8 +78,8 @@ func (g *Gate) giveUpGathered(le *lease, now time.Time) {
 	le.permits = nil
 }
 
-// lookAtGathering gives back what was gathered if the limit has fallen, and refuses
-// those leases whose deadlines can't be met any more.
+// lookAtGathering returns the gathered permits if the limit has fallen, and refuses the
+// leases whose deadlines can't be met any more.
 func (g *Gate) lookAtGathering(now time.Time) {
 	if len(g.leases.gathering) == 0 {
 		return
@@ -96,17 +96,17 @@ func (g *Gate) lookAtGathering(now time.Time) {
 			g.fail(w, err)
 			continue
 		}
-		// Estimates are not exact, and what has waited so long is not refused lightly.
-		at := now.Add(wait - wait/4)
-		g.refuseBefore(w, at, &Error{Kind: g.tooLate(now), RetryAfter: max(wait, time.Millisecond)})
+		// Estimates are not exact, and a lease that has waited for long deserves some margin.
+		eta := now.Add(wait - wait/4)
+		g.refuseBefore(w, eta, &Error{Kind: g.tooLate(now), RetryAfter: max(wait, time.Millisecond)})
 		if w.lease.state == leaseWaits {
 			before += w.lease.request.Permits - len(w.lease.permits)
 		}
 	}
 }
 
-// leaseProbe reports whether Clerk is to be asked because a lease has met a 429, and
-// when that may come to be so. That many leases say so at once leads to one probe.
+// leaseProbe reports whether a probe is to go because a lease has met a 429; else again is
+// when that may be. Reports of many leases lead to one probe.
 func (g *Gate) leaseProbe(now time.Time) (yes bool, again time.Time) {
 	if !g.leases.limited || g.probes.underWay {
 		return false, time.Time{}
@@ -117,5 +117,5 @@ func (g *Gate) leaseProbe(now time.Time) (yes bool, again time.Time) {
 	return true, time.Time{}
 }
 
-// leaseProbeEvery is how often leases may have Clerk asked.
+// leaseProbeEvery is the shortest time between two probes that leases cause.
 const leaseProbeEvery = time.Second

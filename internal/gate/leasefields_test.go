@@ -27,7 +27,7 @@ func TestARepeatedRequestIsTheSameLease(t *testing.T) {
 		var calls sync.WaitGroup
 		for i := range ids {
 			ctx := t.Context()
-			if i == 1 { // gives up, and the others are granted it all the same
+			if i == 1 { // leaves; the others are granted it all the same
 				var cancel context.CancelFunc
 				ctx, cancel = context.WithCancel(ctx)
 				time.AfterFunc(time.Second, cancel)

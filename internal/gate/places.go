@@ -7,15 +7,16 @@ import (
 )
 
 // A request that hangs keeps its place in flight until the client gives it up, though
-// Clerk may be well long before. So a probe goes beyond the places if requests older than
-// a probe may take have all of them, and something waits. Once it is answered, Clerk has
-// overtaken them: those that nobody waits for are ended, and of the others at most half
-// as many as there are places lose theirs. These go on, since they may only be slow.
+// Clerk may have recovered long before. So if all places are taken by requests that are
+// older than a probe may be, and something waits, a probe goes without a place. Its answer
+// shows that Clerk has overtaken these requests: those without waiters are cancelled, and
+// others lose their places, at most half as many as there are places. They go on without
+// one, since they may only be slow.
 
 // hangProbeEvery is how often a probe asks whether Clerk hangs.
 const hangProbeEvery = time.Second
 
-// places is who takes none of the places in flight, and when that was last asked about.
+// places counts the requests that have lost their places in flight.
 type places struct {
 	overtaken int       // requests under way that take no place
 	askedAt   time.Time // when the last probe left that asks whether Clerk hangs
@@ -24,8 +25,8 @@ type places struct {
 // placesTaken returns how many places in flight are taken.
 func (g *Gate) placesTaken() int { return len(g.requests) - g.places.overtaken }
 
-// hangProbe reports whether a probe is to go now that shows whether the requests that
-// have all places only hang; else again is when to ask again.
+// hangProbe reports whether a probe is to go now that shows whether the requests in all
+// places hang; else again is when to ask again.
 func (g *Gate) hangProbe(now time.Time) (due bool, again time.Time) {
 	if g.probes.underWay || g.placesTaken() < g.concurrency.limit || g.queue.Len() == 0 {
 		return false, time.Time{}
@@ -54,8 +55,8 @@ func (g *Gate) hangProbe(now time.Time) (due bool, again time.Time) {
 // places.
 func (g *Gate) mayOvertake() int { return max(1, g.concurrency.limit/2) - g.places.overtaken }
 
-// overtake frees the places of requests that hang, now that a probe has been answered
-// that left after them.
+// overtake frees the places of requests that hang, after the answer to a probe that left
+// later.
 func (g *Gate) overtake(probe *request, now time.Time) {
 	if g.placesTaken() < g.concurrency.limit {
 		return

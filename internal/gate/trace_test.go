@@ -172,7 +172,7 @@ func TestSpans(t *testing.T) {
 		}, []string{
 			"ann waits: wants=1 try=1 0s -> batch 1",
 			"batch 1: kind=lookup wants=1 try=1 2s (clerk refused the secret key) -> ann",
-			"batch 2: kind=probe wants=0 try=1 2s", // which tells whether it is so
+			"batch 2: kind=probe wants=0 try=1 2s", // which shows whether that is so
 		}},
 		{"a 429", Config{ProbeTimeout: 3 * time.Second}, first(3*time.Second, limited), func(t *testing.T, g *Gate, s spans) {
 			ask(g, s.caller(t.Context(), "ann"), "user_1")
@@ -180,7 +180,7 @@ func TestSpans(t *testing.T) {
 			"ann waits: wants=1 try=1 0s -> batch 1",
 			"ann waits: wants=1 try=1 6s -> batch 4",
 			"batch 1: kind=lookup wants=1 try=1 2s (clerk's quota is spent) -> ann",
-			"batch 2: kind=probe wants=0 try=1 2s (clerk's quota is spent)", // which tells whose it is
+			"batch 2: kind=probe wants=0 try=1 2s (clerk's quota is spent)", // which shows whom it concerns
 			"batch 3: kind=probe wants=0 try=1 2s",                          // after the pause
 			"batch 4: kind=lookup wants=1 try=1 2s -> ann",
 		}},

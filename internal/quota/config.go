@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Pace says how requests are spread over a window.
+// Pace is how requests are spread over a window.
 type Pace int
 
 // The paces.

@@ -5,21 +5,21 @@ import "time"
 // MaxLoan is the longest that permits may be lent for.
 const MaxLoan = 5 * time.Minute
 
-// Loan is a number of permits that are lent to somebody who sends requests of his
-// own. It is settled from the start: if nothing is heard of it, its permits come free
-// by themselves, so that a loan outlives whoever has made it. The zero value is no loan.
+// Loan is a number of permits that are lent to a caller that sends requests itself. A loan
+// is settled from the start: unless it is recalled, its permits come free by themselves,
+// so it can outlive the process that has made it. The zero value is no loan.
 type Loan struct {
 	Permits int
-	gone    time.Time // from when none of its requests can be under way any more
+	gone    time.Time // when none of its requests can be under way any more
 }
 
-// Use is what became of a loan's permits.
+// Use describes how the permits of a loan were used.
 type Use struct {
 	Sent       int // requests that were sent, at most Loan.Permits
-	Unanswered int // ... of these, the ones without an answer
+	Unanswered int // those of them that had no answer
 }
 
-// mostLent is how many of n permits may be lent at once, at least one if there is one.
+// mostLent returns how many of n permits may be lent at once: at least one if there is one.
 func (c Config) mostLent(n int) int {
 	return min(n, max(1, int(float64(n)*c.MaxLeased+1e-9)))
 }
@@ -33,22 +33,22 @@ func (c Config) MostLent() int {
 	return c.mostLent(c.lessReserve(c.Limit))
 }
 
-// MostLent returns how many permits may be lent at once as the limit is at now.
+// MostLent returns how many permits may be lent at once with the limit at now.
 func (l *Limiter) MostLent(now time.Time) int {
 	l.advance(now)
 	return l.cfg.mostLent(l.capacity())
 }
 
-// MayLend reports whether n more permits may be lent at now. Permits that were lent
-// count until they are free, but for those whose requests have been answered: they
-// are held no longer than any other request's.
+// MayLend reports whether n more permits may be lent at now. Lent permits count until they
+// are free, except those whose requests have been answered: these are held no longer than
+// those of any other request.
 func (l *Limiter) MayLend(now time.Time, n int) bool {
 	most := l.MostLent(now)
 	return l.lent.len()+n <= most
 }
 
-// Lend settles permits that are lent until end. If they are not recalled, their
-// requests count as sent at the end and never answered.
+// Lend settles permits that are lent until end. Unless they are recalled, their requests
+// count as sent at the end and never answered.
 func (l *Limiter) Lend(permits []Permit, end, now time.Time) Loan {
 	l.advance(now)
 	l.held.inFlight -= len(permits)
@@ -69,9 +69,9 @@ func (l *Limiter) hold(loan Loan) {
 	}
 }
 
-// Recall ends a loan before its time. Permits of answered requests are held for a
-// window from now, those of unanswered ones as by Lost, and the others are free. It
-// reports whether the loan's permits were still held.
+// Recall ends a loan early. Permits of answered requests are held for a window from now,
+// those of unanswered requests as after Lost, and the others are free. It reports whether
+// the permits of the loan were still held.
 func (l *Limiter) Recall(loan Loan, use Use, now time.Time) bool {
 	l.advance(now)
 	for i := range loan.Permits {
@@ -91,30 +91,30 @@ func (l *Limiter) Recall(loan Loan, use Use, now time.Time) bool {
 	return true
 }
 
-// dropLent takes one permit of a loan out of those that are held, and reports whether
-// it was among them.
+// dropLent removes one permit of a loan from those that are held, and reports whether it
+// was among them.
 func (l *Limiter) dropLent(loan Loan) bool {
 	free := loan.gone.Add(l.lentHold)
 	return l.lent.drop(free) && l.held.releases.drop(free)
 }
 
-// SavedLoan is a Loan in a form that outlives the process, in wall clock times.
+// SavedLoan is a Loan in the form of Saved.
 type SavedLoan struct {
 	Permits int       `json:"permits"`
 	Gone    time.Time `json:"gone"`
 }
 
-// SavedLease is a lease that somebody has, in such a form.
+// SavedLease is a lease in the form of Saved.
 type SavedLease struct {
 	ID      string        `json:"id"`
 	Caller  string        `json:"caller,omitempty"`
-	Request string        `json:"request,omitempty"` // its id
+	Request string        `json:"request,omitempty"` // the request's id
 	TTL     time.Duration `json:"ttl"`
 	Expires time.Time     `json:"expires"`
 	Loan    SavedLoan     `json:"loan"` // one of Saved.Lent, or part of it
 }
 
-// Save returns the loan in that form.
+// Save returns the loan in the form of Saved.
 func (loan Loan) Save() SavedLoan { return SavedLoan{loan.Permits, loan.gone.Round(0)} }
 
 // saveLent returns what is lent at now.
@@ -130,14 +130,14 @@ func (l *Limiter) saveLent() (lent []SavedLoan) {
 	return lent
 }
 
-// Loan returns the loan l of what was saved as it stands at now. Clocks may have been
-// set since: no loan lasts longer than was left of it when it was saved.
+// Loan returns the saved loan l at now. Since clocks may have been set meanwhile, no loan
+// lasts longer than the time that was left when it was saved.
 func (s Saved) Loan(l SavedLoan, lostHold time.Duration, now time.Time) Loan {
 	left := min(l.Gone.Sub(now), l.Gone.Sub(s.At), MaxLoan+lostHold)
 	return Loan{Permits: l.Permits, gone: now.Add(left)}
 }
 
-// restoreLent holds what was lent when s was saved.
+// restoreLent holds the permits that were lent when s was saved.
 func (l *Limiter) restoreLent(s Saved, now time.Time) {
 	for _, lent := range s.Lent {
 		loan := s.Loan(lent, l.cfg.LostHold, now)

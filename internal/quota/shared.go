@@ -12,7 +12,7 @@ const (
 	retry    = 20 * time.Millisecond  // after a report without effect
 	horizon  = 100 * time.Millisecond // how far ahead permits may be reserved
 	maxWants = 100                    // permits asked for in one report
-	maxTold  = 100                    // 429s told in one report
+	maxTold  = 100                    // 429s in one report
 )
 
 // Shared is one replica's part of a quota that several replicas share. It has the methods

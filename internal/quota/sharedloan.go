@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// lending is what a Shared has lent.
+// lending holds the loans of a Shared.
 //
-// The state counts loans apart from other permits. They stay with it when the replica
-// ends or falls silent, and no more is lent by all replicas together than the share
-// that may be: a replica reserves what it will lend before it takes the permits.
+// The state counts loans apart from other permits. It keeps them when the replica ends or
+// falls silent. All replicas together lend no more than may be lent: a replica reserves
+// what it will lend before it takes the permits.
 type lending struct {
-	loans  []Loan // that are held
-	fresh  []Loan // ... of these, the ones not reported yet
+	loans  []Loan // those whose permits are held
+	fresh  []Loan // those of them that were not reported yet
 	wanted int    // permits to be lent next
-	mark   int64  // the first report that tells of the latest loan
-	recall int64  // the first report that tells of the latest recall
+	mark   int64  // the first report with the latest loan
+	recall int64  // the first report with the latest recall
 }
 
 // LentEvent is a number of permits that are lent.
@@ -24,8 +24,8 @@ type LentEvent struct {
 	Permits int          `json:"permits"`
 }
 
-// MostLent is as Limiter.MostLent, for all replicas together; in the fallback, for
-// this one alone.
+// MostLent returns how many permits may be lent at once: by all replicas together or, in
+// the fallback, by this one alone.
 func (s *Shared) MostLent(now time.Time) int {
 	s.advance(now)
 	if s.mode == sharing {
@@ -37,8 +37,8 @@ func (s *Shared) MostLent(now time.Time) int {
 	return s.cfg.MostLent() // of what is allowed next
 }
 
-// MayLend reports whether n permits may be lent at now. If the state must be asked, it
-// reports false, and the reply tells.
+// MayLend reports whether n permits may be lent at now. If the state must be asked first,
+// it returns false; the reply then decides.
 func (s *Shared) MayLend(now time.Time, n int) bool {
 	s.advance(now)
 	if n != s.lending.wanted {
@@ -53,7 +53,7 @@ func (s *Shared) MayLend(now time.Time, n int) bool {
 }
 
 // Lend settles permits as Limiter.Lend does. The loan outlives this replica once Told
-// reports so.
+// returns true.
 func (s *Shared) Lend(permits []Permit, end, now time.Time) Loan {
 	loan := s.local.Lend(permits, end, now)
 	for _, p := range permits {
@@ -71,10 +71,10 @@ func (s *Shared) addLoan(loan Loan) {
 	s.lending.fresh = append(s.lending.fresh, loan)
 }
 
-// Mark names the latest loan for Told.
+// Mark returns a number that stands for the latest loan in calls of Told.
 func (s *Shared) Mark() int64 { return s.lending.mark }
 
-// Told reports whether the state knows of a loan, or can't be told.
+// Told reports whether the state knows of a loan, or can't be reached.
 func (s *Shared) Told(mark int64) bool { return s.acked >= mark || s.mode != sharing }
 
 // Recall ends a loan as Limiter.Recall does.
@@ -97,7 +97,7 @@ func (s *Shared) Recall(loan Loan, use Use, now time.Time) bool {
 	return true
 }
 
-// report gives what is to be told of loans, of all of them or of those that are new.
+// report returns the loans to report: all of them, or those that are new.
 func (l *lending) report(now time.Time, hold time.Duration, all bool) []LentEvent {
 	l.loans = slices.DeleteFunc(l.loans, func(loan Loan) bool { return !loan.gone.Add(hold).After(now) })
 	if all {
@@ -111,7 +111,7 @@ func (l *lending) report(now time.Time, hold time.Duration, all bool) []LentEven
 	return told
 }
 
-// conform has the local limiter hold what is lent, after its kind or its window has
+// conform makes the local limiter hold the lent permits, after its kind or its window has
 // changed.
 func (l *lending) conform(local *Limiter, hold time.Duration) {
 	for i := range local.lent.len() { // none, if it is of another kind now

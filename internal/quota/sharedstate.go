@@ -2,14 +2,14 @@ package quota
 
 import "time"
 
-// pausedUntil is until when a 429 holds the key, as far as the state has told.
+// pausedUntil returns the end of the pause in the last reply.
 func (s *Shared) pausedUntil() time.Time { return s.viewAt.Add(s.view.Paused.Duration()) }
 
-// RoundTrip is what a request usually takes.
+// RoundTrip returns what a request usually takes.
 func (s *Shared) RoundTrip() time.Duration { return s.local.RoundTrip() }
 
-// Probing says whether the next permit is the one that goes before the rest
-// after a pause.
+// Probing reports whether the next permit is the one that goes before the rest after a
+// pause.
 func (s *Shared) Probing() bool {
 	if s.mode != sharing {
 		return s.local.Probing()
@@ -17,8 +17,8 @@ func (s *Shared) Probing() bool {
 	return s.view.Probing
 }
 
-// State tells how the quota stands at now, for all replicas together as far as the
-// last reply has told; in the fallback, for this one alone.
+// State describes the quota at now: for all replicas together as of the last reply or, in
+// the fallback, for this one alone.
 func (s *Shared) State(now time.Time) State {
 	s.advance(now)
 	if s.mode != sharing {
@@ -38,7 +38,7 @@ func (s *Shared) State(now time.Time) State {
 	return st
 }
 
-// MostlyFree says whether over half of the quota is free at now.
+// MostlyFree reports whether over half of the quota is free at now.
 func (s *Shared) MostlyFree(now time.Time) bool {
 	s.advance(now)
 	if s.mode != sharing {
@@ -47,8 +47,8 @@ func (s *Shared) MostlyFree(now time.Time) bool {
 	return 2*s.view.Available > s.view.Capacity-s.view.Lent
 }
 
-// Estimate is how long it takes from now until the k-th further permit, k from
-// 1, may be used, if all replicas that want more keep taking turns.
+// Estimate returns how long it takes from now until the k-th further permit, k from 1, may
+// be used, if all replicas that want more keep taking turns.
 func (s *Shared) Estimate(now time.Time, k int) time.Duration {
 	s.advance(now)
 	if s.mode != sharing {
@@ -60,7 +60,7 @@ func (s *Shared) Estimate(now time.Time, k int) time.Duration {
 	further := k - len(s.grants)
 	until := s.pausedUntil()
 	if len(s.grants) == 0 && !until.After(now) {
-		// Over half of the quota goes at once.
+		// While over half of the quota is free, permits are granted at once.
 		if further -= max(0, s.view.Available-(s.view.Capacity-s.view.Lent)/2); further <= 0 {
 			return 0
 		}
@@ -76,7 +76,7 @@ func (s *Shared) Estimate(now time.Time, k int) time.Duration {
 	return max(0, next.Sub(now)) + time.Duration(further-1)*turn
 }
 
-// Decider says who decides what may be sent.
+// Decider is who decides what may be sent.
 type Decider int
 
 // The deciders.
@@ -89,17 +89,17 @@ const (
 	DecidesFallback
 )
 
-// ShareState is how the sharing stands.
+// ShareState describes the sharing of the quota.
 type ShareState struct {
 	Decider  Decider
-	Replicas int // that share, as far as known; 0 before the first reply
-	// Allowance is how many permits this replica may hold without the state now;
-	// 0 where the state decides.
+	Replicas int // that share the quota, as far as known; 0 before the first reply
+	// Allowance is how many permits this replica may hold now without the state; 0 if the
+	// state decides.
 	Allowance int
 	LastReply time.Time // zero before the first
 }
 
-// ShareState tells how the sharing stands at now.
+// ShareState describes the sharing of the quota at now.
 func (s *Shared) ShareState(now time.Time) ShareState {
 	s.advance(now)
 	st := ShareState{Replicas: s.view.Replicas}

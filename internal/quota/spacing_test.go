@@ -30,7 +30,7 @@ func TestNobodyWaitsForSpacingBelowHalf(t *testing.T) {
 		start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 		now := start
 		l := quota.New(cfg, now)
-		empty := quota.New(cfg, now) // tells what may be sent: nothing of it is ever used
+		empty := quota.New(cfg, now) // shows what may be sent; its permits are never used
 		var flights []*flown
 		land := func() {
 			for _, f := range flights {

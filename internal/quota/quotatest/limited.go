@@ -21,7 +21,7 @@ func a429HoldsTheKeyAndOneProbeGoesFirst(t *testing.T, limiter Make) {
 	if got := refused(t, l, now); got != -1 {
 		t.Errorf("beside the probe: ask again in %v, want to be told to wait for it", got)
 	}
-	l.Lost(probe, now.Add(time.Second)) // it told nothing: another may go
+	l.Lost(probe, now.Add(time.Second)) // it has shown nothing: another may go
 	now = now.Add(time.Second)
 	probe = take(t, l, now)
 	l.Limited(probe, now, time.Second, nil)
