@@ -1,36 +1,35 @@
-# Every target works from a fresh clone with an empty environment. It takes Go
-# 1.26 and git; `make test` also takes a C compiler (for -race), redis-server,
-# promtool, Node.js and npm, `make generators` compilers of other languages. Other
-# tools are built from the versions pinned in tools/*/go.mod: the first `make lint`
-# compiles for some minutes.
+# Every target works in a fresh clone with an empty environment. All need Go 1.26 and git;
+# `make test` also needs a C compiler (for -race), redis-server, promtool, haproxy, nginx,
+# Node.js and npm, `make generators` compilers of other languages. Other tools are built from
+# the versions pinned in tools/*/go.mod, so the first `make lint` compiles for some minutes.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# ARGS goes to `make run`, such as ARGS='--quota 20/10s'.
+# ARGS are arguments of `make run`, such as ARGS='--quota 20/10s'.
 ARGS ?=
-# FUZZTIME is how much each fuzzer tries: a count, for Go before 1.27 may fail one
-# with "context deadline exceeded" as a duration ends (https://go.dev/issue/75804).
+# FUZZTIME is how long each fuzzer runs. It is a count: before Go 1.27, a duration may end in
+# "context deadline exceeded" (https://go.dev/issue/75804).
 FUZZTIME ?= 30000x
-# BENCH picks benchmarks by name, BENCHTIME says how long each runs.
+# BENCH selects benchmarks by name, BENCHTIME is how long each runs.
 BENCH ?= .
 BENCHTIME ?= 1s
-# SCENARIOS picks what `make bench-quota` and `make bench-replicas` measure, by name.
+# SCENARIOS selects the scenarios of the bench- targets by name.
 SCENARIOS ?= .
-# DURATION is how long faults come and go in `make chaos`, and SEED which and in
-# what order, by chance unless it is given.
+# DURATION is the duration of `make chaos`. SEED determines its faults and their order; the
+# default is random.
 DURATION ?= 60s
 SEED ?=
-# BASELINE is the contract that callers depend on, as `buf build` writes it. It is
-# not in proto/, which holds only what callers take.
+# BASELINE is the contract that callers depend on, in the form of `buf build`. It is not in
+# proto/, which contains only files for callers.
 BASELINE := tools/buf/baseline.binpb
 
-# IMAGE is the name of what `make image` builds; VERSION that of a release.
+# IMAGE is the name of the image of `make image`, VERSION the version of a release.
 IMAGE ?= clerkgate:dev
 VERSION ?= 0.0.0
 
-# Without cgo the binary is static, and starts in an empty image.
+# Without cgo the binary is static and runs in an empty image.
 BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
 BUILDAH := buildah --storage-driver vfs
 HELM := go tool -modfile=tools/chart/go.mod helm
@@ -59,20 +58,20 @@ lint: ## check code, contract, formatting and import direction
 	go mod tidy -diff
 
 .PHONY: breaking
-breaking: ## check that the contract still serves callers of its baseline
+breaking: ## check that the contract is compatible with its baseline
 	$(BUF) breaking --against $(BASELINE)
 
-# Before the first release (a tag v…) the contract may still change, and its
-# baseline be written over it. From then on the baseline is written with each
-# release, so that what was added is guarded too, and only if nothing breaks.
+# Before the first release (a tag v…) the contract may change, and its baseline can be
+# rewritten. After that it is rewritten with each release, if nothing breaks, so that additions
+# are covered too.
 .PHONY: baseline
-baseline: ## write the contract's baseline anew (once released: if nothing breaks)
+baseline: ## rewrite the contract's baseline (after a release: if nothing breaks)
 	@if [[ -n $$(git tag --list 'v*') ]]; then $(MAKE) --no-print-directory breaking; fi
 	$(BUF) build --exclude-source-info -o $(BASELINE)
 
-# protoc and its plugins, the libraries of what they write, and their compilers.
+# Needs protoc and its plugins, and the libraries and compilers of their output.
 .PHONY: generators
-generators: ## check what generators of other languages make of the contract
+generators: ## test other languages' code generators with the contract
 	@tools/need protoc:protobuf-compiler grpc_python_plugin:protobuf-compiler-grpc \
 		grpc_java_plugin:protobuf-compiler-grpc-java-plugin \
 		/usr/include/google/protobuf/message.h:libprotobuf-dev g++:g++ \
@@ -86,7 +85,7 @@ generators: ## check what generators of other languages make of the contract
 	go test -tags generators -count=1 -timeout 20m ./tools/generators
 
 .PHONY: generate
-generate: ## write gen/ anew from proto/
+generate: ## generate gen/ from proto/
 	$(BUF) generate
 
 .PHONY: generate-clients
@@ -127,12 +126,12 @@ bench: ## run the benchmarks (BENCH=name BENCHTIME=1s)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -timeout 30m ./...
 
 .PHONY: bench-quota
-bench-quota: ## measure the use of the quota, in 10 minutes (SCENARIOS=regexp picks some)
+bench-quota: ## measure the use of the quota, in 10 minutes (SCENARIOS=regexp)
 	go build -o bin/ ./cmd/clerkgate ./cmd/benchquota
 	bin/benchquota -clerkgate bin/clerkgate -run '$(SCENARIOS)'
 
 .PHONY: bench-replicas
-bench-replicas: ## the same of several replicas with one Redis, in 10 minutes (SCENARIOS=regexp)
+bench-replicas: ## the same for several replicas with Redis, in 10 minutes (SCENARIOS=regexp)
 	@tools/need redis-server:redis-server
 	go build -o bin/ ./cmd/clerkgate ./cmd/benchquota
 	bin/benchquota -replicas -clerkgate bin/clerkgate -run '$(SCENARIOS)'
@@ -143,7 +142,7 @@ bench-floods: ## measure memory under floods of calls and webhooks, in 3 minutes
 	bin/benchquota -floods -clerkgate bin/clerkgate -run '$(SCENARIOS)'
 
 .PHONY: chaos
-chaos: ## judge servers under load while faults come and go (DURATION=60s SEED=number)
+chaos: ## check invariants under load and faults (DURATION=60s SEED=number)
 	@tools/need redis-server:redis-server
 	go build -o bin/ ./cmd/clerkgate ./cmd/benchquota
 	bin/benchquota -chaos -clerkgate bin/clerkgate -duration $(DURATION) $(if $(SEED),-seed $(SEED))
@@ -157,11 +156,11 @@ fuzz: ## run each fuzzer FUZZTIME times (30000x)
 
 .PHONY: build
 build: ## build bin/clerkgate
-	@test -e bin/clerkgate || echo 'The first build takes some minutes; each package is named as it is compiled.'
+	@test -e bin/clerkgate || echo 'The first build takes some minutes. Each package is printed as it compiles.'
 	$(subst go build,go build -v,$(BUILD)) -o bin/ ./cmd/clerkgate
 
 .PHONY: image-context
-image-context: ## put what the image consists of into bin/image
+image-context: ## put the content of the image into bin/image
 	@tools/need /etc/ssl/certs/ca-certificates.crt:ca-certificates
 	GOOS=linux $(BUILD) -o bin/image/ ./cmd/clerkgate
 	cp /etc/ssl/certs/ca-certificates.crt bin/image/
@@ -178,11 +177,11 @@ image-check: image ## start the image, read-only and without privileges
 	tools/release/image-check $(IMAGE)
 
 .PHONY: chart-check
-chart-check: ## render the chart and decode what it makes into Kubernetes' own types
+chart-check: ## render the chart and decode its manifests into Kubernetes' own types
 	cd tools/chart && go test -count=1 ./...
 
 .PHONY: manifests
-manifests: ## write deploy/kubernetes/clerkgate.yaml from the chart
+manifests: ## generate deploy/kubernetes/clerkgate.yaml from the chart
 	$(HELM) template clerkgate deploy/chart/clerkgate -f deploy/kubernetes/values.yaml >deploy/kubernetes/clerkgate.yaml
 
 .PHONY: release
@@ -197,19 +196,19 @@ release-check: ## build a release twice, in two places, and compare
 
 .PHONY: grpcurl
 grpcurl: ## build bin/grpcurl and bin/grpc-health-probe
-	@test -e bin/grpcurl || echo 'The first build takes some minutes; each package is named as it is compiled.'
+	@test -e bin/grpcurl || echo 'The first build takes some minutes. Each package is printed as it compiles.'
 	go build -v -modfile=tools/peers/go.mod -o bin/ tool
 
 .PHONY: readme
-readme: build grpcurl ## write the output of its examples into README.md
+readme: build grpcurl ## update the output of the examples in README.md
 	@tools/need jq:jq
 	tools/readme -w
 
 .PHONY: readme-check
-readme-check: build grpcurl ## check that README.md shows what its examples print
+readme-check: build grpcurl ## check the output of the examples in README.md
 	@tools/need jq:jq
 	tools/readme
 
 .PHONY: clean
-clean: ## remove what was built
+clean: ## remove build output
 	rm -rf bin
