@@ -22,6 +22,12 @@ import (
 // apiVersion is the version of Clerk's API that this package implements.
 const apiVersion = "2026-05-12"
 
+// Defaults of a Config.
+const (
+	DefaultBaseURL = "https://api.clerk.com"
+	DefaultTimeout = 10 * time.Second
+)
+
 // Config configures a Client. Only Key is required.
 type Config struct {
 	BaseURL      string         // without /v1; default "https://api.clerk.com"
@@ -70,7 +76,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, errors.New("clerkapi: Config.Key is missing")
 	}
 	if cfg.BaseURL == "" {
-		cfg.BaseURL = "https://api.clerk.com"
+		cfg.BaseURL = DefaultBaseURL
 	}
 	base, err := parseBase(cfg.BaseURL)
 	if err != nil {
@@ -80,7 +86,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, errors.New("clerkapi: Config.Timeout, Config.MaxBodyBytes and Config.MaxReadBytes must not be negative")
 	}
 	if cfg.Timeout == 0 {
-		cfg.Timeout = 10 * time.Second
+		cfg.Timeout = DefaultTimeout
 	}
 	if cfg.MaxBodyBytes == 0 {
 		cfg.MaxBodyBytes = 32 << 20

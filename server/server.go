@@ -117,6 +117,43 @@ type Config struct {
 	OnListen func(Addresses)
 }
 
+// DefaultConfig returns the defaults of a Config.
+func DefaultConfig() Config { return Config{}.withDefaults() }
+
+func (c Config) withDefaults() Config {
+	if c.GRPCListen == "" {
+		c.GRPCListen = "127.0.0.1:9090"
+	}
+	if c.HTTPListen == "" {
+		c.HTTPListen = "127.0.0.1:9091"
+	}
+	if c.DefaultTimeout == 0 {
+		c.DefaultTimeout = 30 * time.Second
+	}
+	if c.MaxConnections == 0 {
+		c.MaxConnections = 4096
+	}
+	if c.MaxStreamsPerCaller == 0 {
+		c.MaxStreamsPerCaller = 64
+	}
+	if c.MaxUnreadBytes == 0 {
+		c.MaxUnreadBytes = 128 << 20
+	}
+	if c.SendTimeout == 0 {
+		c.SendTimeout = 20 * time.Second
+	}
+	if c.DrainTimeout == 0 {
+		c.DrainTimeout = 10 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Notes == nil {
+		c.Notes = func() []string { return nil }
+	}
+	return c
+}
+
 // Addresses are where a server listens.
 type Addresses struct {
 	GRPC, HTTP net.Addr
@@ -140,36 +177,7 @@ type Server struct {
 
 // New makes a server. It reads the files that cfg names, and starts nothing.
 func New(cfg Config) *Server {
-	if cfg.GRPCListen == "" {
-		cfg.GRPCListen = "127.0.0.1:9090"
-	}
-	if cfg.HTTPListen == "" {
-		cfg.HTTPListen = "127.0.0.1:9091"
-	}
-	if cfg.DefaultTimeout == 0 {
-		cfg.DefaultTimeout = 30 * time.Second
-	}
-	if cfg.MaxConnections == 0 {
-		cfg.MaxConnections = 4096
-	}
-	if cfg.MaxStreamsPerCaller == 0 {
-		cfg.MaxStreamsPerCaller = 64
-	}
-	if cfg.MaxUnreadBytes == 0 {
-		cfg.MaxUnreadBytes = 128 << 20
-	}
-	if cfg.SendTimeout == 0 {
-		cfg.SendTimeout = 20 * time.Second
-	}
-	if cfg.DrainTimeout == 0 {
-		cfg.DrainTimeout = 10 * time.Second
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
-	}
-	if cfg.Notes == nil {
-		cfg.Notes = func() []string { return nil }
-	}
+	cfg = cfg.withDefaults()
 	e := &edge{
 		logger: cfg.Logger, calls: newCallLog(cfg.Logger), defaultTimeout: cfg.DefaultTimeout, sendTimeout: cfg.SendTimeout,
 		outbox: newOutbox(cfg.MaxUnreadBytes), streams: newStreamLimits(cfg.MaxStreamsPerCaller),

@@ -67,6 +67,9 @@ type Config struct {
 	Logger *slog.Logger // default: discards
 }
 
+// DefaultConfig returns the defaults of a Config.
+func DefaultConfig() Config { return Config{}.withDefaults() }
+
 func (c Config) withDefaults() Config {
 	def := func(v *int, d int) {
 		if *v <= 0 {

@@ -57,6 +57,9 @@ type Config struct {
 	LostHold time.Duration
 }
 
+// DefaultConfig returns the defaults of a Config.
+func DefaultConfig() Config { return Config{}.withDefaults() }
+
 func (c Config) withDefaults() Config {
 	if c.Limit <= 0 {
 		c.Limit = 100

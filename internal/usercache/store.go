@@ -40,6 +40,9 @@ type Config struct {
 	Logger *slog.Logger // default: discards
 }
 
+// DefaultConfig returns the defaults of a Config.
+func DefaultConfig() Config { return Config{}.withDefaults() }
+
 func (c Config) withDefaults() Config {
 	if c.TTL <= 0 {
 		c.TTL = time.Minute
