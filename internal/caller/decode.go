@@ -13,11 +13,11 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxFaults is how many faults of a file are named.
+// maxFaults is the maximum number of reported errors of a file.
 const maxFaults = 10
 
-// faults collects what is wrong with a file, each with its line and field. It shows no
-// value: a secret may have been pasted there.
+// faults collects the errors of a file, each with its line and field. It shows no value,
+// since a secret may have been pasted there.
 type faults struct{ all []error }
 
 func (f *faults) add(n *yaml.Node, field, format string, args ...any) {
@@ -31,7 +31,7 @@ func (f *faults) err() error {
 	return errors.Join(f.all...)
 }
 
-// document returns the root of a file of one YAML document.
+// document returns the root of a file with one YAML document.
 func document(b []byte) (*yaml.Node, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(b))
 	var doc yaml.Node
@@ -46,7 +46,7 @@ func document(b []byte) (*yaml.Node, error) {
 	return doc.Content[0], nil
 }
 
-// yamlFault returns an error of the YAML parser without the text that it may quote.
+// yamlFault returns an error of the YAML parser without quoted text.
 func yamlFault(err error) error {
 	text := err.Error()
 	if line, _, found := strings.Cut(strings.TrimPrefix(text, "yaml: "), ":"); found && strings.HasPrefix(line, "line ") {
@@ -55,10 +55,10 @@ func yamlFault(err error) error {
 	return errors.New("it can't be read")
 }
 
-// fields are the readers of a map's values.
+// fields maps keys of a map to the readers of their values.
 type fields map[string]func(n *yaml.Node, field string)
 
-// readMap reads a map whose keys are all in known.
+// readMap reads a map. Keys outside known are errors.
 func (f *faults) readMap(n *yaml.Node, field string, known fields, required ...string) {
 	if n.Kind != yaml.MappingNode {
 		f.add(n, orRoot(field), "want a map")
@@ -96,7 +96,7 @@ func (f *faults) readList(n *yaml.Node, field string, read func(n *yaml.Node, fi
 	}
 }
 
-// readText reads a text that is not empty.
+// readText reads a non-empty text.
 func (f *faults) readText(n *yaml.Node, field string, to *string) bool {
 	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" || strings.TrimSpace(n.Value) == "" {
 		f.add(n, field, "want a text")
@@ -114,7 +114,7 @@ func (f *faults) readBool(n *yaml.Node, field string, to *bool) {
 	*to = n.Value == "true" || n.Value == "True" || n.Value == "TRUE"
 }
 
-// readInt reads a number from least to most.
+// readInt reads a number between least and most.
 func (f *faults) readInt(n *yaml.Node, field string, least, most int, to *int) {
 	v, err := strconv.Atoi(n.Value)
 	if n.Kind != yaml.ScalarNode || err != nil || v < least || v > most {

@@ -1,12 +1,16 @@
-// Package caller decides who makes a call and what the caller may do, by a file of
-// callers.
+// Package caller identifies the caller of a call and determines its permissions,
+// according to a callers file.
 //
-// A call shows Credentials: the certificate of its connection, a token or a JSON Web
-// Token, headers of a mesh's proxy, or a mere name. Set.Identify finds the one caller
-// that they belong to. Credentials of two different callers, and any that can't be
-// used, are refused: nothing that is shown is passed over but a certificate that no
-// caller has, and headers from peers that are not trusted with them.
+// A call has Credentials: the certificate of its connection, a token or a JSON Web Token,
+// headers of a mesh's proxy, or only a name. Set.Identify returns the one caller that
+// they belong to. Credentials of two different callers, and invalid credentials, are
+// refused. Nothing is ignored but a certificate that belongs to no caller, and mesh
+// headers from untrusted peers.
 //
-// The files: set.go identifies, file.go and decode.go read the file, token.go, jwt.go
-// and mesh.go read one kind of credentials each.
+//	set.go              identification
+//	policy.go           permissions of a caller
+//	file.go, decode.go  parsing of the file
+//	token.go            tokens
+//	jwt.go              JSON Web Tokens and their issuers
+//	mesh.go             headers of a mesh
 package caller

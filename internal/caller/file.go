@@ -12,27 +12,27 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// maxName is the length of the longest name of a caller, in bytes.
+// maxName is the maximum length of a caller's name, in bytes.
 const maxName = 64
 
-// Methods are the methods that a file of callers may allow. Callers with "permits" or
-// "invalidate" also have those that belong to it, and no other way to them.
+// Methods are the methods that a callers file may allow. Callers with "permits" or
+// "invalidate" also have those that belong to it; "methods" can't list them.
 type Methods struct {
 	Plain, Permits, Invalidate []string
 }
 
-// reader reads a file of callers.
+// reader reads a callers file.
 type reader struct {
 	faults
 	methods Methods
 	old     *Set
 	set     *Set
-	issuers map[string]*issuer // by their names in the file
+	issuers map[string]*issuer // by name in the file
 }
 
-// Parse reads a file of callers. Its errors name the line and the field of each fault,
-// and show no value. What old has learnt of issuers that the new file still has is
-// taken over; old may be nil.
+// Parse parses a callers file. Its errors have the line and the field of each fault, and
+// show no value. State of issuers in old that the new file still has is kept; old may be
+// nil.
 func Parse(b []byte, m Methods, old *Set) (*Set, error) {
 	root, err := document(b)
 	if err != nil {
@@ -41,7 +41,7 @@ func Parse(b []byte, m Methods, old *Set) (*Set, error) {
 	r := &reader{methods: m, old: old, issuers: map[string]*issuer{}, set: &Set{
 		tokens: map[[8]byte][]token{}, ids: map[string]*Caller{}, labels: map[string]*Caller{}, issuers: map[string]*issuer{},
 	}}
-	// Issuers are read first, wherever they stand, since callers name them.
+	// Issuers are read first, since callers refer to them.
 	skip := func(*yaml.Node, string) {}
 	r.readMap(root, "", fields{
 		"issuers": func(n *yaml.Node, field string) { r.readList(n, field, r.readIssuer) },
@@ -209,7 +209,7 @@ func (r *reader) readIdentity(n *yaml.Node, field string, c *Caller, label *bool
 	}
 }
 
-// readID reads a name of certificates: dns:NAME, uri:URI or a SPIFFE id.
+// readID reads a certificate's name: dns:NAME, uri:URI or a SPIFFE id.
 func (r *reader) readID(n *yaml.Node, field string, c *Caller) {
 	var text string
 	if !r.readText(n, field, &text) {

@@ -19,64 +19,64 @@ import (
 )
 
 const (
-	// discoverTimeout bounds the time to learn where an issuer's keys are, and each
+	// discoverTimeout is the time limit for discovering an issuer's keys, and of each
 	// request to it.
 	discoverTimeout = 5 * time.Second
-	// retryDiscovery is the least time between two attempts, and between two requests
-	// for an issuer's keys: whoever shows tokens with invented key ids causes no more.
+	// retryDiscovery is the minimum interval between two attempts, and between two
+	// requests for an issuer's keys, so that tokens with invented key ids can't cause
+	// more.
 	retryDiscovery = 2 * time.Second
-	// maxKnown is how many verified tokens of one issuer are remembered, and knownFor
-	// for how long at most.
+	// maxKnown is the maximum number of remembered tokens of one issuer, and knownFor is
+	// how long one is remembered at most.
 	maxKnown = 4096
 	knownFor = time.Minute
 )
 
-// algorithms are the signatures that are accepted: none that a shared secret makes.
+// algorithms are the accepted signatures: none with a shared secret.
 var algorithms = []string{
 	oidc.RS256, oidc.RS384, oidc.RS512, oidc.ES256, oidc.ES384, oidc.ES512, oidc.PS256, oidc.PS384, oidc.PS512, oidc.EdDSA,
 }
 
-// issuerConfig is an issuer as the file names it.
+// issuerConfig is an issuer in the file.
 type issuerConfig struct {
 	url, audience     string
 	caFile, tokenFile string
-	ca                string // contents of caFile
+	ca                string // content of caFile
 }
 
-// issuer verifies the JSON Web Tokens of one issuer. Its methods are safe for
-// concurrent use.
+// issuer verifies the JSON Web Tokens of one issuer. It is safe for concurrent use.
 type issuer struct {
 	config issuerConfig
 	client *http.Client
-	claims []claimed // guarded by nothing: it belongs to one Set
+	claims []claimed // not guarded: belongs to one Set
 
-	state *issuerState // shared by the Sets that have an issuer of this config
+	state *issuerState // shared by Sets whose issuers have the same config
 }
 
-// claimed is a caller with the claims that its tokens have.
+// claimed is a caller and the claims of its tokens.
 type claimed struct {
 	who    *Caller
 	claims map[string]string
 }
 
-// issuerState is what has been learnt of an issuer.
+// issuerState is what is known of an issuer.
 type issuerState struct {
 	mu        sync.Mutex
-	verifier  *oidc.IDTokenVerifier       // nil: not reached yet; guarded by mu
-	asking    chan struct{}               // closed when the attempt under way ends; guarded by mu
-	failed    error                       // of the last attempt; guarded by mu
+	verifier  *oidc.IDTokenVerifier       // nil before discovery; guarded by mu
+	asking    chan struct{}               // closed when the current attempt ends; guarded by mu
+	failed    error                       // error of the last attempt; guarded by mu
 	nextTry   time.Time                   // guarded by mu
-	lastFetch time.Time                   // of the keys; guarded by mu
+	lastFetch time.Time                   // last request for the keys; guarded by mu
 	known     map[[sha256.Size]byte]known // guarded by mu
 }
 
-// known is a token that has been verified.
+// known is a verified token.
 type known struct {
 	claims map[string]any
 	until  time.Time
 }
 
-// newIssuer returns an issuer that takes over what old has learnt, if it is not nil.
+// newIssuer returns an issuer. It uses the state of old, if not nil.
 func newIssuer(c issuerConfig, old *issuer) (*issuer, error) {
 	i := &issuer{config: c}
 	if old != nil && old.config == c {
@@ -85,7 +85,7 @@ func newIssuer(c issuerConfig, old *issuer) (*issuer, error) {
 	}
 	i.state = &issuerState{known: make(map[[sha256.Size]byte]known)}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.Proxy = nil // proxies of the environment are for the way to Clerk
+	transport.Proxy = nil // the environment's proxies are for requests to Clerk only
 	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	transport.IdleConnTimeout = discoverTimeout
 	if c.ca != "" {
@@ -99,8 +99,8 @@ func newIssuer(c issuerConfig, old *issuer) (*issuer, error) {
 	return i, nil
 }
 
-// issuerTransport shows the server's own token to the issuer, and bounds how often its
-// keys are fetched.
+// issuerTransport adds the server's own token to requests to the issuer, and limits how
+// often its keys are fetched.
 type issuerTransport struct {
 	base      http.RoundTripper
 	tokenFile string
@@ -163,7 +163,7 @@ func (s *Set) byJWT(ctx context.Context, text string, now time.Time) (*Caller, e
 	return found, nil
 }
 
-// issuerOf returns the issuer that a token names, before anything of it is verified.
+// issuerOf returns the issuer in a token that is not verified yet.
 func issuerOf(text string) (string, error) {
 	parts := strings.Split(text, ".")
 	if len(parts) != 3 {
@@ -182,8 +182,7 @@ func issuerOf(text string) (string, error) {
 	return claims.Issuer, nil
 }
 
-// verify returns the claims of a token that is valid at the time now. The error is an
-// *Error.
+// verify returns the claims of a token that is valid at now. The error is an *Error.
 func (i *issuer) verify(ctx context.Context, text string, now time.Time) (map[string]any, error) {
 	hash := sha256.Sum256([]byte(text))
 	i.state.mu.Lock()
@@ -199,7 +198,7 @@ func (i *issuer) verify(ctx context.Context, text string, now time.Time) (map[st
 	token, err := verifier.Verify(ctx, text)
 	switch {
 	case err != nil && strings.Contains(err.Error(), errTooOften.Error()):
-		return nil, &Error{BadJWT, errTooOften} // the keys of a moment ago have none that fits
+		return nil, &Error{BadJWT, errTooOften} // the keys were fetched a moment ago and none fits
 	case err != nil && strings.Contains(err.Error(), "fetching keys"):
 		return nil, &Error{IssuerAway, errors.New("its keys can't be had")}
 	case err != nil:
@@ -221,14 +220,14 @@ func (i *issuer) verify(ctx context.Context, text string, now time.Time) (map[st
 	return claims, nil
 }
 
-// remember keeps a verified token. If there is no room, one that has ended makes it,
-// or any.
+// remember stores a verified token. If there is no room, it replaces an expired one, or
+// any.
 func (s *issuerState) remember(hash [sha256.Size]byte, k known, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.known) >= maxKnown {
 		tries := 0
-		for other, o := range s.known { // in no order
+		for other, o := range s.known { // random order
 			if tries++; now.After(o.until) || tries == 16 {
 				delete(s.known, other)
 				break
@@ -238,8 +237,8 @@ func (s *issuerState) remember(hash [sha256.Size]byte, k known, now time.Time) {
 	s.known[hash] = k
 }
 
-// discovered returns the verifier, once the issuer has said where its keys are. Until
-// then it is asked again when a token comes, no more often than every retryDiscovery.
+// discovered returns the verifier after discovery. Until that succeeds, tokens trigger
+// further attempts, at most one per retryDiscovery.
 func (i *issuer) discovered(ctx context.Context, now time.Time) (*oidc.IDTokenVerifier, error) {
 	s := i.state
 	s.mu.Lock()
@@ -286,8 +285,8 @@ func (i *issuer) discover(done chan struct{}) {
 	close(done)
 }
 
-// matches reports whether a token's claims have all the values wanted. A claim that is
-// a list has a value if any of its members is it.
+// matches reports whether a token's claims have all required values. A list has a value
+// if any of its elements equals it.
 func (c claimed) matches(claims map[string]any) bool {
 	for name, want := range c.claims {
 		switch v := claims[name].(type) {

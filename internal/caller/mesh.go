@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// mesh is which headers of a mesh's proxies are believed, and from whom.
+// mesh is the trusted mesh headers and their peers.
 type mesh struct {
 	xfcc, l5d peers
 }
 
-// peers are those that a header is believed from.
+// peers are the peers that are trusted with a header.
 type peers struct {
 	from []netip.Prefix
-	unix bool // Unix sockets, too
+	unix bool // including Unix sockets
 }
 
 func (p peers) trusts(a netip.Addr) bool {
@@ -30,15 +30,15 @@ func (p peers) trusts(a netip.Addr) bool {
 	return false
 }
 
-// maxHeader is the longest value of a mesh's header that is read, in bytes.
+// maxHeader is the maximum length of a mesh header, in bytes.
 const maxHeader = 32 << 10
 
-// names returns the names that believed headers give the caller, as Set.ids has them.
-// Headers from other peers are passed over.
+// names returns the names in trusted headers, as keys of Set.ids. Headers from other
+// peers are ignored.
 func (m mesh) names(c *Credentials) ([]string, error) {
 	var names []string
 	if len(c.XFCC) > 0 && m.xfcc.trusts(c.Peer) {
-		// Each proxy appends its element: all but the rightmost may be the client's own.
+		// Each proxy appends its element; all but the rightmost may come from the client.
 		found, err := parseXFCC(c.XFCC[len(c.XFCC)-1])
 		if err != nil {
 			return nil, err
@@ -79,7 +79,7 @@ func parseXFCC(header string) ([]string, error) {
 		value = unquote(value)
 		switch strings.ToLower(strings.TrimSpace(key)) {
 		case "uri":
-			if value != "" { // a certificate without one has an empty value
+			if value != "" { // empty for a certificate without one
 				names = append(names, "uri:"+value)
 			}
 		case "dns":
@@ -97,8 +97,8 @@ func parseXFCC(header string) ([]string, error) {
 
 var errXFCC = errors.New("x-forwarded-client-cert is malformed")
 
-// splitQuoted splits s at each separator that is outside double quotes. Inside them a
-// backslash takes the next byte as it is.
+// splitQuoted splits s at each separator outside double quotes. Inside them a backslash
+// escapes the next byte.
 func splitQuoted(s string, separator byte) ([]string, error) {
 	var parts []string
 	start, quoted := 0, false

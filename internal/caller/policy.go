@@ -13,11 +13,11 @@ const (
 	PrivateMetadata Parts = 1 << iota // of the user
 	Memberships                       // private metadata of memberships and their organizations
 	Verifications                     // nonces, messages and URLs of verifications
-	Extra                             // fields of Clerk's that the contract does not know
+	Extra                             // fields that the contract does not know
 	AllParts        = PrivateMetadata | Memberships | Verifications | Extra
 )
 
-// partNames are the parts as the file names them.
+// partNames are the names of parts in the file.
 var partNames = []struct {
 	name string
 	part Parts
@@ -37,30 +37,31 @@ func (p Parts) Names() []string {
 	return names
 }
 
-// Limit is a number in a window. The zero Limit is none.
+// Limit is a number per window. The zero Limit means no limit.
 type Limit struct {
 	Count  int
 	Window time.Duration
 }
 
-// Caller is a caller and what it may do. It is never changed.
+// Caller is a caller and its permissions. It is immutable.
 type Caller struct {
 	Name string
 	// Methods are the names of the methods that it may call, such as GetUser, sorted.
 	Methods []string
-	// FullView are the parts of users that it may see. 0: USER_VIEW_FULL is refused.
+	// FullView has the parts of users that it may see in USER_VIEW_FULL. 0: the view is
+	// refused.
 	FullView Parts
-	// BatchOnly has all its calls wait at priority batch.
+	// BatchOnly gives all its calls batch priority.
 	BatchOnly bool
-	// Streams is how many streams it may have open at once; 0: as many as any caller.
+	// Streams is the maximum of its open streams; 0: the limit of all callers.
 	Streams int
-	// Weight is its share of the turns at the quota, in proportion to those of others. At
-	// least 1.
+	// Weight is its weight in turns at the quota, at least 1.
 	Weight int
-	// Lookups bounds the ids that it may look up, Requests what costs a request to Clerk by
-	// itself: pages of lists and streams, counts, permits. Both are of all replicas together.
+	// Lookups limits the ids that it may look up, Requests the requests to Clerk that it
+	// causes by itself: pages of lists and streams, counts, permits. Both are for all
+	// replicas together.
 	Lookups, Requests Limit
-	// Metrics lets it read /metrics, Pprof the profiles.
+	// Metrics allows /metrics, Pprof the profiles.
 	Metrics, Pprof bool
 }
 

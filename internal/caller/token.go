@@ -13,30 +13,30 @@ import (
 )
 
 const (
-	// TokenPrefix begins every token, so that it can be found where it should not be.
+	// TokenPrefix is the prefix of every token, so that leaked tokens can be found.
 	TokenPrefix = "cgt_"
-	// maxAuthorization is the longest value of the header that is looked at, in bytes.
+	// maxAuthorization is the maximum length of the header, in bytes.
 	maxAuthorization = 16 << 10
 )
 
 // NewToken returns a new token of 256 random bits.
 func NewToken() string {
 	b := make([]byte, 32)
-	_, _ = rand.Read(b) // it never fails
+	_, _ = rand.Read(b) // never fails
 	return TokenPrefix + base64.RawURLEncoding.EncodeToString(b)
 }
 
-// HashToken returns what the file of callers holds of a token: its SHA-256, in
-// hexadecimal. A token is random, so that a slow hash would add nothing.
+// HashToken returns the hash of a token in the callers file: SHA-256 in hexadecimal. A
+// token is random, so a slow hash would add nothing.
 func HashToken(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:])
 }
 
-// token is a token as the file holds it.
+// token is a token in the file.
 type token struct {
 	hash     [sha256.Size]byte
-	notAfter time.Time // zero: it does not end
+	notAfter time.Time // zero: does not expire
 	who      *Caller
 }
 
@@ -49,8 +49,8 @@ func (s *Set) byAuthorization(ctx context.Context, header string, now time.Time)
 	if !strings.HasPrefix(text, TokenPrefix) {
 		return s.byJWT(ctx, text, now)
 	}
-	// All tokens whose hashes begin alike are compared, each in constant time. How a
-	// hash begins may be learnt by timing; a token that has it can't be.
+	// All tokens with the same hash prefix are compared, each in constant time. Timing
+	// may reveal a prefix of a hash, but not a token that has it.
 	hash := sha256.Sum256([]byte(text))
 	var found *token
 	same := s.tokens[[8]byte(hash[:8])]
@@ -82,7 +82,7 @@ func bearer(header string) (string, error) {
 	case strings.EqualFold(scheme, "basic"):
 		b, err := base64.StdEncoding.DecodeString(text)
 		if err != nil {
-			return "", errAuthorization // the decoder's error would show some of it
+			return "", errAuthorization // the decoder's error would show a part of it
 		}
 		if _, text, found = strings.Cut(string(b), ":"); !found {
 			return "", errAuthorization

@@ -1,5 +1,5 @@
-// Package callertest makes what tests need to call a guarded server: certificates and
-// an issuer of JSON Web Tokens.
+// Package callertest provides certificates and an issuer of JSON Web Tokens for tests
+// that call a guarded server.
 package callertest
 
 import (
@@ -32,7 +32,7 @@ type CA struct {
 // Cert is a certificate with its key, in PEM.
 type Cert struct{ Cert, Key []byte }
 
-// NewCA makes an authority.
+// NewCA returns a new authority.
 func NewCA(t testing.TB) *CA {
 	t.Helper()
 	ca := &CA{t: t, key: newKey(t)}
@@ -52,14 +52,14 @@ func NewCA(t testing.TB) *CA {
 	return ca
 }
 
-// Issue makes a certificate for names, which are IP addresses, URIs or DNS names, for
-// an hour from now.
+// Issue returns a certificate for names, which are IP addresses, URIs or DNS names, valid
+// for an hour from now.
 func (ca *CA) Issue(names ...string) Cert {
 	ca.t.Helper()
 	return ca.IssueUntil(time.Now().Add(time.Hour), names...)
 }
 
-// IssueUntil is Issue with another end.
+// IssueUntil is Issue with another expiry.
 func (ca *CA) IssueUntil(end time.Time, names ...string) Cert {
 	ca.t.Helper()
 	template := &x509.Certificate{
@@ -108,7 +108,8 @@ func (ca *CA) File(dir, name string) string {
 	return path
 }
 
-// Files writes the certificate and its key as name.crt and name.key, over what is there.
+// Files writes the certificate and its key to name.crt and name.key, replacing existing
+// files.
 func (c Cert) Files(t testing.TB, dir, name string) (cert, key string) {
 	t.Helper()
 	cert, key = filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key")
@@ -117,7 +118,7 @@ func (c Cert) Files(t testing.TB, dir, name string) (cert, key string) {
 	return cert, key
 }
 
-// TLS returns the certificate as crypto/tls takes it.
+// TLS returns the certificate for crypto/tls.
 func (c Cert) TLS(t testing.TB) tls.Certificate {
 	t.Helper()
 	pair, err := tls.X509KeyPair(c.Cert, c.Key)

@@ -17,19 +17,19 @@ import (
 	"time"
 )
 
-// Issuer issues JSON Web Tokens and serves its keys, as an OIDC issuer does.
+// Issuer issues JSON Web Tokens and publishes its keys, like an OIDC issuer.
 type Issuer struct {
 	t testing.TB
 	// URL names the issuer.
 	URL string
-	// Fetches counts requests for its keys.
+	// Fetches counts requests for the keys.
 	Fetches atomic.Int64
-	// Away has it answer all requests with 503.
+	// Away makes it answer all requests with 503.
 	Away atomic.Bool
 
 	mu   sync.Mutex
-	id   string                       // of the key that signs; guarded by mu
-	keys map[string]*ecdsa.PrivateKey // by their ids; guarded by mu
+	id   string                       // id of the signing key; guarded by mu
+	keys map[string]*ecdsa.PrivateKey // by id; guarded by mu
 }
 
 // NewIssuer starts an issuer on a loopback address, until the test ends.
@@ -78,7 +78,7 @@ func (i *Issuer) answer(w http.ResponseWriter, v any) {
 	}
 }
 
-// Rotate has the issuer sign with a new key from now on. The old ones stay published.
+// Rotate makes the issuer sign with a new key from now on. The old ones stay published.
 func (i *Issuer) Rotate() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
