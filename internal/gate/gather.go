@@ -21,6 +21,14 @@ func (ls *leases) missing() (n int) {
 	return n
 }
 
+// gathered returns how many permits have been gathered for leases that miss some.
+func (ls *leases) gathered() (n int) {
+	for _, w := range ls.gathering {
+		n += len(w.lease.permits)
+	}
+	return n
+}
+
 // isLease reports whether an item is a lease.
 func isLease(it *fairqueue.Item) bool {
 	w, ok := it.Value.(*want)
@@ -97,7 +105,8 @@ func (g *Gate) lookAtGathering(now time.Time) {
 			continue
 		}
 		// Estimates are not exact, and a lease that has waited for long deserves some margin.
-		eta := now.Add(wait - wait/4)
+		// The ends of leases are known.
+		eta := now.Add(max(wait-wait/4, g.limiter.LendAfter(now, w.lease.request.Permits)))
 		g.refuseBefore(w, eta, &Error{Kind: g.tooLate(now), RetryAfter: max(wait, time.Millisecond)})
 		if w.lease.state == leaseWaits {
 			before += w.lease.request.Permits - len(w.lease.permits)

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -209,7 +210,20 @@ func (g *Gate) leaseWait(le *lease, ahead, leases int, now time.Time) (time.Dura
 		waiting += g.queue.Requests(p)
 	}
 	others := max(ahead, min(waiting, misses)) // turn about
-	return g.limiter.Estimate(now, others+misses), nil
+	wait := g.limiter.Estimate(now, others+misses)
+	if g.limiter.Config().Burst == 0 {
+		wait = time.Duration(float64(wait) * g.gatheringSlows(misses, now))
+	}
+	return max(wait, g.limiter.LendAfter(now, le.request.Permits)), nil
+}
+
+// gatheringSlows returns how much longer it takes to gather n permits of a window than it
+// takes for n to come free. What is gathered does not come round any more, so of L permits
+// L-k come free per window once k are gathered: after ln(L/(L-n)) windows all n are.
+func (g *Gate) gatheringSlows(n int, now time.Time) float64 {
+	round := float64(max(1, g.limiter.State(now).Limit-g.leased()-g.leases.gathered()))
+	part := min(0.95, float64(n)/round)
+	return -math.Log1p(-part) / part
 }
 
 // remember has le's request id lead to it.

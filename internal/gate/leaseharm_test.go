@@ -189,6 +189,93 @@ func TestALeaseIsRefusedOnArrivalIfItCannotBeHad(t *testing.T) {
 	})
 }
 
+// TestALeaseIsRefusedIfNothingMayBeLent in time: leases that have not ended hold all that
+// may be lent. Who can wait is granted it, as soon as one is released.
+func TestALeaseIsRefusedIfNothingMayBeLent(t *testing.T) {
+	inBubble(t, &fakeClerk{}, Config{Quota: quota.Config{LostHold: 20 * time.Second}}, func(t *testing.T, g *Gate) {
+		var held []Lease
+		for i, n := range []int{20, 30} {
+			le, err := g.Acquire(t.Context(), LeaseRequest{Permits: n, TTL: time.Duration(i+1) * 30 * time.Second}, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			held = append(held, le)
+		}
+		start := time.Now()
+		try := func(n int, within time.Duration) error {
+			ctx, cancel := context.WithTimeout(t.Context(), within)
+			defer cancel()
+			le, err := g.Acquire(ctx, LeaseRequest{Permits: n}, Options{})
+			if err == nil {
+				err = g.Release(ctx, le.ID, LeaseUse{})
+			}
+			return err
+		}
+		// The first lease's permits are free after 30 + 20 + 10.05 s, the second's 30 s later.
+		for _, tt := range []struct {
+			permits int
+			within  time.Duration
+			after   time.Duration // to come back
+		}{{20, 60 * time.Second, 50 * time.Millisecond}, {21, 60 * time.Second, 30*time.Second + 50*time.Millisecond}, {1, time.Second, 59*time.Second + 50*time.Millisecond}} {
+			var e *Error
+			err := try(tt.permits, tt.within)
+			if !errors.As(err, &e) || e.Kind != ErrDeadlineTooShort || e.RetryAfter != tt.after || !time.Now().Equal(start) {
+				t.Errorf("%d within %v: %v after %v, want to be told at once to come back after %v", tt.permits, tt.within, err, time.Since(start), tt.after)
+			}
+		}
+		time.AfterFunc(5*time.Second, func() { _ = g.Release(t.Context(), held[0].ID, LeaseUse{}) })
+		if err := try(20, 61*time.Second); err != nil || time.Since(start) > 6*time.Second {
+			t.Errorf("with a lease released meanwhile: %v after %v", err, time.Since(start))
+		}
+	})
+}
+
+// TestTheStateKnowsWhenMoreMayBeLent: a lease is refused as soon as the state has told.
+func TestTheStateKnowsWhenMoreMayBeLent(t *testing.T) {
+	state := newState()
+	inBubble(t, &fakeClerk{}, Config{Shared: state}, func(t *testing.T, g *Gate) {
+		time.Sleep(time.Second)
+		for _, within := range []time.Duration{50 * time.Second, 70 * time.Second} {
+			start := time.Now()
+			state.change(func() { state.lendsFrom = start.Add(time.Minute) })
+			ctx, cancel := context.WithTimeout(t.Context(), within)
+			_, err := g.Acquire(ctx, LeaseRequest{Permits: 10}, Options{})
+			cancel()
+			switch took := time.Since(start); {
+			case within > time.Minute && (err != nil || took < time.Minute):
+				t.Errorf("within %v: %v after %v", within, err, took)
+			case within < time.Minute && (!errors.Is(err, ErrDeadlineTooShort) || took > 100*time.Millisecond):
+				t.Errorf("within %v: %v after %v, want a refusal at once", within, err, took)
+			}
+		}
+	})
+}
+
+// TestTheEstimateOfALargeLease: under saturation it takes as long as was estimated, since
+// what it has gathered does not come round meanwhile.
+func TestTheEstimateOfALargeLease(t *testing.T) {
+	for _, n := range []int{10, 30, 50} {
+		clerk := &fakeClerk{latency: 50 * time.Millisecond}
+		flooded(t, clerk, Config{}, 200, func(t *testing.T, g *Gate, _ func() int) {
+			time.Sleep(30 * time.Second)
+			g.mu.Lock()
+			le := &lease{request: LeaseRequest{Permits: n}}
+			want, err := g.leaseWait(le, 1, 0, time.Now())
+			g.mu.Unlock()
+			if err != nil {
+				t.Fatal(err)
+			}
+			start := time.Now()
+			if _, err := g.Acquire(t.Context(), LeaseRequest{Permits: n}, Options{Caller: "writes"}); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(start); (took - want).Abs() > took/5 {
+				t.Errorf("a lease of %d took %v, the estimate was %v", n, took, want)
+			}
+		})
+	}
+}
+
 // TestLeasesOfManyCallersAreAllGranted: in the end all are granted, and callers take
 // turns.
 func TestLeasesOfManyCallersAreAllGranted(t *testing.T) {

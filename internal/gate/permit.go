@@ -20,6 +20,7 @@ type limiter interface {
 
 	MostLent(now time.Time) int
 	MayLend(now time.Time, n int) bool
+	LendAfter(now time.Time, n int) time.Duration
 	Lend(permits []quota.Permit, end, now time.Time) quota.Loan
 	Recall(l quota.Loan, use quota.Use, now time.Time) bool
 

@@ -23,8 +23,10 @@ type fakeState struct {
 	paused  time.Time // until when it grants nothing
 	mail    []quota.Message
 	bounces bool // what is posted has no receiver
-	reports []quota.Report
-	news    func() chan struct{} // made in the bubble
+
+	lendsFrom time.Time // nothing may be lent before
+	reports   []quota.Report
+	news      func() chan struct{} // made in the bubble
 }
 
 func newState() *fakeState {
@@ -59,6 +61,9 @@ func (s *fakeState) Exchange(ctx context.Context, r quota.Report) (quota.Reply, 
 		Status: "ok", Now: fmt.Sprint(now.UnixMicro()), Epoch: "e", Era: 1, Again: -1, Paused: quota.Microseconds(max(0, s.paused.Sub(now)).Microseconds()),
 		Limit: 100, Capacity: 100, Available: 100, Quota: 100, Window: 10_000_000, Replicas: 2, Active: 1,
 		Share: 50, Ready: 4, Lend: r.Lend, Mail: mail, Bounced: strings.Join(bounced, " "),
+	}
+	if wait := s.lendsFrom.Sub(now); wait > 0 {
+		reply.Lend, reply.LendAfter = 0, quota.Microseconds(wait.Microseconds())
 	}
 	if !r.Fallback && r.Epoch == "e" && reply.Paused == 0 {
 		n := r.Wants[0] + r.Wants[1]

@@ -87,12 +87,15 @@ type Reply struct {
 	Paused   Microseconds `json:"paused"`
 	Probing  bool         `json:"probing"`
 
-	Limit     int          `json:"limit"`    // permits per window now
-	Capacity  int          `json:"capacity"` // the most that could ever be available at once
-	Available int          `json:"available"`
-	Held      int          `json:"held"`
-	Lent      int          `json:"lent"`  // those of them that are lent
-	Lend      int          `json:"lend"`  // permits that this replica may lend next: all that it wants, or none
+	Limit     int `json:"limit"`    // permits per window now
+	Capacity  int `json:"capacity"` // the most that could ever be available at once
+	Available int `json:"available"`
+	Held      int `json:"held"`
+	Lent      int `json:"lent"` // those of them that are lent
+	Lend      int `json:"lend"` // permits that this replica may lend next: all that it wants, or none
+	// LendAfter is when that will be more than none if no lease ends before its time; 0:
+	// not known.
+	LendAfter Microseconds `json:"lend_after"`
 	Quota     int          `json:"quota"` // the smallest that a replica has
 	Window    Microseconds `json:"window"`
 	Burst     int          `json:"burst"` // 0: a window, if only because a replica has one

@@ -47,6 +47,21 @@ func (l *Limiter) MayLend(now time.Time, n int) bool {
 	return l.lent.len()+n <= most
 }
 
+// LendAfter returns how long it takes at least until n more permits may be lent, if no
+// loan is recalled before its time. It returns 0 if they may be lent now, or if that is not
+// known.
+func (l *Limiter) LendAfter(now time.Time, n int) time.Duration {
+	return l.lendAfter(now, l.MostLent(now), n)
+}
+
+func (l *Limiter) lendAfter(now time.Time, most, n int) time.Duration {
+	missing := l.lent.len() + n - most
+	if missing < 1 || missing > l.lent.len() {
+		return 0
+	}
+	return l.lent.at(missing - 1).Sub(now)
+}
+
 // Lend settles permits that are lent until end. Unless they are recalled, their requests
 // count as sent at the end and never answered.
 func (l *Limiter) Lend(permits []Permit, end, now time.Time) Loan {

@@ -148,6 +148,10 @@ func (s *Shared) Reply(r Report, sent, now time.Time, reply Reply, err error) {
 	if r.Seq < s.lending.mark {
 		s.view.Lend = 0 // it was reserved for a loan that has been made meanwhile
 	}
+	s.lending.after = lendAfter{}
+	if r.Seq >= s.lending.recall && reply.LendAfter > 0 {
+		s.lending.after = lendAfter{r.Lend, now.Add(reply.LendAfter.Duration())}
+	}
 	if reply.Era != s.era {
 		s.era, s.eraOut = reply.Era, 0
 	}

@@ -11,11 +11,18 @@ import (
 // falls silent. All replicas together lend no more than may be lent: a replica reserves
 // what it will lend before it takes the permits.
 type lending struct {
-	loans  []Loan // those whose permits are held
-	fresh  []Loan // those of them that were not reported yet
-	wanted int    // permits to be lent next
-	mark   int64  // the first report with the latest loan
-	recall int64  // the first report with the latest recall
+	loans  []Loan    // those whose permits are held
+	fresh  []Loan    // those of them that were not reported yet
+	wanted int       // permits to be lent next
+	after  lendAfter // as of the last reply
+	mark   int64     // the first report with the latest loan
+	recall int64     // the first report with the latest recall
+}
+
+// lendAfter is a number of permits and the earliest time at which they may be lent.
+type lendAfter struct {
+	permits int
+	at      time.Time
 }
 
 // LentEvent is a number of permits that are lent.
@@ -50,6 +57,19 @@ func (s *Shared) MayLend(now time.Time, n int) bool {
 	}
 	most := s.MostLent(now)
 	return s.local.lent.len()+n <= most
+}
+
+// LendAfter returns what Limiter.LendAfter does. Of the state it is known once MayLend was
+// called with the same number and a reply has come since.
+func (s *Shared) LendAfter(now time.Time, n int) time.Duration {
+	s.advance(now)
+	if s.mode != sharing {
+		return s.local.lendAfter(now, s.MostLent(now), n)
+	}
+	if s.lending.after.permits != n {
+		return 0
+	}
+	return max(0, s.lending.after.at.Sub(now))
 }
 
 // Lend settles permits as Limiter.Lend does. The loan outlives this replica once Told

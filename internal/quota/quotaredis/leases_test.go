@@ -218,6 +218,57 @@ func TestALoanOutlivesItsReplica(t *testing.T) {
 	}
 }
 
+// TestLendAfter: a replica hears when more may be lent, whoever holds what is lent.
+func TestLendAfter(t *testing.T) {
+	calm(t, newStore(t), quota.Config{LostHold: 20 * time.Second}, func(w *world) {
+		a, b := w.add([2]int{}), w.add([2]int{})
+		w.run(epoch.Add(time.Second))
+		lend := func(r *replica, n int, ttl time.Duration) (got quota.Loan) {
+			t.Helper()
+			r.MayLend(w.now, n)
+			w.run(w.now.Add(time.Second))
+			var permits []quota.Permit
+			r.wants[0] = n
+			r.borrow = func(p quota.Permit) bool {
+				if permits = append(permits, p); len(permits) == n {
+					got = r.Lend(permits, w.now.Add(ttl), w.now)
+					r.wants, r.borrow = [2]int{}, nil
+				}
+				return true
+			}
+			w.run(w.now.Add(5 * time.Second))
+			if got.Permits != n {
+				t.Fatalf("%d of %d permits gathered", len(permits), n)
+			}
+			return got
+		}
+		first := lend(a, 20, time.Minute)
+		lend(a, 10, 2*time.Minute)
+		lent := w.now
+		lend(b, 15, 4*time.Minute)
+		for _, tt := range []struct {
+			permits int
+			from    time.Time // of the known end to the earliest
+		}{
+			{5, time.Time{}}, {6, first.Save().Gone}, {25, first.Save().Gone}, {26, lent.Add(110 * time.Second)},
+		} {
+			b.MayLend(w.now, tt.permits)
+			w.run(w.now.Add(time.Second))
+			wait := b.LendAfter(w.now, tt.permits)
+			if got := w.now.Add(wait); tt.from.IsZero() && wait != 0 || !tt.from.IsZero() && (got.Before(tt.from) || got.After(tt.from.Add(45*time.Second))) {
+				t.Errorf("%d permits: in %v", tt.permits, wait)
+			}
+		}
+		b.MayLend(w.now, 10)
+		w.run(w.now.Add(time.Second))
+		a.Recall(first, quota.Use{}, w.now)
+		w.run(w.now.Add(time.Second))
+		if wait := b.LendAfter(w.now, 10); wait != 0 || !b.MayLend(w.now, 10) {
+			t.Errorf("after a release: in %v", wait)
+		}
+	})
+}
+
 // TestMail: a message reaches its receiver once it is there, and comes back otherwise.
 func TestMail(t *testing.T) {
 	store := newStore(t)

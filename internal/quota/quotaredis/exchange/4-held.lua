@@ -105,10 +105,22 @@ if news then state.told = now end
 
 
 -- A replica reserves what it will lend, so that two do not gather permits for leases
--- that together are too large.
+-- that together are too large. lend_after: when there will be room for what it wants, if
+-- no lease ends before its time; what others have reserved may be given up.
+local lend_after = 0
 do
   local most = burst > 0 and burst or limit_now()
   local room = math.min(most, math.max(1, math.floor(report.max_leased * most + 1e-9))) - all_lent
+  local missing = report.lend - room
+  if report.lend > 0 and missing > 0 then
+    for i = 1, #state.at do
+      if string.sub(state.owner[i], 1, #LENT) == LENT then missing = missing - state.count[i] end
+      if missing <= 0 then
+        lend_after = math.floor(state.at[i] - now)
+        break
+      end
+    end
+  end
   for _, id in ipairs(ids) do
     local r = state.replicas[id]
     if id ~= me and now - r.seen <= report.alive then room = room - (r.lend or 0) end

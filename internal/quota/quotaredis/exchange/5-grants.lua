@@ -176,6 +176,7 @@ return answer(now < state.trust and 'learning' or 'ok', {
   held = math.ceil(burst > 0 and out or held + extra),
   lent = all_lent,
   lend = mine.lend,
+  lend_after = math.max(0, lend_after),
   mail = #mine_mail > 0 and mine_mail or nil,
   bounced = table.concat(bounced, ' '),
   quota = limit,
