@@ -99,6 +99,9 @@ func (g *Gate) readMail(reply quota.Reply, now time.Time) {
 	for token := range strings.FieldsSeq(reply.Bounced) {
 		settle(token, ErrLeaseUnreachable)
 	}
+	for token := range strings.FieldsSeq(reply.Unknown) {
+		settle(token, ErrNoLease)
+	}
 	for _, m := range reply.Mail {
 		if m.Result != "" {
 			settle(m.Token, releaseResults[m.Result])

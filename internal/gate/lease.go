@@ -95,19 +95,22 @@ type requestKey struct{ caller, id string }
 
 // leases are those that wait and those that are lent.
 type leases struct {
-	tag       string // what the ids of this replica's leases begin with; empty: nothing
-	byID      map[string]*lease
-	byRequest map[requestKey]*lease
-	order     []*lease  // those lent, and those over whose request ids are remembered, by their end
-	gathering []*want   // whose turn has come; the first of them gathers
-	others    int       // requests of others since a lease had a permit
-	unkept    []*lease  // lent, but not known yet where they outlive this process
-	limited   bool      // a lease met a 429 that no probe has asked about since
-	askedAt   time.Time // when the last such probe left
+	tag         string // what the ids of this replica's leases begin with; empty: nothing
+	byID        map[string]*lease
+	byRequest   map[requestKey]*lease
+	order       []*lease       // those lent, and those over whose request ids are remembered, by their end
+	gathering   []*want        // whose turn has come; the first of them gathers
+	others      int            // requests of others since a lease had a permit
+	released    []endedRequest // that the shared state is to be told
+	releasedDue chan struct{}  // has room for one: there are some
+	unkept      []*lease       // lent, but not known yet where they outlive this process
+	limited     bool           // a lease met a 429 that no probe has asked about since
+	askedAt     time.Time      // when the last such probe left
 }
 
 func (ls *leases) init(tag string) {
 	ls.tag = tag
+	ls.releasedDue = make(chan struct{}, 1)
 	ls.byID, ls.byRequest = make(map[string]*lease), make(map[requestKey]*lease)
 }
 
@@ -122,12 +125,19 @@ func (g *Gate) Acquire(ctx context.Context, r LeaseRequest, o Options) (Lease, e
 	if r.TTL <= 0 {
 		r.TTL = g.cfg.LeaseTTL
 	}
-	g.mu.Lock()
-	now := time.Now()
 	if most := g.limiter.Config().MostLent(); r.Permits < 1 || r.Permits > most {
-		g.mu.Unlock()
 		return Lease{}, &LeaseSizeError{Max: most}
 	}
+	if g.shared != nil && r.ID != "" {
+		return g.acquireOnce(ctx, r, o)
+	}
+	return g.acquire(ctx, r, o)
+}
+
+// acquire is Acquire as far as this replica knows of request ids.
+func (g *Gate) acquire(ctx context.Context, r LeaseRequest, o Options) (Lease, error) {
+	g.mu.Lock()
+	now := time.Now()
 	key := requestKey{o.Caller, r.ID}
 	g.endLeases(now)
 	le := g.leases.byRequest[key]
@@ -350,6 +360,7 @@ func (g *Gate) release(id string, use LeaseUse, now time.Time) error {
 	}
 	g.limiter.Recall(le.loan, quota.Use{Sent: use.Used, Unanswered: use.Unanswered}, now)
 	g.leases.over(le)
+	g.noteReleased(le, now)
 	le.caller.pay(use.Used)
 	g.leases.limited = g.leases.limited || use.RateLimited
 	g.poke()

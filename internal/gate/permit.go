@@ -35,6 +35,9 @@ type limiter interface {
 // exchanger reaches the state that replicas share. It is a *quotaredis.Store.
 type exchanger interface {
 	Exchange(ctx context.Context, r quota.Report) (quota.Reply, error)
+	// Swap replaces the entry of a name by next, to be kept for so long, if it is prev.
+	// Empty: there is none. It returns what the entry is then, and how long it is kept.
+	Swap(ctx context.Context, name, prev, next string, keep time.Duration) (entry string, left time.Duration, err error)
 	News() <-chan struct{} // receives when an exchange is worth while before it is due
 }
 

@@ -17,6 +17,7 @@ func (g *Gate) Run(ctx context.Context) error {
 	}
 	if g.shared != nil {
 		keepers.Go(func() { g.keepSharing(stop) })
+		keepers.Go(func() { g.keepReleased(stop) })
 	}
 	defer func() { // once the last request has ended
 		close(stop)

@@ -25,12 +25,42 @@ type fakeState struct {
 	bounces bool // what is posted has no receiver
 
 	lendsFrom time.Time // nothing may be lent before
+	entries   map[string]entryThere
 	reports   []quota.Report
 	news      func() chan struct{} // made in the bubble
 }
 
 func newState() *fakeState {
 	return &fakeState{grants: -1, news: sync.OnceValue(func() chan struct{} { return make(chan struct{}, 1) })}
+}
+
+// entryThere is an entry of Swap's.
+type entryThere struct {
+	text  string
+	until time.Time
+}
+
+func (s *fakeState) Swap(ctx context.Context, name, prev, next string, keep time.Duration) (entry string, left time.Duration, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hangs {
+		s.mu.Unlock()
+		<-ctx.Done()
+		s.mu.Lock()
+		return "", 0, ctx.Err()
+	}
+	if s.entries == nil {
+		s.entries = map[string]entryThere{}
+	}
+	e := s.entries[name]
+	if !e.until.After(time.Now()) {
+		e = entryThere{}
+	}
+	if e.text == prev {
+		e = entryThere{next, time.Now().Add(keep)}
+	}
+	s.entries[name] = e
+	return e.text, time.Until(e.until), nil
 }
 
 func (s *fakeState) News() <-chan struct{} { return s.news() }

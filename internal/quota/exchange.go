@@ -103,6 +103,7 @@ type Reply struct {
 	Active    int          `json:"active"` // replicas that want more than they have
 
 	Mail    []Message `json:"mail"`    // from other replicas
+	Unknown string    `json:"unknown"` // tokens of those that were for a replica which has no lease
 	Bounced string    `json:"bounced"` // tokens of messages whose receiver is not there, or gets too many
 
 	// The permits that the replica may hold without the state: in the end, and at once. A

@@ -1272,9 +1272,9 @@ type AcquirePermitsRequest struct {
 	MaxWait *durationpb.Duration `protobuf:"bytes,2,opt,name=max_wait,json=maxWait,proto3" json:"max_wait,omitempty"`
 	// Names this request, so that a retry by the same caller returns the lease that it
 	// was already granted. A UUID, or 1 to 64 letters, digits, `.`, `_`, `-`, `/` and
-	// `:`. The replica that granted the lease knows it until the lease's
-	// `expire_time`; another replica grants another lease. `count` and `ttl` must be
-	// the same. Empty: every call is granted a lease of its own.
+	// `:`. Every replica knows it until the lease's `expire_time`; while Redis can't be
+	// reached, only the replica that granted the lease. `count` and `ttl` must be the
+	// same. Empty: every call is granted a lease of its own.
 	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// How long the lease lasts once it is granted, 1 s to 5 min. Unset means 30 s.
 	Ttl           *durationpb.Duration `protobuf:"bytes,4,opt,name=ttl,proto3" json:"ttl,omitempty"`

@@ -307,5 +307,17 @@ func TestMail(t *testing.T) {
 		if reply := exchange(a); reply.Bounced != "silent" {
 			t.Errorf("to one that is silent: bounced %q", reply.Bounced)
 		}
+		// Once all leases are over that a lost state may have had, and those of b.
+		w.run(epoch.Add(quota.MaxLoan + 2*time.Second))
+		a.Post(quota.Message{Token: "nobody", To: "nobody"})
+		a.Post(quota.Message{Token: "forgotten", To: b.Tag()})
+		if reply := exchange(a); reply.Bounced != "forgotten" || reply.Unknown != "nobody" {
+			t.Errorf("after the longest lease: bounced %q, unknown %q", reply.Bounced, reply.Unknown)
+		}
+		w.run(w.now.Add(quota.MaxLoan))
+		a.Post(quota.Message{Token: "over", To: b.Tag()})
+		if reply := exchange(a); reply.Bounced != "" || reply.Unknown != "over" {
+			t.Errorf("once its leases are over: bounced %q, unknown %q", reply.Bounced, reply.Unknown)
+		}
 	})
 }

@@ -70,9 +70,10 @@ type Store struct {
 	hangUp   context.CancelFunc
 	failures int
 
-	errors *redislink.Errors // counts what goes wrong
-	id     atomic.Value      // of the replica: a string
-	time   string            // replaces Redis's time, for tests
+	errors *redislink.Errors              // counts what goes wrong
+	id     atomic.Value                   // of the replica: a string
+	link   atomic.Pointer[rueidis.Client] // the client, for who has not the slot; nil: not connected
+	time   string                         // replaces Redis's time, for tests
 }
 
 // New makes a Store for the state of a Clerk instance. Nothing is connected before
@@ -146,6 +147,7 @@ func (s *Store) exchange(ctx context.Context, r quota.Report) (reply quota.Reply
 			return reply, fmt.Errorf("redis: %w", err)
 		}
 		s.client, s.hangUp, s.failures = client, hangUp, 0
+		s.link.Store(&client)
 		s.runs.Go(func() { s.listen(connected, client) })
 	}
 	s.id.Store(r.ID)
@@ -205,6 +207,7 @@ func keepListening(ctx context.Context, receive func()) {
 }
 
 func (s *Store) disconnect() {
+	s.link.Store(nil)
 	s.hangUp() // first, so that closing waits for nothing
 	s.client.Close()
 	s.client = nil

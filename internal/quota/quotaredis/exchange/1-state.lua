@@ -26,6 +26,7 @@ local SECOND = 1000000
 local LEAST_PAUSE, LONGEST_PAUSE = SECOND, 300 * SECOND
 local me = report.id
 local LENT = 'lent '
+local LONGEST_LOAN = 300 * SECOND -- MaxLoan
 
 -- The state -----------------------------------------------------------------
 --
@@ -47,6 +48,7 @@ local LENT = 'lent '
 -- credit: turns that batch priority has earned
 -- strict: a window, no token bucket
 -- mail: see there
+-- past: by tag, when replicas were last known that are so no more, while their leases may last
 -- peers: replicas that there were before this state began, at born; known: how many of
 -- them have reported since (they are old ones), and the sum of their shares then
 -- blind, told: a replica waits and could not be told for how long; the last publication

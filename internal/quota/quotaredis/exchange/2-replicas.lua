@@ -52,17 +52,26 @@ mine = {
   share = report.share, ready = report.ready, old = old, lend = 0,
 }
 state.replicas[me] = mine
-if report.bye then state.replicas[me] = nil end
+state.past = state.past or {}
+for tag, at in pairs(state.past) do
+  if now - at > LONGEST_LOAN then state.past[tag] = nil end
+end
+local function tag_of(id) return string.match(id, '[^/]*$') end
+local function forget(id)
+  state.replicas[id] = nil
+  state.past[tag_of(id)] = now
+end
+if report.bye then forget(me) end
 
 local limit, window, burst, least_burst = report.limit, report.window, report.burst, math.huge
 local ids = {} -- sorted, so that every Redis counts alike
 local place = string.match(me, '^(.+)/')
 for id, r in pairs(state.replicas) do
   if now - r.seen > 10 * window then
-    state.replicas[id] = nil
+    forget(id)
   elseif place and id ~= me and now - r.seen > report.alive and string.match(id, '^(.+)/') == place then
     -- This one has taken its place. What it had under way may still arrive.
-    state.replicas[id] = nil
+    forget(id)
     if r.out > 0 then insert(now + report.lost_hold + (state.strict and report.hold or 0), id, r.out) end
   else
     ids[#ids + 1] = id

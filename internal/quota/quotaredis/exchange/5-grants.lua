@@ -179,6 +179,7 @@ return answer(now < state.trust and 'learning' or 'ok', {
   lend_after = math.max(0, lend_after),
   mail = #mine_mail > 0 and mine_mail or nil,
   bounced = table.concat(bounced, ' '),
+  unknown = table.concat(unknown, ' '),
   quota = limit,
   window = window,
   burst = burst,
