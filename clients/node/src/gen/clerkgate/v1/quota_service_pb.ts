@@ -763,9 +763,9 @@ export type AcquirePermitsRequest = Message<"clerkgate.v1.AcquirePermitsRequest"
   /**
    * Names this request, so that a retry by the same caller returns the lease that it
    * was already granted. A UUID, or 1 to 64 letters, digits, `.`, `_`, `-`, `/` and
-   * `:`. The replica that granted the lease knows it until the lease's
-   * `expire_time`; another replica grants another lease. `count` and `ttl` must be
-   * the same. Empty: every call is granted a lease of its own.
+   * `:`. Every replica knows it until the lease's `expire_time`; while Redis can't be
+   * reached, only the replica that granted the lease. `count` and `ttl` must be the
+   * same. Empty: every call is granted a lease of its own.
    *
    * @generated from field: string request_id = 3;
    */
