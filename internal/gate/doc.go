@@ -61,7 +61,7 @@
 //   - gate.go: Config, Gate and New; run.go: Run
 //   - sharing.go, ledger.go, savedleases.go: what keeps the quota: replicas, the state file
 //   - status.go: Status and Health
-//   - handon.go, lease.go: leases, and their release at another replica
+//   - requestid.go, handon.go, lease.go: leases; their requests and releases at another replica
 //   - admit.go: arrivals: Lookup, List and Count, coalescing, refusals, deadlines
 //   - dispatch.go: what goes next, and when; gather.go: permits of leases
 //   - send.go: from the queue to a request and its answer
