@@ -58,9 +58,6 @@ type Config struct {
 	// Empty: no place.
 	Place string
 
-	// Weight returns the weight of a name among its peer's names: its part of the
-	// peer's turns. Nil, or a result below 1: 1.
-	Weight func(name string) int
 	// Tracer makes spans for the requests to Clerk, and for the time that the wants of
 	// sampled calls wait. Nil: no spans.
 	Tracer trace.Tracer
@@ -97,9 +94,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Keep == nil {
 		c.Keep = func(string, Result) any { return nil }
-	}
-	if c.Weight == nil {
-		c.Weight = func(string) int { return 1 }
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -629,21 +629,20 @@ func spend(t *testing.T, g *Gate) {
 
 func TestCallersTakeTurns(t *testing.T) {
 	clerk := &fakeClerk{latency: 10 * time.Millisecond}
-	inBubble(t, clerk, Config{Quota: quota.Config{Limit: 10, Window: time.Second}, Weight: func(c string) int {
-		if c == "heavy" {
-			return 3
-		}
-		return 1
-	}}, func(t *testing.T, g *Gate) {
+	inBubble(t, clerk, Config{Quota: quota.Config{Limit: 10, Window: time.Second}}, func(t *testing.T, g *Gate) {
 		var callers sync.WaitGroup
 		done := map[string]int{}
 		var mu sync.Mutex
 		ctx, stop := context.WithCancel(t.Context())
 		spend(t, g) // so that all are there before the first turn
 		for who, n := range map[string]int{"flood": 500, "light": 50, "heavy": 200} {
+			o := Options{Caller: who, Party: Party{Peer: who, Weight: 1}}
+			if who == "heavy" {
+				o.Party.Weight = 3
+			}
 			for range n {
 				callers.Go(func() {
-					if _, err := g.List(ctx, clerkapi.ListParams{}, Options{Caller: who}); err == nil {
+					if _, err := g.List(ctx, clerkapi.ListParams{}, o); err == nil {
 						mu.Lock()
 						done[who]++
 						mu.Unlock()

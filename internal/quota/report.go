@@ -139,11 +139,8 @@ func (s *Shared) Reply(r Report, sent, now time.Time, reply Reply, err error) {
 		return
 	}
 	s.advance(now)
+	s.acknowledge(r)
 	s.acked, s.lastOK, s.full = r.Seq, now, false
-	s.limited = s.limited[len(r.Limited):]
-	s.mail = s.mail[len(r.Mail):]
-	s.urgent = s.urgent || len(s.mail) > 0
-	s.handed = s.handed[s.told:]
 	s.view, s.viewAt = reply, now
 	if r.Seq < s.lending.mark {
 		s.view.Lend = 0 // it was reserved for a loan that has been made meanwhile
@@ -155,6 +152,28 @@ func (s *Shared) Reply(r Report, sent, now time.Time, reply Reply, err error) {
 	if reply.Era != s.era {
 		s.era, s.eraOut = reply.Era, 0
 	}
+	s.switchMode(reply, now)
+	s.addGrants(reply, now)
+	switch {
+	case reply.Again >= 0:
+		s.askAt = now.Add(reply.Again.Duration())
+	case len(strings.Fields(reply.Grants)) >= r.Wants[0]+r.Wants[1]:
+		s.askAt = now
+	default:
+		s.askAt = now.Add(beat)
+	}
+}
+
+// acknowledge forgets what the state knows from the report r.
+func (s *Shared) acknowledge(r Report) {
+	s.limited = s.limited[len(r.Limited):]
+	s.mail = s.mail[len(r.Mail):]
+	s.urgent = s.urgent || len(s.mail) > 0
+	s.handed = s.handed[s.told:]
+}
+
+// switchMode begins or ends the fallback, as the reply requires.
+func (s *Shared) switchMode(reply Reply, now time.Time) {
 	known := reply.Epoch == s.epoch
 	s.epoch = reply.Epoch
 	switch {
@@ -170,6 +189,11 @@ func (s *Shared) Reply(r Report, sent, now time.Time, reply Reply, err error) {
 	if s.mode == sharing {
 		s.conform(now)
 	}
+}
+
+// addGrants adds the permits that the reply grants. If it reports a pause, all permits are
+// handed back.
+func (s *Shared) addGrants(reply Reply, now time.Time) {
 	for text := range strings.FieldsSeq(reply.Grants) {
 		if delay, err := strconv.ParseInt(text, 10, 64); err == nil {
 			s.grants = append(s.grants, grant{now.Add(Microseconds(delay).Duration()), reply.Era, reply.Released})
@@ -178,13 +202,5 @@ func (s *Shared) Reply(r Report, sent, now time.Time, reply Reply, err error) {
 	slices.SortStableFunc(s.grants, func(a, b grant) int { return a.at.Compare(b.at) })
 	if reply.Paused > 0 {
 		s.handBack(now, 0)
-	}
-	switch {
-	case reply.Again >= 0:
-		s.askAt = now.Add(reply.Again.Duration())
-	case len(strings.Fields(reply.Grants)) >= r.Wants[0]+r.Wants[1]:
-		s.askAt = now
-	default:
-		s.askAt = now.Add(beat)
 	}
 }
