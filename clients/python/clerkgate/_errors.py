@@ -85,7 +85,8 @@ class Resume:
         passing = (
             code is grpc.StatusCode.UNAVAILABLE
             or (code is grpc.StatusCode.ABORTED and reason == "STREAM_NOT_READ")
-            or (code is grpc.StatusCode.INTERNAL and not reason)  # the connection was reset
+            # The connection was reset.
+            or (code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN) and self._begun and not reason)
             or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and self._begun and error.retry_after is not None)
         )
         if not passing or self._failures == self._MOST_FAILURES:
