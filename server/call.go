@@ -26,20 +26,30 @@ const maxNameLen = 64
 // optionsKey is the context key of the call's gate.Options.
 type optionsKey struct{}
 
-// withOptions reads the caller and the priority from the metadata. For an identified
-// caller, the callers file decides both. Without a callers file, a caller's name appears
-// in statistics only if it comes from this machine.
+// withOptions returns a context with the call's options, which it also records in the call's
+// span.
 func withOptions(ctx context.Context) (context.Context, error) {
-	var o gate.Options
-	name, err := singleOf(ctx, callerKey)
+	o, err := readOptions(ctx)
 	if err != nil {
 		return nil, err
 	}
+	traceOptions(ctx, o)
+	return context.WithValue(ctx, optionsKey{}, o), nil
+}
+
+// readOptions reads the caller and the priority from the metadata. For an identified
+// caller, the callers file decides both. Without a callers file, a caller's name appears
+// in statistics only if it comes from this machine.
+func readOptions(ctx context.Context) (o gate.Options, err error) {
+	name, err := singleOf(ctx, callerKey)
+	if err != nil {
+		return o, err
+	}
 	if !validName(name) {
-		return nil, invalid(callerKey, "must be at most 64 characters of letters, digits, '.', '_', '-', '/' and ':'")
+		return o, invalid(callerKey, "must be at most 64 characters of letters, digits, '.', '_', '-', '/' and ':'")
 	}
 	if clerkapi.Redact(name) != name {
-		return nil, invalid(callerKey, "must be a name, and is a secret")
+		return o, invalid(callerKey, "must be a name, and is a secret")
 	}
 	o.Party = gate.Party{Peer: turnsOf(ctx), Name: name}
 	if onLoopback(ctx) {
@@ -47,14 +57,14 @@ func withOptions(ctx context.Context) (context.Context, error) {
 	}
 	priority, err := singleOf(ctx, priorityKey)
 	if err != nil {
-		return nil, err
+		return o, err
 	}
 	switch priority {
 	case "", "interactive":
 	case "batch":
 		o.Priority = gate.Batch
 	default:
-		return nil, invalid(priorityKey, "must be 'interactive' or 'batch'")
+		return o, invalid(priorityKey, "must be 'interactive' or 'batch'")
 	}
 	if who := admitted(ctx); who != nil {
 		o.Caller, o.Party = who.Name, gate.Party{Peer: who.Name, Weight: who.Weight}
@@ -62,8 +72,7 @@ func withOptions(ctx context.Context) (context.Context, error) {
 			o.Priority = gate.Batch
 		}
 	}
-	traceOptions(ctx, o)
-	return context.WithValue(ctx, optionsKey{}, o), nil
+	return o, nil
 }
 
 // turnsOf returns the peer whose turns the call uses: its address, or "" for all peers on

@@ -54,7 +54,8 @@ type failureSampler struct {
 
 type methodSamplers struct{ answered, slow sampler }
 
-// nameOf returns the name of the caller, or "".
+// nameOf returns the name of the caller, or "". It identifies the caller again, for logged
+// calls only: the log stands outside the interceptor that does so for every call.
 func (l *callLog) nameOf(ctx context.Context) string {
 	if l.guard != nil && !l.guard.open() {
 		if who, err := l.guard.identify(ctx); err != nil || who != nil {
@@ -64,11 +65,11 @@ func (l *callLog) nameOf(ctx context.Context) string {
 			return ""
 		}
 	}
-	called, err := withOptions(ctx)
+	o, err := readOptions(ctx)
 	if err != nil {
 		return ""
 	}
-	return optionsOf(called).Caller
+	return o.Caller
 }
 
 func newCallLog(logger *slog.Logger) *callLog {
