@@ -73,7 +73,7 @@ func TestLookupLine(t *testing.T) {
 }
 
 // TestHeadersThatClerkDoesNotTake has an HTTP/2 server that advertises a limit of its
-// headers that a request exceeds: it has not left, and says nothing of Clerk.
+// headers that a request exceeds: it was not sent, and implies nothing about Clerk.
 func TestHeadersThatClerkDoesNotTake(t *testing.T) {
 	cfg, roots := certificate(t)
 	address := serveConns(t, func(conn net.Conn) {

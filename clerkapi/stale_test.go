@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// TestADeadKeptConnectionIsTold: a kept connection that the server, or something in
+// TestADeadKeptConnectionIsTold: a reused connection that the server, or something in
 // between, has closed without a word fails the request that finds out. The error says
 // so, and the other kept ones, dead like it, are not used any more.
 func TestADeadKeptConnectionIsTold(t *testing.T) {

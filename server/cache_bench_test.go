@@ -24,10 +24,10 @@ import (
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
-// cachedID is the id of a cached user.
+// cachedID returns the id of a cached user.
 func cachedID(i int) string { return fmt.Sprintf("user_%027d", i) }
 
-// simulatedUsers gives users of the simulator as Clerk's answers bring them.
+// simulatedUsers returns users of the simulator as Clerk's answers bring them.
 func simulatedUsers(tb testing.TB, n int) []*clerkgatev1.User {
 	tb.Helper()
 	sim, err := clerksim.New(clerksim.Config{Users: n})
@@ -106,7 +106,7 @@ func (c cached) call(b *testing.B, i int) {
 	}
 }
 
-// turnAbout calls servers in turn, and gives how long a call of each takes, in ns.
+// turnAbout calls servers in turn, and returns how long a call of each takes, in ns.
 func turnAbout(b *testing.B, servers ...cached) []float64 {
 	b.Helper()
 	begin := time.Now()
@@ -135,7 +135,7 @@ func turnAboutBy(b *testing.B, clock func() time.Duration, servers ...cached) []
 	return took
 }
 
-// BenchmarkCachedGetUser is a whole GetUser call on a hit in memory, over TCP,
+// BenchmarkCachedGetUser returns a whole GetUser call on a hit in memory, over TCP,
 // client included: with 1,000,000 users cached beside 1,000, turn about in one
 // run, so that their ratio means something on a noisy machine.
 func BenchmarkCachedGetUser(b *testing.B) {

@@ -42,7 +42,7 @@ func TestSampler(t *testing.T) {
 	}
 }
 
-// logLines gives the lines that a JSON handler wrote.
+// logLines returns the lines that a JSON handler wrote.
 func logLines(t *testing.T, text string) []map[string]any {
 	t.Helper()
 	var lines []map[string]any
@@ -198,7 +198,7 @@ func TestAnsweredCalls(t *testing.T) {
 	}
 }
 
-// TestLeftOutIsTold: the server says every second what it has left out.
+// TestLeftOutIsTold: the number of omitted lines is logged every second.
 func TestLeftOutIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &logBuffer{}
@@ -229,7 +229,7 @@ func TestLeftOutIsTold(t *testing.T) {
 }
 
 // TestALineHasAllOfACall fails, answers and panics calls, with ids of the callers'
-// and of the server's, and looks for what the log says of them.
+// and of the server's, and looks for their lines in the log.
 func TestALineHasAllOfACall(t *testing.T) {
 	const given = "0192f0c4-7d11-7e3a-9d0e-2f7c5b1a4e55"
 	up := &fakeUpstream{}
@@ -244,7 +244,7 @@ func TestALineHasAllOfACall(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name string
-		id   string // that the caller gives
+		id   string // set by the caller
 		kept bool
 		call func(context.Context, *running, *metadata.MD) error
 		msg  string

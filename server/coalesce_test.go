@@ -54,7 +54,7 @@ func TestLookupsThatArriveTogether(t *testing.T) {
 	})
 }
 
-// lineInBubble is the whole line in virtual time: a client, a server, a cache, a
+// lineInBubble returns the whole line in virtual time: a client, a server, a cache, a
 // gate, and a simulated Clerk, over pipes. stop ends it, as the bubble needs.
 func lineInBubble(t *testing.T, simulated clerksim.Config, q quota.Config, cached usercache.Config) (users clerkgatev1.UserServiceClient, sim *clerksim.Sim, stop func()) {
 	t.Helper()
@@ -98,7 +98,7 @@ func lineInBubble(t *testing.T, simulated clerksim.Config, q quota.Config, cache
 	}
 }
 
-// dialInBubble gives a connection to what listens.
+// dialInBubble returns a connection to what listens.
 func dialInBubble(t *testing.T, listener *bufconn.Listener, options ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
 	conn, err := grpc.NewClient("passthrough:///bubble", append(options, grpc.WithTransportCredentials(insecure.NewCredentials()),

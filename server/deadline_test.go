@@ -115,7 +115,7 @@ func TestBatchAnswersBeforeTheDeadline(t *testing.T) {
 	})
 }
 
-// retryOf gives the time to come back that a failure carries, 0 if none.
+// retryOf returns the time to come back that a failure carries, 0 if none.
 func retryOf(err error) time.Duration {
 	for _, d := range status.Convert(err).Details() {
 		if info, ok := d.(*errdetails.RetryInfo); ok {
@@ -141,7 +141,7 @@ func callInBubble(t *testing.T, up *fakeUpstream, f func(*testing.T, *grpc.Clien
 // reader, as it would do in time that does not pass.
 var fixedWindow = grpc.WithInitialWindowSize(64 << 10)
 
-// serveInBubble serves s in a bubble, until the test ends, and gives a connection.
+// serveInBubble serves s in a bubble, until the test ends, and returns a connection.
 func serveInBubble(t *testing.T, s *Server) *grpc.ClientConn {
 	t.Helper()
 	listener := bufconn.Listen(1 << 20)

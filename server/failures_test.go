@@ -57,7 +57,7 @@ var spentWords = map[clerkapi.Spent]string{
 	clerkapi.SpentNothing:  "given back",
 }
 
-// failureTable is the table of docs/failures.md.
+// failureTable returns the table of docs/failures.md.
 func failureTable() []byte {
 	var b bytes.Buffer
 	b.WriteString("| what comes back | whom it concerns | code and reason | breaker | permit | tried again | a batch of ids |\n|---|---|---|---|---|---|---|\n")
@@ -91,7 +91,7 @@ func failureTable() []byte {
 	return b.Bytes()
 }
 
-// TestFailuresPage: the table in docs/failures.md says what the code does.
+// TestFailuresPage: the table in docs/failures.md matches the code.
 func TestFailuresPage(t *testing.T) {
 	const begin, end = "<!-- the table: go test ./server -run FailuresPage -update -->\n", "<!-- end of the table -->"
 	text, err := os.ReadFile(failuresPage)

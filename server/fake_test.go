@@ -23,7 +23,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
-// fetchedAt is when the fake upstream says that it has read a user.
+// fetchedAt is the fetch time of the fake upstream's users.
 var fetchedAt = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // fakeUpstream holds users and answers as the gate and Clerk do.
@@ -90,7 +90,7 @@ func (f *fakeUpstream) Lookup(ctx context.Context, ids []string, o usercache.Opt
 	return results
 }
 
-// entryOf gives a user as the cache does.
+// entryOf returns a user as the cache does.
 func entryOf(u *clerkgatev1.User) *usercache.Entry {
 	e, err := usercache.Encode(u, 0, fetchedAt, clerkgatev1.Origin_ORIGIN_CLERK)
 	if err != nil {
@@ -99,7 +99,7 @@ func entryOf(u *clerkgatev1.User) *usercache.Entry {
 	return e
 }
 
-// received gives a message as its receiver sees it.
+// received returns a message as its receiver sees it.
 func received[M proto.Message](t *testing.T, m M) M {
 	t.Helper()
 	b, err := proto.Marshal(m)
@@ -253,7 +253,7 @@ func (f *fakeUpstream) remove(ids ...string) {
 	f.users = slices.DeleteFunc(f.users, func(u *clerkgatev1.User) bool { return slices.Contains(ids, u.Id) })
 }
 
-// userAt gives a user with the number n, created at ms after some time.
+// userAt returns a user with the number n, created at ms after some time.
 func userAt(n int, ms int64) *clerkgatev1.User {
 	return &clerkgatev1.User{
 		Id:        fmt.Sprintf("user_%04d", n),
@@ -261,7 +261,7 @@ func userAt(n int, ms int64) *clerkgatev1.User {
 	}
 }
 
-// usersAt gives one user for each time.
+// usersAt returns one user for each time.
 func usersAt(ms ...int64) []*clerkgatev1.User {
 	var users []*clerkgatev1.User
 	for i, at := range ms {
@@ -278,7 +278,7 @@ func idsOf(users []*clerkgatev1.User) []string {
 	return ids
 }
 
-// fromPeer gives the context of a call from an address.
+// fromPeer returns the context of a call from an address.
 func fromPeer(ctx context.Context, ip string) context.Context {
 	return peer.NewContext(ctx, &peer.Peer{Addr: &net.TCPAddr{IP: net.ParseIP(ip), Port: 1}})
 }

@@ -97,7 +97,7 @@ func (s shown) GetRequestMetadata(context.Context, ...string) (map[string]string
 }
 func (shown) RequireTransportSecurity() bool { return true }
 
-// privateUser is a user with every part that only the view FULL shows.
+// privateUser returns a user with every part that only the view FULL shows.
 func privateUser() *clerkgatev1.User {
 	return &clerkgatev1.User{
 		Id: "user_a", PrivateMetadataJson: proto.String(`{"p":1}`), ExtraJson: proto.String(`{"e":1}`),

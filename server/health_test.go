@@ -14,7 +14,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/gate"
 )
 
-// httpAnswer gives the status and the text that a URL answers.
+// httpAnswer returns the status and the text that a URL answers.
 func httpAnswer(t *testing.T, url string) (int, string) {
 	t.Helper()
 	resp, err := http.Get(url)
@@ -75,7 +75,7 @@ func TestReadiness(t *testing.T) {
 	}
 }
 
-// TestServerHealth changes what the gate says of itself: health, its watchers and
+// TestServerHealth changes the gate's health: health, its watchers and
 // /readyz follow.
 func TestServerHealth(t *testing.T) {
 	up := &fakeUpstream{health: gate.Health{Breaker: gate.Open}}

@@ -15,7 +15,7 @@ import (
 )
 
 // TestPings connects clients that ping at different intervals and ask nothing: who
-// pings every 5 s stays, who floods is told to calm down.
+// pings every 5 s stays, one that floods gets ENHANCE_YOUR_CALM.
 func TestPings(t *testing.T) {
 	for interval, stays := range map[time.Duration]bool{5 * time.Second: true, 4 * time.Second: true, time.Second: false} {
 		synctest.Test(t, func(t *testing.T) {

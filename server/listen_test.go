@@ -47,7 +47,7 @@ func TestCheckAddress(t *testing.T) {
 	}
 }
 
-// socketDir is a short path: a socket's has few bytes.
+// socketDir returns a short path: a socket's has few bytes.
 func socketDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "cg")

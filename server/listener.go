@@ -172,7 +172,7 @@ func (c *boundedConn) Close() error {
 	return err
 }
 
-// SyscallConn gives gRPC the raw connection, from which it reads without keeping a
+// SyscallConn returns gRPC the raw connection, from which it reads without keeping a
 // buffer for each idle one.
 func (c *boundedConn) SyscallConn() (syscall.RawConn, error) {
 	if raw, ok := c.Conn.(syscall.Conn); ok {

@@ -15,7 +15,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// scrape gives what /metrics answers.
+// scrape returns what /metrics answers.
 func (l *line) scrape(t *testing.T) string {
 	t.Helper()
 	resp, err := http.Get(l.httpURL + "/metrics")

@@ -91,7 +91,7 @@ func TestArgsDigest(t *testing.T) {
 	}
 }
 
-// FuzzPageToken gives tokens that nobody made: each is refused with the field's
+// FuzzPageToken returns tokens that nobody made: each is refused with the field's
 // name, or stands for a place whose token stands for the same place.
 func FuzzPageToken(f *testing.F) {
 	for _, c := range []cursor{{}, {Offset: 500}, {After: "user_1", CreatedAt: 1, Anchors: []string{"user_2"}}} {

@@ -105,7 +105,7 @@ func TestMaxWaitIsNotTheDeadline(t *testing.T) {
 	}
 }
 
-// TestLeaseFields: what the request says reaches the gate.
+// TestLeaseFields: the request's fields reach the gate.
 func TestLeaseFields(t *testing.T) {
 	up := &fakeUpstream{}
 	s := &quotaService{quota: up, users: up}

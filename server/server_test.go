@@ -98,7 +98,7 @@ func start(t *testing.T, cfg Config, prepare ...func(*Server)) *running {
 	return r
 }
 
-// reasonOf gives the code and the reason of a call's failure.
+// reasonOf returns the code and the reason of a call's failure.
 func reasonOf(err error) string {
 	st := status.Convert(err)
 	for _, d := range st.Details() {
@@ -360,7 +360,7 @@ func TestServerSaysFirstThatItStops(t *testing.T) {
 	close(pass)
 }
 
-// TestServerStopsInTime tells calls that outlast the drain timeout so.
+// TestServerStopsInTime: calls that outlast the drain timeout get a reason.
 func TestServerStopsInTime(t *testing.T) {
 	up := &fakeUpstream{}
 	entered := make(chan struct{}, 2)

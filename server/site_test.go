@@ -96,7 +96,7 @@ func TestHTTPHandlerWithItsOwnDeadlines(t *testing.T) {
 	})
 }
 
-// serveHTTPInBubble serves h as a site does, and gives a connection to it. Both end
+// serveHTTPInBubble serves h as a site does, and returns a connection to it. Both end
 // with the test.
 func serveHTTPInBubble(t *testing.T, h http.Handler) net.Conn {
 	t.Helper()

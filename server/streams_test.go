@@ -65,7 +65,7 @@ func TestStreamLimits(t *testing.T) {
 	}
 }
 
-// largeUsers gives n users of size bytes each.
+// largeUsers returns n users of size bytes each.
 func largeUsers(n, size int) []*clerkgatev1.User {
 	var users []*clerkgatev1.User
 	for i := range n {

@@ -23,7 +23,7 @@ type uncounted struct{ *gate.Gate }
 
 func (uncounted) Asked(string, int) {}
 
-// BenchmarkTelemetryCost is the CPU time of a GetUser call on a hit in memory, over
+// BenchmarkTelemetryCost returns the CPU time of a GetUser call on a hit in memory, over
 // TCP, client included: from a server with metrics, figures of callers, and the log
 // as they are by default, beside one without any, turn about in one run.
 func BenchmarkTelemetryCost(b *testing.B) {

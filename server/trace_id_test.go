@@ -16,7 +16,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// traceIDs gives those of the lines that are about calls, by what they say; "" is
+// traceIDs returns those of the lines that are about calls, by what they say; "" is
 // that a line has none.
 func traceIDs(t *testing.T, log string) map[string]string {
 	t.Helper()

@@ -16,7 +16,7 @@ type nowhere struct{}
 func (nowhere) ExportSpans(context.Context, []sdktrace.ReadOnlySpan) error { return nil }
 func (nowhere) Shutdown(context.Context) error                             { return nil }
 
-// BenchmarkTracingCost is a whole GetUser call on a hit in memory, over TCP,
+// BenchmarkTracingCost returns a whole GetUser call on a hit in memory, over TCP,
 // client included: without tracing, with tracing that samples nothing, and with
 // tracing that samples all and sends it nowhere; turn about in one run, so that
 // their ratios mean something on a noisy machine.

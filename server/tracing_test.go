@@ -34,7 +34,7 @@ type traced struct {
 	heads   []http.Header // of requests to Clerk; guarded by mu
 }
 
-// It is the span processor itself.
+// It returns the span processor itself.
 func (l *traced) OnStart(context.Context, sdktrace.ReadWriteSpan) { l.started.Add(1) }
 func (l *traced) OnEnd(s sdktrace.ReadOnlySpan)                   { l.ended <- s }
 func (l *traced) Shutdown(context.Context) error                  { return nil }
@@ -53,7 +53,7 @@ func startTraced(t *testing.T, share float64) *traced {
 	return l
 }
 
-// spans waits for as many spans as there are names, and gives them in that order.
+// spans waits for as many spans as there are names, and returns them in that order.
 func (l *traced) spans(t *testing.T, names ...string) []sdktrace.ReadOnlySpan {
 	t.Helper()
 	late := time.After(30 * time.Second)
@@ -80,7 +80,7 @@ const (
 	getOne   = "GET /v1/users/{user_id}"
 )
 
-// attributes gives a span's, those of its address left out.
+// attributes returns a span's, those of its address left out.
 func attributes(s sdktrace.ReadOnlySpan) map[string]string {
 	attrs := map[string]string{}
 	for _, a := range s.Attributes() {
@@ -91,7 +91,7 @@ func attributes(s sdktrace.ReadOnlySpan) map[string]string {
 	return attrs
 }
 
-// inTrace gives the context of a caller whose trace is sampled or not.
+// inTrace returns the context of a caller whose trace is sampled or not.
 func inTrace(ctx context.Context, sampled bool) context.Context {
 	flags := "00"
 	if sampled {
@@ -199,7 +199,7 @@ func TestWhatIsNotTraced(t *testing.T) {
 	}
 }
 
-// TestTraceOfFailures: the call's span says why, and is an error where the
+// TestTraceOfFailures: the call's span has the reason, and is an error where the
 // server or Clerk is at fault.
 func TestTraceOfFailures(t *testing.T) {
 	l := startTraced(t, 1)

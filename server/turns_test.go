@@ -16,7 +16,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// from is the context of a call from an address.
+// from returns the context of a call from an address.
 func from(ctx context.Context, address net.Addr, name string) context.Context {
 	md := metadata.MD{}
 	if name != "" {

@@ -57,7 +57,7 @@ func startLine(t testing.TB, simulated clerksim.Config, q quota.Config) *line {
 }
 
 // startTracedLine is startLine with spans, made by traces unless it is nil.
-// arrived is told the headers of each request to Clerk.
+// arrived is called with the headers of each request to Clerk.
 func startTracedLine(t testing.TB, simulated clerksim.Config, q quota.Config, traces trace.TracerProvider, arrived func(http.Header)) *line {
 	t.Helper()
 	sim, err := clerksim.New(simulated)
@@ -124,7 +124,7 @@ func startTracedLine(t testing.TB, simulated clerksim.Config, q quota.Config, tr
 	return &line{clerkgatev1.NewUserServiceClient(conn), conn, sim, "http://" + listening.HTTP.String()}
 }
 
-// failureOf gives code, reason and field of a call's failure.
+// failureOf returns code, reason and field of a call's failure.
 func failureOf(err error) string {
 	st := status.Convert(err)
 	text := st.Code().String()

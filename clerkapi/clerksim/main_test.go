@@ -41,7 +41,7 @@ func ask(s http.Handler, target string) *httptest.ResponseRecorder {
 	return w
 }
 
-// askIDs asks for users and gives their ids.
+// askIDs asks for users and returns their ids.
 func askIDs(t *testing.T, s http.Handler, target string) []string {
 	t.Helper()
 	w := ask(s, target)
@@ -73,7 +73,7 @@ type protocol struct {
 
 var protocols = []protocol{{"HTTP/1.1", false, "HTTP/1.1"}, {"HTTP/2", true, "HTTP/2.0"}}
 
-// serve serves s on a loopback port until the test ends and gives its address
+// serve serves s on a loopback port until the test ends and returns its address
 // and a client for it.
 func serve(t testing.TB, s *Sim, secure bool) (url string, client *http.Client) {
 	t.Helper()

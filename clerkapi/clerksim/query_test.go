@@ -128,7 +128,7 @@ func holds(u *User, part string) bool {
 func TestOrders(t *testing.T) {
 	s := newSim(t, Config{Users: 300})
 	all := everybody(t, s)
-	// key gives what an order goes by, so that it sorts as text; nulls come last.
+	// key returns what an order goes by, so that it sorts as text; nulls come last.
 	at := func(t *int64) string {
 		if t == nil {
 			return "~"

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// errBroken is what the test's parser says of a broken value.
+// errBroken is the parser's error for a broken value.
 var errBroken = errors.New("broken")
 
 func parse(contents [][]byte) (string, error) {

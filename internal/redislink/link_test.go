@@ -50,7 +50,7 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// ping asks Redis for a sign of life until it gives one, for 10 s at most.
+// ping asks Redis for a sign of life until it returns one, for 10 s at most.
 func ping(t *testing.T, c rueidis.Client) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)

@@ -39,7 +39,7 @@ func TestDocs(t *testing.T) {
 	}
 }
 
-// TestDocsOfRedis compares the metrics that docs/metrics.md says are there only
+// TestDocsOfRedis compares the metrics that, according to docs/metrics.md, exist only
 // with Redis with those that are.
 func TestDocsOfRedis(t *testing.T) {
 	b, err := os.ReadFile("../../docs/metrics.md")

@@ -87,7 +87,7 @@ func knownSources() Sources {
 	}
 }
 
-// scrape returns what a scrape says of clerkgate.
+// scrape returns the lines of a scrape about clerkgate.
 func scrape(t *testing.T, s Sources) []string {
 	t.Helper()
 	r := prometheus.NewRegistry()

@@ -43,7 +43,7 @@ func (c *receiver) Shutdown(context.Context) error {
 }
 
 // inBubble sends spans to c in virtual time. When do has returned, they have
-// until the end; it gives the log, and how long the end took.
+// until the end; it returns the log, and how long the end took.
 func inBubble(t *testing.T, c *receiver, do func(trace.Tracer)) (log string, took time.Duration) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -117,7 +117,7 @@ func TestACollectorThatFails(t *testing.T) {
 	}
 }
 
-// told returns how many spans the log says are lost, in how many lines.
+// told returns the number of lost spans in the log, and of lines about them.
 func told(t *testing.T, log string) (lost, lines int) {
 	t.Helper()
 	for _, match := range regexp.MustCompile(`msg="spans could not be sent" .*lost=(\d+)`).FindAllStringSubmatch(log, -1) {

@@ -113,7 +113,7 @@ func (c *fakeClerk) CountUsers(context.Context, *clerkgatev1.UserFilter) (*clerk
 	return &clerkapi.Count{}, nil
 }
 
-// change makes the next version of a user and gives it. Who was removed stays so.
+// change makes the next version of a user and returns it. Who was removed stays so.
 func (c *fakeClerk) change(id string) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -178,7 +178,7 @@ func newInstance(t testing.TB, clerk *fakeClerk, cfg Config, redis sharedLevel) 
 	}
 }
 
-// get looks one user up and gives the version: 0 if there is no such user, -1 if
+// get looks one user up and returns the version: 0 if there is no such user, -1 if
 // the lookup failed.
 func (r instance) get(t testing.TB, id string, o Options) (int64, Result) {
 	t.Helper()

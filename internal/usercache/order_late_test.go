@@ -13,7 +13,7 @@ import (
 )
 
 // TestALateWebhookNeverReplacesANewerCopy: one replica has read version 3, the
-// other one receives a webhook that tells of version 2.
+// other one receives a webhook with version 2.
 func TestALateWebhookNeverReplacesANewerCopy(t *testing.T) {
 	clerk := &fakeClerk{}
 	replicas := startReplicas(t, redistest.Start(t), clerk, 2)

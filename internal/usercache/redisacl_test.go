@@ -127,7 +127,7 @@ func TestDocumentedRightsSuffice(t *testing.T) {
 	}
 }
 
-// TestRedisErrorsAreCountedByKind, and the log tells of each once.
+// TestRedisErrorsAreCountedByKind: errors are counted by kind, and each kind is logged once.
 func TestRedisErrorsAreCountedByKind(t *testing.T) {
 	for kind, c := range map[redislink.Kind]struct {
 		args    []string

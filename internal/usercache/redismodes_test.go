@@ -214,7 +214,7 @@ func TestRedisURLErrorsShowNothingOfIt(t *testing.T) {
 	}
 }
 
-// TestRedisHangs: a Redis that takes connections but says nothing more holds
+// TestRedisHangs: a Redis that accepts connections but does not answer holds
 // nobody up, nor the end.
 func TestRedisHangs(t *testing.T) {
 	s := redistest.Start(t)

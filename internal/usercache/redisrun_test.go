@@ -71,7 +71,7 @@ func TestRedisRestartedEmptyIsMissed(t *testing.T) {
 	if again := r.mustInvalidate("user_1"); again <= seq {
 		t.Errorf("number %d was drawn after %d", again, seq)
 	}
-	// The log tells of each loss, not of the first alone.
+	// Each loss is logged, not only the first.
 	s.Kill()
 	eventually(t, func() bool { return strings.Count(r.log.String(), "redis is away") == 2 })
 }

@@ -123,7 +123,7 @@ func (s pipeServer) dial() net.Conn {
 	return ours
 }
 
-// post sends the header of a delivery and what there is of its body, and gives the
+// post sends the header of a delivery and what there is of its body, and returns the
 // answer's status and how long it took.
 func (s pipeServer) post(t *testing.T, header http.Header, length int, part string) (status int, took time.Duration) {
 	conn := s.dial()

@@ -33,7 +33,7 @@ func TestRefusals(t *testing.T) {
 	at := func(d time.Duration) func(t *testing.T) *http.Request {
 		return func(t *testing.T) *http.Request { return signedAt(t, key, "msg_1", good, time.Now().Add(d)) }
 	}
-	// with gives a good request after a change of its header.
+	// with returns a good request after a change of its header.
 	with := func(change func(http.Header)) func(t *testing.T) *http.Request {
 		return func(t *testing.T) *http.Request {
 			r := signed(t, key, "msg_1", good)
@@ -219,7 +219,7 @@ func TestCheckSecret(t *testing.T) {
 	}
 }
 
-// TestLog: trouble is told of, at most once per ten seconds and kind, and
+// TestLog: problems are logged, at most once per ten seconds and kind, and
 // neither secrets nor bodies are.
 func TestLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -285,7 +285,7 @@ func (p pipes) Close() error   { return nil }
 func (p pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 
 // exchange posts to h over a connection: the header, and after a pause each
-// part of a body of the length given. It gives the answer's status and when it
+// part of a body of the length given. It returns the answer's status and when it
 // came.
 func exchange(t *testing.T, h http.Handler, header http.Header, length int, pause time.Duration, parts ...string) (status int, took time.Duration) {
 	t.Helper()

@@ -15,7 +15,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
 
-// mirror is a sink that follows what it is told: the newer copy wins, and a
+// mirror is a sink that applies what it receives: the newer copy wins, and a
 // deletion beats all.
 type mirror struct {
 	mu          sync.Mutex

@@ -28,7 +28,7 @@ func secret(letter string) string {
 	return secretPrefix + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(letter, 24)))
 }
 
-// recorder is a sink that keeps what it is told.
+// recorder is a sink that records its calls.
 type recorder struct {
 	mu       sync.Mutex
 	calls    []string // such as "updated user_1 Ada"
@@ -84,7 +84,7 @@ func (r *recorder) Record(ctx context.Context, id string) error {
 	return err
 }
 
-// user returns a user as an event shows them, with all that Clerk's API gives, less
+// user returns a user as an event shows them, with all fields of Clerk's API, less
 // what is left out.
 func user(without ...string) string {
 	values := map[string]string{
