@@ -3,7 +3,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Callable
@@ -157,7 +157,7 @@ class Client:
         on_unreadable: OnUnreadable = _requests.log_unreadable,
         timeout: float | None = None,
         priority: Priority | None = None,
-    ) -> Iterator[User]:
+    ) -> Generator[User, None, None]:
         """Iterates over the users that match a filter, page by page.
 
         Each page is a call, made when the iteration reaches it, and costs a request to
@@ -187,23 +187,24 @@ class Client:
         order_by: str = "created_at",
         full: bool = False,
         on_unreadable: OnUnreadable = _requests.log_unreadable,
-    ) -> Iterator[User]:
+    ) -> Generator[User, None, None]:
         """Iterates over all users that match a filter, with priority ``batch``.
 
-        A stream that breaks is resumed behind the last user. Close the iterator, or
-        leave it to be collected, to end the stream early.
+        A stream that breaks is resumed behind the last user. Close the iterator to end
+        the stream early.
         """
         request = user_service_pb2.StreamUsersRequest(
             filter=_requests.user_filter(filter), order_by=order_by, view=_requests.view(full)
         )
-        for message in self._resume(self._users.StreamUsers, request):
-            for unreadable in message.unreadable:
-                on_unreadable(unreadable)
-            for user in message.users:
-                yield User(user, message.freshness)
-            if not message.resume_token:
-                return
-            request.resume_token = message.resume_token
+        with contextlib.closing(self._resume(self._users.StreamUsers, request)) as messages:
+            for message in messages:
+                for unreadable in message.unreadable:
+                    on_unreadable(unreadable)
+                for user in message.users:
+                    yield User(user, message.freshness)
+                if not message.resume_token:
+                    return
+                request.resume_token = message.resume_token
 
     def count_users(
         self, filter: Filter | None = None, *, timeout: float | None = None, priority: Priority | None = None
@@ -226,14 +227,15 @@ class Client:
         ).quota
         return quota
 
-    def watch_quota(self, *, min_interval: Seconds | None = None) -> Iterator[quota_service_pb2.Quota]:
+    def watch_quota(self, *, min_interval: Seconds | None = None) -> Generator[quota_service_pb2.Quota, None, None]:
         """Iterates over the states of the quota: the current one, then each change.
 
         A watch that breaks is begun again. Close the iterator to end it.
         """
         request = quota_service_pb2.WatchQuotaRequest(min_interval=_requests.duration(min_interval))
-        for message in self._resume(self._quota.WatchQuota, request):
-            yield message.quota
+        with contextlib.closing(self._resume(self._quota.WatchQuota, request)) as messages:
+            for message in messages:
+                yield message.quota
 
     def get_usage(self, *, timeout: float | None = None) -> quota_service_pb2.GetUsageResponse:
         """Returns what the quota was spent on, in all and by each caller."""
@@ -289,7 +291,7 @@ class Client:
         except grpc.RpcError as error:
             raise from_rpc(error) from None
 
-    def _resume(self, method: Callable[..., Any], request: object) -> Iterator[Any]:
+    def _resume(self, method: Callable[..., Any], request: object) -> Generator[Any, None, None]:
         """Iterates over a stream's messages. One that breaks is begun again with the
         request as it then is."""
         resume = Resume()

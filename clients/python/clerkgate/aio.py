@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Callable
@@ -137,7 +137,7 @@ class Client:
         on_unreadable: OnUnreadable = _requests.log_unreadable,
         timeout: float | None = None,
         priority: Priority | None = None,
-    ) -> AsyncIterator[User]:
+    ) -> AsyncGenerator[User, None]:
         """Iterates over the users that match a filter, page by page."""
         request = user_service_pb2.ListUsersRequest(
             filter=_requests.user_filter(filter),
@@ -162,7 +162,7 @@ class Client:
         order_by: str = "created_at",
         full: bool = False,
         on_unreadable: OnUnreadable = _requests.log_unreadable,
-    ) -> AsyncIterator[User]:
+    ) -> AsyncGenerator[User, None]:
         """Iterates over all users that match a filter, with priority ``batch``.
 
         A stream that breaks is resumed behind the last user. To end it early, cancel
@@ -202,7 +202,7 @@ class Client:
         quota: quota_service_pb2.Quota = response.quota
         return quota
 
-    async def watch_quota(self, *, min_interval: Seconds | None = None) -> AsyncIterator[quota_service_pb2.Quota]:
+    async def watch_quota(self, *, min_interval: Seconds | None = None) -> AsyncGenerator[quota_service_pb2.Quota, None]:
         """Iterates over the states of the quota: the current one, then each change."""
         request = quota_service_pb2.WatchQuotaRequest(min_interval=_requests.duration(min_interval))
         async with _closing(self._resume(self._quota.WatchQuota, request)) as messages:
@@ -259,7 +259,7 @@ class Client:
         except grpc.RpcError as error:
             raise from_rpc(error) from None
 
-    async def _resume(self, method: Callable[..., Any], request: object) -> AsyncIterator[Any]:
+    async def _resume(self, method: Callable[..., Any], request: object) -> AsyncGenerator[Any, None]:
         """Iterates over a stream's messages. One that breaks is begun again with the
         request as it then is."""
         resume = Resume()
@@ -278,9 +278,9 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def _closing(messages: AsyncIterator[Any]) -> AsyncIterator[AsyncIterator[Any]]:
+async def _closing(messages: AsyncGenerator[Any, None]) -> AsyncIterator[AsyncIterator[Any]]:
     """Closes a generator at the block's end, as contextlib.aclosing of Python 3.10."""
     try:
         yield messages
     finally:
-        await messages.aclose()  # type: ignore[attr-defined]
+        await messages.aclose()
