@@ -21,14 +21,14 @@ const (
 	socketDial    = time.Second
 )
 
-// CheckAddress reports what is wrong with an address to listen at: want host:port,
-// such as 127.0.0.1:9090, or unix:/path for a Unix socket.
+// CheckAddress returns an error if address is not host:port, such as 127.0.0.1:9090, or
+// unix:/path for a Unix socket.
 func CheckAddress(address string) error {
 	if path, ok := socketPath(address); ok {
 		switch {
 		case path == "":
 			return errors.New("want a path after unix:, such as unix:/run/clerkgate/grpc.sock")
-		case path[0] == '@': // an abstract socket, which has no mode
+		case path[0] == '@': // an abstract socket has no mode
 			return errors.New("an abstract socket is open to every user of the machine: want a path, such as unix:/run/clerkgate/grpc.sock")
 		case len(path) > maxSocketPath:
 			return fmt.Errorf("the path of a Unix socket has at most %d bytes; this one has %d", maxSocketPath, len(path))
@@ -47,8 +47,8 @@ func CheckAddress(address string) error {
 	return nil
 }
 
-// CanonicalAddress returns an address as CheckAddress wants it in a form that is the
-// same for all spellings of one Unix socket.
+// CanonicalAddress returns a valid address in a form that is equal for all spellings of
+// one Unix socket.
 func CanonicalAddress(address string) string {
 	path, ok := socketPath(address)
 	if !ok {
@@ -60,8 +60,8 @@ func CanonicalAddress(address string) string {
 	return unixPrefix + path
 }
 
-// socketPath returns the path of a Unix socket's address, unix:/path or unix:///path,
-// and reports whether address is one.
+// socketPath returns the path in a Unix socket's address, unix:/path or unix:///path, and
+// reports whether address is one.
 func socketPath(address string) (string, bool) {
 	path, ok := strings.CutPrefix(address, unixPrefix)
 	if rest, authority := strings.CutPrefix(path, "//"); ok && authority {
@@ -70,8 +70,8 @@ func socketPath(address string) (string, bool) {
 	return path, ok
 }
 
-// listen listens at an address as CheckAddress wants it. A Unix socket has the mode
-// 0660, and replaces one that a server has left behind that is no longer there.
+// listen listens on a valid address. A Unix socket has the mode 0660 and replaces a stale
+// one.
 func listen(address string) (net.Listener, error) {
 	if err := CheckAddress(address); err != nil {
 		return nil, fmt.Errorf("%s: %w", address, err)
@@ -102,7 +102,7 @@ func listen(address string) (net.Listener, error) {
 	return listener, nil
 }
 
-// removeStale removes the socket at path if nobody listens at it.
+// removeStale removes the socket at path if nobody listens on it.
 func removeStale(path string) error {
 	info, err := os.Lstat(path)
 	switch {

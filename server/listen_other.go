@@ -4,8 +4,8 @@ package server
 
 import "syscall"
 
-// lockDir locks nothing here.
+// lockDir does nothing on this system.
 func lockDir(string) (unlock func(), err error) { return func() {}, nil }
 
-// narrowSocket does nothing here.
+// narrowSocket does nothing on this system.
 func narrowSocket(string, string, syscall.RawConn) error { return nil }

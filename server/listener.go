@@ -13,30 +13,29 @@ import (
 	"time"
 )
 
-// addressShare is the part of a listener's connections that one address may hold: a
-// quarter. The rest stays free for others.
+// addressShare is the part of a listener's connections that one address may have: a
+// quarter.
 const addressShare = 4
 
-// boundedListener limits the connections that are open at once, in all and from one
-// address. It closes what is beyond a limit at once, so that a client learns of it
-// and tries another replica, where golang.org/x/net/netutil.LimitListener would let
-// it wait without an answer.
+// boundedListener limits the open connections, in all and from one address. It closes
+// further connections at once, so that clients try another replica;
+// golang.org/x/net/netutil.LimitListener would let them wait without an answer.
 type boundedListener struct {
 	net.Listener
 	name         string
 	max          int           // at least 1
-	writeTimeout time.Duration // of each write to a connection; 0: left to whoever uses it
+	writeTimeout time.Duration // time limit of a write to a connection; 0: none
 	logger       *slog.Logger
-	outbox       *outbox // of its connections, may be nil
+	outbox       *outbox // outbox of its connections; may be nil
 
-	lines sampler // of connections that were closed
+	lines sampler // of log lines about closed connections
 	began time.Time
 
-	wrote atomic.Int64 // when a peer last took something, as time since began
+	wrote atomic.Int64 // when a peer last read something, since began
 
 	mu   sync.Mutex
-	open map[net.Addr]*boundedConn // by the peer's address, each of which is a pointer of its own; guarded by mu
-	from map[netip.Prefix]int      // open ones by address; guarded by mu
+	open map[net.Addr]*boundedConn // by the peer's address, a distinct pointer for each; guarded by mu
+	from map[netip.Prefix]int      // open connections by address; guarded by mu
 }
 
 func newBoundedListener(l net.Listener, name string, limit int, writeTimeout time.Duration, logger *slog.Logger) *boundedListener {
@@ -46,7 +45,7 @@ func newBoundedListener(l net.Listener, name string, limit int, writeTimeout tim
 	}
 }
 
-// Accept returns the next connection that is within the limits.
+// Accept returns the next connection within the limits.
 func (l *boundedListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
@@ -64,10 +63,10 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 	}
 }
 
-// perAddress returns how many connections one address may have.
+// perAddress returns the limit of one address.
 func (l *boundedListener) perAddress() int { return max(l.max/addressShare, 1) }
 
-// admit returns conn as one of the listener's, or nil if it is one too many.
+// admit returns conn as a connection of the listener, or nil if it is over a limit.
 func (l *boundedListener) admit(conn net.Conn) *boundedConn {
 	c := &boundedConn{Conn: conn, listener: l, address: addressOf(conn.RemoteAddr())}
 	l.mu.Lock()
@@ -80,14 +79,14 @@ func (l *boundedListener) admit(conn net.Conn) *boundedConn {
 	return c
 }
 
-// connections returns how many connections are open.
+// connections returns the number of open connections.
 func (l *boundedListener) connections() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.open)
 }
 
-// connection returns the open connection whose peer has the very address, or nil.
+// connection returns the open connection with exactly this peer address, or nil.
 func (l *boundedListener) connection(peer net.Addr) *boundedConn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -101,14 +100,14 @@ func (l *boundedListener) all() []*boundedConn {
 	return slices.Collect(maps.Values(l.open))
 }
 
-// quiet returns for how long no peer has taken anything.
+// quiet returns for how long no peer has read anything.
 func (l *boundedListener) quiet() time.Duration {
 	return time.Since(l.began) - time.Duration(l.wrote.Load())
 }
 
-// addressOf returns the address that limits are counted by: an IPv4 address, or the
-// /64 of an IPv6 address, since whoever has one address of a /64 has them all. What is
-// no TCP address, such as a Unix socket's, is the zero prefix, and has no limit of its own.
+// addressOf returns the address that limits apply to: an IPv4 address, or the /64 of an
+// IPv6 address, since its owner usually has all of it. For other addresses, such as a
+// Unix socket's, it returns the zero prefix, which has no limit.
 func addressOf(a net.Addr) netip.Prefix {
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok {
@@ -132,15 +131,15 @@ type boundedConn struct {
 	listener *boundedListener
 	address  netip.Prefix
 
-	// What gRPC holds of answers for this connection, when the last of it left or the
-	// first came, and whether the connection is closed. Guarded by the outbox's mutex.
+	// The answers that gRPC holds for this connection, when the last of them left or the
+	// first arrived, and whether the connection is closed. Guarded by the outbox's mutex.
 	unread map[*lot]struct{}
 	moved  time.Time
 	closed bool
 }
 
-// Write writes p. It fails if the peer does not take it within the write timeout;
-// the connection is of no use then.
+// Write writes p. It fails if the peer does not read within the write timeout; the
+// connection is then unusable.
 func (c *boundedConn) Write(p []byte) (int, error) {
 	if c.listener.writeTimeout > 0 {
 		if err := c.SetWriteDeadline(time.Now().Add(c.listener.writeTimeout)); err != nil {
@@ -154,7 +153,7 @@ func (c *boundedConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Close closes the connection and gives its place to another.
+// Close closes the connection and frees its place.
 func (c *boundedConn) Close() error {
 	l := c.listener
 	l.mu.Lock()
@@ -172,8 +171,8 @@ func (c *boundedConn) Close() error {
 	return err
 }
 
-// SyscallConn returns gRPC the raw connection, from which it reads without keeping a
-// buffer for each idle one.
+// SyscallConn returns the raw connection, with which gRPC reads without a buffer for each
+// idle connection.
 func (c *boundedConn) SyscallConn() (syscall.RawConn, error) {
 	if raw, ok := c.Conn.(syscall.Conn); ok {
 		return raw.SyscallConn()
