@@ -14,7 +14,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/gate"
 )
 
-// person makes a user of about a kilobyte, as most are.
+// person returns a user of about a kilobyte, the usual size.
 func person(i int) *clerkgatev1.User {
 	id := fmt.Sprintf("user_%027d", i)
 	name := fmt.Sprintf("person%d", i)
@@ -34,7 +34,7 @@ func person(i int) *clerkgatev1.User {
 	}
 }
 
-// heap returns how many bytes are in use after a collection.
+// heap returns the bytes in use after a collection.
 func heap() uint64 {
 	runtime.GC()
 	runtime.GC()
@@ -43,8 +43,8 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// BenchmarkMemoryPerUser shows what a cached user takes: at most 1.3 times its
-// encoded bytes and 200 B is the aim.
+// BenchmarkMemoryPerUser measures the memory of a cached user. The target is at most 1.3
+// times its encoded bytes plus 200 B.
 func BenchmarkMemoryPerUser(b *testing.B) {
 	const n = 200_000
 	for b.Loop() {
@@ -75,7 +75,7 @@ func BenchmarkMemoryPerUser(b *testing.B) {
 	}
 }
 
-// BenchmarkHit returns a lookup that memory answers, without the gRPC around it.
+// BenchmarkHit measures a lookup that memory answers, without gRPC.
 func BenchmarkHit(b *testing.B) {
 	s, err := NewStore(Config{TTL: time.Hour})
 	if err != nil {

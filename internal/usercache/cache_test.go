@@ -19,7 +19,7 @@ const (
 	fromClerk  = clerkgatev1.ServedFrom_SERVED_FROM_UPSTREAM
 	fromMemory = clerkgatev1.ServedFrom_SERVED_FROM_MEMORY
 	fromRedis  = clerkgatev1.ServedFrom_SERVED_FROM_REDIS
-	// fromWebhook is for copies of either level that a webhook brought.
+	// fromWebhook means a webhook's copy from either level.
 	fromWebhook = clerkgatev1.ServedFrom(-1)
 	fullView    = clerkgatev1.UserView_USER_VIEW_FULL
 )
@@ -41,7 +41,7 @@ func decodeEntry(t testing.TB, e *Entry, view clerkgatev1.UserView) *clerkgatev1
 
 func age(d time.Duration) *time.Duration { return &d }
 
-// inBubble runs a instance without Redis in virtual time.
+// inBubble runs an instance without Redis in virtual time.
 func inBubble(t *testing.T, clerk *fakeClerk, cfg Config, f func(t *testing.T, r instance)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -129,7 +129,7 @@ func TestMaxAge(t *testing.T) {
 		expect(t, r, Options{MaxAge: age(0)}, 3, fromClerk, false)
 		time.Sleep(30 * time.Minute)
 		clerk.change("user_1")
-		// A caller may be content with an older copy than the time to live.
+		// A caller may accept a copy older than the time to live.
 		expect(t, r, Options{MaxAge: age(time.Hour)}, 3, fromMemory, false)
 	})
 }
@@ -168,13 +168,13 @@ func TestAnOutageGoesUnnoticedForWhatWasRead(t *testing.T) {
 		if _, res := r.get(t, "user_2", Options{}); res.Err == nil || isNotFound(res.Err) {
 			t.Errorf("a user never read: %+v", res)
 		}
-		for range 20 { // until the breaker opens, and then
+		for range 20 { // until the breaker opens, and after that
 			expect(t, r, Options{}, 1, fromMemory, true)
 		}
 		if s := r.gate.Status().Breaker; s.TimesOpened == 0 {
 			t.Error("the breaker never opened: this test does not test it")
 		}
-		// Never past an invalidation.
+		// But not after an invalidation.
 		if err := r.Invalidate(t.Context(), []string{"user_1"}); err != nil {
 			t.Fatal(err)
 		}
@@ -265,7 +265,7 @@ func TestAWebhookPutsTheCopyInPlace(t *testing.T) {
 		}
 		expect(t, r, Options{}, 2, fromWebhook, false)
 		expect(t, r, Options{View: fullView}, 2, fromWebhook, false)
-		// An older one that comes late changes nothing.
+		// An older version that arrives late changes nothing.
 		if err := r.store.Updated(t.Context(), userOf("user_1", 1), time.Now()); err != nil {
 			t.Fatal(err)
 		}
@@ -277,7 +277,7 @@ func TestAWebhookPutsTheCopyInPlace(t *testing.T) {
 			t.Fatal(err)
 		}
 		expect(t, r, Options{}, 0, fromWebhook, false)
-		// A late event, or an answer that was on its way, brings nobody back.
+		// A late event or answer does not restore a deleted user.
 		if err := r.store.Updated(t.Context(), userOf("user_1", 9), time.Now()); err != nil {
 			t.Fatal(err)
 		}
@@ -286,12 +286,12 @@ func TestAWebhookPutsTheCopyInPlace(t *testing.T) {
 	})
 }
 
-// TestAFetchThatLeftBeforeIsNotKept: invalidation, webhook and deletion while the
-// fetch of an older copy is under way.
+// TestAFetchThatLeftBeforeIsNotKept: an invalidation, a webhook or a deletion arrives
+// while an older copy is being fetched.
 func TestAFetchThatLeftBeforeIsNotKept(t *testing.T) {
 	for name, c := range map[string]struct {
 		event func(r instance, clerk *fakeClerk) error
-		want  int64 // what the reader gets who asked before
+		want  int64 // the version that the earlier reader gets
 	}{
 		"invalidation": {func(r instance, clerk *fakeClerk) error {
 			clerk.change("user_1")
@@ -324,8 +324,8 @@ func TestAFetchThatLeftBeforeIsNotKept(t *testing.T) {
 	}
 }
 
-// TestMinUpdatedAt: a copy older than the caller knows the user to be is not
-// served, wherever it is kept, and neither is such an answer of Clerk's.
+// TestMinUpdatedAt: a copy older than min_updated_at is not used, wherever it is, and
+// neither is such an answer of Clerk.
 func TestMinUpdatedAt(t *testing.T) {
 	atLeast := func(version int64) Options { return Options{MinUpdatedAt: time.Unix(version, 999_999)} }
 	clerk := &fakeClerk{}
@@ -341,7 +341,7 @@ func TestMinUpdatedAt(t *testing.T) {
 		expect(t, r, atLeast(2), 2, fromClerk, false)
 		expect(t, r, atLeast(2), 2, fromMemory, false)
 
-		// That there is no such user may have been so before it was created.
+		// The user may have been created after the "not found".
 		if v, _ := r.get(t, "user_2", Options{}); v != 0 {
 			t.Fatal(v)
 		}
@@ -353,7 +353,7 @@ func TestMinUpdatedAt(t *testing.T) {
 			t.Errorf("got %+v", res)
 		}
 
-		// Clerk is away: nothing older stands in.
+		// Clerk is unavailable, and no older copy is used.
 		clerk.setFail(&clerkapi.Error{Kind: clerkapi.ErrUnavailable, Status: 503})
 		time.Sleep(2 * time.Minute)
 		expect(t, r, atLeast(2), 2, fromMemory, true)
@@ -367,7 +367,8 @@ func TestMinUpdatedAt(t *testing.T) {
 	})
 }
 
-// TestMinUpdatedAtJoinsNoRequestThatLeftTooEarly: such a one may bring an older version.
+// TestMinUpdatedAtJoinsNoRequestThatLeftTooEarly: such a request may return an older
+// version.
 func TestMinUpdatedAtJoinsNoRequestThatLeftTooEarly(t *testing.T) {
 	clerk := &fakeClerk{back: time.Second}
 	clerk.change("user_1")

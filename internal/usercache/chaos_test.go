@@ -14,15 +14,15 @@ import (
 	"github.com/clerkgate/clerkgate/internal/redislink/redistest"
 )
 
-// history is what has been acknowledged of users, and what was served.
+// history records what was acknowledged and what was returned.
 type history struct {
 	mu      sync.Mutex
-	acked   map[string]int64   // by user: the newest version that was acknowledged as told; guarded by mu
+	acked   map[string]int64   // newest acknowledged version by user; guarded by mu
 	deleted map[string]bool    // guarded by mu
-	served  []map[string]int64 // by replica and user: the newest version that was served; guarded by mu
+	served  []map[string]int64 // newest returned version by replica and user; guarded by mu
 }
 
-// begin returns what a read that starts now in a replica must respect.
+// begin returns what a read that starts now at a replica must respect.
 func (h *history) begin(replica int, id string) (acked, served int64, deleted bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -44,7 +44,7 @@ func (h *history) acknowledge(id string, version int64, deleted bool) {
 	}
 }
 
-// chaos is what replicas go through.
+// chaos is the environment of the replicas.
 type chaos struct {
 	t        *testing.T
 	redis    *redistest.Server
@@ -54,20 +54,21 @@ type chaos struct {
 	history  *history
 	ids      []string
 	reads    atomic.Int64
-	from     [4]atomic.Int64 // reads by where they came from
+	from     [4]atomic.Int64 // reads by source
 	acks     atomic.Int64
-	restarts int // of Redis; for the goroutine that makes trouble
+	restarts int // of Redis; used by the goroutine that causes faults
 }
 
-// TestReplicasNeverReturnWhatWasMadeOld: two and three replicas with a real Redis,
-// each behind a link of its own, which is slow, cut and restored at random, while
-// Redis is restarted with its data lost. Webhooks come late, again, in another order
-// or not at all; users are invalidated and deleted; Redis's clock is set by an hour. No read returns a version older than one that was acknowledged before the
-// read began, at any replica, nor one older than that replica has served before.
+// TestReplicasNeverReturnWhatWasMadeOld runs two and three replicas with a real Redis,
+// each behind its own link, which is slow, cut and restored at random, while Redis
+// restarts without its data. Webhooks are delayed, repeated, reordered or lost; users are
+// invalidated and deleted; Redis's clock is set by an hour. No read at any replica
+// returns a version older than one that was acknowledged before the read began, nor older
+// than one that the replica has returned before.
 func TestReplicasNeverReturnWhatWasMadeOld(t *testing.T) {
 	for _, c := range []struct {
 		replicas int
-		view     bool // FULL reads, too
+		view     bool // also reads with FULL
 		seed     uint64
 	}{{2, false, 1}, {3, true, 2}} {
 		t.Run(fmt.Sprintf("%d replicas", c.replicas), func(t *testing.T) {
@@ -150,7 +151,7 @@ func (x *chaos) read(rnd *rand.Rand, i int, fullViews bool) {
 		x.t.Errorf("replica %d returned version %d of %s from %v: version %d was acknowledged and %d served there before, deleted %v (age %v)",
 			i, v, id, res.ServedFrom, acked, served, deleted, began.Sub(res.Entry.FetchTime()))
 	}
-	// Where Clerk's answer is older than what a webhook told, that is the answer.
+	// If Clerk's answer is older than a webhook's copy, that copy is the answer.
 	if o.MaxAge != nil && res.Entry.Origin != clerkgatev1.Origin_ORIGIN_WEBHOOK {
 		if old := began.Sub(res.Entry.FetchTime()); old > *o.MaxAge+time.Millisecond {
 			x.t.Errorf("max_age %v: a copy of %v that was %v old when the call came", *o.MaxAge, res.ServedFrom, old)
@@ -166,7 +167,7 @@ func (x *chaos) write(rnd *rand.Rand) {
 	r, id := x.replicas[i], x.ids[rnd.IntN(len(x.ids))]
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	// What is not acknowledged promises nothing.
+	// Without an acknowledgement there is no guarantee.
 	tell := func(err error, version int64, deleted bool) {
 		switch {
 		case err == nil:
@@ -183,7 +184,7 @@ func (x *chaos) write(rnd *rand.Rand) {
 	case what < 12: // a webhook of the newest version
 		v := x.clerk.change(id)
 		tell(r.store.Updated(ctx, userOf(id, v), time.Now()), v, false)
-	case what < 16: // one that is late, or comes again, or overtakes another
+	case what < 16: // a late, repeated or overtaking one
 		v := x.clerk.change(id)
 		old := v - int64(rnd.IntN(3))
 		at := time.Now()
@@ -197,7 +198,7 @@ func (x *chaos) write(rnd *rand.Rand) {
 	}
 }
 
-// trouble happens to links and to Redis.
+// trouble causes faults of links and of Redis.
 func (x *chaos) trouble(rnd *rand.Rand) {
 	time.Sleep(time.Duration(100+rnd.IntN(200)) * time.Millisecond)
 	link := x.links[rnd.IntN(len(x.links))]
@@ -211,13 +212,13 @@ func (x *chaos) trouble(rnd *rand.Rand) {
 		link.delay.Store(int64(time.Duration(rnd.IntN(60)) * time.Millisecond))
 		pause(500)
 		link.delay.Store(0)
-	case 3: // held, so that nothing comes for a while, and then all
+	case 3: // held, so that nothing arrives for a while, and then everything
 		link.delay.Store(int64(400 * time.Millisecond))
 		pause(500)
 		link.delay.Store(0)
 	case 4:
 		x.redis.Ask("CLIENT KILL TYPE pubsub")
-	case 5: // Redis's clock is set by an hour: to it, all that it has is from another time
+	case 5: // Redis's clock is set by an hour, so all its data is from another time
 		x.setClock(time.Duration(1-2*rnd.IntN(2)) * time.Hour)
 	case 6:
 		if x.restarts++; x.restarts > 2 {
@@ -226,11 +227,11 @@ func (x *chaos) trouble(rnd *rand.Rand) {
 		x.redis.Kill()
 		pause(300)
 		x.redis.Start()
-		pause(2500) // so that the replicas are heard again
+		pause(2500) // so that the replicas receive heartbeats again
 	}
 }
 
-// setClock does to what Redis holds what setting its clock would do.
+// setClock changes Redis's data as setting its clock would.
 func (x *chaos) setClock(by time.Duration) {
 	client := x.redis.Client()
 	for _, id := range x.ids {

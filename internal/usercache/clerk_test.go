@@ -18,11 +18,11 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// fakeClerk holds users by version: a change makes the next one. It reads at a
-// random moment of a request's time, as Clerk does.
+// fakeClerk holds users by version; each change creates the next version. It reads at a
+// random moment of a request, like Clerk.
 type fakeClerk struct {
-	latency time.Duration // of a request, at most: before it is read and after, at random
-	back    time.Duration // more between the reading and the answer
+	latency time.Duration // maximum, split at random before and after the read
+	back    time.Duration // additional time between the read and the answer
 
 	mu       sync.Mutex
 	users    map[string]int64 // versions; guarded by mu
@@ -32,8 +32,8 @@ type fakeClerk struct {
 	asked    int              // ids; guarded by mu
 }
 
-// userOf makes a user of whom the version can be told: it is updated_at in
-// seconds and stands in both views.
+// userOf returns a user whose updated_at, in seconds, is its version, which both views
+// show.
 func userOf(id string, version int64) *clerkgatev1.User {
 	return &clerkgatev1.User{
 		Id:                  id,
@@ -113,7 +113,7 @@ func (c *fakeClerk) CountUsers(context.Context, *clerkgatev1.UserFilter) (*clerk
 	return &clerkapi.Count{}, nil
 }
 
-// change makes the next version of a user and returns it. Who was removed stays so.
+// change creates and returns the next version of a user. A deleted user stays deleted.
 func (c *fakeClerk) change(id string) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -145,13 +145,13 @@ func (c *fakeClerk) count() (requests, asked int) {
 	return c.requests, c.asked
 }
 
-// instance is a cache on a gate of its own, before a Clerk.
+// instance is a cache with a gate and a Clerk of its own.
 type instance struct {
 	*Cache
 	gate *gate.Gate
 }
 
-// newInstance runs a instance until the test, or the bubble, ends; stop ends it before.
+// newInstance runs an instance until the test, or the bubble, ends; stop ends it earlier.
 func newInstance(t testing.TB, clerk *fakeClerk, cfg Config, redis sharedLevel) (r instance, stop func()) {
 	t.Helper()
 	store, err := NewStore(cfg)

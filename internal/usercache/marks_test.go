@@ -10,8 +10,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/gate"
 )
 
-// TestMarksAreKeptForTheirTime: a mark counts for its time, however many others are
-// set, and what is dropped before its time makes more copies old, never fewer.
+// TestMarksAreKeptForTheirTime: a mark applies for its time, however many others are set;
+// dropping one early makes more copies old, never fewer.
 func TestMarksAreKeptForTheirTime(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		const keep, most = 10 * time.Second, 5
@@ -48,8 +48,7 @@ func TestMarksAreKeptForTheirTime(t *testing.T) {
 	})
 }
 
-// TestMarksShrink: those whose time has run out are dropped a few at a time, and
-// their room is used again.
+// TestMarksShrink: expired marks are dropped a few at a time, and their slots are reused.
 func TestMarksShrink(t *testing.T) {
 	const n = 10_000
 	m := newMarks(time.Minute, 2*n)
@@ -67,8 +66,8 @@ func TestMarksShrink(t *testing.T) {
 	}
 }
 
-// BenchmarkMarks is what invalidating and looking up cost with 1,000,000 marks,
-// while marks run out as fast as they are set, and the longest that one took.
+// BenchmarkMarks measures invalidations and lookups with 1,000,000 marks, while marks
+// expire as fast as they are set, and the longest call.
 func BenchmarkMarks(b *testing.B) {
 	const n = 1_000_000
 	ids := make([]string, n)

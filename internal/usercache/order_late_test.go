@@ -24,7 +24,7 @@ func TestALateWebhookNeverReplacesANewerCopy(t *testing.T) {
 	if v, res := b.get(t, "user_1", Options{}); v != 3 {
 		t.Fatalf("got version %d: %v", v, res.Err)
 	}
-	eventually(t, func() bool { // until it has been written behind; on a busy machine that may fail
+	eventually(t, func() bool { // until it is written; on a busy machine that may fail
 		b.get(t, "user_1", Options{MaxAge: age(0)})
 		found, err := a.store.redis.get(t.Context(), []string{"user_1"}, full)
 		return err == nil && found[0] != nil
@@ -41,7 +41,8 @@ func TestALateWebhookNeverReplacesANewerCopy(t *testing.T) {
 	}
 }
 
-// TestWithRedisAwayWebhooksAreCarriedOutHere, and refused, so that they come again.
+// TestWithRedisAwayWebhooksAreCarriedOutHere: without Redis, webhooks are applied here
+// and refused, so that they come again.
 func TestWithRedisAwayWebhooksAreCarriedOutHere(t *testing.T) {
 	clerk := &fakeClerk{}
 	for range 2 {
@@ -64,7 +65,7 @@ func TestWithRedisAwayWebhooksAreCarriedOutHere(t *testing.T) {
 		}
 		time.Sleep(2 * time.Hour)
 		clerk.setFail(&clerkapi.Error{Kind: clerkapi.ErrUnavailable, Status: 503})
-		r.store.alive(time.Now(), 7) // Redis is back
+		r.store.alive(time.Now(), 7) // Redis is available again
 		if v, res := r.get(t, "user_1", Options{}); v > 0 {
 			t.Errorf("the deleted user is returned as version %d, stale %v", v, res.Stale)
 		}
@@ -99,8 +100,8 @@ func TestAClockAheadKeepsNoCopyFresh(t *testing.T) {
 	}
 }
 
-// TestWhereClerkLagsTheNewerCopyIsReturned: a webhook told of version 2, and
-// Clerk's own answer is still version 1.
+// TestWhereClerkLagsTheNewerCopyIsReturned: a webhook contained version 2, and Clerk
+// still answers with version 1.
 func TestWhereClerkLagsTheNewerCopyIsReturned(t *testing.T) {
 	clerk := &fakeClerk{}
 	clerk.change("user_1")
@@ -116,7 +117,7 @@ func TestWhereClerkLagsTheNewerCopyIsReturned(t *testing.T) {
 				t.Errorf("version %d from %v after version 2", v, from(res))
 			}
 		}
-		// Once Clerk has it, too, all goes on.
+		// Once Clerk has it too, everything is normal.
 		for range 2 {
 			clerk.change("user_1")
 		}
@@ -150,12 +151,12 @@ func TestAWebhookOfAnOlderVersionDuringARequest(t *testing.T) {
 	})
 }
 
-// TestARequestServesWhomItIsYoungEnoughFor: what a request may serve is decided by
-// when it left, for every max_age.
+// TestARequestServesWhomItIsYoungEnoughFor: the departure of a request decides which
+// calls it may answer, for every max_age.
 func TestARequestServesWhomItIsYoungEnoughFor(t *testing.T) {
 	for _, c := range []struct {
 		maxAge *time.Duration
-		after  time.Duration // the call comes this long after the request left
+		after  time.Duration // the call arrives this long after the request left
 		joins  bool
 	}{
 		{age(time.Second), 900 * time.Millisecond, true},
@@ -187,8 +188,8 @@ func TestARequestServesWhomItIsYoungEnoughFor(t *testing.T) {
 	}
 }
 
-// TestAnAcknowledgedInvalidationIsSeenByAllReplicas, by a read that starts right
-// after the acknowledgement, while other reads keep memory warm.
+// TestAnAcknowledgedInvalidationIsSeenByAllReplicas: a read that starts right after the
+// acknowledgement respects it, while other reads keep memory warm.
 func TestAnAcknowledgedInvalidationIsSeenByAllReplicas(t *testing.T) {
 	clerk := &fakeClerk{}
 	replicas := startReplicas(t, redistest.Start(t), clerk, 3)
@@ -215,8 +216,8 @@ func TestAnAcknowledgedInvalidationIsSeenByAllReplicas(t *testing.T) {
 	}
 }
 
-// TestACutOffReplicaServesNothingThatOthersHaveMadeOld: the link to Redis is cut,
-// and another replica invalidates a user and learns of the deletion of another.
+// TestACutOffReplicaServesNothingThatOthersHaveMadeOld: the link to Redis is cut, and
+// another replica invalidates one user and learns of the deletion of another.
 func TestACutOffReplicaServesNothingThatOthersHaveMadeOld(t *testing.T) {
 	redis := redistest.Start(t)
 	clerk := &fakeClerk{}
@@ -252,8 +253,8 @@ func TestACutOffReplicaServesNothingThatOthersHaveMadeOld(t *testing.T) {
 	eventually(t, func() bool { v, _ := b.get(t, "user_1", Options{}); return v == 2 })
 }
 
-// TestAfterACutRedisTakesNobodyBack: a replica that was cut off has read version 2
-// from Clerk; Redis has version 1.
+// TestAfterACutRedisTakesNobodyBack: a replica that was cut off has version 2 from Clerk;
+// Redis has version 1.
 func TestAfterACutRedisTakesNobodyBack(t *testing.T) {
 	redis := redistest.Start(t)
 	clerk := &fakeClerk{}
@@ -272,7 +273,7 @@ func TestAfterACutRedisTakesNobodyBack(t *testing.T) {
 	if v, res := b.get(t, "user_1", Options{MaxAge: age(0)}); v != 2 {
 		t.Fatalf("got version %d: %v", v, res.Err)
 	}
-	if err := a.Invalidate(t.Context(), []string{"user_9"}); err != nil { // b misses it, and so believes nothing it has
+	if err := a.Invalidate(t.Context(), []string{"user_9"}); err != nil { // b misses it, and so does not trust its memory
 		t.Fatal(err)
 	}
 	link.cut(false)
@@ -285,8 +286,8 @@ func TestAfterACutRedisTakesNobodyBack(t *testing.T) {
 	}
 }
 
-// TestALateWebhookAfterARestart: nobody knows what was invalidated before the
-// start, so that a webhook of before it may be older.
+// TestALateWebhookAfterARestart: invalidations before the start are unknown, so an
+// earlier webhook may be older.
 func TestALateWebhookAfterARestart(t *testing.T) {
 	clerk := &fakeClerk{}
 	for range 2 {
@@ -302,14 +303,14 @@ func TestALateWebhookAfterARestart(t *testing.T) {
 	})
 }
 
-// awaitTrust waits until a replica has heard itself through Redis.
+// awaitTrust waits until a replica has received its heartbeat.
 func awaitTrust(t testing.TB, r instance) {
 	t.Helper()
 	eventually(t, func() bool { return r.store.hears(time.Now()) })
 }
 
-// TestAConfirmedCopyIsNoOlderThanTheAnswer: a webhook has confirmed the copy in
-// memory while a request was under way that brings the same version.
+// TestAConfirmedCopyIsNoOlderThanTheAnswer: a webhook has confirmed the copy in memory
+// during a request that returns the same version.
 func TestAConfirmedCopyIsNoOlderThanTheAnswer(t *testing.T) {
 	clerk := &fakeClerk{}
 	clerk.change("user_1")

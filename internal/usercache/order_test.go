@@ -13,9 +13,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/gate"
 )
 
-// truth is what has been acknowledged of one user: no read that starts later
-// may give less, in the replica that acknowledged it, and in the others no read
-// that starts a grace later.
+// truth records what was acknowledged of one user: later reads must not return less, at
+// once in the replica that acknowledged it, and after a grace period in the others.
 type truth struct {
 	grace time.Duration
 	mu    sync.Mutex
@@ -36,8 +35,8 @@ func (h *truth) acknowledge(w word) {
 	h.words = append(h.words, w)
 }
 
-// least returns the oldest version that a read in a replica may give now, and whether
-// the user must be known to be deleted.
+// least returns the oldest version that a read in a replica may return now, and whether
+// the user must be known as deleted.
 func (h *truth) least(on int) (version int64, deleted bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -49,18 +48,18 @@ func (h *truth) least(on int) (version int64, deleted bool) {
 	return version, deleted
 }
 
-// step is one thing that happens to a user, in any instance, at some time.
+// step is one event in a user's life, in any instance, at some time.
 type step struct {
 	at   time.Duration
 	what string
 	on   int           // the instance
-	late time.Duration // of a webhook after the change
+	late time.Duration // delay of a webhook after the change
 }
 
 var steps = []string{"read", "read", "read", "fresh read", "young read", "list", "change and invalidate", "webhook", "webhook twice", "delete"}
 
-// TestNeverAnOlderCopyAfterANewer lets fetches, webhooks, invalidations,
-// deletions and refreshes meet in every order.
+// TestNeverAnOlderCopyAfterANewer runs fetches, webhooks, invalidations, deletions and
+// refreshes in every order.
 func TestNeverAnOlderCopyAfterANewer(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		script := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
@@ -77,8 +76,8 @@ func TestNeverAnOlderCopyAfterANewer(t *testing.T) {
 	})
 }
 
-// play carries a script out on replicas that share a truth. What Redis could not
-// be told counts as not acknowledged.
+// play runs a script on replicas that share a truth. A change that Redis did not accept
+// counts as not acknowledged.
 func play(t *testing.T, clerk *fakeClerk, replicas []instance, script []step) {
 	const id = "user_1"
 	clerk.change(id)

@@ -12,8 +12,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/redislink/redistest"
 )
 
-// startReplicasAt runs replicas over a Redis at a URL until the test ends, and waits
-// until it is used.
+// startReplicasAt runs replicas with the Redis at a URL until the test ends, and waits
+// until they use it.
 func startReplicasAt(t testing.TB, url string, clerk *fakeClerk, n int, log *slog.Logger) []instance {
 	t.Helper()
 	replicas := make([]instance, n)
@@ -26,8 +26,8 @@ func startReplicasAt(t testing.TB, url string, clerk *fakeClerk, n int, log *slo
 	return replicas
 }
 
-// TestWithoutChannelsEveryReadAsksRedis: a Redis user has no channels, as is the
-// default since Redis 7. The order of copies holds all the same.
+// TestWithoutChannelsEveryReadAsksRedis: a Redis user has no channels, the default since
+// Redis 7. The order of copies still holds.
 func TestWithoutChannelsEveryReadAsksRedis(t *testing.T) {
 	redis := redistest.Start(t)
 	if got := redis.Ask("ACL SETUSER quiet on >secret ~* +@all resetchannels"); got != "+OK" {
@@ -78,8 +78,8 @@ func TestWithoutChannelsEveryReadAsksRedis(t *testing.T) {
 		t.Errorf("the log says that Redis is away:\n%s", &log)
 	}
 
-	// With the right, memory is used. Redis ends the connections of a user whose
-	// rights have changed, or the replica tries again by itself.
+	// With the right, memory is used. Redis closes the connections of a user whose rights
+	// have changed; otherwise the replica tries again by itself.
 	if got := redis.Ask("ACL SETUSER quiet &clerkgate:*"); got != "+OK" {
 		t.Fatal(got)
 	}
@@ -87,7 +87,8 @@ func TestWithoutChannelsEveryReadAsksRedis(t *testing.T) {
 	eventually(t, func() bool { return a.store.hears(time.Now()) && b.store.hears(time.Now()) })
 }
 
-// TestDocumentedRightsSuffice: the line of docs/operations.md gives the cache all it needs.
+// TestDocumentedRightsSuffice: the user in docs/operations.md has all rights that the
+// cache needs.
 func TestDocumentedRightsSuffice(t *testing.T) {
 	redis := redistest.Start(t)
 	url := redis.DocumentedUser(t, "../../docs/operations.md")
@@ -132,7 +133,7 @@ func TestRedisErrorsAreCountedByKind(t *testing.T) {
 	for kind, c := range map[redislink.Kind]struct {
 		args    []string
 		harm    []string
-		connect bool // it shows while connecting
+		connect bool // fails while connecting
 	}{
 		redislink.OutOfMemory:   {nil, []string{"CONFIG SET maxmemory-policy noeviction", "CONFIG SET maxmemory 1"}, false},
 		redislink.ReadOnly:      {nil, []string{"REPLICAOF 127.0.0.1 1"}, false},

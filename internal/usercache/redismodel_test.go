@@ -12,14 +12,14 @@ import (
 	"github.com/clerkgate/clerkgate/internal/redislink/redistest"
 )
 
-// modelUser is what Redis should hold of a user, were nothing to expire.
+// modelUser is the expected data of a user in Redis, without expiry.
 type modelUser struct {
 	entry  *Entry // nil: none
-	origin uint64 // the stamp that it came with, 0 if a webhook brought it
+	origin uint64 // the stamp that it was fetched with, 0 for a webhook's copy
 	mark   uint64
-	told   int64  // the newest version that a webhook told of
-	toldAt uint64 // ... and the highest number of one
-	blind  bool   // once an invalidation has left no copy, whose version nobody knows
+	told   int64  // newest version of a webhook
+	toldAt uint64 // highest number of a webhook
+	blind  bool   // set after an invalidation of an unknown version
 }
 
 func (m *modelUser) put(e *Entry, onlyPresent bool) {
@@ -70,9 +70,8 @@ func (m *modelUser) String() string {
 		e.public, e.private, e.Stamp, e.Missing, e.Deleted, m.mark, m.told, m.toldAt)
 }
 
-// TestRedisDecidesAsTheModel plays flights, invalidations and webhooks in any
-// order, under numbers in any order, on Redis and on a model that decides between
-// copies as memory does.
+// TestRedisDecidesAsTheModel runs requests, invalidations and webhooks in any order, with
+// numbers in any order, on Redis and on a model that decides like memory.
 func TestRedisDecidesAsTheModel(t *testing.T) {
 	s := redistest.Start(t)
 	r := startRedisReplica(t, redisConfig{URL: s.URL(), Beat: time.Second})
@@ -94,7 +93,7 @@ func TestRedisDecidesAsTheModel(t *testing.T) {
 		}
 		number := rapid.Uint64Range(1, 6)
 		entry := rapid.Custom(func(t *rapid.T) *Entry {
-			moment++ // no two requests leave at once
+			moment++ // no two requests leave at the same time
 			f := rapid.Int64Range(0, 3).Draw(t, "left")*1_000_000 + moment
 			if rapid.IntRange(0, 3).Draw(t, "missing") == 0 {
 				return missing(number.Draw(t, "stamp"), time.Unix(f, 0))
@@ -134,7 +133,7 @@ func TestRedisDecidesAsTheModel(t *testing.T) {
 				kinds[kind]++
 			}
 			got := &modelUser{entry: r.mustGet(full, key(id))[0]}
-			// A user of whom nothing was told has no mark, which is nil to Redis.
+			// A user without a mark is nil in Redis.
 			field := func(name string) uint64 {
 				n, _ := client.Do(t.Context(), client.B().Hget().Key(r.userKey(key(id))).Field(name).Build()).AsUint64()
 				return n

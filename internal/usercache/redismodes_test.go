@@ -20,7 +20,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/redislink/redistest"
 )
 
-// TestRedisModes: all works on one server, without RESP3, in another database,
+// TestRedisModes: the cache works with one server, without RESP3, in another database,
 // with a password, with TLS, through a socket, through sentinels, and in a cluster.
 func TestRedisModes(t *testing.T) {
 	for name, start := range map[string]func(t *testing.T) (url string){
@@ -100,7 +100,7 @@ func TestRedisModes(t *testing.T) {
 	}
 }
 
-// writeCertificate writes a certificate that nobody has signed, and its key.
+// writeCertificate writes a self-signed certificate and its key.
 func writeCertificate(t *testing.T) (certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -171,7 +171,7 @@ func TestRedisWrongPassword(t *testing.T) {
 	s := redistest.Start(t, "--requirepass", "right")
 	proxy := newProxy(t, s.Addr())
 	r := runRedisReplica(t, redisConfig{URL: "redis://:hush%21@" + proxy.addr()})
-	eventually(t, func() bool { // it has tried again, and again
+	eventually(t, func() bool { // it has tried repeatedly
 		return strings.Contains(r.log.String(), "WRONGPASS") && proxy.count() >= 3
 	})
 	if _, err := r.get(t.Context(), []string{"user_1"}, basic); !errors.Is(err, errRedisAway) {
@@ -214,11 +214,11 @@ func TestRedisURLErrorsShowNothingOfIt(t *testing.T) {
 	}
 }
 
-// TestRedisHangs: a Redis that accepts connections but does not answer holds
-// nobody up, nor the end.
+// TestRedisHangs: a Redis that accepts connections but does not answer blocks neither
+// calls nor the end of run.
 func TestRedisHangs(t *testing.T) {
 	s := redistest.Start(t)
-	// rueidis would notice by itself, but later.
+	// rueidis would notice later.
 	r := startRedisReplica(t, redisConfig{URL: s.URL() + "?write_timeout=1h", Timeout: 20 * time.Millisecond})
 	r.mustPut("user_1", copyAt(1, 1, 1), time.Hour)
 	from := len(r.heard())
@@ -228,7 +228,7 @@ func TestRedisHangs(t *testing.T) {
 		return errors.Is(err, errRedisAway)
 	}
 	eventually(t, isAway)
-	// Its silence ends the session, though no connection broke.
+	// Its silence ends the session although the connection is open.
 	eventually(t, func() bool { return !r.snapshot().Connected })
 	s.Signal(syscall.SIGCONT)
 	eventually(t, func() bool {
@@ -246,8 +246,8 @@ func TestRedisHangs(t *testing.T) {
 	r.stop() // run's end does not wait for Redis
 }
 
-// TestRedisStaysInUse: neither callers that leave nor errors that Redis answers
-// with are held against it.
+// TestRedisStaysInUse: callers that leave and error replies do not count as failures of
+// Redis.
 func TestRedisStaysInUse(t *testing.T) {
 	s := redistest.Start(t)
 	r := startRedisReplica(t, redisConfig{URL: s.URL()})
@@ -274,8 +274,8 @@ func TestRedisStaysInUse(t *testing.T) {
 	r.mustGet(basic, "user_1")
 }
 
-// TestRedisSequenceLost: where the sequence is lost alone, as by eviction, or goes
-// back, as by a restart from an old copy, the numbers go on upwards all the same.
+// TestRedisSequenceLost: if only the sequence is lost, as by eviction, or goes back, as
+// by a restart from an old copy, the numbers still increase.
 func TestRedisSequenceLost(t *testing.T) {
 	s := redistest.Start(t)
 	a, b := startRedisReplica(t, redisConfig{URL: s.URL()}), startRedisReplica(t, redisConfig{URL: s.URL()})

@@ -32,8 +32,8 @@ func TestRedisReplicasHearEachOther(t *testing.T) {
 	}
 }
 
-// TestRedisSubscriptionLost: who lost the subscription and hears again knows
-// whether anything was published meanwhile.
+// TestRedisSubscriptionLost: after a lost subscription the replica knows whether it
+// missed a publication.
 func TestRedisSubscriptionLost(t *testing.T) {
 	s := redistest.Start(t)
 	a, b := startRedisReplica(t, redisConfig{URL: s.URL()}), startRedisReplica(t, redisConfig{URL: s.URL()})
@@ -45,7 +45,7 @@ func TestRedisSubscriptionLost(t *testing.T) {
 	if n := b.count("missed"); n != before {
 		t.Errorf("missed something %d times, though nothing was published", n-before)
 	}
-	// Cut off for as long as it takes to publish: Redis does not let it in.
+	// Cut off while something is published.
 	proxy := newProxy(t, s.Addr())
 	c := startRedisReplica(t, redisConfig{URL: "redis://" + proxy.addr()})
 	from := len(c.heard())
@@ -96,8 +96,8 @@ func TestRedisAwayFailsAtOnce(t *testing.T) {
 	}
 }
 
-// TestRedisSlow: a reading is given up after the timeout, after three of them
-// none is tried for a while, and what must be told still is.
+// TestRedisSlow: a read times out; after three timeouts reads are skipped for a while,
+// but invalidations are still sent.
 func TestRedisSlow(t *testing.T) {
 	s := redistest.Start(t)
 	proxy := newProxy(t, s.Addr())
@@ -120,7 +120,7 @@ func TestRedisSlow(t *testing.T) {
 	if _, err := r.invalidate(t.Context(), []string{"user_1"}); err != nil {
 		t.Errorf("an invalidation through a slow link: %v", err)
 	}
-	// Alive is when the beat was sent, not when it was heard.
+	// Alive has the time at which the heartbeat was sent, not received.
 	r.wait(len(r.heard()), isAlive)
 	if e := r.wait(len(r.heard()), isAlive); time.Since(e.since) < 25*time.Millisecond {
 		t.Errorf("alive %v ago, though the beat took longer", time.Since(e.since))
@@ -132,7 +132,7 @@ func TestRedisSlow(t *testing.T) {
 	})
 }
 
-// proxy is a link to Redis that can be slow, or cut.
+// proxy is a link to Redis that can be slow or cut.
 type proxy struct {
 	t      testing.TB
 	to     string
@@ -175,7 +175,7 @@ func newProxy(t testing.TB, to string) *proxy {
 
 func (p *proxy) addr() string { return p.listen.Addr().String() }
 
-// cut breaks all connections, and refuses new ones until it is undone.
+// cut closes all connections and refuses new ones until it is undone.
 func (p *proxy) cut(down bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -187,14 +187,14 @@ func (p *proxy) cut(down bool) {
 	}
 }
 
-// count returns how many connections have been accepted.
+// count returns the number of accepted connections.
 func (p *proxy) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.taken
 }
 
-// hold notes a connection, or closes it while the link is cut.
+// hold records a connection, or closes it while the link is cut.
 func (p *proxy) hold(c net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -18,11 +18,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// A client of several addresses sleeps out a second, at most, after its end.
+	// A client with several addresses sleeps for up to a second after its end.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
 }
 
-// eventually waits until something is so.
+// eventually waits until a condition is true.
 func eventually(t testing.TB, so func() bool) {
 	t.Helper()
 	end := time.After(20 * time.Second)
@@ -35,7 +35,7 @@ func eventually(t testing.TB, so func() bool) {
 	}
 }
 
-// told is what a listener was told.
+// told is one call of a listener.
 type told struct {
 	what  string // invalidated, alive or missed
 	seq   uint64
@@ -44,13 +44,13 @@ type told struct {
 	lost  bool
 }
 
-// recorder is a listener that remembers.
+// recorder is a listener that records its calls.
 type recorder struct {
 	t  testing.TB
 	mu sync.Mutex
 
 	all     []told
-	changed chan struct{} // closed and made anew with each
+	changed chan struct{} // closed and replaced at each call
 }
 
 func (l *recorder) add(e told) {
@@ -84,7 +84,7 @@ func (l *recorder) heard() []told {
 	return append([]told(nil), l.all...)
 }
 
-// wait waits until something that is wanted has been told, from the given place on.
+// wait waits for a wanted call, from the given position on.
 func (l *recorder) wait(from int, wanted func(told) bool) told {
 	l.t.Helper()
 	deadline := time.After(20 * time.Second)
@@ -106,7 +106,7 @@ func (l *recorder) wait(from int, wanted func(told) bool) told {
 	}
 }
 
-// count is how often what was told.
+// count returns the number of calls of a kind.
 func (l *recorder) count(what string) int {
 	n := 0
 	for _, e := range l.heard() {
@@ -117,7 +117,7 @@ func (l *recorder) count(what string) int {
 	return n
 }
 
-// redisReplica is a redis that runs.
+// redisReplica is a running redis.
 type redisReplica struct {
 	*redis
 	*recorder
@@ -125,8 +125,8 @@ type redisReplica struct {
 	stop func()
 }
 
-// startRedisReplica runs a redis against a server and waits until it is connected.
-// It ends with the test.
+// startRedisReplica runs a redis with a server and waits until it is connected. It ends
+// with the test.
 func startRedisReplica(t testing.TB, cfg redisConfig) *redisReplica {
 	t.Helper()
 	if cfg.Keys == nil {
@@ -138,7 +138,7 @@ func startRedisReplica(t testing.TB, cfg redisConfig) *redisReplica {
 	return r
 }
 
-// age makes the sequence as old as if all marks since its beginning had ended.
+// age makes the sequence so old that all marks since its beginning have expired.
 func (r *redisReplica) age() {
 	r.t.Helper()
 	client := r.enter()
@@ -148,7 +148,7 @@ func (r *redisReplica) age() {
 	}
 }
 
-// testKeys makes keys with the given ids; the same id gives the same key.
+// testKeys returns keys with the given ids; the same id always has the same key.
 func testKeys(t testing.TB, ids ...string) *Keys {
 	t.Helper()
 	var text strings.Builder
@@ -173,7 +173,7 @@ func runRedisReplica(t testing.TB, cfg redisConfig) *redisReplica {
 		cfg.Instance = "test"
 	}
 	if cfg.Timeout == 0 {
-		cfg.Timeout = 5 * time.Second // the machine may be busy; tests of the bound set it
+		cfg.Timeout = 5 * time.Second // the machine may be busy; tests of the timeout set it
 	}
 	if cfg.Beat == 0 {
 		cfg.Beat = 50 * time.Millisecond
@@ -196,7 +196,7 @@ func runRedisReplica(t testing.TB, cfg redisConfig) *redisReplica {
 	return r
 }
 
-// waitConnected waits until calls are let through.
+// waitConnected waits until calls are allowed.
 func (r *redisReplica) waitConnected() {
 	r.t.Helper()
 	from := 0
@@ -206,7 +206,7 @@ func (r *redisReplica) waitConnected() {
 	}
 }
 
-// safeBuffer is a buffer that goroutines may write to at once.
+// safeBuffer is a buffer that is safe for concurrent writes.
 type safeBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

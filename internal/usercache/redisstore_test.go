@@ -70,7 +70,7 @@ func (r *redisReplica) mustApply(id string, e *Entry) uint64 {
 func TestRedisRules(t *testing.T) {
 	r := startRedisReplica(t, redisConfig{URL: redistest.Start(t).URL()})
 	ctx := context.Background()
-	// In each case the stamps count from the first number drawn for it.
+	// The stamps of each case are relative to its first number.
 	var base uint64
 	type step = func(t *testing.T, id string)
 	put := func(u int64, stamp uint64, f int64) step {
@@ -174,8 +174,8 @@ func TestRedisRules(t *testing.T) {
 	}
 }
 
-// What a script does must not depend on whether scripts of lower numbers run
-// before it: a replica may be slow between drawing a number and using it.
+// The result of a script must not depend on whether scripts with lower numbers ran
+// before: a replica may be slow between drawing a number and using it.
 func TestRedisLateScripts(t *testing.T) {
 	s := redistest.Start(t)
 	r := startRedisReplica(t, redisConfig{URL: s.URL()})
@@ -196,7 +196,7 @@ func TestRedisLateScripts(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		do   func(id string)
-		want string // public, or none
+		want string // public, or "none"
 	}{
 		"an invalidation after a copy that left later": {func(id string) {
 			r.mustPut(id, copyAt(5, 10, 0), time.Hour)
@@ -308,8 +308,8 @@ func TestRedisIgnoresWhatItCannotRead(t *testing.T) {
 	}
 }
 
-// TestRedisKeysOfAnotherKind: what is no copy of this version counts as lost, and
-// is overwritten; every key has a time to live.
+// TestRedisKeysOfAnotherKind: keys that are not a copy of this version count as lost and
+// are overwritten; every key has a time to live.
 func TestRedisKeysOfAnotherKind(t *testing.T) {
 	s := redistest.Start(t)
 	r := startRedisReplica(t, redisConfig{URL: s.URL()})
@@ -347,7 +347,7 @@ func TestRedisKeysOfAnotherKind(t *testing.T) {
 		if what == "another version" {
 			continue // of the sequence, every hash of its fields is one
 		}
-		for s.Ask("DEL " + r.sequenceKey()); s.Ask(command(r.sequenceKey()))[0] == '-'; { // a beat came between them
+		for s.Ask("DEL " + r.sequenceKey()); s.Ask(command(r.sequenceKey()))[0] == '-'; { // a heartbeat came between them
 			s.Ask("DEL " + r.sequenceKey())
 		}
 		r.mustInvalidate("user_d")

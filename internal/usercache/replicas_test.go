@@ -14,7 +14,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/redislink/redistest"
 )
 
-// startReplicas runs replicas over a real Redis until the test ends.
+// startReplicas runs replicas with a real Redis until the test ends.
 func startReplicas(t testing.TB, redis *redistest.Server, clerk *fakeClerk, n int) []instance {
 	t.Helper()
 	replicas := make([]instance, n)
@@ -26,15 +26,15 @@ func startReplicas(t testing.TB, redis *redistest.Server, clerk *fakeClerk, n in
 		replicas[i] = r
 	}
 	for _, r := range replicas {
-		for !r.store.hears(time.Now()) { // until it has heard itself
+		for !r.store.hears(time.Now()) { // until it has received its heartbeat
 			time.Sleep(time.Millisecond)
 		}
 	}
 	return replicas
 }
 
-// TestThreeReplicasNeverGiveAnOlderCopy does to three replicas over a real Redis
-// what TestNeverAnOlderCopyAfterANewer does to one.
+// TestThreeReplicasNeverGiveAnOlderCopy is TestNeverAnOlderCopyAfterANewer with three
+// replicas and a real Redis.
 func TestThreeReplicasNeverGiveAnOlderCopy(t *testing.T) {
 	redis := redistest.Start(t)
 	clerk := &fakeClerk{latency: 50 * time.Millisecond}
@@ -49,7 +49,7 @@ func TestThreeReplicasNeverGiveAnOlderCopy(t *testing.T) {
 			late: time.Duration(rnd.IntN(100)) * time.Millisecond,
 		}
 		if i%20 == 0 {
-			script[i].what = steps[rnd.IntN(len(steps)-1)] // all but a deletion
+			script[i].what = steps[rnd.IntN(len(steps)-1)] // all except a deletion
 		}
 	}
 	script = append(script, step{at: 3500 * time.Millisecond, what: "delete", on: 1})
@@ -99,7 +99,7 @@ func TestRedisMayBeKilledUnderLoad(t *testing.T) {
 	time.Sleep(300 * time.Millisecond)
 	close(end)
 	readers.Wait()
-	for i, r := range replicas { // heard again, so that memory is trusted again
+	for i, r := range replicas { // received again, so that memory is trusted again
 		for deadline := time.Now().Add(20 * time.Second); !r.store.hears(time.Now()); {
 			if time.Now().After(deadline) {
 				t.Fatalf("replica %d does not hear Redis again", i)
@@ -109,8 +109,8 @@ func TestRedisMayBeKilledUnderLoad(t *testing.T) {
 	}
 }
 
-// BenchmarkWebhookReachesReplicas is how long after a webhook was acknowledged in
-// one replica another still gives the older copy: 100 ms is the most that may be.
+// BenchmarkWebhookReachesReplicas measures how long another replica returns the older
+// copy after a webhook was acknowledged; the limit is 100 ms.
 func BenchmarkWebhookReachesReplicas(b *testing.B) {
 	redis := redistest.Start(b)
 	clerk := &fakeClerk{}
@@ -140,7 +140,7 @@ func BenchmarkWebhookReachesReplicas(b *testing.B) {
 	b.ReportMetric(float64(waits[len(waits)-1].Microseconds())/1000, "max-ms")
 }
 
-// settle makes the sequence as old as if nothing from before it could still count.
+// settle makes the sequence so old that nothing from before it matters.
 func settle(t testing.TB, s *redistest.Server, r instance) {
 	t.Helper()
 	if got := s.Ask("HSET " + r.store.redis.(*redis).sequenceKey() + " b 1"); got[0] == '-' {
@@ -148,7 +148,7 @@ func settle(t testing.TB, s *redistest.Server, r instance) {
 	}
 }
 
-// BenchmarkInvalidate is what an invalidation takes with three replicas that hear of it.
+// BenchmarkInvalidate measures an invalidation with three replicas.
 func BenchmarkInvalidate(b *testing.B) {
 	server := redistest.Start(b)
 	replicas := startReplicas(b, server, &fakeClerk{}, 3)
@@ -166,8 +166,8 @@ func BenchmarkInvalidate(b *testing.B) {
 	b.ReportMetric(float64(waits[len(waits)*99/100].Microseconds())/1000, "p99-ms")
 }
 
-// BenchmarkWhatStrictReadsWouldCost puts a read from memory, under a lease, beside
-// the alternative: asking Redis for the last publication before each read.
+// BenchmarkWhatStrictReadsWouldCost compares a read from memory, under a lease, with the
+// alternative: asking Redis for the last publication before each read.
 func BenchmarkWhatStrictReadsWouldCost(b *testing.B) {
 	server := redistest.Start(b)
 	clerk := &fakeClerk{}

@@ -67,7 +67,7 @@ func TestSealedValues(t *testing.T) {
 	}
 }
 
-// dump is all that a Redis holds.
+// dump returns all data of a Redis.
 func dump(t *testing.T, s *redistest.Server) string {
 	t.Helper()
 	var all strings.Builder
@@ -89,7 +89,8 @@ func dump(t *testing.T, s *redistest.Server) string {
 	return all.String()
 }
 
-// TestWhatRedisHolds: with a key nothing of a user in clear; without one no private part.
+// TestWhatRedisHolds: with a key, nothing of a user is in clear; without one, no private
+// part is stored.
 func TestWhatRedisHolds(t *testing.T) {
 	for name, c := range map[string]struct {
 		keys                *Keys
@@ -120,7 +121,7 @@ func TestWhatRedisHolds(t *testing.T) {
 			if found[0].Has(full) != (c.keys != nil) {
 				t.Errorf("read for FULL: %v", found[0].Has(full))
 			}
-			// A webhook's copy, too.
+			// Also a webhook's copy.
 			if err := r.store.Updated(t.Context(), userOf("user_1", clerk.change("user_1")), time.Now()); err != nil {
 				t.Fatal(err)
 			}
@@ -141,7 +142,8 @@ func TestWhatRedisHolds(t *testing.T) {
 	}
 }
 
-// TestAKeyIsReplaced while several are read; what nobody has a key for counts as not there.
+// TestAKeyIsReplaced: several keys decrypt during a rotation; values without a known key
+// are ignored.
 func TestAKeyIsReplaced(t *testing.T) {
 	redis := redistest.Start(t)
 	old := startRedisReplica(t, redisConfig{URL: redis.URL(), Keys: testKeys(t, "old")})
