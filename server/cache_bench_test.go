@@ -27,7 +27,7 @@ import (
 // cachedID returns the id of a cached user.
 func cachedID(i int) string { return fmt.Sprintf("user_%027d", i) }
 
-// simulatedUsers returns users of the simulator as Clerk's answers bring them.
+// simulatedUsers returns users of the simulator, decoded from its answers.
 func simulatedUsers(tb testing.TB, n int) []*clerkgatev1.User {
 	tb.Helper()
 	sim, err := clerksim.New(clerksim.Config{Users: n})
@@ -49,7 +49,7 @@ func simulatedUsers(tb testing.TB, n int) []*clerkgatev1.User {
 	return users
 }
 
-// cached is a server over loopback TCP with n users in its memory.
+// cached is a server over loopback TCP with n users in memory.
 type cached struct {
 	users clerkgatev1.UserServiceClient
 	n     int
@@ -62,7 +62,7 @@ func startCached(b *testing.B, like []*clerkgatev1.User, n int, traces trace.Tra
 	})
 }
 
-// startCachedServer runs the server that newServer makes of a store.
+// startCachedServer runs the server that newServer returns for a store.
 func startCachedServer(b *testing.B, like []*clerkgatev1.User, n int, newServer func(*usercache.Store) *Server) cached {
 	b.Helper()
 	store, err := usercache.NewStore(usercache.Config{TTL: time.Hour, MaxBytes: 16 << 30})
@@ -97,7 +97,7 @@ func startCachedServer(b *testing.B, like []*clerkgatev1.User, n int, newServer 
 	return cached{clerkgatev1.NewUserServiceClient(conn), n}
 }
 
-// call reads one of the users, another each time.
+// call reads one of the users, a different one each time.
 func (c cached) call(b *testing.B, i int) {
 	id := cachedID(int(uint32(i) * 2654435761 % uint32(c.n)))
 	resp, err := c.users.GetUser(context.Background(), &clerkgatev1.GetUserRequest{UserId: id})
@@ -106,14 +106,14 @@ func (c cached) call(b *testing.B, i int) {
 	}
 }
 
-// turnAbout calls servers in turn, and returns how long a call of each takes, in ns.
+// turnAbout calls servers in turn, and returns the duration of a call of each, in ns.
 func turnAbout(b *testing.B, servers ...cached) []float64 {
 	b.Helper()
 	begin := time.Now()
 	return turnAboutBy(b, func() time.Duration { return time.Since(begin) }, servers...)
 }
 
-// turnAboutBy does so by a clock of any kind of time.
+// turnAboutBy is turnAbout with any clock.
 func turnAboutBy(b *testing.B, clock func() time.Duration, servers ...cached) []float64 {
 	const turn = 500 // calls
 	took := make([]float64, len(servers))
@@ -135,24 +135,24 @@ func turnAboutBy(b *testing.B, clock func() time.Duration, servers ...cached) []
 	return took
 }
 
-// BenchmarkCachedGetUser returns a whole GetUser call on a hit in memory, over TCP,
-// client included: with 1,000,000 users cached beside 1,000, turn about in one
-// run, so that their ratio means something on a noisy machine.
+// BenchmarkCachedGetUser measures a whole GetUser call that memory answers, over TCP and
+// including the client. It alternates between 1,000,000 and 1,000 cached users, so that
+// the ratio is meaningful on a noisy machine.
 func BenchmarkCachedGetUser(b *testing.B) {
 	like := simulatedUsers(b, 100)
 	few, many := startCached(b, like, 1000, nil), startCached(b, like, 1_000_000, nil)
-	runtime.GC() // of what the filling left
+	runtime.GC() // garbage of the filling
 	took := turnAbout(b, few, many)
 	b.ReportMetric(took[0], "ns/call-of-1000")
 	b.ReportMetric(took[1], "ns/call-of-1000000")
 	b.ReportMetric(took[1]/took[0], "ratio")
 }
 
-// BenchmarkAnswer is what the server does to make the bytes of a GetUser answer
-// from a hit in memory: by passing the encoded user through, as it does; by
-// encoding a user that is kept decoded; and by decoding and encoding one.
+// BenchmarkAnswer measures how the server produces the bytes of a GetUser answer from
+// memory: by passing the encoded user through, as it does; by encoding a decoded user;
+// and by decoding and encoding one.
 func BenchmarkAnswer(b *testing.B) {
-	user := simulatedUsers(b, 2)[1] // an ordinary one; the first has every nested object filled
+	user := simulatedUsers(b, 2)[1] // an ordinary user; the first has all nested objects
 	entry, err := usercache.Encode(user, 0, time.Now(), clerkgatev1.Origin_ORIGIN_CLERK)
 	if err != nil {
 		b.Fatal(err)
@@ -199,7 +199,7 @@ func BenchmarkAnswer(b *testing.B) {
 	})
 }
 
-// newPipeClerk makes a client of the simulator that needs no socket.
+// newPipeClerk returns a client of the simulator without a socket.
 func newPipeClerk(tb testing.TB, sim *clerksim.Sim) *clerkapi.Client {
 	tb.Helper()
 	pipes := make(pipeListener)

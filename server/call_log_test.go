@@ -31,7 +31,7 @@ func TestSampler(t *testing.T) {
 	}{
 		{0, true}, {0, true}, {0, true}, {0, false}, // a burst of 3
 		{99 * time.Millisecond, false}, {100 * time.Millisecond, true}, {100 * time.Millisecond, false},
-		{time.Hour, true}, {time.Hour, true}, {time.Hour, true}, {time.Hour, false}, // no more than a burst, however long the rest
+		{time.Hour, true}, {time.Hour, true}, {time.Hour, true}, {time.Hour, false}, // at most a burst, however long the pause
 	} {
 		if ok := s.allow(step.at, gap, 3); ok != step.ok {
 			t.Errorf("step %d: %v", i, ok)
@@ -56,8 +56,8 @@ func logLines(t *testing.T, text string) []map[string]any {
 	return lines
 }
 
-// TestFailuresInAFlood: lines are bounded, and with those that are told to be left
-// out they are all.
+// TestFailuresInAFlood: the number of lines is bounded, and lines plus omitted calls are
+// all calls.
 func TestFailuresInAFlood(t *testing.T) {
 	const failures, spread = 100_000, 10 * time.Second
 	log := &logBuffer{}
@@ -73,7 +73,7 @@ func TestFailuresInAFlood(t *testing.T) {
 	}
 	callers.Wait()
 	l.tellLeftOut()
-	l.tellLeftOut() // has nothing to add
+	l.tellLeftOut() // nothing to report
 	written, leftOut, told := 0, 0, 0
 	for _, line := range logLines(t, log.String()) {
 		if line["reason"] != "QUEUE_FULL" {
@@ -115,7 +115,7 @@ func TestLevels(t *testing.T) {
 		alone := log.String()
 		flood(t, l, lineBurst, tt.took, tt.err)
 		l.tellLeftOut()
-		levels := map[string]bool{} // of all lines, with the one of what was left out
+		levels := map[string]bool{} // levels of all lines, including the one about omitted calls
 		for _, line := range logLines(t, log.String()) {
 			levels[line["level"].(string)] = true
 		}
@@ -125,7 +125,7 @@ func TestLevels(t *testing.T) {
 	}
 }
 
-// flood fails n calls at once.
+// flood makes n calls fail at once.
 func flood(t *testing.T, l *callLog, n int, took time.Duration, err error) {
 	t.Helper()
 	for range n {
@@ -133,13 +133,13 @@ func flood(t *testing.T, l *callLog, n int, took time.Duration, err error) {
 	}
 }
 
-// TestWhoHangsUpAtItsDeadline: a caller hangs up by its own clock, so a call that it
-// cancels next to its deadline has met that.
+// TestWhoHangsUpAtItsDeadline: a caller hangs up by its own clock, so a call cancelled
+// close to its deadline counts as DEADLINE_EXCEEDED.
 func TestWhoHangsUpAtItsDeadline(t *testing.T) {
 	now := time.Now()
 	for _, tt := range []struct {
 		name string
-		left time.Duration // until the deadline
+		left time.Duration // time until the deadline
 		err  error
 		want codes.Code
 	}{
@@ -158,8 +158,8 @@ func TestWhoHangsUpAtItsDeadline(t *testing.T) {
 	}
 }
 
-// TestAnsweredCalls: of each method one call in a while has a line, with the number
-// of those that had none; slow ones have theirs besides.
+// TestAnsweredCalls: of each method one call per interval is logged, with the number of
+// omitted ones; slow calls are logged in addition.
 func TestAnsweredCalls(t *testing.T) {
 	const get, stream = "/clerkgate.v1.UserService/GetUser", "/clerkgate.v1.UserService/StreamUsers"
 	log := &logBuffer{}
@@ -228,8 +228,8 @@ func TestLeftOutIsTold(t *testing.T) {
 	})
 }
 
-// TestALineHasAllOfACall fails, answers and panics calls, with ids of the callers'
-// and of the server's, and looks for their lines in the log.
+// TestALineHasAllOfACall makes calls that fail, succeed and panic, with ids of the
+// callers and of the server, and looks for their lines in the log.
 func TestALineHasAllOfACall(t *testing.T) {
 	const given = "0192f0c4-7d11-7e3a-9d0e-2f7c5b1a4e55"
 	up := &fakeUpstream{}

@@ -16,7 +16,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// What BenchmarkThousandLookups asks for, and of whom.
+// The load of BenchmarkThousandLookups.
 const (
 	lookups    = 1000
 	plainRate  = 10 // requests per second
@@ -28,10 +28,9 @@ var plainClerk = clerksim.Config{
 	Quota: clerksim.Quota{Limit: 10 * plainRate, Window: 10 * time.Second, Burst: plainBurst},
 }
 
-// BenchmarkThousandLookups has 1,000 callers ask for a user each, all at once,
-// over real sockets: through clerkgate, and the naive way, which asks Clerk for
-// each by a request of its own behind a rate limiter of the same quota. The
-// naive way is measured for some seconds, and its time for all is worked out.
+// BenchmarkThousandLookups has 1,000 callers ask for one user each, all at once, over
+// real sockets: through clerkgate, and with one request per user behind a rate limiter of
+// the same quota. The latter is measured for some seconds and extrapolated.
 func BenchmarkThousandLookups(b *testing.B) {
 	b.Run("clerkgate", func(b *testing.B) {
 		var requests, limited int64
@@ -64,7 +63,7 @@ func BenchmarkThousandLookups(b *testing.B) {
 		var requests, limited, seconds float64
 		for b.Loop() {
 			served, refused := askNaively(b, measured)
-			// The bucket was spent at once, all others wait for its refill.
+			// The bucket was spent at once; all others wait for its refill.
 			left := float64(served - plainBurst)
 			scale := float64(lookups-plainBurst) / left
 			requests += lookups
@@ -80,10 +79,11 @@ func report(b *testing.B, requests, limited, seconds float64) {
 	b.ReportMetric(requests, "requests/op")
 	b.ReportMetric(limited, "429s/op")
 	b.ReportMetric(seconds, "s/op")
-	b.ReportMetric(0, "ns/op") // of the naive way it is only the time of measuring
+	b.ReportMetric(0, "ns/op") // for the rate limiter it is only the time of the measurement
 }
 
-// askNaively asks for users one by one for a time, and counts those served and refused.
+// askNaively requests users one by one for a time, and counts the served and refused
+// ones.
 func askNaively(b *testing.B, measured time.Duration) (served, refused int64) {
 	sim, err := clerksim.New(plainClerk)
 	if err != nil {
@@ -125,7 +125,7 @@ func askNaively(b *testing.B, measured time.Duration) (served, refused int64) {
 	return ok.Load(), limited.Load()
 }
 
-// scope is a part of a benchmark that cleans up when it ends.
+// scope is a part of a benchmark with its own cleanup.
 type scope struct {
 	testing.TB
 	cleanups []func()

@@ -21,9 +21,9 @@ import (
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
-// TestLookupsThatArriveTogether runs the whole line in one bubble: of 1,000
-// lookups that arrive at one moment all but the first two requests are full.
-// (These two are under way first, else it is chance how many each of them has.)
+// TestLookupsThatArriveTogether runs the whole service in one bubble: of 1,000 lookups
+// that arrive at once, all but the first two requests are full. (These two are in flight
+// first; otherwise the number of lookups in each is random.)
 func TestLookupsThatArriveTogether(t *testing.T) {
 	const callers, latency = 1000, 20 * time.Millisecond
 	synctest.Test(t, func(t *testing.T) {
@@ -54,8 +54,8 @@ func TestLookupsThatArriveTogether(t *testing.T) {
 	})
 }
 
-// lineInBubble returns the whole line in virtual time: a client, a server, a cache, a
-// gate, and a simulated Clerk, over pipes. stop ends it, as the bubble needs.
+// lineInBubble returns the whole service in virtual time: a client, a server, a cache, a
+// gate, and a simulated Clerk, over pipes. Call stop before the bubble ends.
 func lineInBubble(t *testing.T, simulated clerksim.Config, q quota.Config, cached usercache.Config) (users clerkgatev1.UserServiceClient, sim *clerksim.Sim, stop func()) {
 	t.Helper()
 	sim, err := clerksim.New(simulated)
@@ -98,7 +98,7 @@ func lineInBubble(t *testing.T, simulated clerksim.Config, q quota.Config, cache
 	}
 }
 
-// dialInBubble returns a connection to what listens.
+// dialInBubble returns a connection to listener.
 func dialInBubble(t *testing.T, listener *bufconn.Listener, options ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
 	conn, err := grpc.NewClient("passthrough:///bubble", append(options, grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -109,7 +109,7 @@ func dialInBubble(t *testing.T, listener *bufconn.Listener, options ...grpc.Dial
 	return conn
 }
 
-// pipeListener listens for connections that are pipes.
+// pipeListener accepts connections that are pipes.
 type pipeListener chan net.Conn
 
 func (l pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -130,7 +130,7 @@ func (l pipeListener) Accept() (net.Conn, error) {
 	return conn, nil
 }
 
-// Close ends Accept. Nobody may dial afterwards.
+// Close ends Accept. Do not dial afterwards.
 func (l pipeListener) Close() error {
 	close(l)
 	return nil

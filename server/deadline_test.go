@@ -15,8 +15,8 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// TestStatusBeforeTheDeadline: a call that ends at its deadline is answered a little
-// before it, with the reason and the time to come back, and not by a reset.
+// TestStatusBeforeTheDeadline: a call that reaches its deadline is answered shortly
+// before it, with the reason and the time to try again, and not reset.
 func TestStatusBeforeTheDeadline(t *testing.T) {
 	waits := func(ctx context.Context, _ call) error {
 		<-ctx.Done()
@@ -93,7 +93,7 @@ func TestStatusBeforeTheDeadline(t *testing.T) {
 	}
 }
 
-// TestBatchAnswersBeforeTheDeadline with what it has.
+// TestBatchAnswersBeforeTheDeadline: a batch is answered with the results that it has.
 func TestBatchAnswersBeforeTheDeadline(t *testing.T) {
 	up := &fakeUpstream{onCall: func(ctx context.Context, _ call) error {
 		<-ctx.Done()
@@ -115,7 +115,7 @@ func TestBatchAnswersBeforeTheDeadline(t *testing.T) {
 	})
 }
 
-// retryOf returns the time to come back that a failure carries, 0 if none.
+// retryOf returns the retry delay of a failure, 0 if none.
 func retryOf(err error) time.Duration {
 	for _, d := range status.Convert(err).Details() {
 		if info, ok := d.(*errdetails.RetryInfo); ok {
@@ -125,7 +125,7 @@ func retryOf(err error) time.Duration {
 	return 0
 }
 
-// callInBubble runs f with a connection to a server on up, in virtual time.
+// callInBubble runs f with a connection to a server with up, in virtual time.
 func callInBubble(t *testing.T, up *fakeUpstream, f func(*testing.T, *grpc.ClientConn), prepare ...func(*Config)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -137,11 +137,11 @@ func callInBubble(t *testing.T, up *fakeUpstream, f func(*testing.T, *grpc.Clien
 	})
 }
 
-// fixedWindow keeps a client from taking more of a stream than 64 KiB ahead of its
-// reader, as it would do in time that does not pass.
+// fixedWindow keeps a client from receiving more than 64 KiB of a stream ahead of its
+// reader; in virtual time it would enlarge its window.
 var fixedWindow = grpc.WithInitialWindowSize(64 << 10)
 
-// serveInBubble serves s in a bubble, until the test ends, and returns a connection.
+// serveInBubble runs s in a bubble until the test ends, and returns a connection.
 func serveInBubble(t *testing.T, s *Server) *grpc.ClientConn {
 	t.Helper()
 	listener := bufconn.Listen(1 << 20)

@@ -21,7 +21,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
-// clerkWords is text of Clerk's, which no caller may see.
+// clerkWords is a message of Clerk, which callers must not see.
 const clerkWords = "words of clerk's"
 
 func clerkError(kind error) *clerkapi.Error {
@@ -69,7 +69,7 @@ func TestClassify(t *testing.T) {
 		{clerkError(clerkapi.ErrPlanLimit), codes.FailedPrecondition, "CLERK_PLAN_LIMIT", 0},
 		{withRetry(clerkapi.ErrUnavailable, 5*time.Second), codes.Unavailable, "CLERK_UNAVAILABLE", 5 * time.Second},
 		{clerkError(clerkapi.ErrBadAnswer), codes.Unavailable, "CLERK_BAD_ANSWER", time.Second},
-		// A request of the server's own that timed out is no deadline of the caller's.
+		// A timeout of the server's own request is not the caller's deadline.
 		{&clerkapi.Error{Kind: clerkapi.ErrUnavailable, Err: context.DeadlineExceeded}, codes.Unavailable, "CLERK_UNAVAILABLE", time.Second},
 
 		{context.Canceled, codes.Canceled, "CANCELLED", 0},

@@ -16,7 +16,7 @@ var update = flag.Bool("update", false, "write the table into docs/failures.md")
 
 const failuresPage = "../docs/failures.md"
 
-// failureRows are what can come back of a request to Clerk, each with an error that a
+// failureRows are the possible results of a request to Clerk, each with an error that a
 // Client returns for it.
 var failureRows = []struct {
 	what string
@@ -115,7 +115,7 @@ func TestFailuresPage(t *testing.T) {
 	}
 }
 
-// TestEveryStatusHasARow: each status is of a kind that the table has.
+// TestEveryStatusHasARow: the kind of each status is in the table.
 func TestEveryStatusHasARow(t *testing.T) {
 	kinds := map[error]bool{}
 	for _, row := range failureRows {

@@ -26,23 +26,23 @@ import (
 // fetchedAt is the fetch time of the fake upstream's users.
 var fetchedAt = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// fakeUpstream holds users and answers as the gate and Clerk do.
+// fakeUpstream holds users and answers like the gate and Clerk.
 type fakeUpstream struct {
 	mu       sync.Mutex
 	users    []*clerkgatev1.User // guarded by mu
 	failures map[string]error    // of lookups, by id; guarded by mu
-	garbled  map[string]bool     // ids that lists can't read, true: nor their ids; guarded by mu
+	garbled  map[string]bool     // ids that are unreadable in lists; true: the id is unreadable too; guarded by mu
 	listErr  error               // guarded by mu
 	calls    []call              // guarded by mu
 	status   gate.Status         // guarded by mu
-	reads    int                 // of status; guarded by mu
+	reads    int                 // number of reads of status; guarded by mu
 	health   gate.Health         // guarded by mu
 	leases   map[string]int      // permits by lease; guarded by mu
-	// onCall, if set, is called before each answer, without the lock.
+	// onCall, if not nil, is called before each answer, without the lock.
 	onCall func(ctx context.Context, c call) error
 }
 
-// call is what the upstream was asked.
+// call is a recorded call.
 type call struct {
 	method  string
 	ids     []string
@@ -90,7 +90,7 @@ func (f *fakeUpstream) Lookup(ctx context.Context, ids []string, o usercache.Opt
 	return results
 }
 
-// entryOf returns a user as the cache does.
+// entryOf returns a user in the cache's form.
 func entryOf(u *clerkgatev1.User) *usercache.Entry {
 	e, err := usercache.Encode(u, 0, fetchedAt, clerkgatev1.Origin_ORIGIN_CLERK)
 	if err != nil {
@@ -99,7 +99,7 @@ func entryOf(u *clerkgatev1.User) *usercache.Entry {
 	return e
 }
 
-// received returns a message as its receiver sees it.
+// received returns a message as its receiver decodes it.
 func received[M proto.Message](t *testing.T, m M) M {
 	t.Helper()
 	b, err := proto.Marshal(m)
@@ -194,14 +194,14 @@ func (f *fakeUpstream) Health() gate.Health {
 	return f.health
 }
 
-// change lets do change what the upstream answers.
+// change runs do, which changes the answers, under the lock.
 func (f *fakeUpstream) change(do func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	do()
 }
 
-// fakeQuota is how many permits the fake lends at most.
+// fakeQuota is the maximum of lent permits.
 const fakeQuota = 100
 
 func (f *fakeUpstream) Acquire(ctx context.Context, r gate.LeaseRequest, o gate.Options) (gate.Lease, error) {
@@ -246,7 +246,7 @@ func (f *fakeUpstream) Release(ctx context.Context, id string, use gate.LeaseUse
 	return nil
 }
 
-// remove takes users out.
+// remove removes users.
 func (f *fakeUpstream) remove(ids ...string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -283,7 +283,7 @@ func fromPeer(ctx context.Context, ip string) context.Context {
 	return peer.NewContext(ctx, &peer.Peer{Addr: &net.TCPAddr{IP: net.ParseIP(ip), Port: 1}})
 }
 
-// fakeStream takes the messages of a stream.
+// fakeStream receives the messages of a stream.
 type fakeStream struct {
 	grpc.ServerStream
 	ctx      context.Context

@@ -34,7 +34,7 @@ func (l hostListener) Accept() (net.Conn, error) {
 	return addressedConn{conn, l.from}, err
 }
 
-// hosts are callers on other machines, of a server in a bubble.
+// hosts are callers on other machines of a server in a bubble.
 type hosts struct {
 	t      *testing.T
 	server *Server
@@ -51,7 +51,7 @@ func (h *hosts) dial(ip string) *grpc.ClientConn {
 	return conn
 }
 
-// flooder is one call of a flood, which is made again and again.
+// flooder is one call of a flood, which is repeated.
 type flooder func(ctx context.Context, conn *grpc.ClientConn, n int) error
 
 func listFlood(ctx context.Context, conn *grpc.ClientConn, _ int) error {
@@ -98,16 +98,16 @@ func mixedFlood(ctx context.Context, conn *grpc.ClientConn, n int) error {
 	return []flooder{listFlood, lookupFlood, batchFlood, streamFlood}[n%4](ctx, conn, n)
 }
 
-// TestAFloodIsTheFloodersOwn: whatever one or many callers ask for without end, another
-// one's wait stays within two turns of what it is alone. A turn is one request of each
-// address: of those that flood, and its own.
+// TestAFloodIsTheFloodersOwn: however much one or many callers request, another caller's
+// wait grows by at most two turns. A turn is one request of each address: the flooding
+// ones and its own.
 func TestAFloodIsTheFloodersOwn(t *testing.T) {
-	const apart = 102 * time.Millisecond // requests, at 100/10s
+	const apart = 102 * time.Millisecond // interval of requests at 100/10s
 	for name, tt := range map[string]struct {
 		flood     flooder
 		addresses int
-		names     int // of each address
-		calls     int // of each name at a time
+		names     int // names of each address
+		calls     int // concurrent calls of each name
 	}{
 		"lists of one name":                 {listFlood, 1, 1, 200},
 		"lists of many names":               {listFlood, 1, 50, 4},
@@ -172,7 +172,7 @@ func TestAFloodIsTheFloodersOwn(t *testing.T) {
 						}
 					}
 				}
-				pause(ctx, 25*time.Second) // until what was free at the start is spent
+				pause(ctx, 25*time.Second) // until the initially free quota is spent
 				got := waits(25)
 				t.Logf("another caller waits for %v at most, %v in half of the cases", got[len(got)-1], got[len(got)/2])
 				if longest, most := got[len(got)-1], alone+2*time.Duration(tt.addresses+1)*apart; longest > most {

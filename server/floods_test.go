@@ -19,10 +19,9 @@ import (
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
 
-// TestFloodsLeaveNothing: after floods of streams and watches that are not read, of
-// answers that can't be sent, of connections, and of webhooks and posts that never come
-// whole, the server takes as much memory, and has as many goroutines and descriptors, as
-// before.
+// TestFloodsLeaveNothing: after floods of unread streams and watches, of answers that
+// can't be sent, of connections, and of incomplete webhooks and posts, the server has as
+// much memory, and as many goroutines and descriptors, as before.
 func TestFloodsLeaveNothing(t *testing.T) {
 	up := &fakeUpstream{users: largeUsers(600, 1000)}
 	hooks := webhook.New(webhook.Config{Secret: func() string { return "whsec_" + strings.Repeat("abcd", 8) }})
@@ -73,7 +72,7 @@ func TestFloodsLeaveNothing(t *testing.T) {
 		wg.Wait()
 		conn.Close()
 	}
-	flood(5) // what is made once
+	flood(5) // for objects that are created once
 	before := settle(t, r, usage{1 << 60, 1 << 30, 1 << 30})
 	flood(100)
 	after := settle(t, r, before)
@@ -83,21 +82,21 @@ func TestFloodsLeaveNothing(t *testing.T) {
 	wantNothingLeft(t, r.server)
 }
 
-// slack is how many bytes the heap may have grown by.
+// slack is the allowed growth of the heap in bytes.
 const slack = 8 << 20
 
-// usage is what this process takes.
+// usage is the resources of this process.
 type usage struct {
 	heap                    int64
 	goroutines, descriptors int
 }
 
-// settle waits until the process takes no more than it did, but no longer than 30 s.
+// settle waits until the process uses no more than before, for at most 30 s.
 func settle(t *testing.T, r *running, before usage) (u usage) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		runtime.GC()
-		runtime.GC() // sync.Pool keeps what it has for one more
+		runtime.GC() // sync.Pool keeps its content for one more cycle
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		u = usage{int64(m.HeapAlloc), runtime.NumGoroutine(), 0}

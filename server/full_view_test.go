@@ -14,7 +14,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/caller"
 )
 
-// fill sets every field of m, lists with two entries.
+// fill sets every field of m, and two elements of lists.
 func fill(m protoreflect.Message) {
 	fields := m.Descriptor().Fields()
 	for i := range fields.Len() {
@@ -82,8 +82,8 @@ func TestApplyView(t *testing.T) {
 	fill(u.ProtoReflect())
 	before := proto.CloneOf(u)
 	private, others := countPrivate(u.ProtoReflect())
-	// The user's own, two memberships with an organization each, two each of
-	// seven lists with a verification of three secrets, and the extra fields.
+	// The user's own, two memberships with an organization each, two each of seven lists
+	// with a verification of three secrets, and the extra fields.
 	if want := 1 + 2*2 + 7*2*3 + 1; private != want {
 		t.Fatalf("the user holds %d private fields, want %d", private, want)
 	}
@@ -113,7 +113,7 @@ func TestApplyView(t *testing.T) {
 	}
 }
 
-// What only FULL shows is set there and nowhere else, also where Clerk has none.
+// Fields of FULL are set in FULL only, even if Clerk has none.
 func TestOnlyFullSetsWhatOnlyItShows(t *testing.T) {
 	verification := func() *clerkgatev1.Verification { return &clerkgatev1.Verification{Status: "verified"} }
 	u := userAt(1, 0)
@@ -150,7 +150,7 @@ func TestOnlyFullSetsWhatOnlyItShows(t *testing.T) {
 func TestCheckView(t *testing.T) {
 	const (
 		basic, full = clerkgatev1.UserView_USER_VIEW_BASIC, clerkgatev1.UserView_USER_VIEW_FULL
-		istio       = "127.0.0.6" // from where its sidecar connects, whoever calls
+		istio       = "127.0.0.6" // the address of its sidecar's connections
 	)
 	for _, tt := range []struct {
 		allowed FullView

@@ -16,9 +16,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/caller"
 )
 
-// TestAllocationsOfAToken compares the allocations of a GetUser whose user is there with
-// those of the same call that shows a token to a server with a file of callers: its
-// metadata, the guard, and all else between them and the service.
+// TestAllocationsOfAToken compares the allocations of a GetUser that memory answers with
+// those of the same call with a token and a callers file.
 func TestAllocationsOfAToken(t *testing.T) {
 	const most = 3
 	token := caller.NewToken()

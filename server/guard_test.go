@@ -23,8 +23,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/gate"
 )
 
-// guarded is a server with TLS and a file of callers: one by certificate, one by token,
-// one by JSON Web Token.
+// guarded is a server with TLS and a callers file: one caller by certificate, one by
+// token, one by JSON Web Token.
 type guarded struct {
 	*secured
 	up                  *fakeUpstream
@@ -32,7 +32,7 @@ type guarded struct {
 	issuer              *callertest.Issuer
 	dir, file           string
 	token, scrape, temp string
-	conns               map[string]*grpc.ClientConn // by the caller's name; "nobody" shows nothing
+	conns               map[string]*grpc.ClientConn // by caller; "nobody" has no credentials
 }
 
 func (g *guarded) write(t *testing.T, more string) {
@@ -83,7 +83,7 @@ func startGuarded(t *testing.T, cfg Config) *guarded {
 	return g
 }
 
-// dialAs connects as the caller of an authorization header.
+// dialAs connects with an authorization header.
 func (g *guarded) dialAs(t *testing.T, header string) *grpc.ClientConn {
 	t.Helper()
 	return g.dial(t, &tls.Config{RootCAs: g.ca.Pool()}, grpc.WithPerRPCCredentials(shown(header)))
@@ -97,7 +97,7 @@ func (s shown) GetRequestMetadata(context.Context, ...string) (map[string]string
 }
 func (shown) RequireTransportSecurity() bool { return true }
 
-// privateUser returns a user with every part that only the view FULL shows.
+// privateUser returns a user with every part of the view FULL.
 func privateUser() *clerkgatev1.User {
 	return &clerkgatev1.User{
 		Id: "user_a", PrivateMetadataJson: proto.String(`{"p":1}`), ExtraJson: proto.String(`{"e":1}`),
@@ -108,7 +108,7 @@ func privateUser() *clerkgatev1.User {
 	}
 }
 
-// partsShown returns the parts of the view FULL that a user has.
+// partsShown returns the parts of the view FULL in a user.
 func partsShown(u *clerkgatev1.User) caller.Parts {
 	var p caller.Parts
 	if u.PrivateMetadataJson != nil {
@@ -126,8 +126,8 @@ func partsShown(u *clerkgatev1.User) caller.Parts {
 	return p
 }
 
-// methodCalls call each method, in a view where it has one, and return the users of
-// the answer.
+// methodCalls call each method, in a view if it has one, and return the users in the
+// answer.
 var methodCalls = map[string]func(ctx context.Context, conn *grpc.ClientConn, v clerkgatev1.UserView) ([]*clerkgatev1.User, error){
 	"GetUser": func(ctx context.Context, conn *grpc.ClientConn, v clerkgatev1.UserView) ([]*clerkgatev1.User, error) {
 		resp, err := clerkgatev1.NewUserServiceClient(conn).GetUser(ctx, &clerkgatev1.GetUserRequest{UserId: "user_a", View: v})
@@ -261,7 +261,7 @@ func TestWhatEachCallerMayDo(t *testing.T) {
 	}
 }
 
-// TestCallersAtTheGate checks under which name and at which priority calls wait.
+// TestCallersAtTheGate checks the names and priorities of calls in the queue.
 func TestCallersAtTheGate(t *testing.T) {
 	g := startGuarded(t, Config{})
 	ctx := metadata.AppendToOutgoingContext(t.Context(), callerKey, "somebody-else")
@@ -304,8 +304,8 @@ func TestOwnStreams(t *testing.T) {
 	}
 }
 
-// TestWhatNeedsNoCaller calls health and the probes as nobody, and reflection, which
-// needs a caller.
+// TestWhatNeedsNoCaller calls health and the probes without credentials, and reflection,
+// which needs a caller.
 func TestWhatNeedsNoCaller(t *testing.T) {
 	g := startGuarded(t, Config{})
 	if _, err := grpc_health_v1.NewHealthClient(g.conns["nobody"]).Check(t.Context(), &grpc_health_v1.HealthCheckRequest{}); err != nil {
@@ -323,7 +323,8 @@ func TestWhatNeedsNoCaller(t *testing.T) {
 	}
 }
 
-// TestCallersFileIsReadAgain replaces the file by one without a token, and by rubbish.
+// TestCallersFileIsReadAgain replaces the file with one without a token, and with an
+// invalid one.
 func TestCallersFileIsReadAgain(t *testing.T) {
 	g := startGuarded(t, Config{})
 	as := func(token, want string) {
@@ -352,7 +353,7 @@ func TestCallersFileIsReadAgain(t *testing.T) {
 	as(g.token, "OK")
 }
 
-// TestCallersOverHTTP asks for what the HTTP listener has.
+// TestCallersOverHTTP requests the endpoints of the HTTP listener.
 func TestCallersOverHTTP(t *testing.T) {
 	g := startGuarded(t, Config{Pprof: true})
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: g.ca.Pool()}}}
@@ -385,8 +386,8 @@ func TestCallersOverHTTP(t *testing.T) {
 	}
 }
 
-// TestCertificateWithoutFile needs a certificate of every call where there are
-// authorities of clients and no file of callers.
+// TestCertificateWithoutFile: with client authorities and no callers file, every call
+// needs a certificate.
 func TestCertificateWithoutFile(t *testing.T) {
 	dir, ca := t.TempDir(), callertest.NewCA(t)
 	files := TLSFiles{ClientCA: ca.File(dir, "ca.crt")}

@@ -14,7 +14,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/gate"
 )
 
-// httpAnswer returns the status and the text that a URL answers.
+// httpAnswer returns the status and body of a URL.
 func httpAnswer(t *testing.T, url string) (int, string) {
 	t.Helper()
 	resp, err := http.Get(url)
@@ -34,8 +34,8 @@ func TestReadiness(t *testing.T) {
 		name   string
 		phase  string
 		health gate.Health
-		calls  string // part of the reason why none are taken
-		clerk  string // part of the reason why it is not asked
+		calls  string // part of the reason why no calls are taken
+		clerk  string // part of the reason why Clerk is not asked
 	}{
 		{"nothing asked yet", "", gate.Health{}, "", ""},
 		{"well", "", gate.Health{KeyTaken: true}, "", ""},
@@ -102,7 +102,7 @@ func TestServerHealth(t *testing.T) {
 	}
 
 	for _, step := range []struct {
-		service string // that changes
+		service string // the service that changes
 		health  gate.Health
 		want    grpc_health_v1.HealthCheckResponse_ServingStatus
 		ready   int

@@ -14,8 +14,8 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 )
 
-// TestPings connects clients that ping at different intervals and ask nothing: who
-// pings every 5 s stays, one that floods gets ENHANCE_YOUR_CALM.
+// TestPings connects clients that ping at different intervals without calls: one that
+// pings every 5 s stays connected, one that floods gets ENHANCE_YOUR_CALM.
 func TestPings(t *testing.T) {
 	for interval, stays := range map[time.Duration]bool{5 * time.Second: true, 4 * time.Second: true, time.Second: false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -78,7 +78,7 @@ func readFrames(conn net.Conn, goAway chan<- http2.ErrCode) {
 	}
 }
 
-// TestReflectionV1Alpha asks as older clients do.
+// TestReflectionV1Alpha uses the API of older clients.
 func TestReflectionV1Alpha(t *testing.T) {
 	up := &fakeUpstream{}
 	r := start(t, Config{Users: up, Quota: up})

@@ -47,7 +47,7 @@ func TestCheckAddress(t *testing.T) {
 	}
 }
 
-// socketDir returns a short path: a socket's has few bytes.
+// socketDir returns a short path, since a socket's path is limited.
 func socketDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "cg")
@@ -58,8 +58,7 @@ func socketDir(t *testing.T) string {
 	return dir
 }
 
-// TestUnixSockets calls a server by its sockets, one of which a dead server has
-// left behind.
+// TestUnixSockets calls a server through its sockets, one of which replaces a stale one.
 func TestUnixSockets(t *testing.T) {
 	dir := socketDir(t)
 	grpcPath, httpPath := filepath.Join(dir, "grpc"), filepath.Join(dir, "http")

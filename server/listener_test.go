@@ -32,8 +32,8 @@ func open(conn net.Conn) bool {
 	return err != io.EOF && !strings.Contains(err.Error(), "reset")
 }
 
-// TestConnectionsAreLimited: those beyond the limit of an address are closed as they
-// come, and told of boundedly; a closed one makes place, however often it is closed.
+// TestConnectionsAreLimited: connections beyond the limit of an address are closed at
+// once, with a bounded number of log lines; closing one frees its place once.
 func TestConnectionsAreLimited(t *testing.T) {
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -89,8 +89,8 @@ func TestConnectionsAreLimited(t *testing.T) {
 	}
 }
 
-// TestConnectionsOfAllAddresses: the limit of all holds for any mix of addresses, and
-// one address can't keep the others out.
+// TestConnectionsOfAllAddresses: the total limit applies to any mix of addresses, and one
+// address can't exclude the others.
 func TestConnectionsOfAllAddresses(t *testing.T) {
 	l := newBoundedListener(nil, "test", 12, 0, slog.New(slog.DiscardHandler))
 	from := func(ip string) bool {
@@ -113,7 +113,7 @@ func TestConnectionsOfAllAddresses(t *testing.T) {
 	}
 }
 
-// addressedConn comes from an address.
+// addressedConn is a connection from an address.
 type addressedConn struct {
 	net.Conn
 	from net.Addr
@@ -121,7 +121,7 @@ type addressedConn struct {
 
 func (c addressedConn) RemoteAddr() net.Addr { return c.from }
 
-// TestWriteTimeout: a peer that takes nothing can't hold a write for ever.
+// TestWriteTimeout: a peer that does not read can't block a write forever.
 func TestWriteTimeout(t *testing.T) {
 	near, far := net.Pipe()
 	defer near.Close()

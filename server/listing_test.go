@@ -17,7 +17,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/gate"
 )
 
-// walk reads a list page by page, and calls between before each page but the first.
+// walk reads a list page by page, and calls between before each page except the first.
 func walk(t *testing.T, s *userService, req *clerkgatev1.ListUsersRequest, between func(page int, sent []string)) (ids []string, pages int) {
 	t.Helper()
 	for {
@@ -50,7 +50,7 @@ func TestListUsersPages(t *testing.T) {
 		want  string
 	}{
 		{"", 3, 3, "3 2 5 0 1 6 4"},
-		{"-created_at", 7, 2, "3 2 5 0 1 6 4"}, // a full page may be the last: only the next one tells
+		{"-created_at", 7, 2, "3 2 5 0 1 6 4"}, // a full page may be the last; only the next one shows
 		{"created_at", 4, 2, "4 6 1 0 5 2 3"},
 		{"+created_at", 0, 1, "4 6 1 0 5 2 3"},
 		{"last_name", 2, 4, "0 1 2 3 4 5 6"},
@@ -86,16 +86,15 @@ func TestListUsersAsks(t *testing.T) {
 	}
 }
 
-// TestListUsersLastUserGone removes, between pages, the user that the next page
-// is to start after. Nobody comes twice and nobody who stays is missed.
+// TestListUsersLastUserGone removes, between pages, the user that the next page starts
+// after. No user comes twice and no remaining user is missed.
 func TestListUsersLastUserGone(t *testing.T) {
-	// Times with many ties, also across the ends of pages.
+	// Times with many ties, also across page boundaries.
 	times := []int64{1, 2, 2, 2, 2, 2, 3, 4, 4, 5, 5, 5, 5, 6, 7}
 	all := idsOf(usersAt(times...))
 	for _, order := range []string{"+created_at", "-created_at"} {
 		for size := int32(1); size <= 6; size++ {
-			// With every third page alone, whole pages by time hold only users
-			// that were sent.
+			// With only every third page, whole pages by time contain only sent users.
 			for every := 1; every <= 3; every++ {
 				up := &fakeUpstream{users: usersAt(times...)}
 				ids, _ := walk(t, &userService{users: up}, &clerkgatev1.ListUsersRequest{OrderBy: order, PageSize: size}, func(page int, sent []string) {
@@ -112,8 +111,8 @@ func TestListUsersLastUserGone(t *testing.T) {
 	}
 }
 
-// TestListUsersGoneKeepsFilter lets the caller's own bounds hold where the walk
-// goes on by time.
+// TestListUsersGoneKeepsFilter: the caller's own bounds apply when the walk continues by
+// time.
 func TestListUsersGoneKeepsFilter(t *testing.T) {
 	at := func(ms int64) *timestamppb.Timestamp { return timestamppb.New(time.UnixMilli(1_700_000_000_000 + ms)) }
 	for _, order := range []string{"+created_at", "-created_at"} {
@@ -134,8 +133,8 @@ func TestListUsersGoneKeepsFilter(t *testing.T) {
 	}
 }
 
-// TestListUsersRejected passes on what Clerk says to the first page, and to a
-// later one where asking by time helps no more.
+// TestListUsersRejected: Clerk's rejection of the first page is passed on, and of a later
+// one if continuing by time fails too.
 func TestListUsersRejected(t *testing.T) {
 	up := &fakeUpstream{users: usersAt(1, 2, 3)}
 	s := &userService{users: up}
@@ -188,7 +187,7 @@ func TestListUsersTokenOfAnotherList(t *testing.T) {
 	}
 }
 
-// TestListUsersFits ends pages early where users are large, in both ways of paging.
+// TestListUsersFits: pages end early if users are large, in both ways of paging.
 func TestListUsersFits(t *testing.T) {
 	up := &fakeUpstream{}
 	for i := range 100 {
@@ -219,7 +218,7 @@ func TestListUsersFits(t *testing.T) {
 		}
 		slices.Sort(ids)
 		want := idsOf(up.users)
-		want[50] += " ERROR_REASON_ANSWER_TOO_LARGE" // alone it is too large
+		want[50] += " ERROR_REASON_ANSWER_TOO_LARGE" // too large even alone
 		if diff := cmp.Diff(want, ids); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", order, diff)
 		}
@@ -251,7 +250,7 @@ func TestStreamUsers(t *testing.T) {
 		want     []string
 		requests int
 	}{
-		// The end is confirmed by one request more.
+		// Another request confirms the end.
 		{"nobody", nil, "", nil, 2},
 		{"one page", usersAt(times[:499]...), "", all[:499], 2},
 		{"a full page", usersAt(times[:500]...), "created_at", all[:500], 3},
@@ -285,8 +284,8 @@ func TestStreamUsers(t *testing.T) {
 	}
 }
 
-// TestStreamUsersResumes breaks a stream after each message, takes away the
-// last user sent, and goes on with the token.
+// TestStreamUsersResumes breaks a stream after each message, removes the last user sent,
+// and resumes with the token.
 func TestStreamUsersResumes(t *testing.T) {
 	up := &fakeUpstream{}
 	for i := range 60 {
@@ -322,8 +321,8 @@ func TestStreamUsersResumes(t *testing.T) {
 	}
 }
 
-// TestWalksPassUsersThatCannotBeRead: wherever they stand in a page, a list and a stream
-// give everybody else once and in order, and name who is left out.
+// TestWalksPassUsersThatCannotBeRead: wherever they are in a page, a list and a stream
+// return all other users once and in order, and name those left out.
 func TestWalksPassUsersThatCannotBeRead(t *testing.T) {
 	up := &fakeUpstream{users: usersAt(make([]int64, 1200)...), garbled: map[string]bool{}}
 	for i, u := range up.users {

@@ -28,7 +28,7 @@ func TestMeter(t *testing.T) {
 				passed++
 			}
 		}
-		if want := 3 * share; passed < want-2 || passed > want+2 { // the bucket, and what comes in 20 s
+		if want := 3 * share; passed < want-2 || passed > want+2 { // the bucket, and the refill of 20 s
 			t.Errorf("%d replicas: %d pass in 20 s, want %d", replicas, passed, want)
 		}
 		var over *overLimit
@@ -57,7 +57,7 @@ func TestMeterFollowsTheFile(t *testing.T) {
 	}
 }
 
-// TestCallersLimits asks for more than the file allows. The cache is not asked then.
+// TestCallersLimits exceeds the limits in the file. The cache is not asked then.
 func TestCallersLimits(t *testing.T) {
 	g := startGuarded(t, Config{})
 	token := caller.NewToken()

@@ -15,7 +15,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// scrape returns what /metrics answers.
+// scrape returns the body of /metrics.
 func (l *line) scrape(t *testing.T) string {
 	t.Helper()
 	resp, err := http.Get(l.httpURL + "/metrics")
@@ -31,8 +31,8 @@ func (l *line) scrape(t *testing.T) string {
 	return string(text)
 }
 
-// TestMetricsAgreeWithClerk reads users until Clerk answers 429: the metrics say
-// what the simulator has counted, and what the callers have seen.
+// TestMetricsAgreeWithClerk reads users until Clerk answers 429: the metrics equal what
+// the simulator has counted and what the callers have seen.
 func TestMetricsAgreeWithClerk(t *testing.T) {
 	l := startLine(t, clerksim.Config{Users: 600, Quota: clerksim.Quota{Limit: 4, Window: time.Hour}}, quota.Config{Limit: 1000, Window: time.Hour})
 	ids := l.sim.UserIDs(600)
@@ -54,7 +54,7 @@ func TestMetricsAgreeWithClerk(t *testing.T) {
 	if _, err := l.ListUsers(t.Context(), &clerkgatev1.ListUsersRequest{PageSize: 5}); err != nil {
 		t.Fatal(err)
 	}
-	// It is refused at once, since Clerk asks for more time than it has.
+	// Refused at once, since Clerk asks for a longer pause.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := get(ctx, ids[9]); failureOf(err) != "ResourceExhausted CLERK_RATE_LIMITED" {
@@ -74,7 +74,7 @@ func TestMetricsAgreeWithClerk(t *testing.T) {
 	for name, want := range map[string]int64{
 		`clerkgate_upstream_requests_total{endpoint="lookup",outcome="ok"}`:           2,
 		`clerkgate_upstream_requests_total{endpoint="lookup",outcome="rate_limited"}`: 1,
-		`clerkgate_upstream_requests_total{endpoint="probe",outcome="rate_limited"}`:  1, // which tells whose it is
+		`clerkgate_upstream_requests_total{endpoint="probe",outcome="rate_limited"}`:  1, // which shows whose it is
 		`clerkgate_upstream_requests_total{endpoint="list",outcome="ok"}`:             1,
 		`clerkgate_upstream_requests_total{endpoint="count",outcome="ok"}`:            1,
 		"clerkgate_upstream_requests_in_flight":                                       0,

@@ -16,9 +16,9 @@ import (
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
-// TestAnOutageOfClerks: everybody who was read before is still answered, marked
-// stale once too old; who was not is UNAVAILABLE with the time to come back; the
-// simulator sees probes only; and when it is back, answers are fresh again.
+// TestAnOutageOfClerks: users read before are still answered, marked stale once too old;
+// others are UNAVAILABLE with the time to try again; the simulator receives only probes;
+// and after the outage, answers are fresh again.
 func TestAnOutageOfClerks(t *testing.T) { synctest.Test(t, outageOfClerks) }
 
 func outageOfClerks(t *testing.T) {
@@ -63,7 +63,7 @@ func outageOfClerks(t *testing.T) {
 	if st.Code() != codes.Unavailable || !retry {
 		t.Errorf("who was never read: %v with %v", err, st.Details())
 	}
-	// The breaker is open by now: one probe a second, and nothing else.
+	// The breaker is open now: one probe per second, and nothing else.
 	requests, begin := sim.Stats().Requests, time.Now()
 	for time.Since(begin) < 2500*time.Millisecond {
 		read(known)

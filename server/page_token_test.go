@@ -91,8 +91,8 @@ func TestArgsDigest(t *testing.T) {
 	}
 }
 
-// FuzzPageToken returns tokens that nobody made: each is refused with the field's
-// name, or stands for a place whose token stands for the same place.
+// FuzzPageToken decodes arbitrary tokens: each is refused with the field's name, or has a
+// cursor whose token has the same cursor.
 func FuzzPageToken(f *testing.F) {
 	for _, c := range []cursor{{}, {Offset: 500}, {After: "user_1", CreatedAt: 1, Anchors: []string{"user_2"}}} {
 		token, err := encodeToken(binding{}, c)

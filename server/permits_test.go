@@ -82,8 +82,8 @@ func TestPermitArguments(t *testing.T) {
 	}
 }
 
-// TestMaxWaitIsNotTheDeadline: a wait that is over while the call has time left
-// is a matter of the quota, and worth coming back for.
+// TestMaxWaitIsNotTheDeadline: if max_wait is over before the deadline, the reason is the
+// quota, and a retry is worthwhile.
 func TestMaxWaitIsNotTheDeadline(t *testing.T) {
 	up := &fakeUpstream{onCall: func(ctx context.Context, _ call) error {
 		<-ctx.Done()
@@ -126,7 +126,8 @@ func TestLeaseFields(t *testing.T) {
 	}
 }
 
-// TestChangedUsersAreInvalidated in the same call, whatever becomes of the lease.
+// TestChangedUsersAreInvalidated: changed_user_ids are invalidated in the same call,
+// whatever happens to the lease.
 func TestChangedUsersAreInvalidated(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

@@ -43,8 +43,8 @@ func TestWatchInterval(t *testing.T) {
 	}
 }
 
-// watchedInBubble runs f with a client of a server on up, in virtual time, and
-// then checks that nobody is left watching.
+// watchedInBubble runs f with a client of a server with up, in virtual time, and then
+// checks that no watcher is left.
 func watchedInBubble(t *testing.T, up *fakeUpstream, f func(*testing.T, clerkgatev1.QuotaServiceClient)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -78,9 +78,9 @@ func watchQuota(ctx context.Context, t *testing.T, c clerkgatev1.QuotaServiceCli
 	return stream
 }
 
-// TestWatchQuota: a message at once; changes that come too soon after one are told
-// at the end of the interval, the last of them only; one that comes later is told
-// when it is seen; and where nothing changes nothing is told.
+// TestWatchQuota: a message is sent at once; of changes within the interval, only the
+// last is sent, at its end; a later change is sent when it is noticed; and without
+// changes nothing is sent.
 func TestWatchQuota(t *testing.T) {
 	type message struct {
 		at        time.Duration
@@ -90,7 +90,7 @@ func TestWatchQuota(t *testing.T) {
 	up.status.Shared = &gate.SharedStatus{}
 	watchedInBubble(t, up, func(t *testing.T, c clerkgatev1.QuotaServiceClient) {
 		begin := time.Now()
-		time.AfterFunc(15*time.Second, func() { // that Redis answers once more is no change
+		time.AfterFunc(15*time.Second, func() { // another exchange with Redis is not a change
 			up.change(func() {
 				up.status.Shared = &gate.SharedStatus{ShareState: quota.ShareState{LastReply: time.Now()}}
 			})
@@ -125,17 +125,17 @@ func TestWatchQuota(t *testing.T) {
 	})
 }
 
-// TestManyWatchers: the gate is asked no more often for a thousand than for one.
+// TestManyWatchers: the gate is read no more often for a thousand than for one.
 func TestManyWatchers(t *testing.T) { manyWatch(t, &fakeUpstream{}, 1000, 0, 3) }
 
-// TestSlowWatchers: one that reads nothing keeps nobody waiting, although more is
-// sent than its connection holds.
+// TestSlowWatchers: a watcher that does not read delays nobody, although more is sent
+// than its connection buffers.
 func TestSlowWatchers(t *testing.T) {
 	up := &fakeUpstream{status: gate.Status{Callers: slices.Repeat([]gate.CallerStatus{{Name: strings.Repeat("x", 64)}}, 100)}}
 	manyWatch(t, up, 3, 2, 30)
 }
 
-// manyWatch has watchers see changes, beside slow ones that read nothing.
+// manyWatch has watchers receive changes, beside slow ones that do not read.
 func manyWatch(t *testing.T, up *fakeUpstream, watchers, slow, changes int) {
 	watchedInBubble(t, up, func(t *testing.T, c clerkgatev1.QuotaServiceClient) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -198,7 +198,7 @@ func TestNobodyWatches(t *testing.T) {
 		if reads > 0 {
 			t.Errorf("the gate was asked %d times while nobody watches", reads)
 		}
-		// What has changed meanwhile is known to the next one at once.
+		// The next watcher sees the current state at once.
 		if m, err := watchQuota(t.Context(), t, c, 0).Recv(); err != nil || m.Quota.Available != 1 {
 			t.Errorf("%v, %v", m, err)
 		}

@@ -16,8 +16,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/redislink/redistest"
 )
 
-// TestReplicasShareOneQuota: three gates with one Redis ask a Clerk that allows
-// what one of them may. They draw no 429, and each gets its part.
+// TestReplicasShareOneQuota: three gates with one Redis use a Clerk with the quota of
+// one. They get no 429, and each gets its part.
 func TestReplicasShareOneQuota(t *testing.T) {
 	const n, window = 40, time.Second
 	redis := redistest.Start(t)
@@ -69,7 +69,7 @@ func TestReplicasShareOneQuota(t *testing.T) {
 	}
 	deadline := time.After(patience)
 	for i, g := range gates {
-		// A machine that stalls may have had them go on by themselves for a moment.
+		// On a stalled machine they may have decided by themselves for a moment.
 		for s := g.Status().Shared; s.Decider != quota.DecidesState || s.Replicas != 3; s = g.Status().Shared {
 			select {
 			case <-time.After(10 * time.Millisecond):

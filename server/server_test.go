@@ -43,7 +43,7 @@ type running struct {
 	log      *logBuffer
 }
 
-// logBuffer holds what was logged.
+// logBuffer holds the log.
 type logBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer // guarded by mu
@@ -61,7 +61,7 @@ func (l *logBuffer) String() string {
 	return l.buf.String()
 }
 
-// start runs a server, once it is prepared, until the test ends.
+// start runs a server, after prepare, until the test ends.
 func start(t *testing.T, cfg Config, prepare ...func(*Server)) *running {
 	t.Helper()
 	r := &running{log: &logBuffer{}}
@@ -98,7 +98,7 @@ func start(t *testing.T, cfg Config, prepare ...func(*Server)) *running {
 	return r
 }
 
-// reasonOf returns the code and the reason of a call's failure.
+// reasonOf returns the code and the reason of a failed call.
 func reasonOf(err error) string {
 	st := status.Convert(err)
 	for _, d := range st.Details() {
@@ -271,8 +271,8 @@ func TestServerReflection(t *testing.T) {
 	}
 }
 
-// TestServerStops stops a server with a call, a stream and a health watch under
-// way: the call is answered, the others end, and nothing new is taken.
+// TestServerStops stops a server with a call, a stream and a health watch in flight: the
+// call is answered, the others end, and nothing new is accepted.
 func TestServerStops(t *testing.T) {
 	up := &fakeUpstream{}
 	entered, release := make(chan struct{}, 2), make(chan struct{})
@@ -309,7 +309,7 @@ func TestServerStops(t *testing.T) {
 	if _, err := stream.Recv(); reasonOf(err) != "Unavailable SHUTTING_DOWN" {
 		t.Errorf("the stream ends with %v", err)
 	}
-	// The watch may or may not hear of NOT_SERVING before it ends.
+	// The watch may or may not receive NOT_SERVING before it ends.
 	for err == nil {
 		_, err = watch.Recv()
 	}
@@ -325,8 +325,8 @@ func TestServerStops(t *testing.T) {
 	}
 }
 
-// TestServerSaysFirstThatItStops: for the drain delay, who comes anew hears that the
-// server stops, and yet is served.
+// TestServerSaysFirstThatItStops: during the drain delay, new callers see NOT_SERVING and
+// are still served.
 func TestServerSaysFirstThatItStops(t *testing.T) {
 	asked, pass := make(chan time.Duration, 1), make(chan time.Time)
 	up := &fakeUpstream{}

@@ -14,8 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// TestSlowHTTPClients: whatever a client sends late, or does not read, its connection
-// ends, at every path and by every method.
+// TestSlowHTTPClients: whatever a client sends late or does not read, its connection
+// ends, at every path and with every method.
 func TestSlowHTTPClients(t *testing.T) {
 	head := func(method, path string) string {
 		return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n", method, path)
@@ -53,7 +53,7 @@ func TestSlowHTTPClients(t *testing.T) {
 	}
 }
 
-// TestHTTPAnswerThatIsNotRead: a client that does not read its answer is cut off.
+// TestHTTPAnswerThatIsNotRead: a client that does not read its answer is disconnected.
 func TestHTTPAnswerThatIsNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := make(chan time.Time, 1)
@@ -71,7 +71,8 @@ func TestHTTPAnswerThatIsNotRead(t *testing.T) {
 	})
 }
 
-// TestHTTPHandlerWithItsOwnDeadlines: one that streams goes on for as long as it wants.
+// TestHTTPHandlerWithItsOwnDeadlines: a handler that streams can continue as long as it
+// wants.
 func TestHTTPHandlerWithItsOwnDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := serveHTTPInBubble(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -96,8 +97,8 @@ func TestHTTPHandlerWithItsOwnDeadlines(t *testing.T) {
 	})
 }
 
-// serveHTTPInBubble serves h as a site does, and returns a connection to it. Both end
-// with the test.
+// serveHTTPInBubble serves h like a site, and returns a connection to it. Both end with
+// the test.
 func serveHTTPInBubble(t *testing.T, h http.Handler) net.Conn {
 	t.Helper()
 	listener := make(pipeListener)

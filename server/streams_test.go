@@ -47,14 +47,14 @@ func TestStreamLimits(t *testing.T) {
 		want("192.0.2.1/32", "a", nil)
 	}
 	want("192.0.2.1/32", "a", errCallerStreams)
-	want("192.0.2.2/32", "a", nil) // another caller of this name
+	want("192.0.2.2/32", "a", nil) // another caller with this name
 	for i := range 15 {
 		want("192.0.2.1/32", fmt.Sprint(i), nil)
 		want("192.0.2.1/32", fmt.Sprint(i), nil)
 	}
 	want("192.0.2.1/32", "one name more", errCallerStreams)
 	for i := 0; l.all < maxAllStreams; i++ {
-		want("", fmt.Sprint(i/2), nil) // a Unix socket's have no address
+		want("", fmt.Sprint(i/2), nil) // a Unix socket has no address
 	}
 	want("192.0.2.3/32", "", errTooManyStreams)
 	for _, f := range leave {
@@ -77,7 +77,7 @@ func largeUsers(n, size int) []*clerkgatev1.User {
 	return users
 }
 
-// streamUsers begins a stream in the name of a caller.
+// streamUsers starts a stream as a caller.
 func streamUsers(ctx context.Context, t *testing.T, conn *grpc.ClientConn, caller, token string) clerkgatev1.UserService_StreamUsersClient {
 	t.Helper()
 	ctx = metadata.AppendToOutgoingContext(ctx, callerKey, caller)
@@ -99,8 +99,8 @@ func read(stream clerkgatev1.UserService_StreamUsersClient) (ids []string, token
 	}
 }
 
-// TestStreamThatIsNotRead ends when nothing of it was taken for the send timeout, with
-// its reason, and can be resumed: nobody is missing and nobody comes twice.
+// TestStreamThatIsNotRead: a stream that is not read for the send timeout ends with its
+// reason, and can be resumed: no user is missing and none comes twice.
 func TestStreamThatIsNotRead(t *testing.T) {
 	up := &fakeUpstream{users: largeUsers(1200, 1000)}
 	callInBubble(t, up, func(t *testing.T, conn *grpc.ClientConn) {
@@ -118,15 +118,15 @@ func TestStreamThatIsNotRead(t *testing.T) {
 		if err != io.EOF {
 			t.Fatalf("the resumed stream ended with %v", err)
 		}
-		// The first message was read above.
+		// The first message was read before.
 		if all := slices.Concat(first, rest); len(rest) == 0 || len(slices.Compact(slices.Sorted(slices.Values(all)))) != len(all) || all[len(all)-1] != "user_001199" {
 			t.Errorf("%d and %d users", len(first), len(rest))
 		}
 	})
 }
 
-// TestSlowReaderGoesOn: one that takes a message every few seconds is never ended. Its
-// client opens the window at every second message at the latest.
+// TestSlowReaderGoesOn: a reader that receives a message every few seconds is never cut
+// off. Its client opens the window at every second message at the latest.
 func TestSlowReaderGoesOn(t *testing.T) {
 	up := &fakeUpstream{users: largeUsers(1200, 1000)}
 	callInBubble(t, up, func(t *testing.T, conn *grpc.ClientConn) {
@@ -149,8 +149,8 @@ func TestSlowReaderGoesOn(t *testing.T) {
 	})
 }
 
-// TestUnreadStreamsShareABound: many streams on one connection, none of them read, hold
-// no more than they may; a caller that reads goes on beside them.
+// TestUnreadStreamsShareABound: many unread streams on one connection hold no more than
+// the limit; a caller that reads continues.
 func TestUnreadStreamsShareABound(t *testing.T) {
 	const limit = 16 << 20
 	up := &fakeUpstream{users: largeUsers(1000, 1000)}
@@ -190,7 +190,7 @@ func TestUnreadStreamsShareABound(t *testing.T) {
 	})
 }
 
-// wantNothingLeft checks that no bytes and no streams are held any more.
+// wantNothingLeft checks that no bytes and no streams are held.
 func wantNothingLeft(t *testing.T, s *Server) {
 	t.Helper()
 	o, l := s.edge.outbox, s.edge.streams
@@ -206,8 +206,8 @@ func wantNothingLeft(t *testing.T, s *Server) {
 	}
 }
 
-// TestStreamsOfACaller: one more than a caller may have is refused, whatever its kind,
-// and another caller's are not.
+// TestStreamsOfACaller: one stream more than a caller may have is refused, whatever its
+// kind; another caller's are not.
 func TestStreamsOfACaller(t *testing.T) {
 	up := &fakeUpstream{}
 	callInBubble(t, up, func(t *testing.T, conn *grpc.ClientConn) {
@@ -261,8 +261,7 @@ func TestStreamsOfACaller(t *testing.T) {
 	})
 }
 
-// TestStopBesideUnreadStreams: neither a stream that is not read, nor one that only
-// waits to be asked, delays a stop.
+// TestStopBesideUnreadStreams: neither an unread stream nor an idle one delays a stop.
 func TestStopBesideUnreadStreams(t *testing.T) {
 	for name, begin := range map[string]func(t *testing.T, conn *grpc.ClientConn){
 		"StreamUsers": func(t *testing.T, conn *grpc.ClientConn) { streamUsers(t.Context(), t, conn, "", "") },
@@ -303,7 +302,7 @@ func TestStopBesideUnreadStreams(t *testing.T) {
 	}
 }
 
-// TestWatchersShareAMessage: what is sent to many is encoded once.
+// TestWatchersShareAMessage: a message to many watchers is encoded once.
 func TestWatchersShareAMessage(t *testing.T) {
 	up := &fakeUpstream{}
 	s := New(Config{Users: up, Quota: up})
@@ -327,7 +326,7 @@ func TestWatchersShareAMessage(t *testing.T) {
 	}
 }
 
-// watchStream takes the messages of a watch.
+// watchStream receives the messages of a watch.
 type watchStream struct {
 	grpc.ServerStreamingServer[clerkgatev1.WatchQuotaResponse]
 	ctx  context.Context

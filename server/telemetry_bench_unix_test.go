@@ -18,14 +18,14 @@ import (
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
 
-// uncounted is a gate that does not count what callers ask for.
+// uncounted is a gate that does not count callers' lookups.
 type uncounted struct{ *gate.Gate }
 
 func (uncounted) Asked(string, int) {}
 
-// BenchmarkTelemetryCost returns the CPU time of a GetUser call on a hit in memory, over
-// TCP, client included: from a server with metrics, figures of callers, and the log
-// as they are by default, beside one without any, turn about in one run.
+// BenchmarkTelemetryCost measures the CPU time of a GetUser call that memory answers,
+// over TCP and including the client. It alternates between a server with metrics,
+// callers' counters and the log, and one without.
 func BenchmarkTelemetryCost(b *testing.B) {
 	const users = 1000
 	like := simulatedUsers(b, 100)
@@ -46,14 +46,14 @@ func BenchmarkTelemetryCost(b *testing.B) {
 		}
 		return s
 	})
-	runtime.GC() // of what the filling left
+	runtime.GC() // garbage of the filling
 	took := turnAboutBy(b, func() time.Duration { return cpuTime(b) }, bare, seen)
 	b.ReportMetric(took[0], "cpu-ns/call-without")
 	b.ReportMetric(took[1], "cpu-ns/call-with")
 	b.ReportMetric(took[1]/took[0], "ratio")
 }
 
-// cpuTime is what this process has taken so far.
+// cpuTime returns the CPU time of this process.
 func cpuTime(b *testing.B) time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -62,7 +62,7 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkAsked is what it costs to count what a caller has asked for.
+// BenchmarkAsked measures the counting of a caller's lookups.
 func BenchmarkAsked(b *testing.B) {
 	g := gate.New(gate.Config{})
 	b.ReportAllocs()

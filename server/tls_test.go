@@ -58,7 +58,7 @@ func startSecured(t *testing.T, cfg Config) *secured {
 	return s
 }
 
-// dial connects to the gRPC listener with the TLS given.
+// dial connects to the gRPC listener with the given TLS configuration.
 func (s *secured) dial(t *testing.T, config *tls.Config, options ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
 	conn, err := grpc.NewClient(s.at.GRPC.String(), append(options, grpc.WithTransportCredentials(credentials.NewTLS(config)))...)
@@ -69,7 +69,7 @@ func (s *secured) dial(t *testing.T, config *tls.Config, options ...grpc.DialOpt
 	return conn
 }
 
-// serial returns the serial number of the certificate that a listener shows.
+// serialAt returns the serial number of a listener's certificate.
 func serialAt(t *testing.T, address string, config *tls.Config) string {
 	t.Helper()
 	conn, err := (&tls.Dialer{Config: config}).DialContext(t.Context(), "tcp", address)
@@ -80,8 +80,7 @@ func serialAt(t *testing.T, address string, config *tls.Config) string {
 	return conn.(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber.String()
 }
 
-// TestTLSOnEveryListener calls all listeners over TLS, as they should and should not
-// be called.
+// TestTLSOnEveryListener calls all listeners over TLS, with right and wrong clients.
 func TestTLSOnEveryListener(t *testing.T) {
 	dir, ca, clients := t.TempDir(), callertest.NewCA(t), callertest.NewCA(t)
 	files := TLSFiles{ClientCA: clients.File(dir, "clients.crt")}
@@ -150,8 +149,8 @@ func body(t *testing.T, client *http.Client, url string) string {
 	return string(b)
 }
 
-// TestTLSIsReadAgain replaces the certificate by a new one, by rubbish, and by one
-// that has ended.
+// TestTLSIsReadAgain replaces the certificate with a new one, an invalid one, and an
+// expired one.
 func TestTLSIsReadAgain(t *testing.T) {
 	dir, ca := t.TempDir(), callertest.NewCA(t)
 	var files TLSFiles
@@ -209,7 +208,8 @@ func TestTLSIsReadAgain(t *testing.T) {
 	shows("a good one again", third)
 }
 
-// TestTLSFilesThatCantBeUsed must not keep a server running without TLS.
+// TestTLSFilesThatCantBeUsed: with unusable files the server does not start, instead of
+// running without TLS.
 func TestTLSFilesThatCantBeUsed(t *testing.T) {
 	dir, ca := t.TempDir(), callertest.NewCA(t)
 	cert, key := ca.Issue("127.0.0.1").Files(t, dir, "server")

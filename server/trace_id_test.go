@@ -16,8 +16,8 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// traceIDs returns those of the lines that are about calls, by what they say; "" is
-// that a line has none.
+// traceIDs returns the trace ids in log lines about calls, by message; "" if a line has
+// none.
 func traceIDs(t *testing.T, log string) map[string]string {
 	t.Helper()
 	ids := map[string]string{}
@@ -29,8 +29,8 @@ func traceIDs(t *testing.T, log string) map[string]string {
 	return ids
 }
 
-// TestLinesHaveTheTraceID makes calls of which one fails, in a trace of their
-// caller's, which is sampled or not.
+// TestLinesHaveTheTraceID makes calls, one of which fails, in a trace of their caller
+// that is sampled or not.
 func TestLinesHaveTheTraceID(t *testing.T) {
 	const id = "0123456789abcdef0123456789abcdef"
 	up := &fakeUpstream{}

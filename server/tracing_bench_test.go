@@ -10,16 +10,16 @@ import (
 	"github.com/clerkgate/clerkgate/internal/telemetry"
 )
 
-// nowhere takes spans and drops them.
+// nowhere drops spans.
 type nowhere struct{}
 
 func (nowhere) ExportSpans(context.Context, []sdktrace.ReadOnlySpan) error { return nil }
 func (nowhere) Shutdown(context.Context) error                             { return nil }
 
-// BenchmarkTracingCost returns a whole GetUser call on a hit in memory, over TCP,
-// client included: without tracing, with tracing that samples nothing, and with
-// tracing that samples all and sends it nowhere; turn about in one run, so that
-// their ratios mean something on a noisy machine.
+// BenchmarkTracingCost measures a whole GetUser call that memory answers, over TCP and
+// including the client: without tracing, with tracing that samples nothing, and with
+// tracing that samples everything and exports nothing. It alternates between them, so
+// that the ratios are meaningful on a noisy machine.
 func BenchmarkTracingCost(b *testing.B) {
 	like := simulatedUsers(b, 100)
 	provider := func(share float64) trace.TracerProvider {
