@@ -22,7 +22,7 @@ import (
 
 const countAnswer = `{"total_count":7}`
 
-// certificate returns the one of httptest, for example.com, and a pool that trusts it.
+// certificate returns httptest's certificate for example.com, and a pool that trusts it.
 func certificate(t *testing.T) (*tls.Config, *x509.CertPool) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(nil)
@@ -33,7 +33,7 @@ func certificate(t *testing.T) (*tls.Config, *x509.CertPool) {
 	return &tls.Config{Certificates: server.TLS.Certificates, NextProtos: []string{"h2"}}, roots
 }
 
-// serveConns answers the connections of a listener by serve until the test ends.
+// serveConns serves the connections of a listener with serve until the test ends.
 func serveConns(t *testing.T, serve func(net.Conn)) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -70,9 +70,8 @@ func serveConns(t *testing.T, serve func(net.Conn)) string {
 	return listener.Addr().String()
 }
 
-// TestOneArrivalHTTP1 has a server that answers the first request on each
-// connection and drops the second, which net/http would send again on another
-// connection, be it kept or new.
+// TestOneArrivalHTTP1: the server answers the first request on each connection and drops
+// the second, which net/http would resend on another connection, whether reused or new.
 func TestOneArrivalHTTP1(t *testing.T) {
 	tests := []struct {
 		name string
@@ -99,7 +98,7 @@ func TestOneArrivalHTTP1(t *testing.T) {
 						test.drop(conn)
 						return
 					}
-					if test.kept == 2 { // answer only once there are two connections
+					if test.kept == 2 { // answer only when there are two connections
 						select {
 						case meet <- struct{}{}:
 						case <-meet:
@@ -139,8 +138,8 @@ type h2Conn struct {
 	t *testing.T
 }
 
-// serveH2 reads a connection and calls request for each request's headers.
-// Pings are answered as long as alive gives true.
+// serveH2 reads a connection and calls request for the headers of each request. It
+// answers pings as long as alive returns true.
 func serveH2(t *testing.T, conn net.Conn, cfg *tls.Config, alive func() bool, request func(c h2Conn, stream uint32)) {
 	secure := tls.Server(conn, cfg)
 	if _, err := io.ReadFull(secure, make([]byte, len(http2.ClientPreface))); err != nil {
@@ -182,8 +181,8 @@ func (c h2Conn) answer(stream uint32) {
 
 func always() bool { return true }
 
-// TestOneArrivalHTTP2 has servers that say that they have not looked at a
-// request, which net/http would send again.
+// TestOneArrivalHTTP2: the server reports that it has not processed a request, which
+// net/http would resend.
 func TestOneArrivalHTTP2(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -238,8 +237,8 @@ func TestOneArrivalHTTP2(t *testing.T) {
 	}
 }
 
-// TestDeadConnection has a connection that goes silent: the request on it fails
-// within 5 seconds, and the next one takes another connection.
+// TestDeadConnection: a request on a connection that became silent fails within 5
+// seconds, and the next one uses another connection.
 func TestDeadConnection(t *testing.T) {
 	cfg, roots := certificate(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -276,7 +275,7 @@ func TestDeadConnection(t *testing.T) {
 	})
 }
 
-// bufferedConn takes writes at once, as a socket does and a pipe does not.
+// bufferedConn accepts writes at once, as a socket does and a pipe does not.
 type bufferedConn struct {
 	net.Conn
 	writes chan []byte
@@ -304,7 +303,7 @@ func (c bufferedConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestConnectionsAreKept has 64 requests at once, twice, after a lone one.
+// TestConnectionsAreKept sends 64 requests at once, twice, after a single one.
 func TestConnectionsAreKept(t *testing.T) {
 	const inFlight = 64
 	tests := []struct {

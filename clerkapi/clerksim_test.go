@@ -15,10 +15,9 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-const people = 250 // in a simulator
+const people = 250 // users of a simulator
 
-// newSim makes a simulator of some users and a client of it, over HTTP/1.1 or,
-// by TLS, HTTP/2.
+// newSim returns a simulator and a client of it, over HTTP/1.1 or HTTP/2 with TLS.
 func newSim(t *testing.T, http2 bool) (*clerksim.Sim, *clerkapi.Client) {
 	t.Helper()
 	sim, err := clerksim.New(clerksim.Config{Users: people, ExtraFields: []byte(`{"later":{"b":1,"a":2.0}}`)})
@@ -46,7 +45,7 @@ func newSim(t *testing.T, http2 bool) (*clerksim.Sim, *clerkapi.Client) {
 	return sim, client
 }
 
-// TestSimulator reads all users of a simulator in each way that there is.
+// TestSimulator reads all users of a simulator in every way.
 func TestSimulator(t *testing.T) {
 	for _, http2 := range []bool{false, true} {
 		sim, client := newSim(t, http2)
@@ -100,7 +99,7 @@ func TestSimulator(t *testing.T) {
 	}
 }
 
-// compare checks u against the simulator's own idea of it.
+// compare checks u against the simulator's user.
 func compare(t *testing.T, sim *clerksim.Sim, u *clerkgatev1.User) {
 	t.Helper()
 	model, ok := sim.User(u.Id)
@@ -124,11 +123,11 @@ func compare(t *testing.T, sim *clerksim.Sim, u *clerkgatev1.User) {
 	}
 }
 
-// TestSimulatorFaults sees each way to fail as what it is.
+// TestSimulatorFaults checks the error of each fault.
 func TestSimulatorFaults(t *testing.T) {
 	tests := []struct {
 		fault        clerksim.Fault
-		lookup, list error // nil where the call succeeds
+		lookup, list error // nil if the call succeeds
 	}{
 		{clerksim.Fault{Kind: clerksim.FaultStatus, Status: 429, RetryAfter: "7"}, clerkapi.ErrRateLimited, clerkapi.ErrRateLimited},
 		{clerksim.Fault{Kind: clerksim.FaultStatus, Status: 401}, clerkapi.ErrKeyRejected, clerkapi.ErrKeyRejected},

@@ -22,7 +22,7 @@ const testKey = "sk_test_abcdefgh"
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// newClient makes a client of a server that answers by handler.
+// newClient returns a client of a server with the given handler.
 func newClient(t *testing.T, handler http.HandlerFunc) *Client {
 	t.Helper()
 	server := httptest.NewServer(handler)
@@ -46,8 +46,8 @@ func body(text string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }
 }
 
-// wantError checks that err is an *Error of one kind only, sent or not, and
-// that its text shows no key.
+// wantError checks that err is an *Error of one kind only, sent or not, and that its text
+// shows no key.
 func wantError(t *testing.T, err, kind error, notSent bool) *Error {
 	t.Helper()
 	e, ok := errors.AsType[*Error](err)
@@ -76,7 +76,7 @@ func TestNew(t *testing.T) {
 	tests := []struct {
 		name string
 		cfg  Config
-		base string // "" where New must fail
+		base string // "" if New must fail
 	}{
 		{"defaults", Config{Key: key}, "https://api.clerk.com/v1"},
 		{"slash", Config{Key: key, BaseURL: "http://127.0.0.1:1/"}, "http://127.0.0.1:1/v1"},
@@ -209,7 +209,7 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// found names the users of a lookup, and "none" and "bad" where there is none.
+// found returns the ids of a lookup's users, and "none" or "bad" for others.
 func found(l *Lookup) []string {
 	var ids []string
 	for _, r := range l.Results {
@@ -264,7 +264,7 @@ func TestLookupAnswers(t *testing.T) {
 		name   string
 		ids    string
 		answer string
-		want   string // "" where the whole answer is bad
+		want   string // "" if the whole answer is bad
 	}{
 		{"all", "user_a user_b user_c", `[` + c + `,` + a + `,` + b + `]`, "user_a user_b user_c"},
 		{"one missing", "user_a user_b", `[` + b + `]`, "none user_b"},
@@ -367,7 +367,7 @@ func TestListAnswers(t *testing.T) {
 func TestCountAnswers(t *testing.T) {
 	tests := []struct {
 		answer string
-		want   int64 // -1 where the answer is bad
+		want   int64 // -1 if the answer is bad
 	}{
 		{`{"object":"total_count","total_count":0}`, 0},
 		{`{"total_count":9007199254740993}`, 9007199254740993},

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestSocketOptions reads back what makes the kernel notice a dead peer.
+// TestSocketOptions reads the socket options that make the kernel detect a dead peer.
 func TestSocketOptions(t *testing.T) {
 	address := serveConns(t, func(conn net.Conn) { _, _ = conn.Read(make([]byte, 1)) })
 	conn, err := newTransport(nil, nil, nil).DialContext(t.Context(), "tcp", address)

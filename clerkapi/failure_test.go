@@ -31,7 +31,7 @@ func TestStatuses(t *testing.T) {
 		codes    []string
 		message  string
 		trace    string
-		callsAll bool // LookupUsers of one gives the same
+		callsAll bool // LookupUsers of one id returns the same
 	}{
 		{"400", 400, `{"errors":[{"message":"bad","code":"form_param_format_invalid"}]}`, ErrRejected, []string{"form_param_format_invalid"}, "bad", "", true},
 		{"413", 413, html, ErrRejected, nil, html, "", true},
@@ -245,14 +245,14 @@ func TestNothingSent(t *testing.T) {
 	})
 }
 
-// TestWaiting has a server on an in-memory connection that reads the request,
-// answers with part of an answer or nothing, and stays silent.
+// TestWaiting: the server, on an in-memory connection, reads the request, answers partly
+// or not at all, and stays silent.
 func TestWaiting(t *testing.T) {
 	const part = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"
 	tests := []struct {
 		name   string
 		answer string
-		caller time.Duration // when the caller's deadline is; 0: none
+		caller time.Duration // deadline of the caller; 0: none
 		cancel time.Duration // when the caller leaves; 0: never
 		want   error
 		after  time.Duration
@@ -305,7 +305,7 @@ func TestWaiting(t *testing.T) {
 	}
 }
 
-// TestWaitingToConnect has the caller leave before there is a connection.
+// TestWaitingToConnect: the caller leaves before there is a connection.
 func TestWaitingToConnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := clientOf(t, Config{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// endless is a body without end, which comes as fast as it is read or, with a
-// pause, a kilobyte at a time. It ends when stop is closed.
+// endless is a body without an end, which arrives as fast as it is read or, with a pause,
+// a kilobyte at a time. It ends when stop is closed.
 type endless struct {
 	pause time.Duration
 	stop  chan struct{}
@@ -37,8 +37,8 @@ func (e *endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestIntake has many huge answers at once, some quick and some slow, beside small
-// ones: never is more reserved than the bound, and no small one fails or waits long.
+// TestIntake reads many huge answers at once, some fast and some slow, beside small ones:
+// the reserved memory stays within the limit, and no small one fails or waits long.
 func TestIntake(t *testing.T) {
 	const limit, each = 128 << 20, 32 << 20
 	synctest.Test(t, func(t *testing.T) {
@@ -94,7 +94,8 @@ func TestIntake(t *testing.T) {
 	})
 }
 
-// TestIntakeOfMany: answers of a usual size that don't fit at once wait for each other.
+// TestIntakeOfMany: answers of a usual size that don't fit at the same time wait for each
+// other.
 func TestIntakeOfMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := newIntake(8 << 20)
@@ -117,8 +118,8 @@ func TestIntakeOfMany(t *testing.T) {
 	})
 }
 
-// TestHugeAnswersAtOnce has many endless answers to a client: what it reads in all
-// stays within its bound, each is an ErrTooLarge, and the next call works.
+// TestHugeAnswersAtOnce sends many endless answers to a client: what it reads stays
+// within its limit, each is an ErrTooLarge, and the next call works.
 func TestHugeAnswersAtOnce(t *testing.T) {
 	var ends atomic.Bool
 	client := newClient(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -15,8 +15,8 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// TestLongFiltersNeverLeave: a filter whose request line is longer than
-// MaxRequestLine is the caller's own fault, before anything is sent.
+// TestLongFiltersNeverLeave: a filter whose request line is longer than MaxRequestLine is
+// the caller's error, and nothing is sent.
 func TestLongFiltersNeverLeave(t *testing.T) {
 	longest := 0
 	client := newClient(t, func(w http.ResponseWriter, r *http.Request) {
@@ -50,7 +50,7 @@ func TestLongFiltersNeverLeave(t *testing.T) {
 	}
 }
 
-// TestLookupLine: the length that batches are cut by is that of the line that is sent.
+// TestLookupLine: the length by which batches are cut is that of the line that is sent.
 func TestLookupLine(t *testing.T) {
 	got := 0
 	client := newClient(t, func(w http.ResponseWriter, r *http.Request) {
@@ -72,8 +72,8 @@ func TestLookupLine(t *testing.T) {
 	}
 }
 
-// TestHeadersThatClerkDoesNotTake has an HTTP/2 server that advertises a limit of its
-// headers that a request exceeds: it was not sent, and implies nothing about Clerk.
+// TestHeadersThatClerkDoesNotTake: a request exceeds the header limit that an HTTP/2
+// server advertises: it was not sent, and implies nothing about Clerk.
 func TestHeadersThatClerkDoesNotTake(t *testing.T) {
 	cfg, roots := certificate(t)
 	address := serveConns(t, func(conn net.Conn) {
@@ -102,7 +102,7 @@ func TestHeadersThatClerkDoesNotTake(t *testing.T) {
 	client := clientOf(t, Config{BaseURL: "https://example.com", RootCAs: roots, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return dialer.DialContext(ctx, "tcp", address)
 	}})
-	if _, err := client.CountUsers(t.Context(), nil); err != nil { // the settings have come with it
+	if _, err := client.CountUsers(t.Context(), nil); err != nil { // the settings have arrived with it
 		t.Fatal(err)
 	}
 	_, err := client.CountUsers(t.Context(), &clerkgatev1.UserFilter{Query: ptr(strings.Repeat("a", 900)), NameQuery: ptr(strings.Repeat("b", 900))})

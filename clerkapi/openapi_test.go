@@ -46,7 +46,7 @@ func readOpenAPI(t testing.TB) openAPI {
 	return api
 }
 
-// state is how a field is given.
+// state is the state of a field.
 type state int
 
 const (
@@ -58,7 +58,7 @@ const (
 
 func (s state) String() string { return [...]string{"present", "zero", "null", "absent"}[s] }
 
-// states returns those that the description allows for the field.
+// states returns the states that the description allows for the field.
 func (api openAPI) states(f apiField) []state {
 	all := []state{present}
 	if f.name != "id" && !strings.HasPrefix(f.types[0], `"`) && (f.list || api[f.types[0]] == nil) {
@@ -73,15 +73,15 @@ func (api openAPI) states(f apiField) []state {
 	return all
 }
 
-// generator makes objects of the schemas.
+// generator generates objects of the schemas.
 type generator struct {
 	api openAPI
-	// choose returns how the field at this path is given.
+	// choose returns the state of the field at path.
 	choose func(path string, f apiField) state
-	// length returns how many elements the list at this path has, least of them
-	// to show every alternative.
+	// length returns the number of elements of the list at path; least of them show every
+	// alternative.
 	length func(path string, least int) int
-	count  int // makes values unlike
+	count  int // makes values distinct
 }
 
 // object returns an object of the schema. The index chooses among alternatives.
@@ -147,15 +147,15 @@ func (g *generator) value(f apiField, path string, index int, zero bool) any {
 	panic(path + ": " + kind)
 }
 
-// leftOut reports whether the contract has no field for one of Clerk's on purpose:
-// secrets, and the name of a kind of object where there is only one kind.
+// leftOut reports whether the contract omits one of Clerk's fields on purpose: secrets,
+// and the name of an object's kind if there is only one kind.
 func leftOut(f apiField) bool {
 	return f.schema == "PhoneNumber" && f.name == "backup_codes" ||
 		f.name == "object" && len(f.types) == 1 && !strings.HasPrefix(f.schema, "verification_")
 }
 
-// notDescribed are the fields of the contract's that Clerk's description lacks,
-// and who has them.
+// notDescribed are the contract's fields that Clerk's description lacks, and the source
+// of each.
 var notDescribed = map[protoreflect.FullName]string{
 	"clerkgate.v1.User.timezone":                                 "Clerk's SDK for Node.js",
 	"clerkgate.v1.User.extra_json":                               "what the contract does not know",
@@ -167,7 +167,7 @@ var notDescribed = map[protoreflect.FullName]string{
 	"clerkgate.v1.Organization.membership_limit_set_by":          "Clerk's SDK for Go",
 }
 
-// shapeCheck compares a decoded user with the object that it came from.
+// shapeCheck compares a decoded user with the object that it was decoded from.
 type shapeCheck struct {
 	api      openAPI
 	problems []string
@@ -177,8 +177,8 @@ func (c *shapeCheck) failf(format string, args ...any) {
 	c.problems = append(c.problems, fmt.Sprintf(format, args...))
 }
 
-// message compares one message. Of what is described it must have set what the
-// object has, and nothing else.
+// message compares one message. Of the described fields it must have set those of the
+// object, and no others.
 func (c *shapeCheck) message(schema, path string, object map[string]any, m protoreflect.Message) {
 	described := map[protoreflect.Name]bool{}
 	for _, f := range c.api[schema] {
@@ -199,7 +199,7 @@ func (c *shapeCheck) message(schema, path string, object map[string]any, m proto
 			c.failf("only one of %s and %s is a list", name, fd.FullName())
 			continue
 		}
-		v := object[f.name] // nil where it is null or absent
+		v := object[f.name] // nil if null or absent
 		switch {
 		case f.list:
 			c.list(f, at, v, m.Get(fd).List())
@@ -275,8 +275,8 @@ func (c *shapeCheck) value(f apiField, path string, given any, got protoreflect.
 	}
 }
 
-// schemaOf returns the alternative that an object is of, or, if the object does
-// not have its kind's name, one that has all of its fields.
+// schemaOf returns the alternative of an object or, without a name of its kind, the one
+// that has all of its fields.
 func (c *shapeCheck) schemaOf(f apiField, object map[string]any) string {
 	for _, schema := range f.types {
 		fields := map[string]bool{}
@@ -294,7 +294,7 @@ func (c *shapeCheck) schemaOf(f apiField, object map[string]any) string {
 	panic(fmt.Sprint("no schema of ", f.types, " has the fields of ", object))
 }
 
-// contractField returns the field that holds Clerk's, nil if the message has none.
+// contractField returns the contract's field for Clerk's, or nil.
 func contractField(d protoreflect.MessageDescriptor, f apiField) protoreflect.FieldDescriptor {
 	name := f.name
 	if f.types[0] == "object" {
@@ -303,7 +303,7 @@ func contractField(d protoreflect.MessageDescriptor, f apiField) protoreflect.Fi
 	return d.Fields().ByName(protoreflect.Name(name))
 }
 
-// checkShape decodes an object and returns what is wrong with the user.
+// checkShape decodes an object and returns the differences.
 func checkShape(api openAPI, object map[string]any) []string {
 	text, err := stdjson.Marshal(object)
 	if err != nil {
@@ -318,10 +318,9 @@ func checkShape(api openAPI, object map[string]any) []string {
 	return c.problems
 }
 
-// shapes makes a user of which every field is present, with every alternative of
-// it, and users of which each field but one is. That one is in turn each field, in
-// each other state that Clerk's description allows; its path and state are the
-// user's name.
+// shapes yields a user with every field and every alternative, and users with each field
+// but one in turn. That one is in each other state that Clerk's description allows; its
+// path and state are the user's name.
 func shapes(api openAPI, yield func(name string, object map[string]any)) {
 	type site struct {
 		path  string
@@ -358,8 +357,8 @@ func shapes(api openAPI, yield func(name string, object map[string]any)) {
 	}
 }
 
-// TestDecodeUserOfEveryShape compares users of each shape that Clerk's description
-// allows, field by field, with what became of them.
+// TestDecodeUserOfEveryShape decodes users of each shape that Clerk's description allows
+// and compares them field by field.
 func TestDecodeUserOfEveryShape(t *testing.T) {
 	api := readOpenAPI(t)
 	seen := map[string]bool{}
@@ -379,7 +378,7 @@ func TestDecodeUserOfEveryShape(t *testing.T) {
 	t.Logf("%d shapes", count)
 }
 
-// TestDecodeUserOfAnyShape does the same with fields that go missing together.
+// TestDecodeUserOfAnyShape does the same with several missing fields.
 func TestDecodeUserOfAnyShape(t *testing.T) {
 	api := readOpenAPI(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -398,8 +397,8 @@ func TestDecodeUserOfAnyShape(t *testing.T) {
 	})
 }
 
-// TestDecodeUserNeverGuessesPermissions checks that a flag whose absence could be
-// taken for a permission is unset, not false, when Clerk does not give it.
+// TestDecodeUserNeverGuessesPermissions: a flag whose absence could look like a
+// permission is unset, not false, if Clerk does not send it.
 func TestDecodeUserNeverGuessesPermissions(t *testing.T) {
 	for _, name := range []protoreflect.Name{"banned", "locked", "deprovisioned"} {
 		for _, member := range []string{"", fmt.Sprintf(`,"%s":null`, name), fmt.Sprintf(`,"%s":false`, name), fmt.Sprintf(`,"%s":true`, name)} {
@@ -418,7 +417,7 @@ func TestDecodeUserNeverGuessesPermissions(t *testing.T) {
 				}
 				fd := m.Descriptor().Fields().ByName(name)
 				if fd == nil && nested && name == "locked" {
-					continue // Clerk does not show it to other members
+					continue // other members don't see it
 				}
 				if m.Has(fd) != (strings.HasSuffix(member, "false") || strings.HasSuffix(member, "true")) {
 					t.Errorf("%s of %s: set is %t", name, object, m.Has(fd))

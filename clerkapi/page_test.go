@@ -10,7 +10,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// TestPagesAreCheckedByTheirArguments: what a page must satisfy by what was asked.
+// TestPagesAreCheckedByTheirArguments checks pages against their arguments.
 func TestPagesAreCheckedByTheirArguments(t *testing.T) {
 	at := func(ms int64) *timestamppb.Timestamp { return timestamppb.New(time.UnixMilli(ms)) }
 	list := func(values ...string) *clerkgatev1.StringList { return &clerkgatev1.StringList{Values: values} }
@@ -23,7 +23,7 @@ func TestPagesAreCheckedByTheirArguments(t *testing.T) {
 		}
 	}
 	a, b := user("user_a", 10), user("user_b", 20)
-	bare := &clerkgatev1.User{Id: "user_c", CreatedAt: at(30)} // as far as can be told, anything may be true of it
+	bare := &clerkgatev1.User{Id: "user_c", CreatedAt: at(30)} // a user without any value may match every filter
 	filter := func(f *clerkgatev1.UserFilter) ListParams {
 		return ListParams{Filter: f, OrderBy: "+created_at", Limit: 10}
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestProxies asks a Clerk that only a proxy reaches, or that NO_PROXY excepts.
+// TestProxies requests a Clerk that only a proxy can reach, or that NO_PROXY exempts.
 func TestProxies(t *testing.T) {
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"} {
 		t.Setenv(name, "")
@@ -26,7 +26,7 @@ func TestProxies(t *testing.T) {
 	defer proxy.Close()
 	tests := []struct {
 		name, base, env, value, except string
-		want                           bool // by the proxy
+		want                           bool // through the proxy
 	}{
 		{"http", "http://clerk.test", "HTTP_PROXY", proxy.URL, "", true},
 		{"http, lower case", "http://clerk.test", "http_proxy", proxy.URL, "", true},
@@ -48,7 +48,7 @@ func TestProxies(t *testing.T) {
 			if works := test.want && strings.HasPrefix(test.base, "http:"); works != (err == nil) {
 				t.Errorf("got %v", err)
 			}
-			if err != nil { // no tunnel, or no host of the name
+			if err != nil { // no tunnel, or an unknown host
 				wantError(t, err, ErrUnavailable, true)
 			}
 		})

@@ -11,12 +11,12 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// TestDecodeUserRepairs: a value of another type than Clerk documents is read as far
-// as that is safe, and else the field is unset and told.
+// TestDecodeUserRepairs: a value of another type than Clerk documents is converted if
+// that is safe; otherwise the field is unset and reported.
 func TestDecodeUserRepairs(t *testing.T) {
 	tests := []struct {
 		name, in string
-		want     string // the user, as a text of the contract's, without the id
+		want     string // the user in the contract's text format, without the id
 		unread   string
 	}{
 		{"numbers for booleans", `"banned":1,"locked":0,"has_image":1`, `banned:true locked:false has_image:true`, ""},

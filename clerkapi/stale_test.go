@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// TestADeadKeptConnectionIsTold: a reused connection that the server, or something in
-// between, has closed without a word fails the request that finds out. The error says
-// so, and the other kept ones, dead like it, are not used any more.
+// TestADeadKeptConnectionIsTold: a reused connection that was silently closed fails the
+// request that finds out. The error reports that, and the other idle connections are not
+// used any more.
 func TestADeadKeptConnectionIsTold(t *testing.T) {
 	var dead atomic.Bool
 	meet := make(chan struct{})
@@ -26,7 +26,7 @@ func TestADeadKeptConnectionIsTold(t *testing.T) {
 				_ = conn.(*net.TCPConn).SetLinger(0)
 				return
 			}
-			if !dead.Load() { // answer only once both connections are there
+			if !dead.Load() { // answer only when there are both connections
 				select {
 				case meet <- struct{}{}:
 				case <-meet:
@@ -57,8 +57,8 @@ func TestADeadKeptConnectionIsTold(t *testing.T) {
 	}
 }
 
-// TestOtherEndsAreNotStale: a fresh connection that ends, and a kept one that ends
-// in the middle of an answer.
+// TestOtherEndsAreNotStale: a new connection that ends, and a reused one that ends in the
+// middle of an answer.
 func TestOtherEndsAreNotStale(t *testing.T) {
 	const whole = "HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n" + countAnswer
 	for _, answers := range [][]string{{""}, {whole, whole[:20]}} {

@@ -18,9 +18,9 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// TestSpans asks a server that answers with a status, and with Clerk's trace id.
-// The whole of a span is compared, so that it can hold nothing else: no id of a
-// user, no filter, no word of an error's.
+// TestSpans sends requests to a server that answers with a status and Clerk's trace id.
+// It compares whole spans, so that they can contain nothing else: no id of a user, no
+// filter, no message of an error.
 func TestSpans(t *testing.T) {
 	lookup := func(ids ...string) func(context.Context, *Client) {
 		return func(ctx context.Context, c *Client) { _, _ = c.LookupUsers(ctx, ids) }
@@ -32,7 +32,7 @@ func TestSpans(t *testing.T) {
 		body   string
 		ask    func(context.Context, *Client)
 		span   string
-		attrs  []string // beside those that all have
+		attrs  []string // in addition to common ones
 		failed string
 	}{
 		{"one", 200, `{"id":"user_secret"}`, lookup("user_secret"),
@@ -76,7 +76,7 @@ func TestSpans(t *testing.T) {
 	}
 }
 
-// TestSpanWithoutAnAnswer asks where nobody listens.
+// TestSpanWithoutAnAnswer sends a request to a port where nobody listens.
 func TestSpanWithoutAnAnswer(t *testing.T) {
 	want := "GET /v1/users/count\nerror.type=no_answer\nhttp.request.method=GET\nserver.address=127.0.0.1\nserver.port=1\n" +
 		"url.scheme=http\nurl.template=/v1/users/count\nclerk is unavailable"
@@ -86,8 +86,7 @@ func TestSpanWithoutAnAnswer(t *testing.T) {
 	}
 }
 
-// spanOf returns the span of the one request that ask makes, in lines: its name,
-// its attributes, and what went wrong.
+// spanOf returns the span of one request as lines: name, attributes, and error.
 func spanOf(t *testing.T, url string, ask func(context.Context, *Client)) string {
 	t.Helper()
 	recorder := tracetest.NewSpanRecorder()

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestUnreadFields: each field is counted each time, and told of once.
+// TestUnreadFields: each field is counted each time and reported once.
 func TestUnreadFields(t *testing.T) {
 	var told []string
 	var mu sync.Mutex

@@ -28,7 +28,7 @@ func readTestdata(t testing.TB, name string) []byte {
 	return text
 }
 
-// TestDecodeUser compares users with what a generic walk makes of their JSON.
+// TestDecodeUser compares users with the result of a generic conversion of their JSON.
 func TestDecodeUser(t *testing.T) {
 	for _, name := range []string{"user.json", "user_plain.json"} {
 		t.Run(name, func(t *testing.T) {
@@ -49,8 +49,8 @@ func TestDecodeUser(t *testing.T) {
 	}
 }
 
-// TestDecodeUserFillsEveryField fails if the contract holds a field that
-// DecodeUser never sets.
+// TestDecodeUserFillsEveryField fails if the contract has a field that DecodeUser never
+// sets.
 func TestDecodeUserFillsEveryField(t *testing.T) {
 	text := bytes.Replace(readTestdata(t, "user.json"), []byte("{"), []byte(`{"added_later":1,`), 1)
 	user, err := DecodeUser(text)
@@ -94,8 +94,8 @@ func TestDecodeUserFillsEveryField(t *testing.T) {
 	}
 }
 
-// contractForm turns Clerk's JSON into the contract's in protobuf's JSON, where
-// what is empty is left out.
+// contractForm converts Clerk's JSON to the contract's protobuf JSON without empty
+// values.
 func contractForm(v any) any {
 	object, ok := v.(map[string]any)
 	if !ok {
@@ -113,7 +113,7 @@ func contractForm(v any) any {
 		switch {
 		case v == nil, name == "backup_codes", isList && len(list) == 0:
 		case name == "object" && object["strategy"] == nil && object["identification_id"] == nil:
-			// It is the same for all objects of the type.
+			// Equal for all objects of the type.
 		case strings.HasSuffix(name, "_metadata"), name == "meta":
 			text, err := stdjson.Marshal(v)
 			if err != nil {
@@ -316,7 +316,7 @@ func FuzzDecodeUser(f *testing.F) {
 				t.Errorf("metadata %q", m)
 			}
 		}
-		// Encoding fails for text that is not UTF-8, and JSON for bad times.
+		// Encoding fails for invalid UTF-8, and JSON for invalid times.
 		if _, err := proto.Marshal(user); err != nil {
 			t.Error(err)
 		}

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestJudge has a row for each kind of error. What each becomes for a caller is
-// in docs/failures.md, whose table is checked by package server.
+// TestJudge has a row for each kind of error. The statuses that callers get are in
+// docs/failures.md, whose table package server checks.
 func TestJudge(t *testing.T) {
 	tests := []struct {
 		name string
@@ -48,9 +48,8 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// TestEveryStatusIsJudged: no status from 100 to 999 is left without a kind, and
-// only 429, 5xx, 408, 421, those below 400, and what speaks about the key concern
-// more than the request.
+// TestEveryStatusIsJudged: every status from 100 to 999 has a kind, and only 429, 5xx,
+// 408, 421, those below 400, and codes about the key concern more than the request.
 func TestEveryStatusIsJudged(t *testing.T) {
 	for status := 100; status < 1000; status++ {
 		if status == 200 {
