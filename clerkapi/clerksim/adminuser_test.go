@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// order sends an order and returns the answer.
+// order sends an admin request and returns the answer.
 func order(s *Sim, method, target, body string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, httptest.NewRequest(method, target, strings.NewReader(body)))

@@ -21,7 +21,7 @@ func BenchmarkLookup100(b *testing.B) {
 	b.ReportMetric(float64(b.N)*100/b.Elapsed().Seconds(), "users/s")
 }
 
-// BenchmarkLookup100OverSockets does so with a client over loopback.
+// BenchmarkLookup100OverSockets is BenchmarkLookup100 with a client over loopback.
 func BenchmarkLookup100OverSockets(b *testing.B) {
 	for _, p := range protocols {
 		b.Run(p.name, func(b *testing.B) {
@@ -41,7 +41,7 @@ func BenchmarkLookup100OverSockets(b *testing.B) {
 	}
 }
 
-// BenchmarkNew makes the users of the default configuration.
+// BenchmarkNew generates the users of the default configuration.
 func BenchmarkNew(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {

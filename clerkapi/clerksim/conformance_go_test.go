@@ -72,9 +72,8 @@ func TestGoSDKReadsUsers(t *testing.T) {
 	}
 }
 
-// wantSameUser compares what the SDK read with the simulator's own data. The
-// SDK's types have fewer fields, so the comparison goes by the JSON of both,
-// field by field of the SDK's.
+// wantSameUser compares the SDK's user with the simulator's. The SDK's types have fewer
+// fields, so it compares the JSON of both, for the fields of the SDK.
 func wantSameUser(t *testing.T, got *clerk.User, id string, s *Sim) {
 	t.Helper()
 	own, ok := s.User(id)
@@ -144,7 +143,7 @@ func TestGoSDKSeesErrors(t *testing.T) {
 	}
 }
 
-// wantProto fails the test if an answer comes over another protocol.
+// wantProto fails the test if an answer uses another protocol.
 type wantProto struct {
 	t     *testing.T
 	next  http.RoundTripper

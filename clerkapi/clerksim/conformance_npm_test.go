@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// npmCall is a call to the users of Clerk's official Node SDK.
+// npmCall is a call of Clerk's official Node SDK.
 type npmCall struct {
 	URL    string `json:"url"`
 	Key    string `json:"key"`
@@ -21,7 +21,7 @@ type npmCall struct {
 	Args   []any  `json:"args,omitempty"`
 }
 
-// npmResult is what became of it.
+// npmResult is its result.
 type npmResult struct {
 	Value json.RawMessage
 	Error *struct {
@@ -33,16 +33,16 @@ type npmResult struct {
 	}
 }
 
-// npmUser is the SDK's reading of a user.
+// npmUser is a user decoded by the SDK.
 type npmUser struct {
 	ID             string
 	FirstName      *string
 	CreatedAt      int64
 	EmailAddresses []struct{ EmailAddress string }
-	Raw            any `json:"_raw"` // as it came
+	Raw            any `json:"_raw"` // the undecoded user
 }
 
-// callNPM makes the calls one after the other. It installs the SDK if need be.
+// callNPM makes the calls one after the other. It installs the SDK if necessary.
 func callNPM(t *testing.T, calls ...npmCall) []npmResult {
 	t.Helper()
 	for _, tool := range []string{"node", "npm"} {

@@ -10,9 +10,8 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 )
 
-// A simulator is an http.Handler. Here it answers one request and refuses the next two with a
-// fault.
-func Example() {
+// A fault makes the simulator fail: here, the next two requests are answered 503.
+func ExampleSim_AddFault() {
 	sim, err := clerksim.New(clerksim.Config{Users: 3})
 	if err != nil {
 		log.Fatal(err)

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// TestFaultsOnTheWire meets every fault as a client does, over sockets.
+// TestFaultsOnTheWire checks every fault with a client over sockets.
 func TestFaultsOnTheWire(t *testing.T) {
 	type outcome struct {
 		resp *http.Response
@@ -102,7 +102,7 @@ func TestFaultsOnTheWire(t *testing.T) {
 		} {
 			t.Run(p.name+"/"+c.name, func(t *testing.T) {
 				c.fault.Count = 1
-				// Over a kept connection net/http would send the request again by itself.
+				// On a reused connection net/http would resend the request.
 				client.CloseIdleConnections()
 				addFault(t, s, c.fault)
 				resp, body, err := fetch(t.Context(), client, url+c.target)
@@ -118,7 +118,7 @@ func TestFaultsOnTheWire(t *testing.T) {
 	}
 }
 
-// TestFaultsThatLast leaves those answers that do not end by themselves.
+// TestFaultsThatLast checks answers that do not end by themselves.
 func TestFaultsThatLast(t *testing.T) {
 	for _, p := range protocols {
 		for _, kind := range []FaultKind{FaultHang, FaultHuge} {
@@ -223,7 +223,7 @@ func TestFaultsAreDrawn(t *testing.T) {
 	}
 }
 
-// TestSlowDrips checks the pace on the virtual clock.
+// TestSlowDrips checks the pace in virtual time.
 func TestSlowDrips(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, Config{Users: 1})
@@ -264,8 +264,8 @@ func TestBadFaults(t *testing.T) {
 	}
 }
 
-// TestCrowded: of twelve requests at once two are refused, at once, and do not count as
-// ones that are served.
+// TestCrowded: of twelve concurrent requests two are refused at once, and do not count as
+// in flight.
 func TestCrowded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, Config{Latency: 300 * time.Millisecond})
@@ -294,7 +294,7 @@ func addFault(t *testing.T, s *Sim, f Fault) {
 	}
 }
 
-// wantFailure checks that an answer is an error in Clerk's shape.
+// wantFailure checks that an answer is an error in Clerk's form.
 func wantFailure(t *testing.T, resp *http.Response, body []byte, status int, code string) {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -302,7 +302,7 @@ func wantFailure(t *testing.T, resp *http.Response, body []byte, status int, cod
 		w.Header()[name] = values
 	}
 	w.WriteHeader(resp.StatusCode)
-	_, _ = w.Write(body) // a recorder takes all
+	_, _ = w.Write(body) // a recorder accepts everything
 	wantError(t, resp.Request.URL.Path, w, status, code)
 }
 

@@ -19,7 +19,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const testKey = "sk_test_simulated"
 
-// newSim makes a simulator of a few users.
+// newSim returns a simulator with a few users.
 func newSim(t testing.TB, config Config) *Sim {
 	t.Helper()
 	if config.Users == 0 {
@@ -32,7 +32,7 @@ func newSim(t testing.TB, config Config) *Sim {
 	return s
 }
 
-// ask asks the handler directly, with a key that it takes.
+// ask calls the handler directly, with a valid key.
 func ask(s http.Handler, target string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodGet, target, nil)
 	r.Header.Set("Authorization", "Bearer "+testKey)
@@ -41,7 +41,7 @@ func ask(s http.Handler, target string) *httptest.ResponseRecorder {
 	return w
 }
 
-// askIDs asks for users and returns their ids.
+// askIDs requests users and returns their ids.
 func askIDs(t *testing.T, s http.Handler, target string) []string {
 	t.Helper()
 	w := ask(s, target)
@@ -68,7 +68,7 @@ func decode[T any](t *testing.T, text []byte) T {
 type protocol struct {
 	name  string
 	tls   bool
-	proto string // as http.Response has it
+	proto string // in the form of http.Response
 }
 
 var protocols = []protocol{{"HTTP/1.1", false, "HTTP/1.1"}, {"HTTP/2", true, "HTTP/2.0"}}

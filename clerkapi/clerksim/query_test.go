@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// everybody returns all users, the latest first, as Clerk lists them.
+// everybody returns all users, newest first, in Clerk's default order.
 func everybody(t *testing.T, s *Sim) []*User {
 	t.Helper()
 	var all []*User
@@ -128,7 +128,7 @@ func holds(u *User, part string) bool {
 func TestOrders(t *testing.T) {
 	s := newSim(t, Config{Users: 300})
 	all := everybody(t, s)
-	// key returns what an order goes by, so that it sorts as text; nulls come last.
+	// key returns the sort key of an order as text; nulls come last.
 	at := func(t *int64) string {
 		if t == nil {
 			return "~"
@@ -225,7 +225,7 @@ func TestBadParameters(t *testing.T) {
 		{"order_by=-", "order_by", "form_param_value_invalid"},
 		{"order_by=--created_at", "order_by", "form_param_value_invalid"},
 		{"order_by=-%2Bcreated_at", "order_by", "form_param_value_invalid"},
-		{"order_by=+created_at", "order_by", "form_param_value_invalid"}, // a plus that was not encoded is a space
+		{"order_by=+created_at", "order_by", "form_param_value_invalid"}, // an unescaped plus is a space
 		{"starting_after=user_nobody", "starting_after", "form_param_value_invalid"},
 		{"order_by=username&starting_after=" + anybody, "starting_after", "form_param_value_invalid"},
 		{"offset=0&starting_after=" + anybody, "starting_after", "form_param_value_invalid"},

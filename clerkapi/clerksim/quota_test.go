@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// start is when the tests of meters begin.
+// start is the start of the meters' tests.
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 var kinds = []QuotaKind{Fixed, FirstHit, Sliding, Bucket, Approx}
@@ -82,8 +82,8 @@ func TestMetersDecide(t *testing.T) {
 	}
 }
 
-// TestMetersKeepTheirQuota draws arrivals and checks each meter against the
-// definition of its kind, over all arrivals so far.
+// TestMetersKeepTheirQuota draws random arrivals and checks each meter against the
+// definition of its kind, for all arrivals so far.
 func TestMetersKeepTheirQuota(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := drawQuota(t)
@@ -111,8 +111,8 @@ func TestMetersKeepTheirQuota(t *testing.T) {
 	})
 }
 
-// allows decides by definition whether a request may come at now after those
-// that were allowed.
+// allows decides by definition whether a request may be allowed at now after the earlier
+// ones.
 func allows(q Quota, begin time.Time, allowed []time.Time, now time.Time) bool {
 	since := func(from time.Time) (n int) {
 		for _, at := range allowed {
@@ -136,7 +136,7 @@ func allows(q Quota, begin time.Time, allowed []time.Time, now time.Time) bool {
 	case Sliding:
 		return since(now.Add(-q.Window+1)) < q.Limit
 	case Bucket:
-		// In no stretch of time may more come than the burst and its refill.
+		// No stretch of time may have more than the burst and its refill.
 		for i, from := range allowed {
 			if int64(len(allowed)-i+1-q.Burst)*int64(q.Window) > int64(now.Sub(from))*int64(q.Limit) {
 				return false
@@ -152,9 +152,8 @@ func allows(q Quota, begin time.Time, allowed []time.Time, now time.Time) bool {
 	}
 }
 
-// TestMetersForetell checks that as many requests as remain would be allowed
-// and no more, and that a refused one would be allowed after retry, and not a
-// nanosecond before.
+// TestMetersForetell checks that exactly the remaining requests would be allowed, and
+// that a refused one would be allowed after retry and not a nanosecond before.
 func TestMetersForetell(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := drawQuota(t)

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// fields are those of a user in Clerk's API of version 2026-05-12.
+// fields are those of a user in Clerk's API, version 2026-05-12.
 var fields = strings.Fields(`
 	id object external_id primary_email_address_id primary_phone_number_id primary_web3_wallet_id username first_name last_name locale
 	profile_image_url image_url has_image public_metadata private_metadata unsafe_metadata email_addresses phone_numbers web3_wallets passkeys
@@ -29,7 +29,7 @@ func TestUsersHaveClerksFields(t *testing.T) {
 	for i, id := range s.UserIDs(200) {
 		got := slices.Sorted(maps.Keys(decode[map[string]any](t, ask(s, "/v1/users/"+id).Body.Bytes())))
 		if i%fullEvery != 0 {
-			got = slices.Sorted(slices.Values(append(got, "organization_memberships"))) // mostly left out
+			got = slices.Sorted(slices.Values(append(got, "organization_memberships"))) // mostly omitted
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("user %d has the fields %v, want %v", i, got, want)
@@ -122,8 +122,8 @@ func TestPeopleAreDistinct(t *testing.T) {
 	}
 }
 
-// TestFullUsersLackNothing: every field of every nested object is filled in
-// some user, so that a reader of this simulator meets them all.
+// TestFullUsersLackNothing: every field of every nested object is set in some user, so
+// that clients see all of them.
 func TestFullUsersLackNothing(t *testing.T) {
 	s := newSim(t, Config{Users: 1000})
 	filled := map[string]bool{}
@@ -155,9 +155,8 @@ func TestFullUsersLackNothing(t *testing.T) {
 	}
 }
 
-// markFilled notes for each field, by the type it is in, whether it has ever
-// been anything but zero. Reserved ones are taken as filled: they belong to
-// sign-ups that have not ended, and those are no users yet.
+// markFilled records, for each field of each type, whether it was ever non-zero. Reserved
+// ones count as set: they belong to incomplete sign-ups, which are not users yet.
 func markFilled(filled map[string]bool, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Pointer:

@@ -27,8 +27,7 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// TestServeStops: an answer that is under way is sent, and one that would
-// never end is cut off.
+// TestServeStops: an answer in flight is completed, and one without an end is aborted.
 func TestServeStops(t *testing.T) {
 	s := newSim(t, Config{Users: 1, Latency: 50 * time.Millisecond, KeepArrivals: 2})
 	addFault(t, s, Fault{Kind: FaultHang, Endpoint: List})

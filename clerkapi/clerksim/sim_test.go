@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// wantError checks that an answer is an error in Clerk's shape.
+// wantError checks that an answer is an error in Clerk's form.
 func wantError(t *testing.T, what string, w *httptest.ResponseRecorder, status int, code string) {
 	t.Helper()
 	if w.Code != status {
@@ -57,7 +57,7 @@ func TestAuthentication(t *testing.T) {
 	for _, c := range []struct {
 		sim    *Sim
 		header string
-		code   string // empty: let in
+		code   string // empty: accepted
 	}{
 		{open, "Bearer sk_test_any", ""},
 		{open, "Bearer sk_live_any", ""},
@@ -88,8 +88,8 @@ func TestQuotaOverHTTP(t *testing.T) {
 	headers := []string{"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After"}
 	for _, c := range []struct {
 		headers QuotaHeaders
-		first   []string // the headers of the answer that is allowed
-		second  []string // and of the one that is refused
+		first   []string // headers of the allowed answer
+		second  []string // headers of the refused answer
 	}{
 		{AllHeaders, []string{"1", "0", "10", ""}, []string{"1", "0", "8", "8"}},
 		{RetryAfter, []string{"", "", "", ""}, []string{"", "", "", "8"}},
@@ -132,8 +132,7 @@ func TestQuotaOverHTTP(t *testing.T) {
 	}
 }
 
-// TestRefusedKeysCostNoQuota: Clerk can't count a request whose instance it
-// does not know.
+// TestRefusedKeysCostNoQuota: Clerk can't count a request of an unknown instance.
 func TestRefusedKeysCostNoQuota(t *testing.T) {
 	s := newSim(t, Config{Users: 1, SecretKey: testKey, Quota: Quota{Limit: 1, Window: time.Hour, Kind: FirstHit}})
 	for range 3 {
@@ -218,7 +217,7 @@ func TestStats(t *testing.T) {
 func TestChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, Config{Users: 20})
-		askIDs(t, s, "/v1/users?order_by=username") // the order has been used before it changes
+		askIDs(t, s, "/v1/users?order_by=username") // use the order before it changes
 		id := s.UserIDs(7)[6]
 		before, _ := s.User(id)
 		time.Sleep(time.Second)
@@ -328,7 +327,7 @@ func TestAdmin(t *testing.T) {
 	for i, c := range []struct {
 		method, path, body string
 		status             int
-		fails              bool // the next request, afterwards
+		fails              bool // the next request fails
 	}{
 		{"POST", "/sim/faults", `{"kind":"status","status":502}`, 204, true},
 		{"DELETE", "/sim/faults", "", 204, false},
@@ -353,8 +352,8 @@ func TestAdmin(t *testing.T) {
 	}
 }
 
-// Example shows a simulator in a test: Clerk's development quota, and one
-// answer out of ten is an outage.
+// Example shows a simulator in a test, with Clerk's development quota, in which one
+// answer of ten is an outage.
 func Example() {
 	sim, err := New(Config{Users: 100, Quota: Quota{Limit: 100, Window: 10 * time.Second}})
 	if err != nil {
@@ -363,7 +362,7 @@ func Example() {
 	if err := sim.AddFault(Fault{Kind: FaultStatus, Status: http.StatusServiceUnavailable, Probability: 0.1}); err != nil {
 		panic(err)
 	}
-	server := httptest.NewServer(sim) // give server.URL to the client under test
+	server := httptest.NewServer(sim) // pass server.URL to the client under test
 	defer server.Close()
 	fmt.Println(len(sim.UserIDs(100)), sim.Stats().Requests)
 	// Output: 100 0

@@ -19,7 +19,7 @@ import (
 
 var webhookSecret = "whsec_" + base64.StdEncoding.EncodeToString([]byte("a key of twenty-four byt"))
 
-// received is an event as it was received.
+// received is a received event.
 type received struct {
 	at     time.Time
 	id     string
@@ -28,8 +28,8 @@ type received struct {
 	forged bool
 }
 
-// receiver is a transport that takes events. It checks signatures as Svix's
-// own library does.
+// receiver is a transport that receives events and verifies signatures with Svix's own
+// library.
 type receiver struct {
 	verifier *svix.Webhook
 	answer   func(received) int // the status; nil: 200
@@ -62,8 +62,7 @@ func (rc *receiver) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: status, Header: header, Body: http.NoBody, Request: r}, nil
 }
 
-// sending runs test in a bubble, with a simulator that sends its events to a
-// receiver until test ends.
+// sending runs test in a bubble with a simulator that sends its events to a receiver.
 func sending(t *testing.T, config Webhook, answer func(received) int, test func(t *testing.T, s *Sim, rc *receiver)) {
 	t.Helper()
 	verifier, err := svix.NewWebhook(webhookSecret)
@@ -82,7 +81,7 @@ func sending(t *testing.T, config Webhook, answer func(received) int, test func(
 	})
 }
 
-// pass lets time pass in a bubble, and what is due by then be done.
+// pass advances the time in a bubble and waits for everything that is due.
 func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
@@ -96,7 +95,7 @@ func rename(t *testing.T, s *Sim, id, name string) {
 	}
 }
 
-// renames makes n changes of one user.
+// renames changes one user n times.
 func renames(t *testing.T, s *Sim, n int) {
 	t.Helper()
 	for range n {
@@ -104,7 +103,7 @@ func renames(t *testing.T, s *Sim, n int) {
 	}
 }
 
-// wantWebhooks checks all that was counted.
+// wantWebhooks checks all counters.
 func wantWebhooks(t *testing.T, s *Sim, want WebhookStats) {
 	t.Helper()
 	if got := s.Stats().Webhooks; got != want {
@@ -238,7 +237,7 @@ func TestWebhookRepeat(t *testing.T) {
 	})
 }
 
-// TestWebhookRetries: what is refused comes again, signed anew, a few times;
+// TestWebhookRetries: a refused event is sent again a few times with a new signature;
 // others do not wait for it.
 func TestWebhookRetries(t *testing.T) {
 	for _, status := range []int{0, http.StatusTemporaryRedirect, http.StatusBadRequest, http.StatusServiceUnavailable} {
@@ -276,7 +275,7 @@ func TestWebhookRetries(t *testing.T) {
 	}
 }
 
-// TestWebhookRepeatRefused: a copy that is refused is not tried again.
+// TestWebhookRepeatRefused: a refused repetition is not sent again.
 func TestWebhookRepeatRefused(t *testing.T) {
 	first := true
 	answer := func(received) int {
@@ -319,7 +318,7 @@ func TestWebhookForge(t *testing.T) {
 	}
 }
 
-// TestWebhookShares: shares are of events, by chance.
+// TestWebhookShares: random fractions of events are dropped or forged.
 func TestWebhookShares(t *testing.T) {
 	sending(t, Webhook{Drop: 0.5, Forge: 0.2}, nil, func(t *testing.T, s *Sim, _ *receiver) {
 		renames(t, s, 400)
@@ -331,8 +330,8 @@ func TestWebhookShares(t *testing.T) {
 	})
 }
 
-// TestWebhookStopped: what was not answered when sending stopped is sent by
-// who goes on.
+// TestWebhookStopped: events that were not answered when sending stopped are sent by the
+// next SendWebhooks.
 func TestWebhookStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSim(t, Config{Users: 5, Webhook: Webhook{URL: "http://receiver.example/", Secret: webhookSecret, Delay: time.Second}})

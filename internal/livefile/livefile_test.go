@@ -33,7 +33,7 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// TestReadAgain replaces files in all ways that operators have, in virtual time.
+// TestReadAgain replaces files in every usual way, in virtual time.
 func TestReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -80,7 +80,7 @@ func TestReadAgain(t *testing.T) {
 		write(t, b, "4")
 		after("it is there again", "3+4", nil, 4)
 		write(t, a, "5")
-		time.Sleep(period) // Run looks once, and does not take up what may be half of a change
+		time.Sleep(period) // Run reads once and does not use what may be half of a change
 		write(t, b, "6")
 		after("two are written one after the other", "5+6", nil, 5)
 		write(t, a, "7")
@@ -96,8 +96,8 @@ func TestReadAgain(t *testing.T) {
 	})
 }
 
-// TestSwappedLink replaces a folder as Kubernetes does: the files are links through
-// ..data, a link that is swapped.
+// TestSwappedLink replaces a folder like Kubernetes: the files are links through ..data,
+// a link that is swapped.
 func TestSwappedLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -138,7 +138,7 @@ func TestSwappedLink(t *testing.T) {
 	})
 }
 
-// TestOpenRefuses opens what can't be read.
+// TestOpenRefuses opens unreadable files.
 func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
 	broken, large := filepath.Join(dir, "broken"), filepath.Join(dir, "large")

@@ -11,7 +11,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/redislink/redistest"
 )
 
-// TestKindOf: what a real Redis answers is known by its kind.
+// TestKindOf: the kinds of a real Redis's errors.
 func TestKindOf(t *testing.T) {
 	s := redistest.Start(t)
 	options, err := Options(s.URL(), Access{})
@@ -48,7 +48,8 @@ func TestKindOf(t *testing.T) {
 	}
 }
 
-// TestErrorsAreNewsOnce, and again once none of their kind has come for a while.
+// TestErrorsAreNewsOnce: News is called once, and again when no error of the kind has
+// occurred for a while.
 func TestErrorsAreNewsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var news []Kind

@@ -50,7 +50,7 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// ping asks Redis for a sign of life until it returns one, for 10 s at most.
+// ping pings Redis until it answers, for at most 10 s.
 func ping(t *testing.T, c rueidis.Client) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -68,8 +68,8 @@ func ping(t *testing.T, c rueidis.Client) {
 	}
 }
 
-// TestPasswordRotates changes the password in Redis and in the file: a client made
-// before connects with the new one.
+// TestPasswordRotates changes the password in Redis and in the file: an existing client
+// connects with the new one.
 func TestPasswordRotates(t *testing.T) {
 	server := redistest.Start(t, "--requirepass", "first")
 	path := filepath.Join(t.TempDir(), "url")
@@ -108,7 +108,7 @@ func TestPasswordRotates(t *testing.T) {
 			t.Fatal(err)
 		}
 		write(step.password, step.query)
-		// The connection's own end is no failure.
+		// The end of its own connection is not a failure.
 		_ = c.Do(ctx, c.B().Arbitrary("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no").Build()).Error()
 		ping(t, c)
 	}
@@ -153,7 +153,8 @@ func TestURLFileRefused(t *testing.T) {
 	}
 }
 
-// TestRootCAs reaches Redis by TLS with a certificate that the system does not trust.
+// TestRootCAs connects to Redis over TLS with a certificate that the system does not
+// trust.
 func TestRootCAs(t *testing.T) {
 	server := redistest.Start(t)
 	https := httptest.NewTLSServer(nil)

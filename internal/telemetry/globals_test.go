@@ -11,8 +11,8 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 )
 
-// TestOpenTelemetrysOwnWords go to the log they were given to, in its form, by
-// its level, and past whatever it takes out.
+// TestOpenTelemetrysOwnWords: OpenTelemetry's own messages go to the logger, in its
+// format and level, and through its redaction.
 func TestOpenTelemetrysOwnWords(t *testing.T) {
 	var lines bytes.Buffer
 	LogOpenTelemetry(slog.New(slog.NewJSONHandler(&lines, &slog.HandlerOptions{
@@ -23,7 +23,7 @@ func TestOpenTelemetrysOwnWords(t *testing.T) {
 	t.Cleanup(func() { LogOpenTelemetry(slog.New(slog.DiscardHandler)) })
 
 	otel.Handle(errors.New("a secret" + strings.Repeat("x", 5000) + "beyond"))
-	t.Setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "secret") // read without having been checked
+	t.Setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "secret") // read without validation
 	otlptracegrpc.NewClient()
 
 	got := strings.Split(strings.TrimSpace(lines.String()), "\n")

@@ -44,8 +44,8 @@ func keyPair(t *testing.T) (certificate, key string) {
 		writeFile(t, "key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}))
 }
 
-// TestEnvironment: what OpenTelemetry could not use is an error that names the
-// variable and does not show its value.
+// TestEnvironment: an invalid variable is an error that names it and does not show its
+// value.
 func TestEnvironment(t *testing.T) {
 	certificate, _ := keyPair(t)
 	text := writeFile(t, "hidden.txt", []byte("no certificate"))
@@ -113,8 +113,8 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// checkEnvironment makes a Tracing, whose error is to have want in it; empty: it
-// is to have none.
+// checkEnvironment returns an error unless NewTracing fails with want in its error; ""
+// means that it must succeed.
 func checkEnvironment(t *testing.T, want string) {
 	t.Helper()
 	_, err := NewTracing(TracingConfig{Sample: 1, Logger: slog.New(slog.DiscardHandler)})
@@ -126,8 +126,7 @@ func checkEnvironment(t *testing.T, want string) {
 	}
 }
 
-// TestClientCertificate: the files of a certificate and its key are good together
-// only.
+// TestClientCertificate: the files of a certificate and its key are valid only together.
 func TestClientCertificate(t *testing.T) {
 	certificate, key := keyPair(t)
 	_, other := keyPair(t)
@@ -147,19 +146,18 @@ func TestClientCertificate(t *testing.T) {
 	}
 }
 
-// TestBatchBesideQueue: a batch as large as the queue is good, whatever its size.
+// TestBatchBesideQueue: a batch as large as the queue is valid, whatever its size.
 func TestBatchBesideQueue(t *testing.T) {
 	t.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", "5000")
 	t.Setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "5000")
 	checkEnvironment(t, "")
 }
 
-// TestDefaultEndpoint: without a word of where to and how, it is the collector on
-// this host, without TLS.
+// TestDefaultEndpoint: by default the collector is on this host, without TLS.
 func TestDefaultEndpoint(t *testing.T) {
 	for _, tt := range []struct {
 		name, value string
-		want        int // options beside the environment
+		want        int // number of options
 	}{
 		{"OTEL_EXPORTER_OTLP_TIMEOUT", "5", 1},
 		{"OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.example:4317", 0},

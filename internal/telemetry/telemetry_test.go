@@ -22,7 +22,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
 
-// known is a source of known figures.
+// known is a source of known values.
 type known struct {
 	status gate.Status
 	totals usercache.Totals
@@ -41,7 +41,7 @@ type knownEvents map[webhook.Count]int64
 
 func (e knownEvents) Stats() map[webhook.Count]int64 { return e }
 
-// knownSources returns sources in which every figure is another.
+// knownSources returns sources in which all values differ.
 func knownSources() Sources {
 	k := known{
 		status: gate.Status{
@@ -207,7 +207,8 @@ clerkgate_webhook_events_total{outcome="forged",type="other"} 35`, "\n")
 	}
 }
 
-// TestWithoutTracing: no spans, none lost; nor is a key file unusable that there is not.
+// TestWithoutTracing: without tracing no spans are lost, and without a key file it is not
+// unusable.
 func TestWithoutTracing(t *testing.T) {
 	s := knownSources()
 	s.Tracing, s.KeyFile = nil, nil
@@ -216,7 +217,7 @@ func TestWithoutTracing(t *testing.T) {
 	}
 }
 
-// withoutRedis returns the sources of a server that has none.
+// withoutRedis returns the sources of a server without Redis.
 func withoutRedis() Sources {
 	s := knownSources()
 	k := s.Gate.(known)
@@ -225,7 +226,7 @@ func withoutRedis() Sources {
 	return s
 }
 
-// TestWithoutRedis: what does not exist is not said to be zero.
+// TestWithoutRedis: metrics of Redis are missing without it, not zero.
 func TestWithoutRedis(t *testing.T) {
 	if lines := strings.Join(scrape(t, withoutRedis()), "\n"); strings.Contains(lines, "redis_") || !strings.Contains(lines, "clerkgate_cache_entries 0") {
 		t.Errorf("without Redis:\n%s", lines)

@@ -19,11 +19,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// receiver is an exporter's other end.
+// receiver is the collector's side of an exporter.
 type receiver struct {
 	got   int           // spans
-	fail  error         // what it answers
-	takes time.Duration // unless it is broken off
+	fail  error         // its answer
+	takes time.Duration // unless it is aborted
 	shut  bool
 }
 
@@ -42,8 +42,8 @@ func (c *receiver) Shutdown(context.Context) error {
 	return nil
 }
 
-// inBubble sends spans to c in virtual time. When do has returned, they have
-// until the end; it returns the log, and how long the end took.
+// inBubble exports spans to c in virtual time, until some time after do has returned. It
+// returns the log and the duration of the end.
 func inBubble(t *testing.T, c *receiver, do func(trace.Tracer)) (log string, took time.Duration) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -88,7 +88,7 @@ func TestSpansAreSentAtTheEnd(t *testing.T) {
 	}
 }
 
-// TestACollectorThatHangs takes a day for each of several batches.
+// TestACollectorThatHangs: the collector takes a day for each batch.
 func TestACollectorThatHangs(t *testing.T) {
 	c := &receiver{takes: 24 * time.Hour}
 	if log, took := inBubble(t, c, func(tracer trace.Tracer) { end(tracer, 2000) }); c.got != 0 || strings.Count(log, "\n") != 1 || took != flushTime {
@@ -96,9 +96,8 @@ func TestACollectorThatHangs(t *testing.T) {
 	}
 }
 
-// TestACollectorThatFails fails for five minutes: those who make spans do not
-// wait, and the log gets a line a minute, with no more of the collector's words
-// than fit into one.
+// TestACollectorThatFails: the collector fails for five minutes. Calls do not wait, and
+// the log gets one line per minute, with a bounded part of the collector's error.
 func TestACollectorThatFails(t *testing.T) {
 	c := &receiver{fail: errors.New("down\n" + strings.Repeat("x", 5000) + "beyond")}
 	log, _ := inBubble(t, c, func(tracer trace.Tracer) {
@@ -111,7 +110,7 @@ func TestACollectorThatFails(t *testing.T) {
 			t.Errorf("those who make spans have waited: %v", took)
 		}
 	})
-	// At 5 s, then once a minute, and what is left at the end.
+	// At 5 s, then once a minute, and the rest at the end.
 	if lost, lines := told(t, log); lines != 6 || lost != 3000 || strings.Contains(log, "beyond") || len(log) > 6*500 {
 		t.Errorf("%d spans are told in a log of %d lines:\n%s", lost, lines, log)
 	}
@@ -130,9 +129,9 @@ func told(t *testing.T, log string) (lost, lines int) {
 	return lost, strings.Count(log, "\n")
 }
 
-// TestACollectorThatIsSlow takes two seconds for 512 spans, of which 500 end every
-// second. None of its exports fails, and the log has three lines: when there is no
-// more room, a minute later, and at the end.
+// TestACollectorThatIsSlow: the collector takes two seconds for 512 spans, of which 500
+// end every second. No export fails, and the log has three lines: when the queue is full,
+// a minute later, and at the end.
 func TestACollectorThatIsSlow(t *testing.T) {
 	c := &receiver{takes: 2 * time.Second}
 	log, _ := inBubble(t, c, func(tracer trace.Tracer) {
@@ -150,8 +149,8 @@ func TestACollectorThatIsSlow(t *testing.T) {
 	}
 }
 
-// TestFailuresAreNotForOpenTelemetry: what an exporter gives back goes to the
-// process's own handler, which writes a line for each.
+// TestFailuresAreNotForOpenTelemetry: errors of an exporter would go to the process's
+// error handler, which writes a line for each.
 func TestFailuresAreNotForOpenTelemetry(t *testing.T) {
 	lost := newLostSpans(slog.New(slog.DiscardHandler))
 	e := &exporter{next: &receiver{fail: errors.New("down")}, queue: &queue{lost: lost}, end: t.Context()}

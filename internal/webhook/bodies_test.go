@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// TestSlowBodiesKeepNobodyOut: while more bodies than there are places stall, one that
-// comes whole is taken, again and again, and all others end.
+// TestSlowBodiesKeepNobodyOut: while more bodies than there are places stall, a complete
+// one is repeatedly accepted, and all others end.
 func TestSlowBodiesKeepNobodyOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := handler(&recorder{}, secret("a"))
@@ -44,8 +44,8 @@ func TestSlowBodiesKeepNobodyOut(t *testing.T) {
 	})
 }
 
-// TestBodiesAtOnce: no more than so many are read at once, a slow one makes way for
-// who waits, and who waits too long is turned away.
+// TestBodiesAtOnce: the number of bodies being read is limited, a slow one gives way to a
+// waiting one, and one that waits too long is refused.
 func TestBodiesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bodies{limit: 2}
@@ -63,7 +63,7 @@ func TestBodiesAtOnce(t *testing.T) {
 		if _, ok, took := enter(slowAfter / 4); ok || took != slowAfter/4 || cuts != 0 {
 			t.Errorf("with both places taken: %v after %v, %d cut off", ok, took, cuts)
 		}
-		time.AfterFunc(slowAfter, first) // half a second after it is cut off
+		time.AfterFunc(slowAfter, first) // half a second after it was cut off
 		third, ok, took := enter(10 * slowAfter)
 		if !ok || took != slowAfter || cuts != 1 {
 			t.Errorf("beside a slow one: %v after %v, %d cut off", ok, took, cuts)
@@ -78,8 +78,8 @@ func TestBodiesAtOnce(t *testing.T) {
 	})
 }
 
-// TestEveryMethodAndPathIsBounded: a body that is not read, by a server without
-// timeouts of its own, keeps no connection open.
+// TestEveryMethodAndPathIsBounded: an unread body keeps no connection open, on a server
+// without timeouts.
 func TestEveryMethodAndPathIsBounded(t *testing.T) {
 	for _, line := range []string{"POST /x", "PUT " + Path, "POST " + Path} {
 		t.Run(line, func(t *testing.T) {
@@ -97,7 +97,7 @@ func TestEveryMethodAndPathIsBounded(t *testing.T) {
 	}
 }
 
-// pipeServer is an HTTP server that is reached by pipes.
+// pipeServer is an HTTP server over pipes.
 type pipeServer struct{ connections pipes }
 
 // newPipeServer serves h until the test ends.
@@ -123,8 +123,8 @@ func (s pipeServer) dial() net.Conn {
 	return ours
 }
 
-// post sends the header of a delivery and what there is of its body, and returns the
-// answer's status and how long it took.
+// post sends the header and a part of the body of a delivery, and returns the status and
+// the duration.
 func (s pipeServer) post(t *testing.T, header http.Header, length int, part string) (status int, took time.Duration) {
 	conn := s.dial()
 	defer conn.Close()

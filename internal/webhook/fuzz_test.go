@@ -16,8 +16,8 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi"
 )
 
-// FuzzEvent posts any body under any header. Nothing may be taken that is not
-// signed, and of what is signed, nothing may reach the sink but users' ids.
+// FuzzEvent posts any body with any header. Nothing unsigned may be accepted, and of
+// signed events only users' ids may reach the sink.
 func FuzzEvent(f *testing.F) {
 	for _, body := range []string{
 		eventText("user.created", user(), `,"timestamp":1716883200000`),

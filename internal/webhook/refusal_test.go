@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// rename returns headers the names of Standard Webhooks.
+// rename replaces the prefix of headers with that of Standard Webhooks.
 func rename(h http.Header, names ...string) {
 	for _, name := range names {
 		h.Set("webhook-"+name, h.Get("svix-"+name))
@@ -33,7 +33,7 @@ func TestRefusals(t *testing.T) {
 	at := func(d time.Duration) func(t *testing.T) *http.Request {
 		return func(t *testing.T) *http.Request { return signedAt(t, key, "msg_1", good, time.Now().Add(d)) }
 	}
-	// with returns a good request after a change of its header.
+	// with returns a valid request whose header was changed.
 	with := func(change func(http.Header)) func(t *testing.T) *http.Request {
 		return func(t *testing.T) *http.Request {
 			r := signed(t, key, "msg_1", good)
@@ -141,8 +141,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestElsewhere: what is sent to another path or by another method is refused, counted
-// and logged, in few lines that are short.
+// TestElsewhere: requests with another path or method are refused, counted and logged, in
+// few short lines.
 func TestElsewhere(t *testing.T) {
 	var log bytes.Buffer
 	h := New(Config{Secret: func() string { return secret("a") }, Sink: &recorder{}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -184,7 +184,7 @@ func TestElsewhere(t *testing.T) {
 	wantStats(t, h, map[Count]int64{{otherKind, Misdirected}: 8, {userDeleted, Applied}: 1})
 }
 
-// webhookVariable is a name that may stand before a secret.
+// webhookVariable is a variable name before a secret.
 const webhookVariable = "CLERK_WEBHOOK_SIGNING_SECRET"
 
 func TestCheckSecret(t *testing.T) {
@@ -219,8 +219,8 @@ func TestCheckSecret(t *testing.T) {
 	}
 }
 
-// TestLog: problems are logged, at most once per ten seconds and kind, and
-// neither secrets nor bodies are.
+// TestLog: problems are logged at most once per ten seconds and kind; secrets and bodies
+// never are.
 func TestLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
@@ -258,8 +258,7 @@ func TestLog(t *testing.T) {
 	})
 }
 
-// TestSlowSink: an event is answered before Clerk stops waiting, and comes
-// again.
+// TestSlowSink: an event is answered before Clerk stops waiting, and is sent again.
 func TestSlowSink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := handler(&recorder{hang: true}, secret("a"))
@@ -284,9 +283,8 @@ func (p pipes) Accept() (net.Conn, error) {
 func (p pipes) Close() error   { return nil }
 func (p pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 
-// exchange posts to h over a connection: the header, and after a pause each
-// part of a body of the length given. It returns the answer's status and when it
-// came.
+// exchange posts to h over a connection: the header, and each part of a body of the given
+// length after a pause. It returns the status and when it arrived.
 func exchange(t *testing.T, h http.Handler, header http.Header, length int, pause time.Duration, parts ...string) (status int, took time.Duration) {
 	t.Helper()
 	listener := make(pipes, 1)
@@ -305,7 +303,7 @@ func exchange(t *testing.T, h http.Handler, header http.Header, length int, paus
 		fmt.Fprint(ours, "\r\n")
 		for _, part := range parts {
 			time.Sleep(pause)
-			fmt.Fprint(ours, part) // fails once the server has hung up
+			fmt.Fprint(ours, part) // fails when the server has closed the connection
 		}
 	}()
 	resp, err := http.ReadResponse(bufio.NewReader(ours), nil)
@@ -335,7 +333,7 @@ func TestSlowBody(t *testing.T) {
 		{"in time", nil, 2 * time.Second, halves, 204, 4 * time.Second},
 		{"too slow", nil, 3 * time.Second, halves, 408, bodyTimeout},
 		{"never whole", nil, 0, halves[:1], 408, bodyTimeout},
-		// Refused at once; the body is not waited for longer than it would be.
+		// Refused at once, without waiting for the body.
 		{"unwanted and never whole", func(h http.Header) { h.Del("svix-id") }, 0, halves[:1], 400, bodyTimeout},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -353,7 +351,7 @@ func TestSlowBody(t *testing.T) {
 	}
 }
 
-// TestSlowSinkBehindFastBody: the time for the body does not cut off the sink.
+// TestSlowSinkBehindFastBody: the time limit of the body does not apply to the sink.
 func TestSlowSinkBehindFastBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := eventText("user.deleted", `{"id":"user_1"}`, "")

@@ -15,8 +15,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
 
-// mirror is a sink that applies what it receives: the newer copy wins, and a
-// deletion beats all.
+// mirror is a sink that applies what it receives: the newer copy wins, and a deletion is
+// final.
 type mirror struct {
 	mu          sync.Mutex
 	users       map[string]*clerkgatev1.User // nil: deleted
@@ -64,8 +64,8 @@ func (m *mirror) Record(_ context.Context, id string) error {
 	return nil
 }
 
-// TestSimulator has the simulator send events in every bad way that it knows,
-// and expects to know in the end what the simulator knows.
+// TestSimulator has the simulator send events in every unreliable way, and expects the
+// sink's users to equal the simulator's in the end.
 func TestSimulator(t *testing.T) {
 	const users, changes, repeat = 8, 40, 2
 	secret := "whsec_" + base64.StdEncoding.EncodeToString([]byte("a key of twenty-four byt"))
@@ -108,7 +108,7 @@ func TestSimulator(t *testing.T) {
 	sending.Wait()
 
 	want := map[webhook.Count]int64{
-		{Kind: "user.created", Outcome: webhook.Invalidated}: 1, // made bare, it has no metadata
+		{Kind: "user.created", Outcome: webhook.Invalidated}: 1, // a bare user without metadata
 		{Kind: "user.created", Outcome: webhook.Duplicate}:   repeat,
 		{Kind: "user.updated", Outcome: webhook.Applied}:     changes,
 		{Kind: "user.updated", Outcome: webhook.Duplicate}:   changes * repeat,

@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// secret makes a signing secret out of 24 bytes of a letter.
+// secret returns a signing secret of 24 equal bytes.
 func secret(letter string) string {
 	return secretPrefix + base64.StdEncoding.EncodeToString([]byte(strings.Repeat(letter, 24)))
 }
@@ -35,7 +35,7 @@ type recorder struct {
 	at       []time.Time
 	recorded map[string]bool
 	fail     map[string]error // by the first word of a call
-	hang     bool             // every call waits for its context to end
+	hang     bool             // every call blocks until its context ends
 }
 
 func (r *recorder) call(ctx context.Context, at time.Time, name string, rest ...any) error {
@@ -84,8 +84,8 @@ func (r *recorder) Record(ctx context.Context, id string) error {
 	return err
 }
 
-// user returns a user as an event shows them, with all fields of Clerk's API, less
-// what is left out.
+// user returns a user in an event, with all fields of Clerk's API except those in
+// without.
 func user(without ...string) string {
 	values := map[string]string{
 		"id": `"user_1"`, "object": `"user"`, "first_name": `"Ada"`,
@@ -112,7 +112,7 @@ func user(without ...string) string {
 	return "{" + strings.Join(fields, ",") + "}"
 }
 
-// event text of a kind; rest holds further members of the envelope.
+// eventText returns an event of a kind; rest has further members of the envelope.
 func eventText(kind, data, rest string) string {
 	return fmt.Sprintf(`{"data":%s,"instance_id":"ins_1","object":"event","type":%q%s}`, data, kind, rest)
 }
@@ -150,7 +150,7 @@ func serve(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 	return w
 }
 
-// wantStats checks all that was counted.
+// wantStats checks all counters.
 func wantStats(t *testing.T, h *Handler, want map[Count]int64) {
 	t.Helper()
 	got := h.Stats()
@@ -171,7 +171,7 @@ func TestEvents(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		body    string
-		want    string // what the sink was told, but for the record
+		want    string // calls of the sink except Record
 		kind    Kind
 		outcome Outcome
 	}{
@@ -214,11 +214,11 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// TestAllFieldsNeeded leaves each field out that a whole user has.
+// TestAllFieldsNeeded omits each field of a complete user.
 func TestAllFieldsNeeded(t *testing.T) {
 	for _, name := range always {
 		if name == "id" {
-			continue // then nobody is meant: see TestEvents
+			continue // about nobody then: see TestEvents
 		}
 		s := &recorder{}
 		serve(handler(s, secret("a")), signed(t, secret("a"), "msg_1", eventText("user.updated", user(name), "")))
@@ -279,8 +279,7 @@ func TestDuplicate(t *testing.T) {
 	wantStats(t, h, map[Count]int64{{userUpdated, Applied}: 1, {userUpdated, Duplicate}: 2})
 }
 
-// TestFailingSink: an event that failed is not recorded, and is applied when
-// it comes again.
+// TestFailingSink: a failed event is not recorded, and is applied when it is sent again.
 func TestFailingSink(t *testing.T) {
 	gone := eventText("user.deleted", `{"id":"user_1"}`, "")
 	for call, body := range map[string]string{
