@@ -133,8 +133,8 @@ func (o *outbox) announce(kind, id string, text []byte) {
 	o.push(d)
 }
 
-func (o *outbox) body(kind string, text []byte, at time.Time) []byte {
-	body, err := json.Marshal(webhookEvent{text, o.instance, "event", at.UnixMilli(), kind})
+func (o *outbox) body(kind string, text []byte, when time.Time) []byte {
+	body, err := json.Marshal(webhookEvent{text, o.instance, "event", when.UnixMilli(), kind})
 	if err != nil {
 		panic(err) // the user was encoded before
 	}

@@ -113,8 +113,8 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// checkEnvironment returns an error unless NewTracing fails with want in its error; ""
-// means that it must succeed.
+// checkEnvironment checks that NewTracing fails with want in its error, or succeeds if want is
+// empty.
 func checkEnvironment(t *testing.T, want string) {
 	t.Helper()
 	_, err := NewTracing(TracingConfig{Sample: 1, Logger: slog.New(slog.DiscardHandler)})
