@@ -56,23 +56,27 @@
 //
 // # Reading order
 //
-// Each file uses only those after it, except for a few uses of lease.go and gather.go.
+// Each file uses only those after it, but for a few uses that leases make.
 //
 //   - gate.go: Config, Gate and New; run.go: Run
-//   - sharing.go, ledger.go, savedleases.go: what keeps the quota: replicas, the state file
+//   - sharing.go, statefile.go: what keeps the quota: the state of the replicas, the state file
 //   - status.go: Status and Health
-//   - requestid.go, handon.go, lease.go: leases; their requests and releases at another replica
+//   - handon.go, requestid.go, acquire.go: Release and Acquire, here and at other replicas
 //   - admit.go: arrivals: Lookup, List and Count, coalescing, refusals, deadlines
 //   - dispatch.go: what goes next, and when; gather.go: permits of leases
 //   - send.go: from the queue to a request and its answer
 //   - settle.go: what an answer means: for the permit, the breaker, retries, waiters
-//   - probe.go, doubt.go, recheck.go: probes, answers that they explain, pauses
-//   - places.go: requests that hang lose their places in flight
+//   - probe.go, doubt.go: probes, and the answers that they explain
+//   - places.go: requests that hang lose their places in flight; recheck.go: deadlines in a pause
 //   - retry.go, split.go: further tries, refused lookups
 //   - refusal.go, keycheck.go, breaker.go, evidence.go: when only probes may go
+//   - release.go, claim.go: how leases begin and end
 //   - queue.go, answer.go: how wants wait, and how they end; estimate.go: how long that takes
-//   - permit.go: permits taken and settled; request.go, want.go: the two types; upstream.go: Clerk
+//   - permit.go, ledger.go: permits taken and settled
+//   - tracing.go, stats.go: spans and statistics
+//   - request.go, want.go, lease.go: the three types; upstream.go: Clerk
+//   - occupancy.go, callers.go: limits of the queue, statistics of callers
 //   - concurrency.go, lookupsize.go: what Clerk bears
-//   - occupancy.go, callers.go, stats.go, histogram.go, tracing.go, trace.go: limits of the queue, statistics, spans
-//   - wake.go, rollingcount.go, recentset.go: small parts; api.go: what callers pass and get
+//   - trace.go, histogram.go, rollingcount.go, recentset.go, wake.go: small parts
+//   - api.go: what callers pass and get
 package gate

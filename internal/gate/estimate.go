@@ -1,6 +1,9 @@
 package gate
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // estimate returns how long a newcomer with so many requests ahead of it waits to be
 // sent: until permits have come free for these and for its own.
@@ -15,6 +18,36 @@ func (g *Gate) estimate(ahead int, now time.Time) time.Duration {
 	return wait
 }
 
+// leaseWait returns the shortest time in which a lease can gather the permits that it
+// misses. Ahead of it are requests, and leases that miss others permits. It fails if the
+// lease is larger than the limit allows now.
+func (g *Gate) leaseWait(le *lease, ahead, others int, now time.Time) (time.Duration, error) {
+	if le.request.Permits > g.limiter.MostLent(now) {
+		return 0, &Error{Kind: g.tooLate(now), RetryAfter: 3 * g.limiter.Config().Window}
+	}
+	misses := others + le.request.Permits - len(le.permits)
+	waiting := 0
+	for _, p := range priorities {
+		waiting += g.queue.Requests(p)
+	}
+	before := max(ahead, min(waiting, misses)) // they take turns
+	wait := g.limiter.Estimate(now, before+misses)
+	if g.limiter.Config().Burst == 0 {
+		wait = time.Duration(float64(wait) * g.gatheringSlows(misses, now))
+	}
+	return max(wait, g.limiter.LendAfter(now, le.request.Permits)), nil
+}
+
+// gatheringSlows returns the factor by which it takes longer to gather n permits of a
+// window than it takes for n to come free. Gathered permits do not come round, so of L
+// permits L-k come free per window once k are gathered: it takes ln(L/(L-n)) windows to
+// gather all n.
+func (g *Gate) gatheringSlows(n int, now time.Time) float64 {
+	round := float64(max(1, g.limiter.State(now).Limit-g.leased()-g.leases.gathered()))
+	part := min(0.95, float64(n)/round)
+	return -math.Log1p(-part) / part
+}
+
 // tooLate returns the kind of error for what can't be had before its deadline.
 func (g *Gate) tooLate(now time.Time) error {
 	if !g.limiter.State(now).PausedUntil.IsZero() {
@@ -22,6 +55,9 @@ func (g *Gate) tooLate(now time.Time) error {
 	}
 	return ErrDeadlineTooShort
 }
+
+// placesTaken returns how many places in flight are taken.
+func (g *Gate) placesTaken() int { return len(g.requests) - g.places.overtaken }
 
 // earlier returns the earlier of two times, of which zero means never.
 func earlier(a, b time.Time) time.Time {

@@ -13,22 +13,6 @@ import (
 // its priority is batch and interactive wants wait. So leases at most double the wait of
 // others, however large they are.
 
-// missing returns how many permits are missing to the leases whose turn has come.
-func (ls *leases) missing() (n int) {
-	for _, w := range ls.gathering {
-		n += w.lease.request.Permits - len(w.lease.permits)
-	}
-	return n
-}
-
-// gathered returns how many permits have been gathered for leases that miss some.
-func (ls *leases) gathered() (n int) {
-	for _, w := range ls.gathering {
-		n += len(w.lease.permits)
-	}
-	return n
-}
-
 // isLease reports whether an item is a lease.
 func isLease(it *fairqueue.Item) bool {
 	w, ok := it.Value.(*want)
@@ -78,14 +62,6 @@ func (g *Gate) gathered(p quota.Permit, now time.Time) {
 	}
 }
 
-// giveUpGathered returns the permits that le has gathered.
-func (g *Gate) giveUpGathered(le *lease, now time.Time) {
-	for _, p := range le.permits {
-		g.giveBack(p, now)
-	}
-	le.permits = nil
-}
-
 // lookAtGathering returns the gathered permits if the limit has fallen, and refuses the
 // leases whose deadlines can't be met any more.
 func (g *Gate) lookAtGathering(now time.Time) {
@@ -105,7 +81,7 @@ func (g *Gate) lookAtGathering(now time.Time) {
 			continue
 		}
 		// Estimates are not exact, and a lease that has waited for long deserves some margin.
-		// The ends of leases are known.
+		// The ends of leases are exact.
 		eta := now.Add(max(wait-wait/4, g.limiter.LendAfter(now, w.lease.request.Permits)))
 		g.refuseBefore(w, eta, &Error{Kind: g.tooLate(now), RetryAfter: max(wait, time.Millisecond)})
 		if w.lease.state == leaseWaits {

@@ -11,23 +11,24 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// ErrLeaseUnreachable means that the replica that granted the lease can't be told of
-// its release. The lease ends at its time.
+// ErrLeaseUnreachable means that a release can't be forwarded to the replica that has
+// granted the lease. The lease ends at its time.
 var ErrLeaseUnreachable = errors.New("the lease's replica can't be reached")
 
-// handOnTimeout is how long another replica may take to say what came of a release.
-// Where Redis allows no publishing, two of its reports may pass.
+// handOnTimeout is how long another replica may take to answer with the result of a
+// release. If Redis does not allow publishing, that may take two of its reports.
 const handOnTimeout = 2 * time.Second
 
-// maxHandled is how many releases of other replicas' callers are remembered, in case
-// they are told twice.
+// maxHandled is how many releases from other replicas are remembered, in case they arrive
+// twice.
 const maxHandled = 1000
 
 var tagPattern = regexp.MustCompile(`^[A-Z2-7]{26}$`)
 
-// The results of a release, as messages tell them.
+// releaseResults are the results of a release, by their names in messages.
 var releaseResults = map[string]error{"ok": nil, "no_lease": ErrNoLease, "use": ErrLeaseUse, "unanswered": ErrUnanswered}
 
+// resultOf returns the name of a result.
 func resultOf(err error) string {
 	for name, is := range releaseResults {
 		if is != nil && errors.Is(err, is) {
@@ -37,15 +38,29 @@ func resultOf(err error) string {
 	return "ok"
 }
 
-// handedOn is what this replica and others tell each other of releases.
+// handedOn holds the releases that this replica and others forward to each other.
 type handedOn struct {
-	waiting map[string]chan<- error // by token: who waits for a result
-	handled map[string]string       // by token: the result of what others have handed on
-	tokens  []string                // of handled, the oldest first
+	waiting map[string]chan<- error // by token: receives the result
+	handled map[string]string       // by token: the result of a release from another replica
+	tokens  []string                // the keys of handled, the oldest first
 }
 
-// elsewhere returns the tag of the replica that has lent the lease of an id, empty if
-// it is this one or none.
+// Release ends a lease. Permits that were not used are free at once, and those of requests
+// without an answer are held as for the gate's own requests. A reported 429 causes one
+// probe, and nothing else. Release fails with ErrNoLease, ErrLeaseUse or ErrUnanswered. A
+// lease of another replica is released there; if that is impossible, Release fails with
+// ErrLeaseUnreachable.
+func (g *Gate) Release(ctx context.Context, id string, use LeaseUse) error {
+	if tag := g.elsewhere(id); tag != "" {
+		return g.handOn(ctx, tag, id, use)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.release(id, use, time.Now())
+}
+
+// elsewhere returns the tag of the replica that has granted the lease with an id, empty if
+// that is this replica or the id names none.
 func (g *Gate) elsewhere(id string) string {
 	tag, _, ok := strings.Cut(id, ".")
 	if g.shared == nil || !ok || tag == g.shared.Tag() || !tagPattern.MatchString(tag) {
@@ -54,7 +69,7 @@ func (g *Gate) elsewhere(id string) string {
 	return tag
 }
 
-// handOn has another replica release its lease, and returns what came of it.
+// handOn forwards a release to another replica, and returns its result.
 func (g *Gate) handOn(ctx context.Context, tag, id string, use LeaseUse) error {
 	token, done := rand.Text(), make(chan error, 1)
 	g.mu.Lock()
@@ -86,8 +101,8 @@ func (g *Gate) handOn(ctx context.Context, tag, id string, use LeaseUse) error {
 	}
 }
 
-// readMail takes in what other replicas tell of releases, and which messages could not
-// be told to others.
+// readMail handles the messages of other replicas about releases, and the own messages
+// that could not be delivered.
 func (g *Gate) readMail(reply quota.Reply, now time.Time) {
 	h := &g.handedOn
 	settle := func(token string, err error) {

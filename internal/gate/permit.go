@@ -35,11 +35,14 @@ type limiter interface {
 // exchanger reaches the state that replicas share. It is a *quotaredis.Store.
 type exchanger interface {
 	Exchange(ctx context.Context, r quota.Report) (quota.Reply, error)
-	// Swap replaces the entry of a name by next, to be kept for so long, if it is prev.
-	// Empty: there is none. It returns what the entry is then, and how long it is kept.
+	// Swap replaces the entry of a name with next if it is prev, to be kept for a time. An
+	// empty entry is none. It returns the entry after that, and how long it is kept.
 	Swap(ctx context.Context, name, prev, next string, keep time.Duration) (entry string, left time.Duration, err error)
 	News() <-chan struct{} // receives when an exchange is worth while before it is due
 }
+
+// exchangeTimeout is how long the shared state may take to answer.
+const exchangeTimeout = 100 * time.Millisecond
 
 // notLogged is the decider before the first one is logged.
 const notLogged quota.Decider = -1

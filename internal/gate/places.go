@@ -22,9 +22,6 @@ type places struct {
 	askedAt   time.Time // when the last probe left that asks whether Clerk hangs
 }
 
-// placesTaken returns how many places in flight are taken.
-func (g *Gate) placesTaken() int { return len(g.requests) - g.places.overtaken }
-
 // hangProbe reports whether a probe is to go now that shows whether the requests in all
 // places hang; else again is when to ask again.
 func (g *Gate) hangProbe(now time.Time) (due bool, again time.Time) {

@@ -7,9 +7,6 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// exchangeTimeout is how long the shared state may take to answer.
-const exchangeTimeout = 100 * time.Millisecond
-
 // keepSharing exchanges reports for permits until stop is closed, and then sends the
 // last report.
 func (g *Gate) keepSharing(stop <-chan struct{}) {

@@ -93,8 +93,8 @@ type Reply struct {
 	Held      int `json:"held"`
 	Lent      int `json:"lent"` // those of them that are lent
 	Lend      int `json:"lend"` // permits that this replica may lend next: all that it wants, or none
-	// LendAfter is when that will be more than none if no lease ends before its time; 0:
-	// not known.
+	// LendAfter is the time until these permits may be lent if no lease ends early; 0: not
+	// known.
 	LendAfter Microseconds `json:"lend_after"`
 	Quota     int          `json:"quota"` // the smallest that a replica has
 	Window    Microseconds `json:"window"`
@@ -103,7 +103,7 @@ type Reply struct {
 	Active    int          `json:"active"` // replicas that want more than they have
 
 	Mail    []Message `json:"mail"`    // from other replicas
-	Unknown string    `json:"unknown"` // tokens of those that were for a replica which has no lease
+	Unknown string    `json:"unknown"` // tokens of messages whose receiver has no lease any more
 	Bounced string    `json:"bounced"` // tokens of messages whose receiver is not there, or gets too many
 
 	// The permits that the replica may hold without the state: in the end, and at once. A

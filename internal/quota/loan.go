@@ -47,13 +47,13 @@ func (l *Limiter) MayLend(now time.Time, n int) bool {
 	return l.lent.len()+n <= most
 }
 
-// LendAfter returns how long it takes at least until n more permits may be lent, if no
-// loan is recalled before its time. It returns 0 if they may be lent now, or if that is not
-// known.
+// LendAfter returns the shortest time until n more permits may be lent, if no loan is
+// recalled early. It returns 0 if they may be lent now, or if the time is not known.
 func (l *Limiter) LendAfter(now time.Time, n int) time.Duration {
 	return l.lendAfter(now, l.MostLent(now), n)
 }
 
+// lendAfter returns LendAfter for most permits that may be lent at once.
 func (l *Limiter) lendAfter(now time.Time, most, n int) time.Duration {
 	missing := l.lent.len() + n - most
 	if missing < 1 || missing > l.lent.len() {

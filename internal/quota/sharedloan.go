@@ -59,8 +59,8 @@ func (s *Shared) MayLend(now time.Time, n int) bool {
 	return s.local.lent.len()+n <= most
 }
 
-// LendAfter returns what Limiter.LendAfter does. Of the state it is known once MayLend was
-// called with the same number and a reply has come since.
+// LendAfter returns the same as Limiter.LendAfter. While the state decides, that is known
+// once MayLend was called with the same number and a reply has come since.
 func (s *Shared) LendAfter(now time.Time, n int) time.Duration {
 	s.advance(now)
 	if s.mode != sharing {

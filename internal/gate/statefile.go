@@ -6,6 +6,53 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
+// keepLedger writes the file whenever it is due, until stop is closed. Then it writes
+// exactly what is spent, and closes the file.
+func (g *Gate) keepLedger(stop <-chan struct{}) {
+	for {
+		select {
+		case <-stop:
+			g.ledger.covered = 0
+			g.writeLedger(0)
+			_ = g.ledger.file.Close()
+			return
+		case <-g.ledger.due:
+		}
+		g.writeLedger(g.ledger.block)
+		g.poke()
+	}
+}
+
+// writeLedger writes what is spent, and a block that may be spent from then on.
+func (g *Gate) writeLedger(block int) {
+	d := g.ledger
+	g.mu.Lock()
+	if d.covered > d.block { // it is written for a lease
+		block = 0
+	}
+	s := d.limiter.Save(time.Now(), d.covered+block)
+	s.Leases = g.leases.save()
+	unkept := g.leases.unkept
+	g.leases.unkept = nil
+	g.mu.Unlock()
+	err := d.file.Write(s)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	// If the file can't be written, a restart may spend a window twice. To serve
+	// nobody because a disk is full would be worse.
+	d.covered += block
+	for _, le := range unkept {
+		g.handOver(le)
+	}
+	if err != nil && d.err == nil {
+		g.cfg.Logger.Error("what is spent of the quota can't be written: a restart may spend it twice", "error", err)
+	}
+	if err == nil && d.err != nil {
+		g.cfg.Logger.Info("what is spent of the quota can be written again")
+	}
+	d.err = err
+}
+
 // save returns the leases that are lent, in the form of the state file.
 func (ls *leases) save() (saved []quota.SavedLease) {
 	for _, le := range ls.order {
