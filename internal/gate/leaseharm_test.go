@@ -189,8 +189,8 @@ func TestALeaseIsRefusedOnArrivalIfItCannotBeHad(t *testing.T) {
 	})
 }
 
-// TestALeaseIsRefusedIfNothingMayBeLent in time: leases that have not ended hold all that
-// may be lent. Who can wait is granted it, as soon as one is released.
+// TestALeaseIsRefusedIfNothingMayBeLent: leases that have not ended hold all permits
+// that may be lent. A caller that can wait gets a lease as soon as one is released.
 func TestALeaseIsRefusedIfNothingMayBeLent(t *testing.T) {
 	inBubble(t, &fakeClerk{}, Config{Quota: quota.Config{LostHold: 20 * time.Second}}, func(t *testing.T, g *Gate) {
 		var held []Lease
@@ -230,7 +230,8 @@ func TestALeaseIsRefusedIfNothingMayBeLent(t *testing.T) {
 	})
 }
 
-// TestTheStateKnowsWhenMoreMayBeLent: a lease is refused as soon as the state has told.
+// TestTheStateKnowsWhenMoreMayBeLent: a lease is refused as soon as a reply shows that
+// it can't be had in time.
 func TestTheStateKnowsWhenMoreMayBeLent(t *testing.T) {
 	state := newState()
 	inBubble(t, &fakeClerk{}, Config{Shared: state}, func(t *testing.T, g *Gate) {
@@ -251,8 +252,8 @@ func TestTheStateKnowsWhenMoreMayBeLent(t *testing.T) {
 	})
 }
 
-// TestTheEstimateOfALargeLease: under saturation it takes as long as was estimated, since
-// what it has gathered does not come round meanwhile.
+// TestTheEstimateOfALargeLease: under saturation the estimate is right, since it allows
+// for gathered permits, which do not come round.
 func TestTheEstimateOfALargeLease(t *testing.T) {
 	for _, n := range []int{10, 30, 50} {
 		clerk := &fakeClerk{latency: 50 * time.Millisecond}

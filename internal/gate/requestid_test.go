@@ -25,7 +25,7 @@ func twoReplicas(t *testing.T, f func(t *testing.T, state *fakeState, a, b *Gate
 	})
 }
 
-// TestARequestIDIsOneLeaseAtAllReplicas, once it is granted and after its release.
+// TestARequestIDIsOneLeaseAtAllReplicas: once it is granted, and after its release.
 func TestARequestIDIsOneLeaseAtAllReplicas(t *testing.T) {
 	twoReplicas(t, func(t *testing.T, _ *fakeState, a, b *Gate, _ func()) {
 		ask := LeaseRequest{Permits: 3, TTL: time.Minute, ID: "one"}
@@ -64,8 +64,9 @@ func TestARequestIDIsOneLeaseAtAllReplicas(t *testing.T) {
 	})
 }
 
-// TestARequestThatWaitsElsewhere: its retry at another replica gets the lease that it is
-// granted there; if it leaves, is refused, or that replica ends, the retry waits itself.
+// TestARequestThatWaitsElsewhere: a retry at another replica gets the lease that is
+// granted where the request waits. If the request leaves or is refused there, or that
+// replica ends, the retry waits itself.
 func TestARequestThatWaitsElsewhere(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -108,8 +109,8 @@ func TestARequestThatWaitsElsewhere(t *testing.T) {
 	}
 }
 
-// TestRequestIDsWithoutTheState: leases are granted, and the replica that has done so knows
-// their request ids.
+// TestRequestIDsWithoutTheState: leases are granted, and the replica that has granted
+// them knows their request ids.
 func TestRequestIDsWithoutTheState(t *testing.T) {
 	twoReplicas(t, func(t *testing.T, state *fakeState, a, b *Gate, _ func()) {
 		state.change(func() { state.hangs = true })

@@ -34,7 +34,7 @@ func newState() *fakeState {
 	return &fakeState{grants: -1, news: sync.OnceValue(func() chan struct{} { return make(chan struct{}, 1) })}
 }
 
-// entryThere is an entry of Swap's.
+// entryThere is an entry of Swap.
 type entryThere struct {
 	text  string
 	until time.Time

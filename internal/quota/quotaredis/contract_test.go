@@ -19,8 +19,8 @@ func TestSharedLimiter(t *testing.T) {
 	})
 }
 
-// soleReplica is the only one that shares the quota. It reports as often as a
-// replica must, and whenever it has no permit that is asked for.
+// soleReplica is the only replica that shares the quota. It reports as often as a
+// replica must, and whenever it has no permit that is wanted.
 type soleReplica struct {
 	*quota.Shared
 	t       rapid.TB
@@ -36,7 +36,7 @@ func newSoleReplica(t rapid.TB, store *Store, cfg quota.Config, now time.Time) *
 	return r
 }
 
-// report makes the reports that were due until now.
+// report sends the reports that were due until now.
 func (r *soleReplica) report(now time.Time) {
 	for due := r.Due(now, r.wants); !due.After(now); due = r.Due(now, r.wants) {
 		r.exchange(due)
@@ -57,8 +57,8 @@ func (r *soleReplica) exchange(now time.Time) {
 	}
 }
 
-// Take takes a permit. It says when to ask again if that is known, so that a
-// caller need not ask at every beat.
+// Take takes a permit. It returns when to ask again if that is known, so that a caller
+// need not ask at every beat.
 func (r *soleReplica) Take(now time.Time) (p quota.Permit, ok bool, again time.Time) {
 	r.report(now)
 	if p, ok, again = r.Shared.Take(now); !ok && again.IsZero() {
@@ -89,7 +89,7 @@ func (r *soleReplica) Lost(p quota.Permit, now time.Time) {
 	r.settled = true
 }
 
-// State tells how the quota stands at now.
+// State describes the quota at now.
 func (r *soleReplica) State(now time.Time) quota.State {
 	r.report(now)
 	r.exchange(now)

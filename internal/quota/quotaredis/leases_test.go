@@ -11,8 +11,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// borrower is a caller that takes leases of a replica, sends requests with them while
-// they last, also if the replica has ended meanwhile, and releases some of them.
+// borrower is a caller that takes leases of a replica. It sends requests with them while
+// they last, even if the replica has ended meanwhile, and releases some of them.
 type borrower struct {
 	*replica
 	permits  int // of the next lease
@@ -23,14 +23,14 @@ type borrower struct {
 	most     *int
 }
 
-// borrows has r take leases from now on.
+// borrows makes r take leases from now on.
 func (w *world) borrows(r *replica, lent, most *int) *borrower {
 	b := &borrower{replica: r, lent: lent, most: most, permits: 1 + w.rnd.IntN(w.cfg.MostLent())}
 	r.borrow = b.take
 	return b
 }
 
-// take takes every second permit that there is.
+// take takes every second permit.
 func (b *borrower) take(p quota.Permit) bool {
 	w := b.world
 	if b.others++; b.others < 2 || !b.MayLend(w.now, b.permits) {
@@ -93,10 +93,10 @@ func (b *borrower) handOver(loan quota.Loan, mark int64, n int, end time.Time) {
 	})
 }
 
-// TestLeasesKeepToTheQuota lets callers of one replica and of three take leases,
-// release and forget them beside requests, while replicas crash, stop and start: no
-// window holds more than the quota, at most half is lent, requests go on, and nothing
-// is held for ever.
+// TestLeasesKeepToTheQuota: callers of one replica and of three take leases, release and
+// forget them beside requests, while replicas crash, stop and start. No window holds
+// more than the quota, at most half is lent, requests go on, and nothing is held for
+// ever.
 func TestLeasesKeepToTheQuota(t *testing.T) {
 	for name, n := range map[string]int{"one": 1, "three": 3} {
 		t.Run(name, func(t *testing.T) {
@@ -160,14 +160,14 @@ func TestLeasesKeepToTheQuota(t *testing.T) {
 	}
 }
 
-// livesFor reports whether a key lives for at least d, by Redis's answer.
+// livesFor reports whether a key will live for at least d, according to Redis.
 func livesFor(pttl rueidis.RedisResult, d time.Duration) bool {
 	ms, err := pttl.AsInt64()
 	return err == nil && time.Duration(ms)*time.Millisecond >= d
 }
 
-// TestALoanOutlivesItsReplica, whether that says goodbye or crashes, and whoever comes
-// after it.
+// TestALoanOutlivesItsReplica: whether the replica sends a goodbye or crashes, and
+// whichever replica comes after it.
 func TestALoanOutlivesItsReplica(t *testing.T) {
 	store := newStore(t)
 	for _, crash := range []bool{false, true} {
@@ -218,7 +218,7 @@ func TestALoanOutlivesItsReplica(t *testing.T) {
 	}
 }
 
-// TestLendAfter: a replica hears when more may be lent, whoever holds what is lent.
+// TestLendAfter: a replica learns when more may be lent, whichever replicas have lent.
 func TestLendAfter(t *testing.T) {
 	calm(t, newStore(t), quota.Config{LostHold: 20 * time.Second}, func(w *world) {
 		a, b := w.add([2]int{}), w.add([2]int{})
@@ -269,7 +269,7 @@ func TestLendAfter(t *testing.T) {
 	})
 }
 
-// TestMail: a message reaches its receiver once it is there, and comes back otherwise.
+// TestMail: a message reaches its receiver if that is present, and comes back otherwise.
 func TestMail(t *testing.T) {
 	store := newStore(t)
 	calm(t, store, quota.Config{}, func(w *world) {
@@ -307,7 +307,8 @@ func TestMail(t *testing.T) {
 		if reply := exchange(a); reply.Bounced != "silent" {
 			t.Errorf("to one that is silent: bounced %q", reply.Bounced)
 		}
-		// Once all leases are over that a lost state may have had, and those of b.
+		// After this time, all leases that a lost state may have known have ended, and
+		// those of b.
 		w.run(epoch.Add(quota.MaxLoan + 2*time.Second))
 		a.Post(quota.Message{Token: "nobody", To: "nobody"})
 		a.Post(quota.Message{Token: "forgotten", To: b.Tag()})

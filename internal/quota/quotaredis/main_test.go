@@ -9,8 +9,8 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// A failure is told with its seed, so no file is needed; and each check is
-	// minutes in the life of several replicas, so that few are many.
+	// A failure is reported with its seed, so no file is needed. Each check is minutes
+	// in the life of several replicas, so few are enough.
 	set := map[string]string{"rapid.nofailfile": "true", "rapid.checks": "30"}
 	flag.Visit(func(f *flag.Flag) { delete(set, f.Name) })
 	for name, value := range set {
@@ -18,6 +18,6 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	// rueidis ends a goroutine of its own a second late.
+	// rueidis ends one of its goroutines a second late.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/redislink/redistest"
 )
 
-// TestA429WithoutPubSub: a user who may neither publish nor subscribe shares the
-// quota as any other does.
+// TestA429WithoutPubSub: a replica whose user may neither publish nor subscribe shares
+// the quota like any other.
 func TestA429WithoutPubSub(t *testing.T) {
 	server := redistest.Start(t)
 	if got := server.Ask("ACL SETUSER quota on >secret ~* +@all -publish -subscribe"); got != "+OK" {
@@ -41,7 +41,7 @@ func TestA429WithoutPubSub(t *testing.T) {
 	})
 }
 
-// TestASubscriptionThatFailsIsTriedLessOften, until one has lasted.
+// TestASubscriptionThatFailsIsTriedLessOften: until one has lasted.
 func TestASubscriptionThatFailsIsTriedLessOften(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
@@ -64,8 +64,8 @@ func TestASubscriptionThatFailsIsTriedLessOften(t *testing.T) {
 	})
 }
 
-// TestDocumentedRightsSuffice: the line of docs/operations.md gives the shared quota
-// all it needs.
+// TestDocumentedRightsSuffice: the line of docs/operations.md gives the shared quota all
+// rights that it needs.
 func TestDocumentedRightsSuffice(t *testing.T) {
 	server := redistest.Start(t)
 	store, err := New(server.DocumentedUser(t, "../../../docs/operations.md"), "test", redislink.Access{})
@@ -90,7 +90,7 @@ func TestDocumentedRightsSuffice(t *testing.T) {
 	}
 }
 
-// TestErrorsAreCounted by kind.
+// TestErrorsAreCounted: by kind.
 func TestErrorsAreCounted(t *testing.T) {
 	server := redistest.Start(t)
 	store, err := New(server.URL(), "test", redislink.Access{})

@@ -20,11 +20,11 @@ import (
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// errCut is what an exchange of a replica that is cut off fails with.
+// errCut is the error of exchanges of a replica that is cut off.
 var errCut = errors.New("cut off")
 
-// world is a number of replicas, each with callers that always want more, a
-// Clerk, and one real Redis whose time is the world's.
+// world is a number of replicas, each with callers that always want more, a Clerk, and
+// one real Redis that uses the world's time.
 type world struct {
 	t        rapid.TB
 	store    *Store
@@ -110,7 +110,7 @@ func (w *world) addAt(place string, wants [2]int) *replica {
 	return r
 }
 
-// exchange reports and takes the reply in, each after a moment on the way.
+// exchange sends a report and evaluates the reply, each after a delay.
 func (r *replica) exchange() {
 	w := r.world
 	if r.dead {
@@ -152,7 +152,7 @@ func (r *replica) exchange() {
 	})
 }
 
-// send sends what may be sent.
+// send sends all requests that may be sent.
 func (r *replica) send() {
 	w := r.world
 	if r.dead || r.wants == [2]int{} {
@@ -193,7 +193,7 @@ func (r *replica) send() {
 	}
 }
 
-// sendAt has r send at a time, unless it does so before.
+// sendAt makes r send at a time, unless it does so before.
 func (r *replica) sendAt(at time.Time) {
 	if !r.sends.IsZero() && !at.Before(r.sends) {
 		return
@@ -220,7 +220,7 @@ func (w *world) check() {
 
 func newWorld(t *rapid.T, store *Store, cfg quota.Config) *world {
 	store.empty(t)
-	// Drawn one by one, delays would be too many for rapid to be quick.
+	// If delays were drawn one by one, rapid would be slow.
 	rnd := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 	return &world{
 		t: t, store: store, cfg: cfg, now: epoch, rnd: rnd,
@@ -240,7 +240,7 @@ func (s *Store) empty(t rapid.TB) {
 	}
 }
 
-// setTime replaces Redis's own.
+// setTime replaces Redis's time.
 func (s *Store) setTime(t time.Time) { s.time = strconv.FormatInt(t.UnixMicro(), 10) }
 
 func newStore(t *testing.T) *Store {
@@ -255,8 +255,8 @@ func newStore(t *testing.T) *Store {
 func TestReplicasTogetherKeepToTheQuota(t *testing.T) {
 	store := newStore(t)
 	rapid.Check(t, func(t *rapid.T) {
-		// Replicas that are more than the permits don't keep to each window without the
-		// state, which replies that get lost can bring about: see
+		// If there are more replicas than permits, they do not keep to each window
+		// without the state, which lost replies can cause: see
 		// TestMoreReplicasThanPermits.
 		limit := rapid.IntRange(1, 40).Draw(t, "limit")
 		n := rapid.IntRange(1, min(5, limit)).Draw(t, "replicas")
@@ -273,14 +273,14 @@ func TestReplicasTogetherKeepToTheQuota(t *testing.T) {
 	})
 }
 
-// TestNothingThatHappensSpendsTheQuotaTwice lets replicas crash, be cut off from
-// Redis, come and go, and Redis lose its data or have its clock set.
+// TestNothingThatHappensSpendsTheQuotaTwice: replicas crash, are cut off from Redis,
+// come and go, and Redis loses its data or has its clock set.
 func TestNothingThatHappensSpendsTheQuotaTwice(t *testing.T) {
 	store := newStore(t)
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t, store, quota.Config{
-			// There is no safety in fewer permits than replicas, nor in a replica
-			// that takes a state which it finds empty for unspent.
+			// The quota is not safe with fewer permits than replicas, nor with a replica
+			// that takes an empty state for unspent.
 			Limit:       rapid.SampledFrom([]int{10, 25, 40, 100}).Draw(t, "limit"),
 			Window:      10 * time.Second,
 			FirstWindow: quota.WaitWindow,
@@ -288,8 +288,8 @@ func TestNothingThatHappensSpendsTheQuotaTwice(t *testing.T) {
 		for range rapid.IntRange(1, 4).Draw(t, "replicas") {
 			w.add([2]int{50, 0})
 		}
-		// Replicas that are cut off before they have heard of each other can't leave
-		// each other a share.
+		// Replicas that are cut off before they know of each other can't leave each
+		// other a share.
 		const meeting = 2 * time.Second
 		w.run(w.now.Add(meeting + time.Duration(rapid.IntRange(1, 30000).Draw(t, "quiet ms"))*time.Millisecond))
 		for range rapid.IntRange(1, 4).Draw(t, "events") {

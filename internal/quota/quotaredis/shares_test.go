@@ -9,8 +9,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// TestAnIdleReplicaNeedsNoRedisToSend: some of the quota is kept ready for who has
-// nothing when Redis goes away, so that nobody waits for a window then.
+// TestAnIdleReplicaNeedsNoRedisToSend: some of the quota is kept ready for replicas
+// without permits, so that nobody waits for a window when Redis goes away.
 func TestAnIdleReplicaNeedsNoRedisToSend(t *testing.T) {
 	store := newStore(t)
 	for _, tt := range []struct {
@@ -56,7 +56,7 @@ func TestAnIdleReplicaNeedsNoRedisToSend(t *testing.T) {
 	}
 }
 
-// TestOneBusyReplicaHasNearlyAll: what is kept ready for idle ones is little.
+// TestOneBusyReplicaHasNearlyAll: little is kept ready for idle ones.
 func TestOneBusyReplicaHasNearlyAll(t *testing.T) {
 	store := newStore(t)
 	for _, tt := range []struct{ replicas, least int }{{2, 96}, {8, 91}} {
@@ -73,7 +73,7 @@ func TestOneBusyReplicaHasNearlyAll(t *testing.T) {
 	}
 }
 
-// TestWindowsAndBucketsTogether: while one replica has a window, that counts for all.
+// TestWindowsAndBucketsTogether: while one replica has a window, it applies to all.
 func TestWindowsAndBucketsTogether(t *testing.T) {
 	store := newStore(t)
 	for _, burst := range []int{20, 200} {
@@ -105,7 +105,7 @@ func TestWindowsAndBucketsTogether(t *testing.T) {
 	}
 }
 
-// TestTheLargestWindowCounts, also where replies get lost, so that reports tell all.
+// TestTheLargestWindowCounts: also if replies get lost, so that reports are complete.
 func TestTheLargestWindowCounts(t *testing.T) {
 	store := newStore(t)
 	calm(t, store, quota.Config{}, func(w *world) {
@@ -121,8 +121,8 @@ func TestTheLargestWindowCounts(t *testing.T) {
 	})
 }
 
-// TestSharesAreNeverMoreThanTheQuota: whoever is cut off goes on with the share that
-// it was told, however many come, and whether Redis remembers it or not.
+// TestSharesAreNeverMoreThanTheQuota: a replica that is cut off goes on with its last
+// share, however many others come, and whether Redis remembers it or not.
 func TestSharesAreNeverMoreThanTheQuota(t *testing.T) {
 	store := newStore(t)
 	for _, loss := range []bool{false, true} {
@@ -160,8 +160,8 @@ func TestSharesAreNeverMoreThanTheQuota(t *testing.T) {
 	}
 }
 
-// TestAShareCountsUntilASmallerOneIsKnown: a replica whose replies get lost tells that
-// it lives, and goes on with the share that it knows.
+// TestAShareCountsUntilASmallerOneIsKnown: a replica whose replies get lost still
+// reports, and goes on with the share that it knows.
 func TestAShareCountsUntilASmallerOneIsKnown(t *testing.T) {
 	calm(t, newStore(t), quota.Config{}, func(w *world) {
 		w.add([2]int{50, 0})
@@ -174,8 +174,8 @@ func TestAShareCountsUntilASmallerOneIsKnown(t *testing.T) {
 	})
 }
 
-// TestNoReleaseIsUsedTwice: what comes free for a replica is not promised to another
-// for later than the first is known to be there. It takes chance to see it.
+// TestNoReleaseIsUsedTwice: a permit that comes free for a replica is not promised to
+// another for a time at which the first may still use it. Only chance shows that.
 func TestNoReleaseIsUsedTwice(t *testing.T) {
 	store := newStore(t)
 	for i := range 40 {
@@ -194,8 +194,8 @@ func TestNoReleaseIsUsedTwice(t *testing.T) {
 	}
 }
 
-// TestNothingIsReadyThatOthersHold: a newcomer beside one that has all of the quota has
-// nothing to send when it is cut off a moment later.
+// TestNothingIsReadyThatOthersHold: a newcomer beside a replica that has all of the
+// quota has nothing to send when it is cut off a moment later.
 func TestNothingIsReadyThatOthersHold(t *testing.T) {
 	calm(t, newStore(t), quota.Config{Window: 100 * time.Second}, func(w *world) {
 		w.add([2]int{50, 0})
@@ -213,8 +213,8 @@ func TestNothingIsReadyThatOthersHold(t *testing.T) {
 	})
 }
 
-// TestABucketIsNotFilledByALoss: who has known another state does not find the new
-// one's bucket full.
+// TestABucketIsNotFilledByALoss: for a replica that has known another state, the bucket
+// of the new one is not full.
 func TestABucketIsNotFilledByALoss(t *testing.T) {
 	store := newStore(t)
 	for _, replicas := range []int{1, 3} {
@@ -237,8 +237,8 @@ func TestABucketIsNotFilledByALoss(t *testing.T) {
 }
 
 // TestWhoRestartsTakesItsPlace: of two replicas one crashes again and again. If it comes
-// back at the same place, that costs next to nothing; at others, the one that lives
-// keeps what is its own.
+// back at the same place, that costs next to nothing; if at others, the living one keeps
+// its permits.
 func TestWhoRestartsTakesItsPlace(t *testing.T) {
 	store := newStore(t)
 	for _, tt := range []struct {
@@ -269,8 +269,8 @@ func TestWhoRestartsTakesItsPlace(t *testing.T) {
 	}
 }
 
-// TestTwoAtOnePlace: hosts that have the same name do not push each other out while
-// they live.
+// TestTwoAtOnePlace: hosts with the same name do not push each other out while they
+// live.
 func TestTwoAtOnePlace(t *testing.T) {
 	calm(t, newStore(t), quota.Config{}, func(w *world) {
 		w.addAt("a:9090", [2]int{50, 0})
@@ -285,7 +285,7 @@ func TestTwoAtOnePlace(t *testing.T) {
 	})
 }
 
-// TestWhatACrashedReplicaHadUnderWayCounts, also when another has taken its place.
+// TestWhatACrashedReplicaHadUnderWayCounts: also if another has taken its place.
 func TestWhatACrashedReplicaHadUnderWayCounts(t *testing.T) {
 	calm(t, newStore(t), quota.Config{}, func(w *world) {
 		usual := w.delay
@@ -302,8 +302,8 @@ func TestWhatACrashedReplicaHadUnderWayCounts(t *testing.T) {
 	})
 }
 
-// TestWhoTakesOverFromAllIsNotLeftWithNothing: all replicas crash, having been told all
-// of the quota, and others come, at other places.
+// TestWhoTakesOverFromAllIsNotLeftWithNothing: all replicas crash while they have all of
+// the quota as shares, and others come, at other places.
 func TestWhoTakesOverFromAllIsNotLeftWithNothing(t *testing.T) {
 	store := newStore(t)
 	for _, burst := range []int{0, 200} {
@@ -334,7 +334,7 @@ func TestWhoTakesOverFromAllIsNotLeftWithNothing(t *testing.T) {
 	}
 }
 
-// TestAfterTenWindowsASilentReplicaIsForgotten, whether it is gone or not.
+// TestAfterTenWindowsASilentReplicaIsForgotten: whether it has ended or not.
 func TestAfterTenWindowsASilentReplicaIsForgotten(t *testing.T) {
 	calm(t, newStore(t), quota.Config{}, func(w *world) {
 		a, cut := w.add([2]int{50, 0}), w.add([2]int{50, 0})
@@ -355,7 +355,8 @@ func TestAfterTenWindowsASilentReplicaIsForgotten(t *testing.T) {
 	})
 }
 
-// TestMoreReplicasThanPermits: without Redis they keep the rate, if not each window.
+// TestMoreReplicasThanPermits: without Redis they keep to the rate, though not to each
+// window.
 func TestMoreReplicasThanPermits(t *testing.T) {
 	calm(t, newStore(t), quota.Config{Limit: 5}, func(w *world) {
 		for range 8 {

@@ -1,6 +1,6 @@
-// Package quotaredis keeps the quota's state that replicas share in Redis, or in
-// what speaks its protocol and runs Lua. A script does the arithmetic of package
-// quota there, by Redis's own clock, for one replica at a time.
+// Package quotaredis keeps the state of a quota that replicas share in Redis, or in
+// another server that speaks its protocol and runs Lua. A script does the arithmetic of
+// package quota there, by Redis's clock, for one replica at a time.
 package quotaredis
 
 import (
@@ -39,21 +39,20 @@ func exchangeText() string {
 	return text.String()
 }
 
-// maxFailures is how many exchanges may fail, one after the other, before the
-// connection is made anew.
+// maxFailures is how many exchanges in a row may fail before the store connects again.
 const maxFailures = 10
 
-// How long a lost subscription waits for the next try: the least at first, and
-// twice as long after each that ended sooner than the longest.
+// How long a lost subscription waits for the next try: the shortest time at first, twice
+// as long after each subscription that ended sooner than the longest time.
 const (
 	leastListenAgain   = 200 * time.Millisecond
 	longestListenAgain = 10 * time.Second
 )
 
-// errBusy: the last exchange has been given up but has not ended.
+// errBusy means that the last exchange was given up but has not ended.
 var errBusy = errors.New("redis has not answered yet")
 
-// Store exchanges reports for replies. Its methods may be called at once, but
+// Store exchanges reports for replies. Its methods are safe for concurrent use, but
 // there is one exchange at a time.
 type Store struct {
 	options rueidis.ClientOption
@@ -65,7 +64,7 @@ type Store struct {
 	cancel context.CancelFunc
 	runs   sync.WaitGroup
 
-	// Of whoever has the slot.
+	// Owned by the goroutine that has the slot.
 	client   rueidis.Client // nil: not connected
 	hangUp   context.CancelFunc
 	failures int
@@ -76,8 +75,8 @@ type Store struct {
 	time   string                         // replaces Redis's time, for tests
 }
 
-// New makes a Store for the state of a Clerk instance. Nothing is connected before
-// the first exchange. It must be closed. Its error is one of the URL.
+// New returns a Store for the state of a Clerk instance. It connects with the first
+// exchange. It must be closed. Its errors are about the URL.
 func New(redisURL, instance string, access redislink.Access) (*Store, error) {
 	options, err := redislink.Options(redisURL, access)
 	if err != nil {
@@ -85,8 +84,8 @@ func New(redisURL, instance string, access redislink.Access) (*Store, error) {
 	}
 	s := &Store{
 		options: options,
-		// All of the state is one key, in one slot of a cluster. Escaped, an
-		// instance can't reach into the keys of another.
+		// The state is one key, in one slot of a cluster. The instance is escaped, so
+		// that it can't reach the keys of another.
 		key:  "clerkgate:" + url.QueryEscape(instance) + ":quota1",
 		slot: make(chan struct{}, 1),
 		news: make(chan struct{}, 1),
@@ -97,15 +96,15 @@ func New(redisURL, instance string, access redislink.Access) (*Store, error) {
 	return s, nil
 }
 
-// CountErrors makes the store count in e what goes wrong with Redis. It must be
-// called before the first exchange.
+// CountErrors makes the store count the errors of Redis in e. It must be called before
+// the first exchange.
 func (s *Store) CountErrors(e *redislink.Errors) { s.errors = e }
 
-// News tells that an exchange is worth while before it is due.
+// News returns a channel that receives when an exchange is worth while before it is due.
 func (s *Store) News() <-chan struct{} { return s.news }
 
-// Exchange sends a report and gives the reply. It returns when ctx ends at the
-// latest; what was sent may still arrive then.
+// Exchange sends a report and returns the reply. It returns when ctx ends at the latest;
+// the report may still arrive then.
 func (s *Store) Exchange(ctx context.Context, r quota.Report) (quota.Reply, error) {
 	type outcome struct {
 		reply quota.Reply
@@ -120,7 +119,7 @@ func (s *Store) Exchange(ctx context.Context, r quota.Report) (quota.Reply, erro
 		<-s.slot
 		return quota.Reply{}, s.ctx.Err()
 	}
-	// rueidis heeds a context, but for a while in which it connects.
+	// While it connects, rueidis does not heed a context.
 	outcomes := make(chan outcome, 1)
 	s.runs.Go(func() {
 		var o outcome
@@ -136,7 +135,7 @@ func (s *Store) Exchange(ctx context.Context, r quota.Report) (quota.Reply, erro
 	}
 }
 
-// exchange runs the script, once it is connected.
+// exchange connects if necessary, and runs the script.
 func (s *Store) exchange(ctx context.Context, r quota.Report) (reply quota.Reply, err error) {
 	if s.client == nil {
 		connected, hangUp := context.WithCancel(s.ctx)
@@ -173,8 +172,8 @@ func (s *Store) exchange(ctx context.Context, r quota.Report) (reply quota.Reply
 	return reply, nil
 }
 
-// listen hears what is published, until ctx ends. Without it, replicas only learn
-// of a 429 later.
+// listen receives what is published, until ctx ends. Without it, replicas learn of a 429
+// only later.
 func (s *Store) listen(ctx context.Context, c rueidis.Client) {
 	keepListening(ctx, func() {
 		_ = c.Receive(ctx, c.B().Subscribe().Channel(s.key).Build(), func(m rueidis.PubSubMessage) {
@@ -213,7 +212,7 @@ func (s *Store) disconnect() {
 	s.client = nil
 }
 
-// Close ends the connection, and waits for what is under way.
+// Close closes the connection, and waits for calls that are under way.
 func (s *Store) Close() {
 	s.cancel()
 	s.slot <- struct{}{}

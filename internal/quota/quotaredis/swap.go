@@ -13,7 +13,7 @@ import (
 // errNotConnected means that no exchange has connected yet, or the link is broken.
 var errNotConnected = errors.New("redis: not connected")
 
-// swapScript replaces an entry by another, if it is as expected.
+// swapScript replaces an entry with another if it is as expected.
 var swapScript = redislink.NewScript(`
 local entry = redis.call('GET', KEYS[1]) or ''
 if entry == ARGV[1] and ARGV[2] ~= '' then
@@ -26,8 +26,8 @@ end
 return { entry, tostring(redis.call('PTTL', KEYS[1])) }
 `)
 
-// Swap replaces the entry of a name by next, to be kept for so long, if it is prev.
-// Empty: there is none. It returns what the entry is then, and how long it is kept. It
+// Swap replaces the entry of a name with next if it is prev, to be kept for a time. An
+// empty entry is none. It returns the entry after that, and how long it is kept. It
 // fails unless an exchange has connected. It is safe for concurrent use.
 func (s *Store) Swap(ctx context.Context, name, prev, next string, keep time.Duration) (entry string, left time.Duration, err error) {
 	client := s.link.Load()

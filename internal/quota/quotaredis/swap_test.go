@@ -12,8 +12,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/redislink/redistest"
 )
 
-// TestSwap as the user that the docs make: an entry is replaced only by who knows it, and
-// ends by itself.
+// TestSwap: as the user that the docs create. An entry is replaced only by a caller that
+// knows it, and ends by itself.
 func TestSwap(t *testing.T) {
 	server := redistest.Start(t)
 	store, err := New(server.DocumentedUser(t, "../../../docs/operations.md"), "test", redislink.Access{})

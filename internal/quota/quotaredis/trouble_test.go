@@ -12,7 +12,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/redislink/redistest"
 )
 
-// calm makes a world in which nothing is left to chance.
+// calm makes a world without random events.
 func calm(t *testing.T, store *Store, cfg quota.Config, f func(w *world)) {
 	t.Helper()
 	store.empty(t)
@@ -21,7 +21,7 @@ func calm(t *testing.T, store *Store, cfg quota.Config, f func(w *world)) {
 		way: func() time.Duration { return 200 * time.Microsecond }})
 }
 
-// sentIn counts what r sends within a time.
+// sentIn counts the requests that r sends within a time.
 func (w *world) sentIn(r *replica, d time.Duration) int {
 	before := r.sent
 	w.run(w.now.Add(d))
@@ -50,7 +50,7 @@ func TestA429HoldsAllReplicas(t *testing.T) {
 		if len(limits) != 1 || limits[100] {
 			t.Errorf("the limits are %v, want one lower than before", limits)
 		}
-		// One probe, whose answer takes 2 s, goes for all.
+		// One probe, whose answer takes 2 s, counts for all.
 		w.delay = func() time.Duration { return time.Second }
 		w.run(w.now.Add(1500 * time.Millisecond))
 		if n := a.sent + b.sent + c.sent - before; n != 1 {
@@ -64,8 +64,8 @@ func TestA429HoldsAllReplicas(t *testing.T) {
 	})
 }
 
-// TestOneProbeAfterALoss of the state, whatever 429s each replica had heard of: an answer
-// under the lost state does not stand for the probe of a new one.
+// TestOneProbeAfterALoss: whatever 429s each replica knew of, an answer under the lost
+// state does not stand for the probe of a new one.
 func TestOneProbeAfterALoss(t *testing.T) {
 	store := newStore(t)
 	for seen := range 4 {
@@ -100,8 +100,8 @@ func TestOneProbeAfterALoss(t *testing.T) {
 	}
 }
 
-// TestA429OfAnOutage: when Redis is back, all wait for what is left of its pause, and
-// nobody if it is over.
+// TestA429OfAnOutage: when Redis is back, all wait for the rest of the pause, and nobody
+// waits if it is over.
 func TestA429OfAnOutage(t *testing.T) {
 	store := newStore(t)
 	const outage = time.Minute
@@ -130,7 +130,7 @@ func TestA429OfAnOutage(t *testing.T) {
 	}
 }
 
-// TestASetClockForgetsNo429: the state begins anew, but for what 429s have taught.
+// TestASetClockForgetsNo429: the state begins anew, except for what 429s have taught.
 func TestASetClockForgetsNo429(t *testing.T) {
 	store := newStore(t)
 	for _, skew := range []time.Duration{time.Hour, -time.Hour} {
@@ -233,8 +233,8 @@ func TestOlderDataIsNotTrusted(t *testing.T) {
 	})
 }
 
-// TestALateReplyIsNoJumpOfTheClock: the state is kept by all, and one replica does
-// without it for a moment at most.
+// TestALateReplyIsNoJumpOfTheClock: all keep the state, and at most one replica does
+// without it for a moment.
 func TestALateReplyIsNoJumpOfTheClock(t *testing.T) {
 	store := newStore(t)
 	for _, late := range []time.Duration{140 * time.Millisecond, 250 * time.Millisecond, 450 * time.Millisecond, 2 * time.Second} {
@@ -282,7 +282,7 @@ func TestGoodbye(t *testing.T) {
 	})
 }
 
-// TestACrashCostsAShare for ten windows, and no more.
+// TestACrashCostsAShare: for ten windows, and no more.
 func TestACrashCostsAShare(t *testing.T) {
 	store := newStore(t)
 	calm(t, store, quota.Config{}, func(w *world) {
@@ -301,7 +301,7 @@ func TestACrashCostsAShare(t *testing.T) {
 	})
 }
 
-// TestWaitingCostsFewExchanges of a replica that can't send, or has nothing to.
+// TestWaitingCostsFewExchanges: of a replica that can't send, or has nothing to send.
 func TestWaitingCostsFewExchanges(t *testing.T) {
 	store := newStore(t)
 	for name, wants := range map[string][2]int{"waiting": {50, 0}, "idle": {}} {
@@ -320,7 +320,8 @@ func TestWaitingCostsFewExchanges(t *testing.T) {
 	}
 }
 
-// TestBatchLeavesTheRestToInteractive: a tenth, while others want interactive.
+// TestBatchLeavesTheRestToInteractive: batch gets a tenth while others want interactive
+// permits.
 func TestBatchLeavesTheRestToInteractive(t *testing.T) {
 	store := newStore(t)
 	calm(t, store, quota.Config{}, func(w *world) {
@@ -337,8 +338,8 @@ func TestBatchLeavesTheRestToInteractive(t *testing.T) {
 	})
 }
 
-// TestRedisThatHangs: an exchange ends when its context does, Close returns, and
-// with Redis back the next exchange is answered.
+// TestRedisThatHangs: an exchange ends when its context does, Close returns, and with
+// Redis back the next exchange succeeds.
 func TestRedisThatHangs(t *testing.T) {
 	server := redistest.Start(t)
 	store, err := New(server.URL(), "test", redislink.Access{})
@@ -379,14 +380,15 @@ func TestRedisThatHangs(t *testing.T) {
 	store.Close() // must not wait for Redis
 }
 
-// TestAStateThatCannotBeReadIsALostOne, whatever is there.
+// TestAStateThatCannotBeReadIsALostOne: whatever is stored there.
 func TestAStateThatCannotBeReadIsALostOne(t *testing.T) {
 	store := newStore(t)
 	for _, there := range [][]string{
 		{"SET", "rubbish"}, {"SET", ""}, {"SET", "\x80"}, {"SET", "\xc1"},
 		{"SET", "\x81\xa5epoch\xa1e"}, // a map of nothing but an epoch
 		{"RPUSH", "a list"}, {"SADD", "a set"}, {"HSET", "a", "hash"},
-		// Of this version, but with nothing else, or with something else than there should be.
+		// Of this version, but with nothing else, or with other values than there should
+		// be.
 		{"SET", "\x81\xa7version\x01"}, {"SET", "\x81\xa7version\x02"}, {"SET", "\x81\xa7version\x03"},
 		{"SET", "\x82\xa7version\x01\xa3now\xa1x"}, {"SET", "\x83\xa7version\x01\xa3now\x01\xa8replicas\x05"},
 	} {
@@ -444,7 +446,7 @@ func TestAStateThatMayNotBeReadIsNotALostOne(t *testing.T) {
 	})
 }
 
-// TestTheStateStaysSmall, however large the quota.
+// TestTheStateStaysSmall: however large the quota is.
 func TestTheStateStaysSmall(t *testing.T) {
 	store := newStore(t)
 	for _, cfg := range []quota.Config{{}, {Limit: 1000}, {Limit: 100_000, Window: time.Minute}} {

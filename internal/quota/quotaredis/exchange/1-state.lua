@@ -1,16 +1,16 @@
--- One exchange of a replica with the quota that it shares: the replica reports
--- what it has done with its permits, and gets others. The rules are those of
--- package quota's Limiter; what is said there is not said again here.
+-- One exchange of a replica with the state of the shared quota: the replica reports what
+-- it has done with its permits, and gets others. The rules are those of package quota's
+-- Limiter, and its comments are not repeated here.
 --
--- KEYS[1]: the state. It is one key, so that a cluster can hold it. On the channel
--- of its name, replicas hear of what they can't wait for until their next report.
--- ARGV: the report (quota.Report as JSON), a token for a new state, and the time
--- in µs, empty for Redis's own.
+-- KEYS[1]: the state. It is one key, so that a cluster can hold it. On the channel of the
+-- same name, replicas receive what can't wait until their next report.
+-- ARGV: the report (quota.Report as JSON), a token for a new state, and the time in µs,
+-- empty for Redis's own.
 --
--- Times are in µs by Redis's clock; in the report and the reply they count from now.
+-- Times are in µs by Redis's clock. In the report and the reply they count from now.
 --
--- The script is all files of this folder, one after the other. This one reads the state
--- and sees whether it is to be trusted.
+-- The script consists of all files of this folder, one after the other. This one reads the
+-- state and checks whether it can be trusted.
 
 local report = cjson.decode(ARGV[1])
 local now
@@ -21,7 +21,7 @@ else
   now = t[1] * 1000000 + t[2]
 end
 
-local VERSION = 1 -- of what is stored
+local VERSION = 1 -- of the stored form
 local SECOND = 1000000
 local LEAST_PAUSE, LONGEST_PAUSE = SECOND, 300 * SECOND
 local me = report.id
@@ -30,33 +30,33 @@ local LONGEST_LOAN = 300 * SECOND -- MaxLoan
 
 -- The state -----------------------------------------------------------------
 --
--- replicas: by id, what each last said of itself:
+-- replicas: by id, the last report of each:
 --   seen, seq, out (permits taken or reserved, not settled), fallback (it does
---   without this state), waits (permits wanted and not given, by priority),
---   limit, window, burst; given (the reply's grants that lie ahead, until it is
---   known to have come); share and ready (permits that it may hold if it is cut off:
---   in the end, and at once), the larger of what it knew and of what it is told; old;
+--   without this state), waits (permits wanted and not granted, by priority),
+--   limit, window, burst; given (grants of the reply for later, until the reply is
+--   known to have arrived); share and ready (permits that it may hold if it is cut off:
+--   in the end, and at once), the larger of the values that it knew and gets now; old;
 --   lend (permits that it will lend)
 -- at, owner, count: when permits come free, sorted; whose they were; how many. The
---   owner of lent ones is LENT and who has lent them
+--   owner of lent ones is LENT and the replica that has lent them
 -- last, slow: the schedule: when the last request was to leave, until when it is even
 -- learned (0: not lowered), learned_at, good, good_at, limited_at, era, paused, guess, penalty,
 -- probing, prober: what 429s have taught
 -- answered_at, answered: answers other than 429 in the last window
--- header_limit, header_until, released: what headers have said
+-- header_limit, header_until, released: what headers have shown
 -- level, refilled: of a token bucket
 -- credit: turns that batch priority has earned
 -- strict: a window, no token bucket
 -- mail: see there
--- past: by tag, when replicas were last known that are so no more, while their leases may last
+-- past: by tag, when replicas that have ended were last known, while their leases may last
 -- peers: replicas that there were before this state began, at born; known: how many of
 -- them have reported since (they are old ones), and the sum of their shares then
--- blind, told: a replica waits and could not be told for how long; the last publication
--- trust: nothing is granted before, since permits may be held that it knows not of
+-- blind, told: a replica waits for an unknown time; the last publication
+-- trust: nothing is granted before, since permits may be held that the state does not know
 
 local function new_state(trust)
-  -- No era of a state that was lost comes again: what a replica says of one, whichever
-  -- it knows, must not be taken for news of this one.
+  -- No era of a lost state is used again: a report about such an era must not be taken for
+  -- one about this state.
   local era = math.max(report.era + 1, math.floor(now / SECOND))
   return {
     version = VERSION, epoch = ARGV[2], now = now, born = now, trust = trust, replicas = {},
@@ -69,7 +69,7 @@ local function new_state(trust)
   }
 end
 
--- What is no state of this version, or a key of another type, is as good as lost.
+-- A state of another version, or a key of another type, counts as lost.
 local raw = redis.pcall('GET', KEYS[1])
 if lost then
   raw = false
@@ -86,8 +86,8 @@ local function answer(status, fields)
   return cjson.encode(fields)
 end
 
--- begin_anew replaces the state by one that knows who there is, but not what they hold,
--- except for what is lent: who has lent it may be gone. Times are later by shift.
+-- begin_anew replaces the state with one that knows the replicas, but not what they hold,
+-- except for loans: the replica that has lent may be gone. Times are later by shift.
 local function begin_anew(paused, shift)
   local before = state
   state = new_state(now + report.hold)
@@ -102,8 +102,8 @@ local function begin_anew(paused, shift)
   end
 end
 
--- Redis's clock is not where the replica expects it. The replica sees by the
--- reply whether that is so, or this call came late, and says so in another.
+-- Redis's clock does not have the time that the replica expects. The reply shows the
+-- replica whether that is so or this call came late, and its next report says which.
 if state and report.expect > 0 and not report.jumped and math.abs(now - report.expect) > report.tolerance then
   return answer('jump', {})
 end
@@ -114,8 +114,8 @@ end
 
 local fresh = not state
 if fresh then
-  -- A replica that has known another state tells that it was lost; what was
-  -- held under it must have ended before this one is trusted.
+  -- A replica that knows another state shows that that one was lost. Permits held under it
+  -- must have come free before this one is trusted.
   local trust = now
   if report.epoch ~= '' or report.first == 'wait' then trust = now + report.hold end
   state = new_state(trust)
@@ -125,13 +125,13 @@ state.now = now
 
 local mine = state.replicas[me]
 if mine and mine.seq >= report.seq then
-  return answer('stale', {}) -- a call that was given up, and comes after a later one
+  return answer('stale', {}) -- a call that was given up and arrives after a later one
 end
 if report.epoch == state.epoch and
     (mine and mine.seq < report.acked or not mine and not report.fallback) then
-  -- Redis answers with data older than what it has answered before.
+  -- Redis has older data than in an earlier reply.
   begin_anew(state.paused, 0)
-  state.peers = state.peers + 1 -- it may know of one more
+  state.peers = state.peers + 1 -- the lost state may have known one more
   mine = nil
 elseif report.epoch ~= '' and report.epoch ~= state.epoch then
   state.trust = math.max(state.trust, state.born + report.hold)

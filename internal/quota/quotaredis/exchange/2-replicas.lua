@@ -1,4 +1,4 @@
--- Who there is ----------------------------------------------------------------
+-- The replicas ---------------------------------------------------------------
 
 local function insert(t, owner, n)
   if report.limit > 512 then -- so that the state stays small
@@ -16,7 +16,7 @@ local function insert(t, owner, n)
   table.insert(state.count, i + 1, n)
 end
 
--- keep drops the releases for which keeps is false, and says how many permits those were.
+-- keep drops the releases for which keeps is false, and returns how many permits these were.
 local function keep(keeps)
   local at, owner, count, dropped = {}, {}, {}, 0
   for i = 1, #state.at do
@@ -31,11 +31,11 @@ local function keep(keeps)
   return dropped
 end
 
-local unanswered = 0 -- since the last exchange: a bucket fills no room of theirs
+local unanswered = 0 -- since the last exchange: a bucket does not refill their room
 for _, r in pairs(state.replicas) do unanswered = unanswered + r.out end
 for i = 1, #state.count do unanswered = unanswered + state.count[i] end
 
--- If the last reply did not arrive, nobody uses what it gave.
+-- If the last reply did not arrive, nobody uses its grants.
 local returned = report.returned -- to a bucket
 local lost = mine and mine.given and mine.given_seq > report.acked and mine.given or {}
 if report.full then keep(function(i) return state.owner[i] ~= me and state.owner[i] ~= LENT .. me end) end
@@ -70,7 +70,7 @@ for id, r in pairs(state.replicas) do
   if now - r.seen > 10 * window then
     forget(id)
   elseif place and id ~= me and now - r.seen > report.alive and string.match(id, '^(.+)/') == place then
-    -- This one has taken its place. What it had under way may still arrive.
+    -- This replica has taken its place. Its requests under way may still arrive.
     forget(id)
     if r.out > 0 then insert(now + report.lost_hold + (state.strict and report.hold or 0), id, r.out) end
   else
@@ -81,20 +81,20 @@ for id, r in pairs(state.replicas) do
 end
 table.sort(ids)
 if now - state.born > 10 * window then state.peers = 0 end
-local ghosts = math.max(0, state.peers - state.known) -- not heard of in this state
+local ghosts = math.max(0, state.peers - state.known) -- that have not reported to this state
 local replicas = math.max(1, #ids + ghosts)
 
 local function save()
   local lasts = 20 * window + report.lost_hold
-  if #state.at > 0 then lasts = math.max(lasts, state.at[#state.at] - now + window) end -- what is lent for long
+  if #state.at > 0 then lasts = math.max(lasts, state.at[#state.at] - now + window) end -- loans may last long
   redis.call('SET', KEYS[1], cmsgpack.pack(state), 'PX', math.ceil(lasts / 1000))
 end
 
 if fresh then
   state.strict = burst == 0
 elseif state.strict ~= (burst == 0) and (burst == 0 or now >= state.trust and ghosts == 0) then
-  -- Of permits of the other kind it is not known when they come free.
-  if report.epoch == '' then state.replicas[me] = nil end -- it is none of those before
+  -- It is not known when permits of the other kind come free.
+  if report.epoch == '' then state.replicas[me] = nil end -- it is not one of the earlier ones
   begin_anew(state.paused, burst == 0 and report.hold or 0)
   state.strict = burst == 0
   save()

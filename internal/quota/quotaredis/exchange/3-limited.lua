@@ -33,8 +33,8 @@ if state.learned > 0 then
 end
 local function learned() return state.learned > 0 and math.min(state.learned, limit) or limit end
 
--- lower lowers the limit after a 429. One that came while next to nothing was
--- being sent says little about it: it costs what was sent, and is regained soon.
+-- lower lowers the limit after a 429. A 429 that came while next to nothing was being sent
+-- shows little about the limit: it costs what was sent, which is soon regained.
 local function lower()
   local waiting = #report.limited - report.unused
   for _, r in pairs(state.replicas) do waiting = waiting + r.out end
@@ -55,7 +55,7 @@ end
 local news = false -- for the other replicas
 for _, e in ipairs(report.limited) do
   local after = e.after
-  if e.era == state.era then -- else it left before the last 429 was known, and is of its event
+  if e.era == state.era then -- else the request left before the last 429 was known, and belongs to its event
     if after <= 0 then
       state.guess = math.min(LONGEST_PAUSE, math.max(LEAST_PAUSE, 2 * state.guess))
       after = state.guess
@@ -87,6 +87,6 @@ end
 local prober = state.replicas[state.prober]
 if state.probing and (not prober or now - prober.seen > report.alive or
     state.prober == me and not (report.era == state.era and report.era_out > 0)) then
-  state.prober = '' -- the probe has told nothing
+  state.prober = '' -- the probe has shown nothing
 end
 

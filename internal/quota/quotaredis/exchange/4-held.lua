@@ -10,7 +10,7 @@ if #state.at > 0 and state.at[1] <= now then
   state.released = state.released + keep(function(i) return state.at[i] > now end)
 end
 
--- owner_of returns whose the i-th permits are, lent or not.
+-- owner_of returns the owner of the i-th permits, lent or not.
 local function owner_of(i)
   local owner = state.owner[i]
   if string.sub(owner, 1, #LENT) == LENT then return string.sub(owner, #LENT + 1), true end
@@ -24,11 +24,11 @@ for i = 1, #state.at do
   by_owner[owner] = (by_owner[owner] or 0) + state.count[i]
   if lent then all_lent = all_lent + state.count[i] end
 end
-local shared_out = math.max(1, math.floor(learned())) -- as shares
-local away = ghosts > 0 and math.max(0, shared_out - state.known_share) or 0 -- shares of those who are
+local shared_out = math.max(1, math.floor(learned())) -- divided into shares
+local away = ghosts > 0 and math.max(0, shared_out - state.known_share) or 0 -- shares of the ghosts
 local others = away -- shares of all but me
 local spare = {} -- by owner: releases that others may use, if not all
-local seen = {} -- by owner who is not away: from when on
+local seen = {} -- by owner that is not away: since when
 local extra, reserve, live, active, others_interactive, batch_waits = away, 0, #ids, 0, false, false
 for _, id in ipairs(ids) do
   local r = state.replicas[id]
@@ -38,14 +38,14 @@ for _, id in ipairs(ids) do
   local has = r.out + (by_owner[id] or 0)
   if id ~= me then others = others + r.share end
   if silent or r.fallback then
-    -- It may be using its share, whatever it last said.
+    -- It may be using its share, whatever it last reported.
     live = live - 1
     away = away + r.share
     extra = extra + math.max(0, r.share - has)
     spare[id] = math.max(0, math.floor(has - r.share))
     r.waits = { 0, 0 }
   elseif id ~= me then
-    -- It may be cut off, and then uses again all that it has.
+    -- It may be cut off, and then uses all its permits again.
     reserve = reserve + math.max(0, r.ready - has)
     seen[id] = r.seen
     if r.waits[1] + r.waits[2] > 0 then active = active + 1 end
@@ -53,8 +53,8 @@ for _, id in ipairs(ids) do
     batch_waits = batch_waits or r.waits[2] > 0
   end
 end
--- Most of those who are silent have crashed: half of an even part is left to the others,
--- even if those who are silent were told all of the quota.
+-- Most silent replicas have crashed: half of an even part is left to the others, even if
+-- the silent ones have shares of all of the quota.
 local most = shared_out * (1 - live / 2 / replicas)
 away, extra = math.min(away, most), math.min(extra, most)
 local held = out + queued
@@ -80,7 +80,7 @@ if burst > 0 then
   if fresh and report.epoch == '' then state.level = report.first == 'full' and burst or report.first == 'slow' and burst / 10 or 0 end
   local level, passed = state.level + returned, now - state.refilled
   if level > size then
-    -- Those who are away fill up what is theirs.
+    -- Replicas that are away use their shares up.
     level = math.max(size, level - passed * away / hold)
   else
     level = math.max(level, math.min(size - unanswered, level + passed * rate))
@@ -89,7 +89,7 @@ if burst > 0 then
   state.refilled = now
 end
 
--- left is what could be sent at once, and free what of it this replica may have.
+-- left is how many could be sent at once, and free how many of these this replica may have.
 local function left()
   if burst > 0 then return math.floor(state.level + 1e-6) end
   return math.floor(limit_now() - held - extra)
@@ -105,8 +105,8 @@ if news then state.told = now end
 
 
 -- A replica reserves what it will lend, so that two do not gather permits for leases
--- that together are too large. lend_after: when there will be room for what it wants, if
--- no lease ends before its time; what others have reserved may be given up.
+-- that together are too large. lend_after: when there will be room for what it wants if no
+-- lease ends early. Reservations of others may be given up.
 local lend_after = 0
 do
   local most = burst > 0 and burst or limit_now()

@@ -1,8 +1,8 @@
 
 -- Messages between replicas ----------------------------------------------------
 --
--- mail: by id, what each is told by others. A message stays until the replica's next
--- report says that the reply with it has come.
+-- mail: by id, the messages for each replica. A message stays until the next report shows
+-- that the reply with it has arrived.
 
 local MOST_MAIL = 100 -- for one replica
 state.mail = state.mail or {}
@@ -11,8 +11,8 @@ for id in pairs(state.mail) do
 end
 local mine_mail, bounced, unknown, called = {}, {}, {}, {}
 
--- known reports whether a replica of a tag may have lent something. While the state is
--- young there may be leases that it has not heard of.
+-- known reports whether the replica with a tag may have lent permits. A young state may not
+-- know all leases.
 local function known(tag)
   if now - state.born <= LONGEST_LOAN or state.past[tag] then return true end
   for id in pairs(state.replicas) do

@@ -2,15 +2,15 @@
 
 local function even() return window / math.max(1, limit_now()) end
 
--- pace is when the schedule lets the next request go.
+-- pace returns when the schedule lets the next request go.
 local function pace()
   local n = limit_now()
   if report.pace_always then return state.last + window / math.max(1, n - 3 - math.floor(n / 100)) end
   if now < state.slow then return state.last + even() end
   if burst > 0 or 2 * left() > n - all_lent then return now end
   local f = math.max(0, free())
-  -- What is out comes back within the hold, too: most of it is reserved for
-  -- before state.last.
+  -- Permits that are out come back within the hold, too: most of them are reserved for
+  -- times before state.last.
   local longest, passed = hold / math.max(1, f + queued - all_lent + out + 1), 0
   local step = math.max(1, math.floor(#state.at / 64))
   for i = 1, #state.at do
@@ -23,9 +23,9 @@ local function pace()
   return state.last + longest
 end
 
--- earliest is when a request might go, the release that it would wait for, nil if
--- none, and when the schedule has it. It is nil if that is not known; nil, true and the
--- time if it is, and a permit will be had by the next beat.
+-- earliest returns when a request might go, the release that it would wait for (nil if
+-- none), and its time in the schedule. It returns nil if that is not known, or nil, true
+-- and the time if a permit will be free by the next beat.
 local function earliest()
   if now < state.paused then return state.paused end
   if state.probing and state.prober ~= '' then return nil end
@@ -40,7 +40,7 @@ local function earliest()
     local remain = {}
     for i = 1, #state.at do
       local n, owner = state.count[i], owner_of(i)
-      if spare[owner] then -- the others come free for itself
+      if spare[owner] then -- the others come free for their owner itself
         n = math.min(n, remain[owner] or spare[owner])
         remain[owner] = (remain[owner] or spare[owner]) - n
       end
@@ -54,8 +54,8 @@ local function earliest()
     t = state.at[release]
     local reported = seen[owner_of(release)]
     if reported and t > reported + report.alive then
-      -- Its owner uses it again by itself, should it be cut off now. If not it will
-      -- have reported again before the next beat of this one.
+      -- If its owner is cut off now, it uses the permit again itself. If not, it will
+      -- have reported again before the next beat of this replica.
       return nil, true, math.max(t, pace())
     end
   end
@@ -67,7 +67,7 @@ local grants, lag = {}, report.pace_always and even() or window / 20
 local given = {}
 local again = -1
 local wants = report.wants[1] + report.wants[2]
--- headers_bind says whether it is the headers that let nothing through.
+-- headers_bind reports whether it is the headers that block requests.
 local function headers_bind()
   return burst == 0 and now < state.header_until and math.floor(learned()) - held - extra - reserve >= 1
 end
@@ -78,11 +78,11 @@ end
 
 if sharing and not report.bye and wants > 0 and now >= state.trust then
   active = active + 1
-  -- One that has nothing may reserve its next permit as far ahead as all who
-  -- wait need to have one each; further ones only so close that they are not
-  -- taken from those who ask a moment later.
+  -- A replica without permits may reserve its next one as far ahead as is needed for one
+  -- permit each for all that wait. It may reserve further ones only for times so close that
+  -- they are not taken from replicas that ask a moment later.
   local first = now + math.max(report.horizon, 2 * active * even())
-  -- With the window that headers told of, the schedule is another.
+  -- With the window of the headers, the schedule is another.
   if headers_bind() then first = math.min(first, state.header_until) end
   local further = now + report.horizon / active
   for i = 1, wants do
@@ -99,7 +99,7 @@ if sharing and not report.bye and wants > 0 and now >= state.trust then
     end
     local until_ = (report.unused + #grants == 0) and first or further
     if t > until_ or now < state.paused then
-      -- One that has something asks when it has used it.
+      -- A replica with permits asks again once it has used them.
       refuse(math.max(now < state.paused and t or t - (until_ - now), given[1] or report.unused > 0 and now + report.beat or 0))
       break
     end
@@ -136,9 +136,10 @@ if sharing and not report.bye and wants > 0 and now >= state.trust then
   if #given > 0 then mine.given, mine.given_seq = given, report.seq end
 end
 
--- What it may hold without this state: in the end its share, of what the others do
--- not have for theirs. At once, what it has or, if that is more, an even part of half
--- of what is left, but a twentieth of its share at least (of 10, 1); that is kept for it.
+-- The permits that the replica may hold without this state. In the end: its share of what
+-- the others do not have as theirs. At once: what it has or, if that is more, an even part
+-- of half of what is left, but at least a twentieth of its share (of 10, 1); these are kept
+-- for it.
 local share, ready = report.share, report.ready
 if now >= state.trust then
   share, ready = shared_out / replicas, 0
@@ -152,7 +153,7 @@ if now >= state.trust then
 end
 
 save()
--- Where that is not allowed, the replicas hear of it by their next reports.
+-- Where publishing is not allowed, the replicas learn of it by their next reports.
 if news then redis.pcall('PUBLISH', KEYS[1], state.epoch) end
 for _, id in ipairs(called) do redis.pcall('PUBLISH', KEYS[1], 'to ' .. id) end
 

@@ -3,6 +3,6 @@ end
 
 local ok, reply = pcall(exchange, false)
 if ok then return reply end
--- Something in the state is not what this version stores there, so that it is as good
--- as lost. If it was Redis that refused a command, it refuses it again.
+-- The state has a value that this version does not store there, so it counts as lost. If
+-- Redis has refused a command, it will refuse it again.
 return exchange(true)
