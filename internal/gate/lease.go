@@ -54,7 +54,7 @@ type Lease struct {
 	Expires time.Time // when it ends by itself; its permits then count as lost
 }
 
-// AllUsed, as LeaseUse.Used, means that all permits were used.
+// AllUsed means, as LeaseUse.Used, that all permits were used.
 const AllUsed = -1
 
 // LeaseUse describes how a lease was used.
