@@ -40,7 +40,7 @@ func (g *Gate) refuseBefore(w *want, t time.Time, err error) {
 // leave removes one waiter, and with the last one a want that has not been sent.
 func (g *Gate) leave(x *waiter) {
 	w := x.want
-	x.part()
+	x.detach()
 	if pt := w.part; pt != nil {
 		if g.queue.Leave(&pt.item, x.pending.line); !pt.item.Waiting() { // all of them have left
 			g.unpark(pt)

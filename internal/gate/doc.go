@@ -46,7 +46,7 @@
 // A lease lends permits to a caller that sends requests to Clerk itself. It waits for its
 // turn like any want, then gathers its permits, at most every second one while others
 // wait. Its caller releases it, or it ends by itself, and its permits then count as lost
-// requests do. With a shared quota it can be released at any replica (handon.go).
+// requests do. With a shared quota it can be released at any replica (forward.go).
 //
 // # Goroutines
 //
@@ -61,7 +61,7 @@
 //   - gate.go: Config, Gate and New; run.go: Run
 //   - sharing.go, statefile.go: what keeps the quota: the state of the replicas, the state file
 //   - status.go: Status and Health
-//   - handon.go, requestid.go, acquire.go: Release and Acquire, here and at other replicas
+//   - forward.go, requestid.go, acquire.go: Release and Acquire, here and at other replicas
 //   - admit.go: arrivals: Lookup, List and Count, coalescing, refusals, deadlines
 //   - dispatch.go: what goes next, and when; gather.go: permits of leases
 //   - send.go: from the queue to a request and its answer

@@ -137,7 +137,7 @@ type Gate struct {
 	concurrency concurrency
 	lookupSize  lookupSize
 	leases      leases
-	handedOn    handedOn
+	forwarded   forwarded
 
 	// What Clerk's answers have shown.
 	breaker       *breaker
@@ -186,7 +186,7 @@ func (g *Gate) initLimiter(now time.Time) {
 		g.shared = quota.NewShared(g.cfg.Quota, g.cfg.Place+"/"+tag, now)
 		g.limiter, g.decider = g.shared, notLogged
 		g.leases.init(tag + ".")
-		g.handedOn = handedOn{waiting: make(map[string]chan<- error), handled: make(map[string]string)}
+		g.forwarded = forwarded{waiting: make(map[string]chan<- error), handled: make(map[string]string)}
 	case g.cfg.StateFile != nil:
 		g.ledger = newLedger(g.cfg.StateFile, g.cfg.Quota, now, g.cfg.Logger)
 		g.limiter = g.ledger.limiter

@@ -153,7 +153,7 @@ func inBubbleOf(t *testing.T, up upstream, clerk *fakeClerk, cfg Config, f func(
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		if len(g.queued)+len(g.asked)+len(g.requests) != 0 {
-			t.Errorf("left behind: %d queued, %d flying, %d flights", len(g.queued), len(g.asked), len(g.requests))
+			t.Errorf("left behind: %d queued, %d asked, %d requests", len(g.queued), len(g.asked), len(g.requests))
 		}
 		if g.occupancy.total != 0 || len(g.occupancy.byLine) != 0 {
 			t.Errorf("left behind: %d waiters in %d lines", g.occupancy.total, len(g.occupancy.byLine))

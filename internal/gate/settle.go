@@ -18,7 +18,7 @@ func (g *Gate) settle(r *request, a answer) {
 		g.places.overtaken--
 	}
 	v := clerkapi.Judge(a.err)
-	g.traceLanded(r, now)
+	g.traceRequeued(r, now)
 	g.countRequest(r, a, now)
 	r.pay(a.err)
 	if a.err != nil && v.Concern != clerkapi.ConcernsNobody {

@@ -336,7 +336,7 @@ func TestNoTracerCostsNothing(t *testing.T) {
 			t.Error("the request has another context")
 		}
 		r.traceAnswered(nil)
-		g.traceLanded(r, time.Time{})
+		g.traceRequeued(r, time.Time{})
 		g.traceWaits(ctx, p)
 	})
 	if n != 0 || r.trace != nil || p.trace != nil {

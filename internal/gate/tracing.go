@@ -94,8 +94,8 @@ func (r *request) traceAnswered(err error) {
 	r.trace.span.End()
 }
 
-// traceLanded records that the wants of r wait again, until they are answered.
-func (g *Gate) traceLanded(r *request, now time.Time) {
+// traceRequeued records that the wants of r wait again, at least until they are answered.
+func (g *Gate) traceRequeued(r *request, now time.Time) {
 	if g.cfg.Tracer == nil {
 		return
 	}

@@ -146,8 +146,8 @@ func (w *want) join(p *pending, i int) *waiter {
 	return x
 }
 
-// part removes x from its want's waiters.
-func (x *waiter) part() {
+// detach removes x from its want's waiters.
+func (x *waiter) detach() {
 	w := x.want
 	last := w.waiters[len(w.waiters)-1]
 	w.waiters[x.slot] = last

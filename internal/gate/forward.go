@@ -15,9 +15,9 @@ import (
 // granted the lease. The lease ends at its time.
 var ErrLeaseUnreachable = errors.New("the lease's replica can't be reached")
 
-// handOnTimeout is how long another replica may take to answer with the result of a
+// forwardTimeout is how long another replica may take to answer with the result of a
 // release. If Redis does not allow publishing, that may take two of its reports.
-const handOnTimeout = 2 * time.Second
+const forwardTimeout = 2 * time.Second
 
 // maxHandled is how many releases from other replicas are remembered, in case they arrive
 // twice.
@@ -38,8 +38,8 @@ func resultOf(err error) string {
 	return "ok"
 }
 
-// handedOn holds the releases that this replica and others forward to each other.
-type handedOn struct {
+// forwarded holds the releases that this replica and others forward to each other.
+type forwarded struct {
 	waiting map[string]chan<- error // by token: receives the result
 	handled map[string]string       // by token: the result of a release from another replica
 	tokens  []string                // the keys of handled, the oldest first
@@ -52,7 +52,7 @@ type handedOn struct {
 // ErrLeaseUnreachable.
 func (g *Gate) Release(ctx context.Context, id string, use LeaseUse) error {
 	if tag := g.elsewhere(id); tag != "" {
-		return g.handOn(ctx, tag, id, use)
+		return g.forward(ctx, tag, id, use)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -69,15 +69,15 @@ func (g *Gate) elsewhere(id string) string {
 	return tag
 }
 
-// handOn forwards a release to another replica, and returns its result.
-func (g *Gate) handOn(ctx context.Context, tag, id string, use LeaseUse) error {
+// forward forwards a release to another replica, and returns its result.
+func (g *Gate) forward(ctx context.Context, tag, id string, use LeaseUse) error {
 	token, done := rand.Text(), make(chan error, 1)
 	g.mu.Lock()
 	posted := g.shared.Post(quota.Message{
 		Token: token, To: tag, Lease: id, Used: use.Used, Unanswered: use.Unanswered, Limited: use.RateLimited,
 	})
 	if posted {
-		g.handedOn.waiting[token] = done
+		g.forwarded.waiting[token] = done
 	}
 	g.mu.Unlock()
 	if !posted {
@@ -86,10 +86,10 @@ func (g *Gate) handOn(ctx context.Context, tag, id string, use LeaseUse) error {
 	defer func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		delete(g.handedOn.waiting, token)
+		delete(g.forwarded.waiting, token)
 	}()
 	g.exchangeSoon()
-	timer := time.NewTimer(handOnTimeout)
+	timer := time.NewTimer(forwardTimeout)
 	defer timer.Stop()
 	select {
 	case err := <-done:
@@ -104,7 +104,7 @@ func (g *Gate) handOn(ctx context.Context, tag, id string, use LeaseUse) error {
 // readMail handles the messages of other replicas about releases, and the own messages
 // that could not be delivered.
 func (g *Gate) readMail(reply quota.Reply, now time.Time) {
-	h := &g.handedOn
+	h := &g.forwarded
 	settle := func(token string, err error) {
 		if done := h.waiting[token]; done != nil {
 			done <- err

@@ -22,9 +22,9 @@ func (s *fakeState) posted() (all []quota.Message) {
 	return all
 }
 
-// TestAReleaseIsHandedOn: a release goes to the replica that has granted the lease, and
+// TestAReleaseIsForwarded: a release goes to the replica that has granted the lease, and
 // its result comes back.
-func TestAReleaseIsHandedOn(t *testing.T) {
+func TestAReleaseIsForwarded(t *testing.T) {
 	other := strings.Repeat("A", 26)
 	state := newState()
 	inBubble(t, &fakeClerk{}, Config{Shared: state}, func(t *testing.T, g *Gate) {
@@ -77,7 +77,7 @@ func TestAReleaseIsHandedOn(t *testing.T) {
 		}
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if n := len(g.handedOn.waiting); n != 0 {
+		if n := len(g.forwarded.waiting); n != 0 {
 			t.Errorf("%d are waited for in the end", n)
 		}
 	})
