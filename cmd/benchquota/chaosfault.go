@@ -77,7 +77,7 @@ func (x *chaos) troubles() []trouble {
 		}
 		lasts := between(x.rnd, 500, 1500)
 		if f.Kind == clerksim.FaultHang {
-			lasts = 3 * time.Second
+			lasts = between(x.rnd, 1000, 8000) // less than the time-out of a request, too
 		}
 		t.pass = func(ctx context.Context) error {
 			if err := x.clerk.fail(ctx, f); err != nil {
