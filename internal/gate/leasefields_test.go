@@ -262,6 +262,9 @@ func TestALeaseSurvivesARestart(t *testing.T) {
 				}
 			})
 			run(dir, func(g *Gate) { // released for good
+				if again, err := g.Acquire(t.Context(), ask, Options{Caller: "a"}); !errors.Is(err, ErrNoLease) {
+					t.Errorf("crash %v: the same request after the release: %v, %v", crash, again, err)
+				}
 				time.Sleep(12 * time.Second)
 				if s := g.Status(); s.Held != 0 || s.Leased != 0 {
 					t.Errorf("crash %v: in the end %d held, %d lent", crash, s.Held, s.Leased)

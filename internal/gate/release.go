@@ -92,6 +92,9 @@ func (g *Gate) release(id string, use LeaseUse, now time.Time) error {
 	g.limiter.Recall(le.loan, quota.Use{Sent: use.Used, Unanswered: use.Unanswered}, now)
 	g.leases.over(le)
 	g.noteReleased(le, now)
+	if g.ledger != nil && le.request.ID != "" {
+		g.ledger.writeSoon()
+	}
 	le.caller.pay(use.Used)
 	g.leases.limited = g.leases.limited || use.RateLimited
 	g.poke()

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"slices"
 	"time"
 
 	"github.com/clerkgate/clerkgate/internal/quota"
@@ -53,14 +54,23 @@ func (g *Gate) writeLedger(block int) {
 	d.err = err
 }
 
-// save returns the leases that are lent, in the form of the state file.
+// mostReleasedSaved is how many released leases the state file has, for their request ids:
+// the file is written often, so it stays small.
+const mostReleasedSaved = 100
+
+// save returns the leases that are lent, and the last to end of those that were released,
+// in the form of the state file.
 func (ls *leases) save() (saved []quota.SavedLease) {
-	for _, le := range ls.order {
+	released := 0
+	for _, le := range slices.Backward(ls.order) {
 		if le.state == leaseOver {
-			continue
+			if released++; released > mostReleasedSaved {
+				continue
+			}
 		}
 		saved = append(saved, quota.SavedLease{
 			ID: le.ID, Caller: le.name, Request: le.request.ID, TTL: le.request.TTL, Expires: le.Expires.Round(0), Loan: le.loan.Save(),
+			Released: le.state == leaseOver,
 		})
 	}
 	return saved
@@ -85,6 +95,9 @@ func (g *Gate) restoreLeases(now time.Time) {
 			loan: saved.Loan(l.Loan, g.limiter.Config().LostHold, now), state: leaseOut,
 		}
 		g.leases.lent(le)
+		if l.Released {
+			g.leases.over(le)
+		}
 		if l.Request != "" {
 			g.leases.remember(requestKey{l.Caller, l.Request}, le)
 		}

@@ -127,6 +127,8 @@ type SavedLease struct {
 	TTL     time.Duration `json:"ttl"`
 	Expires time.Time     `json:"expires"`
 	Loan    SavedLoan     `json:"loan"` // one of Saved.Lent, or part of it
+	// Released means that nothing is lent any more; only the request's id is kept.
+	Released bool `json:"released,omitempty"`
 }
 
 // Save returns the loan in the form of Saved.
