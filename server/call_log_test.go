@@ -207,7 +207,7 @@ func TestLeftOutIsTold(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			s.follow(ctx)
+			s.runPeriodic(ctx)
 		}()
 		more := func() {
 			for range lineBurst + 5 {

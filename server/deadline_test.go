@@ -149,7 +149,7 @@ func serveInBubble(t *testing.T, s *Server) *grpc.ClientConn {
 	following, served := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(following)
-		s.follow(ctx)
+		s.runPeriodic(ctx)
 	}()
 	go func() {
 		defer close(served)

@@ -1,13 +1,11 @@
 package server
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/pprof" // also registers with the default mux, which is not served
 	"sync"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"google.golang.org/grpc/health"
@@ -121,34 +119,6 @@ func (r *readiness) log(well, ill, reason string) {
 		r.logger.Info(ill, "reason", reason)
 	default:
 		r.logger.Warn(ill, "reason", reason)
-	}
-}
-
-// pulse is how often the server reads the gate's state: the delay until health and
-// watchers of the quota notice a change.
-const pulse = 50 * time.Millisecond
-
-// follow updates what depends on the gate's state until ctx ends: health, the quota feed,
-// the limits of callers, and, more rarely, the log of omitted calls and connections that
-// are not read.
-func (s *Server) follow(ctx context.Context) {
-	s.guard.countReplicas(s.cfg.Quota)
-	look, tell := time.NewTicker(pulse), time.NewTicker(tellGap)
-	defer look.Stop()
-	defer tell.Stop()
-	for {
-		select {
-		case <-look.C:
-			s.ready.update()
-			s.feed.refresh()
-		case <-tell.C:
-			s.edge.calls.tellLeftOut()
-			s.guard.countReplicas(s.cfg.Quota)
-			s.edge.outbox.closeStuck(2*s.cfg.SendTimeout, s.cfg.Logger)
-		case <-ctx.Done():
-			s.edge.calls.tellLeftOut()
-			return
-		}
 	}
 }
 

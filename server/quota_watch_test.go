@@ -52,7 +52,7 @@ func watchedInBubble(t *testing.T, up *fakeUpstream, f func(*testing.T, clerkgat
 		listener := bufconn.Listen(1 << 20)
 		ctx, stop := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
-		wg.Go(func() { s.follow(ctx) })
+		wg.Go(func() { s.runPeriodic(ctx) })
 		wg.Go(func() { _ = s.grpc.Serve(listener) })
 		conn := dialInBubble(t, listener)
 		f(t, clerkgatev1.NewQuotaServiceClient(conn))

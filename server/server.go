@@ -26,94 +26,93 @@ import (
 	"github.com/clerkgate/clerkgate/internal/livefile"
 )
 
-// Limits that protect the server from its callers. Those of keepalive close
-// idle and dead connections and, without breaking calls, let load balancers
-// spread connections anew.
+// Limits that protect the server from its callers. Those of keepalive close idle and dead
+// connections, and let load balancers redistribute connections without interrupting
+// calls.
 const (
 	maxRequest       = 1 << 20  // bytes of a request
 	maxHeaders       = 64 << 10 // bytes of a call's metadata, which may have a large JSON Web Token
-	maxStreams       = 2000     // calls at once on one connection; further ones wait in the client
+	maxStreams       = 2000     // concurrent calls on one connection; further ones wait in the client
 	connectionIdle   = 15 * time.Minute
 	connectionAge    = 30 * time.Minute
-	pingAfter        = time.Minute      // of silence
+	pingAfter        = time.Minute      // without a frame
 	pingTimeout      = 20 * time.Second // until a connection without an answer is closed
-	leastPingPeriod  = 4 * time.Second  // of a client; pings every 5 s pass
-	handshakeTimeout = 10 * time.Second // until a connection speaks HTTP/2
-	// The time that calls have to end by themselves once they are told to,
-	// before their connections are cut.
+	leastPingPeriod  = 4 * time.Second  // of a client; pings every 5 s are allowed
+	handshakeTimeout = 10 * time.Second // for the HTTP/2 handshake
+	// The time for calls to end once they are told to, before their connections are
+	// closed.
 	lastWord = time.Second
 )
 
-// Config says what to serve and how. Users and Quota are required.
+// Config configures a Server. Users and Quota are required.
 type Config struct {
-	// Users answers what UserService asks, and Quota what QuotaService does:
-	// a *usercache.Cache and a *gate.Gate. Whoever made them runs them, until
-	// Run has returned.
+	// Users implements UserService, and Quota QuotaService: a *usercache.Cache and a
+	// *gate.Gate. The caller of New must run them until Run has returned.
 	Users interface {
 		users
 		counter
 	}
 	Quota keeper
-	// Instance is the name of the Clerk instance. Page tokens of another one are
+	// Instance is the name of the Clerk instance. Page tokens of other instances are
 	// refused.
 	Instance string
 	// GRPCListen is the address for gRPC, as CheckAddress wants it. Default "127.0.0.1:9090".
 	GRPCListen string
 	// HTTPListen is the address for /healthz, /readyz and /metrics. Default "127.0.0.1:9091".
 	HTTPListen string
-	// WebhookListen is the address for Webhooks, which may face the internet.
-	// Default: no such listener.
+	// WebhookListen is the address for Webhooks, which may face the internet. Default: no
+	// such listener.
 	WebhookListen string
 	Webhooks      http.Handler
-	// TLS is that of the gRPC listener, HTTPTLS that of the HTTP listener, WebhookTLS that
-	// of the webhooks'. A Unix socket has none. Default: no TLS.
+	// TLS configures the gRPC listener, HTTPTLS the HTTP listener, WebhookTLS the webhook
+	// listener. Unix sockets never use TLS. Default: no TLS.
 	TLS, HTTPTLS, WebhookTLS TLSFiles
-	// Metrics is what /metrics shows. New registers there the metrics of gRPC
-	// calls, so that no two servers can have the same one. Default: calls are not
-	// measured, and there is no /metrics.
+	// Metrics is the registry that /metrics shows. New registers the metrics of gRPC
+	// calls in it, so each server needs its own. Default: calls are not measured, and
+	// there is no /metrics.
 	Metrics *prometheus.Registry
-	// Traces makes the spans of calls. Default: calls are not traced.
+	// Traces creates the spans of calls. Default: calls are not traced.
 	Traces trace.TracerProvider
-	// CallersFile names a file of callers, as internal/caller has it: only they are
-	// served, and each may do what it says. It is read again when it changes. Health is
-	// for everybody. Default: everybody is served or, with TLS.ClientCA, who shows a
-	// certificate of one of those authorities.
+	// CallersFile is the path of a callers file (see package caller). With it, only the
+	// callers in it are served, with their permissions; health is open to everybody. The
+	// file is read again when it changes. Default: everybody is served or, with
+	// TLS.ClientCA, everybody with a certificate of one of those authorities.
 	CallersFile string
-	// FullView is who may have USER_VIEW_FULL where there is no CallersFile. Default: nobody.
+	// FullView is who may use USER_VIEW_FULL if there is no CallersFile. Default: nobody.
 	FullView FullView
-	// Unauthenticated is what GetQuota says of the server: it answers callers on other
-	// machines without knowing who they are.
+	// Unauthenticated is reported by GetQuota: the server serves callers on other
+	// machines without identifying them.
 	Unauthenticated bool
-	// Pprof serves profiles at /debug/pprof/ of the HTTP listener.
+	// Pprof serves profiles at /debug/pprof/ on the HTTP listener.
 	Pprof bool
-	// DefaultTimeout bounds a call that comes without a deadline, and each
-	// page of a stream without one. Default 30 s.
+	// DefaultTimeout is the time limit of a call without a deadline, and of each page of
+	// a stream without one. Default 30 s.
 	DefaultTimeout time.Duration
-	// MaxConnections is how many connections each listener has open at once; one
-	// address may have a quarter of them. Others are closed as they come. Default 4096.
+	// MaxConnections is the maximum of open connections of each listener; one address may
+	// have a quarter of them. Further connections are closed at once. Default 4096.
 	MaxConnections int
-	// MaxStreamsPerCaller is how many streams one caller has open at once. One address
-	// may have 16 times as many, under whatever names. Default 64.
+	// MaxStreamsPerCaller is the maximum of open streams of one caller; one address may
+	// have 16 times as many. Default 64.
 	MaxStreamsPerCaller int
-	// MaxUnreadBytes bounds the answers that are encoded and not yet taken by their
-	// callers, in all; one address may have half of it. Default 128 MiB.
+	// MaxUnreadBytes is the maximum of bytes of encoded answers that callers have not
+	// read; one address may have half of it. Default 128 MiB.
 	MaxUnreadBytes int64
-	// SendTimeout is how long a peer may leave what is sent to it untaken, before its
-	// stream ends; after twice as long its connection does. Default 20 s.
+	// SendTimeout is how long a peer may leave an answer unread before its stream is
+	// ended. After twice that time its connection is closed. Default 20 s.
 	SendTimeout time.Duration
-	// DrainDelay is how long a stopping server goes on as before, but for its health,
-	// which says NOT_SERVING: until load balancers have seen that. Default 0.
+	// DrainDelay is how long a stopping server continues to serve with the health
+	// NOT_SERVING, so that load balancers notice. Default 0.
 	DrainDelay time.Duration
-	// DrainTimeout bounds how long it then waits for its calls. Those left end with
-	// UNAVAILABLE. Default 10 s.
+	// DrainTimeout is how long a stopping server then waits for calls. The remaining ones
+	// end with UNAVAILABLE. Default 10 s.
 	DrainTimeout time.Duration
-	// Logger is told of failures, slow calls, some of the others, and what health
-	// says. Default slog.Default().
+	// Logger logs failures, slow calls, samples of other calls, and changes of health.
+	// Default slog.Default().
 	Logger *slog.Logger
-	// Notes returns what is wrong though calls are taken, a line each, which /readyz
-	// adds to its answer. Default: nothing.
+	// Notes returns problems that do not keep the server from taking calls, one per line;
+	// /readyz adds them to its answer. Default: none.
 	Notes func() []string
-	// OnListen, if set, is told the addresses before the first call is served.
+	// OnListen, if not nil, is called with the addresses before the first call is served.
 	OnListen func(Addresses)
 }
 
@@ -154,13 +153,13 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Addresses are where a server listens.
+// Addresses are the addresses of a server's listeners.
 type Addresses struct {
 	GRPC, HTTP net.Addr
-	Webhooks   net.Addr // nil: nowhere
+	Webhooks   net.Addr // nil without this listener
 }
 
-// Server is a gRPC server with its HTTP probes. It is made by New.
+// Server serves gRPC, and HTTP for probes and metrics. New returns one.
 type Server struct {
 	cfg   Config
 	edge  *edge
@@ -169,13 +168,13 @@ type Server struct {
 	feed  *quotaFeed
 	tls   struct{ grpc, http, webhooks *liveTLS } // nil: none
 	guard *guard
-	fault error                                // of what New has read; Run returns it
-	after func(time.Duration) <-chan time.Time // time.After, but for tests
+	fault error                                // error of the files that New has read; Run returns it
+	after func(time.Duration) <-chan time.Time // time.After, except in tests
 	drain context.CancelFunc                   // ends streams
 	stop  context.CancelFunc                   // ends unary calls
 }
 
-// New makes a server. It reads the files that cfg names, and starts nothing.
+// New returns a Server. It reads the files in cfg and starts nothing.
 func New(cfg Config) *Server {
 	cfg = cfg.withDefaults()
 	e := &edge{
@@ -225,16 +224,15 @@ func New(cfg Config) *Server {
 	clerkgatev1.RegisterQuotaServiceServer(s.grpc, quotas)
 	clerkgatev1.RegisterCallerServiceServer(s.grpc, callerService{})
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.ready.service)
-	reflection.Register(s.grpc) // v1alpha, too, since older clients know no other
+	reflection.Register(s.grpc) // also v1alpha, for older clients
 	return s
 }
 
-// Panics is how many calls have ended in a panic.
+// Panics returns the number of calls that ended in a panic.
 func (s *Server) Panics() int64 { return s.edge.panics.Load() }
 
-// Run listens and serves until ctx ends, then lets the calls end, and returns
-// when every goroutine of its own has. It may be called once. The error is nil
-// after an orderly stop.
+// Run listens and serves until ctx ends, then lets calls end, and returns when all its
+// goroutines have ended. Call it at most once. It returns nil after an orderly stop.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.drain()
 	defer s.stop()
@@ -268,7 +266,30 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 
 	var wg sync.WaitGroup
-	failed := make(chan error, len(listeners))
+	failed := s.serve(&wg, grpcListener, sites)
+	s.ready.enter("")
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBackground()
+	wg.Go(func() { s.runPeriodic(background) })
+	for _, files := range s.liveFiles() {
+		wg.Go(func() { files.Run(background) })
+	}
+
+	err = s.awaitEnd(ctx, failed)
+	s.shutDown()
+	// Probes and events are served to the end. Clients that are cut off try again.
+	for _, site := range sites {
+		err = errors.Join(err, site.server.Close())
+	}
+	stopBackground()
+	wg.Wait()
+	return err
+}
+
+// serve starts to serve the listeners. The returned channel receives the errors of those that
+// fail.
+func (s *Server) serve(wg *sync.WaitGroup, grpcListener net.Listener, sites []*site) <-chan error {
+	failed := make(chan error, 1+len(sites))
 	wg.Go(func() {
 		if err := s.grpc.Serve(grpcListener); err != nil {
 			failed <- fmt.Errorf("gRPC server: %w", err)
@@ -281,32 +302,25 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
-	s.ready.enter("")
-	following, stopFollowing := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopFollowing()
-	wg.Go(func() { s.follow(following) })
-	for _, files := range s.liveFiles() {
-		wg.Go(func() { files.Run(following) })
-	}
+	return failed
+}
 
+// awaitEnd blocks until ctx has ended and the drain delay has passed, or until a listener has
+// failed. Meanwhile, from the end of ctx on, health is NOT_SERVING.
+func (s *Server) awaitEnd(ctx context.Context, failed <-chan error) error {
 	select {
 	case <-ctx.Done():
 		s.ready.enter(stopping)
 		select {
 		case <-s.after(s.cfg.DrainDelay):
-		case err = <-failed:
+			return nil
+		case err := <-failed:
+			return err
 		}
-	case err = <-failed:
+	case err := <-failed:
 		s.ready.enter(stopping)
+		return err
 	}
-	s.shutDown()
-	// Probes and events are answered to the end. Who is cut off asks again.
-	for _, site := range sites {
-		err = errors.Join(err, site.server.Close())
-	}
-	stopFollowing()
-	wg.Wait()
-	return err
 }
 
 // shutDown refuses new calls, ends the streams, waits for the other calls, and
@@ -328,8 +342,8 @@ func (s *Server) shutDown() {
 	s.edge.apart.Wait()
 }
 
-// awaitCalls waits for done, for the drain timeout at most. It waits no longer when
-// all calls have returned and nobody takes their answers: gRPC would wait for that.
+// awaitCalls waits for done, for at most the drain timeout. It returns earlier when all
+// calls have returned and their answers are not read, for which gRPC would wait.
 func (s *Server) awaitCalls(done <-chan struct{}) {
 	limit := time.NewTimer(s.cfg.DrainTimeout)
 	defer limit.Stop()
@@ -355,7 +369,7 @@ func (s *Server) awaitCalls(done <-chan struct{}) {
 	}
 }
 
-// endsWithin waits for done, but no longer than d.
+// endsWithin waits for done, for at most d.
 func endsWithin(done <-chan struct{}, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
