@@ -54,12 +54,13 @@ export function fromCall(thrown: unknown): ClerkgateError {
   const error = ConnectError.from(thrown);
   const retry = error.metadata.get("clerkgate-retry-ms");
   const details = fromDetails(error);
+  const reason = (error.metadata.get("clerkgate-reason") ?? details.reason) as Reason | undefined;
   return new ClerkgateError(
     codeName(error.code),
-    (error.metadata.get("clerkgate-reason") ?? details.reason) as Reason | undefined,
+    reason,
     error.rawMessage,
     retry === null ? details.retryAfterMs : Number(retry),
-    { cause: thrown },
+    reason === undefined ? { cause: error.cause ?? error } : {},
   );
 }
 
