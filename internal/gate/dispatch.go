@@ -48,9 +48,9 @@ func (g *Gate) dispatchOne(now time.Time, launch func(*request)) (more bool, aga
 	g.leases.others++
 	stamp := g.cfg.Stamp()
 	done, err := g.allow(t.kind == probeRequest)
-	if err != nil { // the breaker is open after all
+	if err != nil { // does not happen: choose has asked the breaker
 		g.giveBack(permit, now)
-		return false, earlier(again, g.probes.next)
+		return false, earlier(again, now.Add(g.breaker.openFor))
 	}
 	r := g.load(t, now)
 	r.permit, r.sentAt, r.stamp, r.done = permit, now, stamp, done

@@ -40,8 +40,8 @@ func (g *Gate) decidingProbe(now time.Time) (due bool, again time.Time) {
 	return g.breaker.evidence.suspects(now)
 }
 
-// allow asks the breaker whether a request, or a probe, may go. It returns the function to call
-// with its outcome.
+// allow asks the breaker whether a request, or a probe, may go. It returns the function to
+// call with its outcome.
 func (g *Gate) allow(probe bool) (done func(error), err error) {
 	if done, err = g.breaker.allow(); err == nil && probe {
 		g.key.probing()
