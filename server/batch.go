@@ -116,6 +116,34 @@ func callFailure(failures []failure) int {
 	return found
 }
 
+// unmetBatch returns what the log shows of a batch that was answered although each of
+// its ids failed: the most frequent failure, of these the earliest. It returns nil for
+// all other answers.
+func unmetBatch(resp any) *failure {
+	batch, ok := resp.(*clerkgatev1.BatchGetUsersResponse)
+	if !ok {
+		return nil
+	}
+	count := make(map[clerkgatev1.ErrorReason]int)
+	var found *clerkgatev1.LookupError
+	for _, r := range batch.GetResults() {
+		e := r.GetError()
+		if e == nil {
+			return nil
+		}
+		count[e.GetReason()]++
+	}
+	for _, r := range batch.GetResults() {
+		if e := r.GetError(); found == nil || count[e.GetReason()] > count[found.GetReason()] {
+			found = e
+		}
+	}
+	if found == nil {
+		return nil
+	}
+	return &failure{code: codes.Code(found.GetCode()), reason: found.GetReason()}
+}
+
 // fitResults replaces users that do not fit into limit bytes with errors. Earlier ids are
 // kept first.
 func fitResults(results []*clerkgatev1.LookupResult, limit int) {

@@ -141,6 +141,26 @@ func (l *callLog) failed(ctx context.Context, method string, start, end time.Tim
 	return f, id
 }
 
+// unmet records a batch that was answered although each of its ids failed, at the level
+// and with the limit of calls that fail so. It returns the call's id if it was logged,
+// otherwise "".
+func (l *callLog) unmet(ctx context.Context, method string, start, end time.Time, f failure) (id string) {
+	level := levelOf(f.code)
+	if end.Sub(start) >= slowCall {
+		level = max(level, slog.LevelInfo)
+	}
+	if !l.logger.Enabled(ctx, level) {
+		return ""
+	}
+	if s := l.failures[f.reason]; !s.allow(end.Sub(l.epoch), lineGap, lineBurst) {
+		s.level.Store(int64(level))
+		return ""
+	}
+	id = requestID(ctx)
+	l.write(ctx, level, "every id of a call failed", method, codes.OK, id, end.Sub(start), "reason", f.reasonName())
+	return id
+}
+
 // levelOf returns the log level of a failure: error for failures of the server, warn for
 // what an operator must act on or wait for, info for callers' mistakes, debug for normal
 // results.

@@ -324,3 +324,25 @@ func invalidate(ctx context.Context, r *running, md *metadata.MD) error {
 	_, err := r.users.InvalidateUsers(ctx, &clerkgatev1.InvalidateUsersRequest{UserIds: []string{"user_1"}}, grpc.Trailer(md))
 	return err
 }
+
+// TestBatchWithoutAUser: a batch whose ids all fail is logged as what it is, at the level
+// of its failure; one with a user is logged as any call.
+func TestBatchWithoutAUser(t *testing.T) {
+	up := &fakeUpstream{users: []*clerkgatev1.User{{Id: "user_1"}}, failures: map[string]error{"user_down": clerkapi.ErrUnavailable}}
+	r := start(t, Config{Users: up, Quota: up})
+	for _, ids := range [][]string{{"user_down", "user_down", "-bad"}, {"-bad"}, {"user_none"}, {"user_1", "-bad"}} {
+		if _, err := r.users.BatchGetUsers(t.Context(), &clerkgatev1.BatchGetUsersRequest{UserIds: ids}); err != nil {
+			t.Fatalf("%v: %v", ids, err)
+		}
+	}
+	var got []string
+	for _, line := range logLines(t, r.log.String()) {
+		if line["method"] != nil {
+			got = append(got, fmt.Sprint(line["level"], " ", line["msg"], " ", line["reason"]))
+		}
+	}
+	want := "WARN every id of a call failed CLERK_UNAVAILABLE\nINFO every id of a call failed INVALID_ARGUMENT\nINFO call <nil>"
+	if text := strings.Join(got, "\n"); text != want {
+		t.Errorf("got\n%s\nwant\n%s", text, want)
+	}
+}

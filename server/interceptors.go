@@ -87,7 +87,13 @@ func (e *edge) translateUnary(ctx context.Context, req any, info *grpc.UnaryServ
 		_ = grpc.SetTrailer(ctx, metadata.Join(f.trailer(), metadata.Pairs(requestIDKey, id)))
 		return nil, f.status().Err()
 	}
-	if id := e.calls.answered(ctx, info.FullMethod, start, time.Now(), true); id != "" {
+	id := ""
+	if m, ok := resp.(*encoded); ok && m.unmet != nil {
+		id = e.calls.unmet(ctx, info.FullMethod, start, time.Now(), *m.unmet)
+	} else {
+		id = e.calls.answered(ctx, info.FullMethod, start, time.Now(), true)
+	}
+	if id != "" {
 		_ = grpc.SetTrailer(ctx, metadata.Pairs(requestIDKey, id)) // as above
 	}
 	return resp, nil
@@ -120,10 +126,12 @@ func (e *edge) prepareUnary(ctx context.Context, req any, _ *grpc.UnaryServerInf
 	if err != nil {
 		return nil, stopCause(ctx, err)
 	}
+	unmet := unmetBatch(resp)
 	m, err := e.outbox.encode(ctx, resp.(proto.Message))
 	if err != nil {
 		return nil, stopCause(ctx, err)
 	}
+	m.unmet = unmet
 	return m, nil
 }
 

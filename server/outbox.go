@@ -53,6 +53,7 @@ func newOutbox(limit int64) *outbox {
 type encoded struct {
 	buffer mem.Buffer // nil once it is passed to gRPC or freed
 	lot    *lot
+	unmet  *failure // of an answer whose ids all failed: the failure of most of them; else nil
 }
 
 // lot is some bytes of an outbox. Their buffer returns to it as its pool. It must not
@@ -97,7 +98,7 @@ func (o *outbox) encode(ctx context.Context, m proto.Message) (*encoded, error) 
 	// gRPC does not free what it drops with a connection, nor what it receives just when
 	// its call is reset.
 	runtime.AddCleanup(&b[0], func(l *lot) { l.giveBack() }, l)
-	return &encoded{mem.NewBuffer(&b, l), l}, nil
+	return &encoded{buffer: mem.NewBuffer(&b, l), lot: l}, nil
 }
 
 // take returns the bytes, which are gRPC's from now on.

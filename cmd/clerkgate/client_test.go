@@ -135,7 +135,7 @@ func TestPrintQuota(t *testing.T) {
 	if err := printQuota(&out, q, used, now); err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{"100 requests per 10s", "200 requests", "1 of 95 now", "4, 2 of them in flight", "for 3s more",
+	for _, part := range []string{"100 requests per 10s", "200 requests", "1 of 95 now", "a token bucket holds none; 2 requests are in flight", "for 3s more",
 		"6 of 100 left, 1s ago", "5 wait, the oldest for 1s", "nothing waits", "half_open, opened 1 times", "1.5"} {
 		if !strings.Contains(out.String(), part) {
 			t.Errorf("%q is missing in\n%s", part, out.String())

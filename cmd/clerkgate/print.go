@@ -10,6 +10,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"golang.org/x/term"
+
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
@@ -122,12 +124,8 @@ func (p *userPrinter) pageDone() error {
 	return p.flush()
 }
 
-// isTerminal says whether somebody may be looking at out.
+// isTerminal reports whether out is a terminal.
 func isTerminal(out io.Writer) bool {
 	file, ok := out.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return ok && term.IsTerminal(int(file.Fd()))
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -11,24 +10,6 @@ import (
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
-
-// printQuotaAgain prints how the quota stands for those who watch: on a terminal in
-// the place of what was printed before, and else below it.
-func printQuotaAgain(out io.Writer, q *clerkgatev1.Quota, u *clerkgatev1.GetUsageResponse, now time.Time, first bool) error {
-	var b bytes.Buffer
-	switch {
-	case isTerminal(out):
-		b.WriteString("\x1b[H\x1b[2J") // to the upper left corner, and all else away
-	case !first:
-		b.WriteByte('\n')
-	}
-	fmt.Fprintln(&b, now.Format(time.DateTime))
-	if err := printQuota(&b, q, u, now); err != nil {
-		return err
-	}
-	_, err := out.Write(b.Bytes())
-	return err
-}
 
 // printQuota prints for people the state of the quota at the time now, and what it
 // was spent on unless u is nil.
@@ -40,7 +21,7 @@ func printQuota(out io.Writer, q *clerkgatev1.Quota, u *clerkgatev1.GetUsageResp
 		row("burst", "%d requests", q.GetBurst())
 	}
 	row("available", "%d of %d now", q.GetAvailable(), q.GetEffectiveLimit())
-	row("held", "%d, %d of them in flight", q.GetHeld(), q.GetInFlight())
+	row("held", "%s", heldText(q))
 	if sh := q.GetShared(); sh != nil {
 		if decider := sh.GetDecider(); decider == clerkgatev1.SharedQuota_DECIDER_REDIS {
 			row("shared", "through Redis, by %d replicas", sh.GetReplicas())
@@ -67,10 +48,40 @@ func printQuota(out io.Writer, q *clerkgatev1.Quota, u *clerkgatev1.GetUsageResp
 	row("estimated wait", "%s", q.GetQueue().GetEstimatedWait().AsDuration().Round(time.Millisecond))
 	breaker := strings.ToLower(strings.TrimPrefix(q.GetBreaker().GetState().String(), "STATE_"))
 	row("breaker", "%s, opened %d times", breaker, q.GetBreaker().GetTimesOpened())
-	row("key", "%s", strings.ToLower(strings.TrimPrefix(q.GetKey().GetState().String(), "STATE_")))
+	row("key", "%s", keyText(q.GetKey().GetState()))
 	printUsage(w, u)
 	return w.Flush()
 }
+
+// heldText explains the number of permits that are held.
+func heldText(q *clerkgatev1.Quota) string {
+	text := fmt.Sprintf("%d permits", q.GetHeld())
+	if q.GetShared().GetDecider() == clerkgatev1.SharedQuota_DECIDER_REDIS {
+		return fmt.Sprintf("%s by all replicas; of this one %d requests are in flight, %d permits are leased", text, q.GetInFlight(), q.GetLeased())
+	}
+	if q.GetBurst() > 0 {
+		return fmt.Sprintf("%s: a token bucket holds none; %d requests are in flight, %d permits are leased", text, q.GetInFlight(), q.GetLeased())
+	}
+	text += fmt.Sprintf(": %d by requests in flight, %d by leases", q.GetInFlight(), q.GetLeased())
+	if rest := q.GetHeld() - q.GetInFlight() - q.GetLeased(); rest > 0 {
+		text += fmt.Sprintf(", %d by answers of the last %s or, after a start, for earlier use of the key", rest, q.GetWindow().AsDuration())
+	}
+	return text
+}
+
+// keyText explains what is known of the secret key.
+func keyText(state clerkgatev1.Key_State) string {
+	switch state {
+	case clerkgatev1.Key_STATE_REFUSED:
+		return "refused by Clerk: calls fail with CLERK_KEY_REJECTED until Clerk accepts it or another is configured"
+	case clerkgatev1.Key_STATE_UNPROVEN:
+		return "unproven: Clerk has not answered with it yet"
+	}
+	return lowerName(state.String(), "STATE_")
+}
+
+// lowerName returns the name of an enum's value in lower case without its prefix.
+func lowerName(name, prefix string) string { return strings.ToLower(strings.TrimPrefix(name, prefix)) }
 
 // printUsage prints what the quota was spent on, nothing if u is nil.
 func printUsage(w io.Writer, u *clerkgatev1.GetUsageResponse) {

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+)
+
+// watch prints the quota whenever it changes, until ctx or the server ends. Its
+// time-out is that of the first message.
+func (c *quotaCmd) watch(ctx context.Context, std streams) (err error) {
+	conn, err := c.connect()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	interrupted := ctx
+	ctx, cancel := context.WithCancelCause(callerContext(ctx))
+	defer cancel(nil)
+	timeout := time.AfterFunc(c.Timeout, func() { cancel(context.DeadlineExceeded) })
+	defer timeout.Stop()
+	show := &quotaScreen{out: std.out}
+	if c.Output == "table" && isTerminal(std.out) && os.Getenv("TERM") != "dumb" {
+		show.size = terminalSize(std.out)
+	}
+	defer func() { err = errors.Join(err, show.end()) }()
+	req := &clerkgatev1.WatchQuotaRequest{MinInterval: durationpb.New(c.Interval)}
+	client := clerkgatev1.NewQuotaServiceClient(conn)
+	stream, err := client.WatchQuota(ctx, req)
+	for {
+		var m *clerkgatev1.WatchQuotaResponse
+		if err == nil {
+			m, err = stream.Recv()
+		}
+		switch {
+		case interrupted.Err() != nil:
+			return nil
+		case errors.Is(context.Cause(ctx), context.DeadlineExceeded):
+			return &codedError{fmt.Sprintf("no answer within %s", c.Timeout), exitUnavailable}
+		case err != nil:
+			return callError(err)
+		}
+		timeout.Stop()
+		switch {
+		case c.Output == "json":
+			err = printJSON(std.out, m.GetQuota(), false)
+		case show.size == nil:
+			_, err = fmt.Fprintln(std.out, quotaLine(m.GetQuota(), time.Now()))
+		default:
+			var used *clerkgatev1.GetUsageResponse
+			if used, err = usage(ctx, client); err == nil {
+				err = show.draw(m.GetQuota(), used, time.Now())
+			}
+		}
+		if interrupted.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// terminalSize returns what reports the size of the terminal that out is.
+func terminalSize(out io.Writer) func() (width, height int) {
+	return func() (int, int) {
+		if file, ok := out.(*os.File); ok {
+			if width, height, err := term.GetSize(int(file.Fd())); err == nil && width > 0 && height > 0 {
+				return width, height
+			}
+		}
+		return 80, 24
+	}
+}
+
+// quotaLine returns the quota as one line, for logs and pipes.
+func quotaLine(q *clerkgatev1.Quota, now time.Time) string {
+	line := fmt.Sprintf("%s available=%d/%d held=%d in_flight=%d/%d leased=%d interactive=%d batch=%d breaker=%s key=%s",
+		now.UTC().Format(time.RFC3339), q.GetAvailable(), q.GetEffectiveLimit(), q.GetHeld(), q.GetInFlight(), q.GetInFlightLimit(), q.GetLeased(),
+		q.GetQueue().GetInteractive().GetDepth(), q.GetQueue().GetBatch().GetDepth(),
+		lowerName(q.GetBreaker().GetState().String(), "STATE_"), lowerName(q.GetKey().GetState().String(), "STATE_"))
+	if t := q.GetPausedUntil(); t != nil {
+		line += " paused=" + max(t.AsTime().Sub(now), 0).Round(time.Millisecond).String()
+	}
+	return line
+}
+
+// quotaScreen draws the quota in one place of a terminal.
+type quotaScreen struct {
+	out   io.Writer
+	size  func() (width, height int) // nil: out is no terminal
+	lines int                        // drawn so far, above the cursor
+}
+
+// draw draws the quota over what it drew before.
+func (s *quotaScreen) draw(q *clerkgatev1.Quota, u *clerkgatev1.GetUsageResponse, now time.Time) error {
+	var text bytes.Buffer
+	fmt.Fprintf(&text, "%s   (ctrl-C ends it)\n%s", now.Format(time.DateTime), bars(q))
+	if err := printQuota(&text, q, u, now); err != nil {
+		return err
+	}
+	width, height := s.size()
+	var b bytes.Buffer
+	if s.lines == 0 {
+		b.WriteString("\x1b[?25l") // hides the cursor
+	} else {
+		fmt.Fprintf(&b, "\x1b[%dA\r", min(s.lines, height-1))
+	}
+	s.lines = 0
+	for line := range strings.Lines(text.String()) {
+		if s.lines == height-1 {
+			break // what does not fit would scroll
+		}
+		b.WriteString(cut(strings.TrimSuffix(line, "\n"), width) + "\x1b[K\n") // and clears the rest of the line
+		s.lines++
+	}
+	b.WriteString("\x1b[J") // clears what is left of a longer drawing
+	_, err := s.out.Write(b.Bytes())
+	return err
+}
+
+// end shows the cursor again.
+func (s *quotaScreen) end() error {
+	if s.lines == 0 {
+		return nil
+	}
+	_, err := io.WriteString(s.out, "\x1b[?25h")
+	return err
+}
+
+// bars returns bars of what is used of the permits and of the requests in flight.
+func bars(q *clerkgatev1.Quota) string {
+	used := max(q.GetEffectiveLimit()-q.GetAvailable(), 0)
+	return fmt.Sprintf("used       %s %d of %d permits\nin flight  %s %d of %d requests\n\n",
+		bar(used, q.GetEffectiveLimit()), used, q.GetEffectiveLimit(), bar(q.GetInFlight(), q.GetInFlightLimit()), q.GetInFlight(), q.GetInFlightLimit())
+}
+
+// bar returns a bar of n out of limit.
+func bar(n, limit int32) string {
+	const width = 30
+	filled := 0
+	if limit > 0 {
+		filled = int(min(int64(n)*width/int64(limit), width))
+	}
+	if n > 0 && filled == 0 {
+		filled = 1 // a little is not nothing
+	}
+	return "[" + strings.Repeat("#", filled) + strings.Repeat(".", width-filled) + "]"
+}
+
+// cut returns at most the first n characters of s.
+func cut(s string, n int) string {
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:n])
+}

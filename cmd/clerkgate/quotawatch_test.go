@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+)
+
+func TestHeldIsExplained(t *testing.T) {
+	window := durationpb.New(10 * time.Second)
+	for _, tt := range []struct {
+		quota *clerkgatev1.Quota
+		want  string
+	}{
+		{&clerkgatev1.Quota{Window: window, Held: 502, InFlight: 1, Leased: 1}, "502 permits: 1 by requests in flight, 1 by leases, 500 by answers of the last 10s or, after a start, for earlier use of the key"},
+		{&clerkgatev1.Quota{Window: window, Held: 1, InFlight: 1}, "1 permits: 1 by requests in flight, 0 by leases"},
+		{&clerkgatev1.Quota{Held: 9, Shared: &clerkgatev1.SharedQuota{Decider: clerkgatev1.SharedQuota_DECIDER_REDIS}}, "9 permits by all replicas; of this one 0 requests are in flight, 0 permits are leased"},
+	} {
+		if got := heldText(tt.quota); got != tt.want {
+			t.Errorf("got %s, want %s", got, tt.want)
+		}
+	}
+	if got := keyText(clerkgatev1.Key_STATE_REFUSED); !strings.Contains(got, "CLERK_KEY_REJECTED") {
+		t.Errorf("a refused key: %s", got)
+	}
+}
+
+func TestBars(t *testing.T) {
+	for _, tt := range []struct{ n, limit, filled int32 }{{0, 100, 0}, {1, 100, 1}, {50, 100, 15}, {100, 100, 30}, {200, 100, 30}, {1, 0, 1}, {0, 0, 0}} {
+		if got := bar(tt.n, tt.limit); len(got) != 32 || strings.Count(got, "#") != int(tt.filled) {
+			t.Errorf("%d of %d: %s", tt.n, tt.limit, got)
+		}
+	}
+}
+
+// TestQuotaScreen checks that a drawing covers the one before, and scrolls nothing.
+func TestQuotaScreen(t *testing.T) {
+	var out bytes.Buffer
+	s := &quotaScreen{out: &out, size: func() (int, int) { return 20, 8 }}
+	q := &clerkgatev1.Quota{Limit: 100, EffectiveLimit: 100, Available: 40, InFlightLimit: 64}
+	for i := range 2 {
+		out.Reset()
+		if err := s.draw(q, nil, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		text := out.String()
+		if n := strings.Count(text, "\n"); n != 7 || s.lines != 7 {
+			t.Errorf("drawing %d has %d lines", i, n)
+		}
+		if begin := []string{"\x1b[?25l", "\x1b[7A\r"}[i]; !strings.HasPrefix(text, begin) {
+			t.Errorf("drawing %d begins %q", i, text[:10])
+		}
+		for line := range strings.Lines(strings.TrimPrefix(strings.TrimPrefix(text, "\x1b[?25l"), "\x1b[7A\r")) {
+			if before, _, _ := strings.Cut(line, "\x1b"); len(before) > 20 {
+				t.Errorf("a line of %d characters: %q", len(before), before)
+			}
+		}
+	}
+	if err := s.end(); err != nil || !strings.HasSuffix(out.String(), "\x1b[?25h") {
+		t.Errorf("the cursor remains hidden: %v", err)
+	}
+}
+
+// TestQuotaWatchInAPipe: without a terminal each message is one line, and an interrupt
+// is no failure.
+func TestQuotaWatchInAPipe(t *testing.T) {
+	address, _, _ := serveSim(t)
+	out, errs := &output{first: make(chan string, 1)}, &output{}
+	first := out.first
+	ctx, interrupt := context.WithCancel(t.Context())
+	done := make(chan int, 1)
+	go func() {
+		done <- run(ctx, []string{"quota", "--watch", "--interval", "100ms", "--address", address}, streams{out, errs})
+	}()
+	line := <-first
+	interrupt()
+	if code := <-done; code != 0 || errs.String() != "" {
+		t.Errorf("exit code %d: %s", code, errs)
+	}
+	if !strings.Contains(line, " available=") || !strings.Contains(line, " breaker=closed key=") || strings.Contains(out.String(), "\x1b") {
+		t.Errorf("it printed %s", out)
+	}
+}
