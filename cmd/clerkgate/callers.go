@@ -97,7 +97,7 @@ func (c *tokenNewCmd) Run(std streams) error {
 
 // whoamiCmd is `clerkgate whoami`.
 type whoamiCmd struct {
-	clientFlags `embed:""`
+	clientFlags `embed:"" group:"Connection"`
 	Output      string `short:"o" enum:"json,table" default:"table" help:"json or table."`
 }
 

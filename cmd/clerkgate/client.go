@@ -55,7 +55,7 @@ type filterFlag struct {
 
 // countCmd is `clerkgate count`.
 type countCmd struct {
-	clientFlags `embed:""`
+	clientFlags `embed:"" group:"Connection"`
 	filterFlag  `embed:""`
 	Output      string `short:"o" enum:"json,table" default:"table" help:"json, or table, which is the bare number."`
 }

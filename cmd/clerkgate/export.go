@@ -18,7 +18,7 @@ import (
 
 // exportCmd is `clerkgate export`.
 type exportCmd struct {
-	clientFlags `embed:""`
+	clientFlags `embed:"" group:"Connection"`
 	viewFlag    `embed:""`
 	filterFlag  `embed:""`
 	columnsFlag `embed:""`

@@ -12,7 +12,7 @@ import (
 
 // healthCmd is `clerkgate health`.
 type healthCmd struct {
-	clientFlags `embed:""`
+	clientFlags `embed:"" group:"Connection"`
 	Service     string `placeholder:"NAME" help:"Whose health to ask for: clerk, for the way to Clerk, or a service such as clerkgate.v1.UserService. Default: the server as a whole."`
 	Output      string `short:"o" enum:"json,table" default:"table" help:"json, or table, which is the bare status."`
 }

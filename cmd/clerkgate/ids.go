@@ -99,7 +99,7 @@ func batchesOfLines(ctx context.Context, in io.Reader) iter.Seq2[[]string, error
 
 // getCmd is `clerkgate get`.
 type getCmd struct {
-	clientFlags `embed:""`
+	clientFlags `embed:"" group:"Connection"`
 	viewFlag    `embed:""`
 	outputFlag  `embed:""`
 	MaxAge      *time.Duration `placeholder:"DURATION" help:"The age of the oldest acceptable copy; 0s asks Clerk. Default: as the server is configured."`
@@ -165,7 +165,7 @@ func (c *getCmd) Run(ctx context.Context, in stdin, std streams) error {
 
 // invalidateCmd is `clerkgate invalidate`.
 type invalidateCmd struct {
-	clientFlags `embed:""`
+	clientFlags `embed:"" group:"Connection"`
 	idsArg      `embed:""`
 }
 

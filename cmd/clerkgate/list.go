@@ -11,7 +11,7 @@ import (
 
 // listCmd is `clerkgate list`.
 type listCmd struct {
-	clientFlags `embed:""`
+	clientFlags `embed:"" group:"Connection"`
 	viewFlag    `embed:""`
 	filterFlag  `embed:""`
 	outputFlag  `embed:""`
@@ -104,4 +104,11 @@ func reportUnreadable(w io.Writer, users []*clerkgatev1.UnreadableUser) {
 		}
 		fmt.Fprintf(w, "clerkgate: %s: %s: %s\n", id, strings.TrimPrefix(u.GetReason().String(), "ERROR_REASON_"), oneLine(u.GetMessage()))
 	}
+}
+
+// Help returns an example for the help.
+func (*listCmd) Help() string {
+	return `Example, the ten banned users who signed in last, as CSV:
+
+  clerkgate list --filter banned=true --order-by=-last_sign_in_at --limit 10 --output csv >banned.csv`
 }

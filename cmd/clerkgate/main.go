@@ -26,19 +26,19 @@ Exit codes: ` + exitCodes
 type cli struct {
 	PrintVersion kong.VersionFlag `name:"version" short:"v" env:"-" help:"Print the version."`
 
-	Serve      serveCmd      `cmd:"" help:"Serve users over gRPC."`
-	Sim        simCmd        `cmd:"" help:"Simulate Clerk's API alone, for tests of anything that talks to Clerk."`
-	Get        getCmd        `cmd:"" help:"Read users by their ids."`
-	List       listCmd       `cmd:"" help:"List users."`
-	Export     exportCmd     `cmd:"" help:"Write all users to a file or pipe, as JSON lines or CSV, and go on after an interruption."`
-	Invalidate invalidateCmd `cmd:"" help:"Drop users from every cache, after a change at Clerk."`
-	Count      countCmd      `cmd:"" help:"Count users."`
-	Quota      quotaCmd      `cmd:"" help:"Show how the quota, the queue and the breaker stand."`
-	Whoami     whoamiCmd     `cmd:"" help:"Show who the server takes the caller for, and what the caller may do."`
-	Token      tokenCmd      `cmd:"" help:"Make tokens for callers."`
-	Config     configCmd     `cmd:"" help:"Check the settings of serve, or print the schema of its configuration file."`
-	Health     healthCmd     `cmd:"" help:"Report whether a server is serving; fails if not. A probe for images without a shell."`
-	Version    versionCmd    `cmd:"" help:"Print the version."`
+	Serve      serveCmd      `cmd:"" group:"Server" help:"Serve users over gRPC."`
+	Sim        simCmd        `cmd:"" group:"Server" help:"Simulate Clerk's API alone, for tests of anything that talks to Clerk."`
+	Get        getCmd        `cmd:"" group:"Users" help:"Read users by their ids."`
+	List       listCmd       `cmd:"" group:"Users" help:"List users."`
+	Export     exportCmd     `cmd:"" group:"Users" help:"Write all users to a file or pipe, as JSON lines or CSV, and go on after an interruption."`
+	Invalidate invalidateCmd `cmd:"" group:"Users" help:"Drop users from every cache, after a change at Clerk."`
+	Count      countCmd      `cmd:"" group:"Users" help:"Count users."`
+	Quota      quotaCmd      `cmd:"" group:"State of a server" help:"Show how the quota, the queue and the breaker stand."`
+	Whoami     whoamiCmd     `cmd:"" group:"State of a server" help:"Show who the server takes the caller for, and what the caller may do."`
+	Token      tokenCmd      `cmd:"" group:"Server" help:"Make tokens for callers."`
+	Config     configCmd     `cmd:"" group:"Server" help:"Check the settings of serve, or print the schema of its configuration file."`
+	Health     healthCmd     `cmd:"" group:"State of a server" help:"Report whether a server is serving; fails if not. A probe for images without a shell."`
+	Version    versionCmd    `cmd:"" group:"Others" help:"Print the version."`
 }
 
 // streams are where a command writes.

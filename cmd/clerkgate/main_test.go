@@ -365,6 +365,14 @@ func TestHelpAndVersion(t *testing.T) {
 			t.Errorf("%v: exit code %d: %s%s", args[0], code, stdout, stderr)
 		}
 	}
+	if _, stdout, _ := runCommand(t, "serve", "--help"); !strings.Contains(strings.Join(strings.Fields(stdout), " "), "Default: 256MiB. ($CLERKGATE_CACHE_MAX_BYTES)") || !strings.Contains(stdout, "\nSimulator\n") {
+		t.Errorf("the help of serve lacks a default or a group: %s", stdout)
+	}
+	for _, group := range []string{"\nServer\n", "\nUsers\n", "\nState of a server\n"} {
+		if _, stdout, _ := runCommand(t, "--help"); !strings.Contains(stdout, group) {
+			t.Errorf("the help lacks the group %q: %s", group, stdout)
+		}
+	}
 	if _, stdout, _ := runCommand(t, "--help"); !strings.Contains(strings.Join(strings.Fields(stdout), " "), "3 not found; 4 invalid arguments") {
 		t.Errorf("the help lacks the exit codes: %s", stdout)
 	}

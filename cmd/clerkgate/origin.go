@@ -93,12 +93,20 @@ func decimal(ctx *kong.DecodeContext, target reflect.Value) error {
 	return nil
 }
 
-// helpWithEnvironment is a flag's help with its environment variables.
+// helpWithEnvironment is a flag's help with its environment variables, and with its
+// default where a placeholder hides it.
 func helpWithEnvironment(v *kong.Value) string {
-	if v.Flag == nil || len(v.Flag.Envs) == 0 {
+	if v.Flag == nil {
 		return v.Help
 	}
-	return fmt.Sprintf("%s ($%s)", v.Help, strings.Join(v.Flag.Envs, ", $"))
+	help := v.Help
+	if v.Flag.PlaceHolder != "" && v.HasDefault {
+		help += fmt.Sprintf(" Default: %s.", v.Default)
+	}
+	if len(v.Flag.Envs) > 0 {
+		help += fmt.Sprintf(" ($%s)", strings.Join(v.Flag.Envs, ", $"))
+	}
+	return help
 }
 
 // allFlags returns the flags of a command and of all below it.

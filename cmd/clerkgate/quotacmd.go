@@ -13,7 +13,7 @@ import (
 
 // quotaCmd is `clerkgate quota`.
 type quotaCmd struct {
-	clientFlags `embed:""`
+	clientFlags `embed:"" group:"Connection"`
 	Output      string        `short:"o" enum:"json,table" default:"table" help:"json (one line a message with --watch) or table."`
 	Watch       bool          `short:"w" help:"Print the quota whenever it changes, until interrupted: on a terminal in one place, with bars; elsewhere one line each."`
 	Interval    time.Duration `default:"1s" help:"With --watch, the least time between two messages; 100ms or more."`
