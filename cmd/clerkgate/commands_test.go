@@ -1,0 +1,116 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+// TestClientFlags uses each flag of the commands that call a server, rightly and
+// wrongly, and checks that none is left out of the table.
+func TestClientFlags(t *testing.T) {
+	address, id, _ := serveSim(t, "--full-view", "none")
+	dir := t.TempDir()
+	token := filepath.Join(dir, "token")
+	if err := os.WriteFile(token, []byte("abc\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	connection := []string{"--address", "--timeout", "--tls", "--ca-file", "--cert-file", "--key-file", "--token-file"}
+	type use struct {
+		args string // with ID for an id and DIR for a directory
+		code int
+	}
+	table := map[string][]use{
+		"get": {{"ID --view basic", 0}, {"ID --view full", exitDenied}, {"ID --view all", exitUsage}, {"ID --output csv --columns id,name", 0}, {"ID --output xml", exitUsage},
+			{"ID --columns id", exitUsage}, {"ID -o csv --columns shoe_size", exitUsage}, {"ID --max-age 0s", 0}, {"ID --max-age=-1s", exitUsage}, {"user_none", exitNotFound}, {"../x", exitInvalid}, {"", exitUsage}},
+		"list": {{"--limit 2", 0}, {"--limit=-1", exitUsage}, {"--view full", exitDenied}, {"--view basic", 0}, {"--filter banned=true", 0}, {"--filter banned", exitUsage},
+			{"--order-by=-last_sign_in_at --output csv --columns id", 0}, {"--order-by shoe_size", exitInvalid}, {"--output xml", exitUsage}, {"--columns id", exitUsage}},
+		"count": {{"", 0}, {"--filter banned=true --output json", 0}, {"--filter banned=perhaps", exitUsage}, {"--output csv", exitUsage}, {"--filter excluded_user_ids=ID", exitInvalid}},
+		"export": {{"--file DIR/1 --output csv --columns id --quiet --retry-for 0s", 0}, {"--file DIR/1", exitUsage}, {"--file DIR/1 --overwrite", 0}, {"--file DIR/2 --resume", 0}, {"--resume", exitUsage},
+			{"--overwrite", exitUsage}, {"--view full", exitDenied}, {"--view basic --filter banned=true --since 2026-01-31", 0}, {"--since monday", exitUsage}, {"--retry-for=-1s", exitUsage}, {"--output table", exitUsage},
+			{"--columns id", exitUsage}, {"--file DIR/none/1", exitUsage}},
+		"invalidate": {{"ID", 0}, {"../x", exitInvalid}, {"", exitUsage}},
+		"quota":      {{"", 0}, {"--output json", 0}, {"--output csv", exitUsage}, {"--watch --interval 99ms", exitUsage}},
+		"whoami":     {{"", 0}, {"--output json", 0}, {"--output csv", exitUsage}},
+		"health":     {{"--service clerk", 0}, {"--service none", exitUsage}, {"--output json", 0}, {"--output csv", exitUsage}},
+	}
+	everywhere := []use{{"--address nowhere://x", exitUsage}, {"--timeout 0s", exitUsage}, {"--token-file DIR/token", 0}, {"--token-file DIR/none", exitUsage},
+		{"--ca-file DIR/none", exitUsage}, {"--cert-file DIR/none", exitUsage}, {"--key-file DIR/none", exitUsage}, {"--tls", exitUnavailable}, {"--address 127.0.0.1:1", exitUnavailable}, {"--no-such-flag", exitUsage}}
+	needs := map[string]string{"get": "ID", "invalidate": "ID", "export": "--retry-for 0s", "list": "--limit 1"}
+	for _, command := range modelOf(t).Leaves(true) {
+		if !slices.ContainsFunc(command.Flags, func(f *kong.Flag) bool { return f.Name == "address" }) {
+			continue
+		}
+		name := command.Path()
+		name = name[strings.LastIndex(name, " ")+1:]
+		uses, used := table[name], slices.Clone(connection)
+		for _, u := range everywhere {
+			uses = append(uses, use{needs[name] + " " + u.args, u.code})
+		}
+		for _, u := range uses {
+			args := append([]string{name}, strings.Fields(strings.NewReplacer("ID", id, "DIR", dir).Replace(u.args))...)
+			for _, arg := range args {
+				flag, _, _ := strings.Cut(arg, "=")
+				used = append(used, flag)
+			}
+			if !slices.Contains(args, "--address") {
+				args = append(args, "--address", address)
+			}
+			code, stdout, stderr := runCommand(t, args...)
+			if code != u.code || code == exitUsage && (stdout != "" || strings.Count(stderr, "\n") != 1) {
+				t.Errorf("%v: exit code %d, want %d: %.300s%.300s", args, code, u.code, stdout, stderr)
+			}
+		}
+		for _, f := range command.Flags {
+			if f.Name != "help" && !slices.Contains(used, "--"+f.Name) {
+				t.Errorf("%s: the table does not use --%s", name, f.Name)
+			}
+		}
+	}
+}
+
+// TestClosedPipe: a command whose reader has gone is ended by SIGPIPE, as others are.
+func TestClosedPipe(t *testing.T) {
+	address, _, _ := serveSim(t)
+	for _, args := range [][]string{{"list", "--limit", "0"}, {"export"}, {"quota", "--watch"}} {
+		cmd := command(t, append(args, "--address", address)...)
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Stdout = w
+		r.Close()
+		err = cmd.Run()
+		w.Close()
+		if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() || status.Signal() != syscall.SIGPIPE {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
+
+// TestIDsFromStandardInput: blank lines are skipped, and each batch is a call.
+func TestIDsFromStandardInput(t *testing.T) {
+	address, id, _ := serveSim(t)
+	for _, tt := range []struct {
+		name, input, command string
+		code, lines          int
+	}{
+		{"ids", strings.Repeat(id+"\n\n", 250), "get", 0, 250},
+		{"the last line without an end", id, "get", 0, 1},
+		{"nothing", "", "get", 0, 0},
+		{"one is missing", id + "\nuser_none\n", "get", exitNotFound, 1},
+		{"a line too long", id + "\n" + strings.Repeat("x", 5000), "get", exitUsage, 1},
+		{"invalidate", id + "\n", "invalidate", 0, 0},
+	} {
+		var out, errs output
+		code := runWith(t.Context(), []string{tt.command, "-", "--address", address}, stdin{strings.NewReader(tt.input)}, streams{&out, &errs})
+		if code != tt.code || strings.Count(out.String(), "\n") != tt.lines {
+			t.Errorf("%s: exit code %d, %d lines: %s", tt.name, code, strings.Count(out.String(), "\n"), &errs)
+		}
+	}
+}
