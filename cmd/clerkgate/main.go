@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	kongcompletion "github.com/jotaen/kong-completion"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
 )
@@ -38,6 +39,7 @@ type cli struct {
 	Token      tokenCmd      `cmd:"" group:"Server" help:"Make tokens for callers."`
 	Config     configCmd     `cmd:"" group:"Server" help:"Check the settings of serve, or print the schema of its configuration file."`
 	Health     healthCmd     `cmd:"" group:"State of a server" help:"Report whether a server is serving; fails if not. A probe for images without a shell."`
+	Completion completionCmd `cmd:"" group:"Others" help:"Print code that completes commands and flags in bash, zsh or fish."`
 	Version    versionCmd    `cmd:"" group:"Others" help:"Print the version."`
 }
 
@@ -94,6 +96,10 @@ func runWith(ctx context.Context, args []string, in stdin, std streams) int {
 	)
 	if err != nil {
 		return report(std, err, exitFailed)
+	}
+	if os.Getenv(completionLine) != "" {
+		kongcompletion.Register(parser)
+		return 0
 	}
 	command, err := parser.Parse(args)
 	if exited {
