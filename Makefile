@@ -84,6 +84,16 @@ generators: ## test other languages' code generators with the contract
 		mcs:mono-mcs node:nodejs npm:npm
 	go test -tags generators -count=1 -timeout 20m ./tools/generators
 
+# SHOTS keeps the screenshots of `make page-check` in a folder; WARM is how many seconds of
+# load come before them, so that plots have something to show.
+SHOTS ?=
+WARM ?= 0
+
+.PHONY: page-check
+page-check: build ## look at the page in Chromium, in each state (SHOTS=folder keeps screenshots)
+	@tools/need chromium:chromium node:nodejs npm:npm redis-server:redis-server
+	cd tools/page && npm ci --ignore-scripts && SHOTS='$(SHOTS)' WARM='$(WARM)' node --test --test-concurrency=1 page.test.mjs
+
 .PHONY: generate
 generate: ## generate gen/ from proto/
 	$(BUF) generate

@@ -297,6 +297,8 @@ func (g *guard) http(next http.Handler, may func(*caller.Caller) bool) http.Hand
 		case who != nil && !may(who):
 			g.denied.Add(1)
 			http.Error(w, "this caller may not have this", http.StatusForbidden)
+		case who != nil:
+			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), admittedKey{}, who)))
 		default:
 			next.ServeHTTP(w, r)
 		}

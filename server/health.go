@@ -14,6 +14,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/caller"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/page"
 )
 
 // upstreamHealth is the name under which health reports whether Clerk can be asked.
@@ -101,6 +102,19 @@ func (r *readiness) enter(phase string) {
 	r.update()
 }
 
+// life returns where in its life the server is.
+func (r *readiness) life() page.Phase {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch r.phase {
+	case starting:
+		return page.Starting
+	case stopping:
+		return page.Stopping
+	}
+	return page.Serving
+}
+
 func (r *readiness) say(serving bool, names ...string) {
 	status := grpc_health_v1.HealthCheckResponse_NOT_SERVING
 	if serving {
@@ -123,7 +137,7 @@ func (r *readiness) log(well, ill, reason string) {
 }
 
 // probes answers /healthz, which says that the process is alive, /readyz, which
-// agrees with the health service's "", and /metrics and profiles, if there are any.
+// agrees with the health service's "", and /metrics, the page and profiles, if there are any.
 func (s *Server) probes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -142,6 +156,11 @@ func (s *Server) probes() http.Handler {
 	if s.cfg.Metrics != nil {
 		mux.Handle("GET /metrics", s.guard.http(promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{}),
 			func(c *caller.Caller) bool { return c.Metrics }))
+	}
+	if s.page != nil {
+		viewed := s.viewed()
+		mux.Handle("GET /{$}", viewed)
+		mux.Handle("/page/", viewed)
 	}
 	if s.cfg.Pprof {
 		mux.Handle("/debug/pprof/", s.guard.http(profiles(), func(c *caller.Caller) bool { return c.Pprof }))

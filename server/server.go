@@ -24,6 +24,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/caller"
 	"github.com/clerkgate/clerkgate/internal/livefile"
+	"github.com/clerkgate/clerkgate/internal/page"
 )
 
 // Limits that protect the server from its callers. Those of keepalive close idle and dead
@@ -58,7 +59,7 @@ type Config struct {
 	Instance string
 	// GRPCListen is the address for gRPC, as CheckAddress wants it. Default "127.0.0.1:9090".
 	GRPCListen string
-	// HTTPListen is the address for /healthz, /readyz and /metrics. Default "127.0.0.1:9091".
+	// HTTPListen is the address for /healthz, /readyz, /metrics and the page. Default "127.0.0.1:9091".
 	HTTPListen string
 	// WebhookListen is the address for Webhooks, which may face the internet. Default: no
 	// such listener.
@@ -83,6 +84,9 @@ type Config struct {
 	// Unauthenticated is reported by GetQuota: the server serves callers on other
 	// machines without identifying them.
 	Unauthenticated bool
+	// Page is what the page at / of the HTTP listener shows beside what the server knows
+	// itself. Nil: there is no page.
+	Page *page.Sources
 	// Pprof serves profiles at /debug/pprof/ on the HTTP listener.
 	Pprof bool
 	// DefaultTimeout is the time limit of a call without a deadline, and of each page of
@@ -165,6 +169,7 @@ type Server struct {
 	edge  *edge
 	grpc  *grpc.Server
 	ready *readiness
+	page  *page.Page // nil: none
 	feed  *quotaFeed
 	tls   struct{ grpc, http, webhooks *liveTLS } // nil: none
 	guard *guard
@@ -194,6 +199,7 @@ func New(cfg Config) *Server {
 	}
 	s.guard = newGuard(callers, cfg.TLS.ClientCA != "", cfg.Logger)
 	e.guard, e.calls.guard, quotas.guard = s.guard, s.guard, s.guard
+	s.page = s.newPage()
 	var options []grpc.ServerOption
 	if s.tls.grpc != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(s.tls.grpc.config())))
@@ -271,6 +277,9 @@ func (s *Server) Run(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 	wg.Go(func() { s.runPeriodic(background) })
+	if s.page != nil {
+		wg.Go(func() { s.page.Run(background) })
+	}
 	for _, files := range s.liveFiles() {
 		wg.Go(func() { files.Run(background) })
 	}

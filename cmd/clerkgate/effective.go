@@ -12,6 +12,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
+	"github.com/clerkgate/clerkgate/internal/page"
 )
 
 // setting is a setting as it is in effect. No part of it holds a secret.
@@ -74,6 +75,26 @@ func (c *serveCmd) effective(o *origins, flags []*kong.Flag, s settings) []setti
 		secret.Value, secret.From = "set", "default, by --sim"
 	}
 	return append(all, secret)
+}
+
+// pageSettings returns settings as the page shows them.
+func pageSettings(all []setting) []page.Setting {
+	shown := make([]page.Setting, len(all))
+	for i, one := range all {
+		shown[i] = page.Setting(one)
+	}
+	return shown
+}
+
+// keyPlace names where the secret key is to be put.
+func (c *serveCmd) keyPlace() string {
+	switch {
+	case c.Sim:
+		return ""
+	case c.ClerkSecretKeyFile != "":
+		return oneLine(c.ClerkSecretKeyFile)
+	}
+	return secretKeyEnv + ", and restart the server"
 }
 
 // derived returns the value in effect of a flag that was not given, where others

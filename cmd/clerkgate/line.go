@@ -18,6 +18,7 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi"
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/page"
 	"github.com/clerkgate/clerkgate/internal/quota"
 	"github.com/clerkgate/clerkgate/internal/quota/quotaredis"
 	"github.com/clerkgate/clerkgate/internal/quota/statefile"
@@ -229,6 +230,13 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 	defer stopServing()
 	var simErr error
 	var srv *server.Server
+	shown := page.Sources{
+		Version: buildVersion(), Store: store, SpansLost: spans.sender.Lost, KeyFile: s.files.keyErr, KeyPlace: c.keyPlace(),
+		MaxInFlight: c.MaxInFlight, Settings: pageSettings(c.effective(o, settingsFlags(parsed), s)),
+	}
+	if c.WebhookListen != "" {
+		shown.Webhooks = hooks
+	}
 	srv = server.New(server.Config{
 		Users: cache, Quota: g, Instance: s.cache.RedisInstance, GRPCListen: c.GRPCListen, HTTPListen: c.HTTPListen,
 		WebhookListen: c.WebhookListen, Webhooks: hooks,
@@ -236,7 +244,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 		CallersFile: c.CallersFile, Unauthenticated: c.unauthenticated(s.tls), Pprof: c.Pprof,
 		FullView: s.view, DefaultTimeout: c.DefaultTimeout, DrainDelay: c.DrainDelay, DrainTimeout: c.DrainTimeout, Logger: logger,
 		MaxConnections: c.MaxConnections, MaxStreamsPerCaller: c.MaxStreams, MaxUnreadBytes: maxUnread, SendTimeout: c.SendTimeout,
-		Notes: s.files.notes,
+		Notes: s.files.notes, Page: &shown,
 		OnListen: func(at server.Addresses) {
 			exampleID := "user_…"
 			if c.Sim { // only now, since it takes a while to make many users, in vain if a port is taken

@@ -88,6 +88,16 @@ type Set struct {
 // Callers returns how many callers there are.
 func (s *Set) Callers() int { return len(s.callers) }
 
+// Named returns the caller of a name, nil if there is none.
+func (s *Set) Named(name string) *Caller {
+	for _, c := range s.callers {
+		if c.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
 // HasLabels reports whether a call may be known by the name that it gives itself.
 func (s *Set) HasLabels() bool { return len(s.labels) > 0 }
 

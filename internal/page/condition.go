@@ -109,7 +109,7 @@ var conditions = [...]Condition{
 		Summary: "Less than a tenth of the quota is left.",
 		Do: "Look for the caller with the largest share: it may ask in batches, accept older copies (max_age), or wait as priority batch. " +
 			"If all need what they ask for, get a larger quota from Clerk.",
-		When:  "clerkgate_quota_available is below a tenth of clerkgate_quota_effective_limit, and the first window after the start is over.",
+		When:  "clerkgate_quota_available is below a tenth of clerkgate_quota_effective_limit, clerkgate_quota_paused is 0, and the first window after the start is over.",
 		holds: nearlySpent,
 	},
 	{
@@ -129,7 +129,7 @@ var conditions = [...]Condition{
 	},
 	{
 		Name: webhooksFailing, Severity: Warning,
-		Summary: "Webhooks fail, so users who have changed may be served as they were.",
+		Summary: "Webhooks fail or are refused, so users who have changed may be served as they were.",
 		Do: "Forged ones: compare the signing secret with the one that Clerk shows for the endpoint. " +
 			"Stale ones: set this machine's clock. Failed ones: look into the log, and at Redis. Misdirected ones: correct the endpoint's URL at Clerk.",
 		When:  `clerkgate_webhook_events_total of the outcomes failed, forged, stale and misdirected has risen within ten minutes.`,
@@ -192,7 +192,7 @@ func redisAway(v *View) bool {
 
 func nearlySpent(v *View) bool {
 	most := v.capacity()
-	return v.Now.Sub(v.Started) > v.Gate.Window && most > 0 && float64(v.Gate.Available) < NearlySpent*float64(most)
+	return v.Gate.PausedUntil.IsZero() && v.Now.Sub(v.Started) > v.Gate.Window && most > 0 && float64(v.Gate.Available) < NearlySpent*float64(most)
 }
 
 func silent(v *View) bool {

@@ -1,6 +1,8 @@
 package page
 
 import (
+	"fmt"
+
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
@@ -44,6 +46,11 @@ func failureCounter(outcome string) string             { return "failed." + outc
 func refusalCounter(reason string) string              { return "refused." + reason }
 func webhookCounter(o webhook.Outcome) string          { return "webhook." + string(o) }
 func lookupCounter(from clerkgatev1.ServedFrom) string { return "lookup." + sourceName(from) }
+
+// waitsByBucket has room for the buckets of gate.Stats.Waits.
+var waitsByBucket [2][16]struct{}
+
+func waitCounter(p gate.Priority, bucket int) string { return fmt.Sprintf("wait.%d.%d", p, bucket) }
 
 // counter is a row of the table of what is counted by the second.
 type counter struct {
@@ -99,6 +106,16 @@ func makeCounters() []counter {
 	}
 	for _, from := range places {
 		all = append(all, counter{lookupCounter(from), func(r *reading) int64 { return r.lookups.Lookups[from] }})
+	}
+	for p := range waitsByBucket {
+		for i := range waitsByBucket[p] {
+			all = append(all, counter{waitCounter(gate.Priority(p), i), func(r *reading) int64 {
+				if counts := r.gate.Stats.Waits[p].Counts; i < len(counts) {
+					return int64(counts[i])
+				}
+				return 0
+			}})
+		}
 	}
 	for _, o := range outcomes {
 		all = append(all, counter{webhookCounter(o.outcome), func(r *reading) int64 {

@@ -1,4 +1,9 @@
-// Package page knows what somebody should be told of how the service stands.
+// Package page serves the page at / of the HTTP listener: how the service stands, in
+// words first, with a plot of the last ten minutes below.
+//
+// A Page asks its Sources once a second and keeps ten minutes of what they say, in memory
+// of a fixed size. Viewers get each second by server-sent events; a second is encoded once
+// for all of them.
 //
 // # Conditions
 //
@@ -17,4 +22,14 @@
 // terms of metrics when a condition holds; the thresholds are constants of condition.go.
 // The table is ordered: the first condition that holds is the one that the page's first
 // line is about.
+//
+// # Files
+//
+//   - condition.go: the table of conditions; headline.go: the first line
+//   - view.go: what is known at a moment, of which both are functions
+//   - counter.go, reason.go: what is counted by the second, and its words
+//   - history.go: the last ten minutes and the last events
+//   - page.go: Sources, Page, and the sample of a second
+//   - report.go: what viewers get, as JSON; events.go, handler.go: how they get it
+//   - assets: the page, its style and its scripts; there is no build step
 package page

@@ -36,6 +36,7 @@ type View struct {
 	LastEvent     time.Time // zero: none
 
 	KeySince  time.Time // when the key's state was first seen to be as it is
+	OutSince  time.Time // when the breaker was first seen not to be closed; zero: it is closed
 	AwaySince time.Time // when Redis was first seen to be away; zero: it is not
 	LimitedAt time.Time // when a 429 was last seen; zero: never
 

@@ -110,6 +110,10 @@ func New(cfg Config) *Handler {
 // missing.
 func (h *Handler) Stats() map[Count]int64 { return h.stats.copy() }
 
+// LastEvent returns when the last event came that Clerk had signed and that was dealt
+// with; the zero time if none has come.
+func (h *Handler) LastEvent() time.Time { return h.stats.lastEvent() }
+
 // ServeHTTP receives one event.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Also limits what net/http reads of an unread body. It ends with the body. A

@@ -3,6 +3,7 @@ package webhook
 import (
 	"maps"
 	"sync"
+	"time"
 )
 
 // Outcome is the result of an event.
@@ -42,6 +43,7 @@ func Counts() []Count {
 type stats struct {
 	mu     sync.Mutex
 	counts map[Count]int64
+	last   time.Time // when the last event came that Clerk has signed; zero: none has
 }
 
 func (s *stats) add(kind Kind, outcome Outcome) {
@@ -51,6 +53,24 @@ func (s *stats) add(kind Kind, outcome Outcome) {
 		s.counts = map[Count]int64{}
 	}
 	s.counts[Count{kind, outcome}]++
+	if outcome.signed() {
+		s.last = time.Now()
+	}
+}
+
+// signed reports whether events of this outcome were signed by Clerk just now.
+func (o Outcome) signed() bool {
+	switch o {
+	case Applied, Invalidated, Duplicate, Ignored:
+		return true
+	}
+	return false
+}
+
+func (s *stats) lastEvent() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
 }
 
 func (s *stats) copy() map[Count]int64 {

@@ -1,0 +1,97 @@
+package page
+
+import (
+	"testing"
+	"time"
+
+	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/webhook"
+)
+
+// TestTell checks the first line of each state.
+func TestTell(t *testing.T) {
+	at := func(text string) time.Time {
+		clock, err := time.Parse(time.TimeOnly, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return time.Date(2026, 11, 28, clock.Hour(), clock.Minute(), clock.Second(), 0, time.UTC)
+	}
+	for _, tt := range []struct {
+		name, level, kind, text string
+		change                  func(*View)
+	}{
+		{"well", "ok", "serving", "Serving. 37 of 100 requests left; nobody waits.", func(*View) {}},
+		{"empty", "ok", "serving", "Serving. 100 of 100 requests left; nobody waits. No call has come yet.",
+			func(v *View) { v.Gate.Available, v.Total = 100, Counts{} }},
+		{"a bucket", "ok", "serving", "Serving. 150 of 200 requests left; nobody waits.",
+			func(v *View) { v.Gate.Burst, v.Gate.Available = 200, 150 }},
+		{"one waits", "ok", "serving", "Serving. 37 of 100 requests left; 1 waits.",
+			func(v *View) { v.Gate.Queue[gate.Batch] = gate.QueueLevel{Depth: 1, Oldest: 50 * time.Millisecond} }},
+		{"several wait", "ok", "serving", "Serving. 37 of 100 requests left; 5 wait, the first for 1.5 s.", func(v *View) {
+			v.Gate.Queue = [2]gate.QueueLevel{{Depth: 2, Oldest: 1500 * time.Millisecond}, {Depth: 3, Oldest: time.Second}}
+		}},
+		{"starting", "warning", "starting", "Starting: Clerk has not said yet whether it accepts the secret key.",
+			func(v *View) { v.AskingKey = true }},
+		{"stopping", "warning", "stopping", "Stopping: the server takes no new calls; another replica does.",
+			func(v *View) { v.Phase, v.Gate.KeyRefused = Stopping, true }},
+		{"429", "warning", rateLimited, "Clerk answered 429 at 12:03:10: everything waits until 12:03:40, 24 s from now. 545 calls that can't wait so long were refused.", func(v *View) {
+			v.LimitedAt, v.Gate.PausedUntil, v.Gate.Available = at("12:03:10"), at("12:03:40"), 0
+			v.Lately[refusalCounter("rate_limited")] = 545
+		}},
+		{"429 at another replica", "warning", rateLimited, "Clerk answered 429: everything waits until 12:03:18, 2.0 s from now. 3 wait, the first for 4.0 s.", func(v *View) {
+			v.Gate.PausedUntil = at("12:03:18")
+			v.Gate.Queue[gate.Interactive] = gate.QueueLevel{Depth: 3, Oldest: 4 * time.Second}
+		}},
+		{"after a 429", "warning", rateLimited, "Serving again after a 429 of Clerk's at 12:03:10. 37 of 100 requests left; nobody waits.", func(v *View) {
+			v.LimitedAt, v.Lately[rateLimitedCount] = at("12:03:10"), 1
+		}},
+		{"key refused", "critical", keyRefused, "Clerk refuses the secret key: put a valid one into /etc/clerk/key. Users in the cache are served meanwhile.",
+			func(v *View) { v.Gate.KeyRefused, v.KeyPlace = true, "/etc/clerk/key" }},
+		{"key refused from the start", "critical", keyRefused, "Clerk refuses the secret key: put a valid one into its place. Calls fail until then.",
+			func(v *View) { v.Gate.KeyRefused, v.Gate.KeyTaken = true, false }},
+		{"outage", "critical", breakerOpen, "Clerk has failed or not answered since 12:01:00: only users in the cache are served.",
+			func(v *View) { v.Gate.Breaker.State, v.OutSince = gate.Open, at("12:01:00") }},
+		{"an old outage", "critical", breakerOpen, "Clerk has failed or not answered since 27 November, 12:01:00: only users in the cache are served.",
+			func(v *View) { v.Gate.Breaker.State, v.OutSince = gate.HalfOpen, at("12:01:00").AddDate(0, 0, -1) }},
+		{"Redis gone", "warning", redisFallback,
+			"Redis has not answered since 12:03:00: this replica serves within its share of the quota, 50 of 100 requests per 10s. Nobody waits.", func(v *View) {
+				v.Gate.Shared.Decider, v.Gate.Shared.Allowance, v.AwaySince = quota.DecidesFallback, 50, at("12:03:00")
+			}},
+		{"refused", "warning", callsRefused,
+			"More is asked for than the quota allows: 20 lookups and lists were refused in the last minute. 0 of 100 requests left; 40 wait, the first for 7.0 s.", func(v *View) {
+				v.Lately[refusedTooShort], v.Gate.Available = 20, 0
+				v.Gate.Queue[gate.Batch] = gate.QueueLevel{Depth: 40, Oldest: 7 * time.Second}
+			}},
+		{"slow", "warning", oldestWait, "Serving slowly: 37 of 100 requests left; 1 waits, the first for 1 min 5 s.",
+			func(v *View) { v.Gate.Queue[gate.Batch] = gate.QueueLevel{Depth: 1, Oldest: 65 * time.Second} }},
+		{"nearly spent", "warning", quotaNearlySpent, "Serving, but the quota is nearly spent: 4 of 100 requests left; nobody waits.",
+			func(v *View) { v.Gate.Available = 4 }},
+		{"one at a time", "warning", inFlightFloor, "Serving one request at a time, since Clerk accepts no more at once. 37 of 100 requests left; nobody waits.",
+			func(v *View) { v.Gate.InFlightLimit = 1 }},
+		{"webhooks", "warning", webhooksFailing,
+			"Serving. 37 of 100 requests left; nobody waits. Webhooks fail or are refused, so users who have changed may be served as they were.",
+			func(v *View) { v.Recent[webhookCounter(webhook.Forged)] = 1 }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			v := well()
+			tt.change(v)
+			if got, want := Tell(v), (Headline{tt.kind, tt.level, tt.text}); got != want {
+				t.Errorf("\ngot  %+v\nwant %+v", got, want)
+			}
+		})
+	}
+}
+
+// TestShort checks how durations are written.
+func TestShort(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-1: "0.0 s", 1500 * time.Millisecond: "1.5 s", 59 * time.Second: "59 s", 3*time.Minute + 2*time.Second: "3 min 2 s",
+		2*time.Hour + 29*time.Minute + 31*time.Second: "2 h 30 min",
+	} {
+		if got := short(d); got != want {
+			t.Errorf("%v: %q, want %q", d, got, want)
+		}
+	}
+}

@@ -1,0 +1,260 @@
+package page
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/usercache"
+	"github.com/clerkgate/clerkgate/internal/webhook"
+)
+
+// Sources are the parts that know the figures. Gate, Cache and Store are required; all
+// are asked once a second, by one goroutine.
+type Sources struct {
+	Version string // of the build
+	Gate    interface {
+		Status() gate.Status
+		Health() gate.Health
+	}
+	Cache interface{ Totals() usercache.Totals }
+	Store interface{ Stats() usercache.Stats }
+	// Webhooks counts events. Nil: none are taken.
+	Webhooks interface {
+		Stats() map[webhook.Count]int64
+		LastEvent() time.Time
+	}
+	// Phase returns where in its life the server is. Default: Serving.
+	Phase func() Phase
+	// Refusals returns how many calls were refused because of their callers, by reason.
+	Refusals func() map[string]int64
+	// SpansLost returns how many spans were lost. Nil: none are sent.
+	SpansLost func() int64
+	// KeyFile returns why the key in the secret key's file is not used. Nil: there is no
+	// such file.
+	KeyFile func() error
+	// KeyPlace names where the secret key is to be put, after the word "into".
+	KeyPlace string
+	// MaxInFlight is the configured limit of requests in flight.
+	MaxInFlight int
+	// Settings are those in effect, without secrets.
+	Settings []Setting
+	// Cap returns what limits a caller, in words; empty: nothing. Nil: nobody has limits.
+	Cap func(name string) string
+}
+
+// Setting is a setting in effect.
+type Setting struct {
+	Name  string `json:"name"`
+	Value string `json:"value"` // empty: none
+	From  string `json:"from"`
+}
+
+// Page samples the sources and serves what they have told. It is made by New; Run must
+// run while it serves. Its methods are safe for concurrent use.
+type Page struct {
+	sources Sources
+	started time.Time
+
+	mu      sync.Mutex
+	history *history // guarded by mu
+	last    *View    // nil before the first sample; guarded by mu
+	shown   *shown   // what viewers get; nil before the first sample; guarded by mu
+	viewers int      // guarded by mu
+}
+
+// New makes a Page. It starts nothing.
+func New(s Sources) *Page {
+	if s.Phase == nil {
+		s.Phase = func() Phase { return Serving }
+	}
+	return &Page{sources: s, history: newHistory()}
+}
+
+// Run samples the sources every second until ctx ends. It may be called once.
+func (p *Page) Run(ctx context.Context) {
+	p.sample()
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			p.sample()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// read asks all sources.
+func (p *Page) read() *reading {
+	s := &p.sources
+	r := &reading{gate: s.Gate.Status(), lookups: s.Cache.Totals(), store: s.Store.Stats()}
+	if s.Webhooks != nil {
+		r.webhooks = s.Webhooks.Stats()
+	}
+	if s.Refusals != nil {
+		r.refusals = s.Refusals()
+	}
+	if s.SpansLost != nil {
+		r.spansLost = s.SpansLost()
+	}
+	return r
+}
+
+// sample takes in a second, and wakes the viewers.
+func (p *Page) sample() {
+	r, now := p.read(), time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.started.IsZero() {
+		p.started = now
+	}
+	v := p.view(r, now)
+	p.history.add(p.sampleOf(v), r)
+	at := now.UnixMilli()
+	v.Total, v.Recent, v.Lately = byName(p.history.last), byName(p.history.recent), byName(p.history.lately)
+	v.MostReplicas = p.history.mostReplicas()
+	newest := &p.history.samples[p.history.index(0)]
+	newest.used = p.used(v, at)
+	if v.Lately[rateLimitedCount] > 0 && p.history.within(rateLimitedCount, every, at) > 0 {
+		v.LimitedAt = now
+		newest.marks |= markLimited
+	}
+	p.noteChanges(v)
+	p.last = v
+	p.show(v)
+}
+
+// view returns what is known now, but for counts.
+func (p *Page) view(r *reading, now time.Time) *View {
+	s, health := &p.sources, p.sources.Gate.Health()
+	v := &View{
+		Now: now, Started: p.started, Phase: s.Phase(), AskingKey: health.AskingKey,
+		KeyPlace: s.KeyPlace, KeyFileFails: s.KeyFile != nil && s.KeyFile() != nil,
+		Gate: r.gate, MaxInFlight: s.MaxInFlight, Lookups: r.lookups, Store: r.store,
+		TakesWebhooks: s.Webhooks != nil, Webhooks: r.webhooks, KeySince: now,
+	}
+	if s.Webhooks != nil {
+		v.LastEvent = s.Webhooks.LastEvent()
+	}
+	if v.Gate.Breaker.State != gate.Closed {
+		v.OutSince = v.Gate.Breaker.Since
+	}
+	if redisAway(v) {
+		v.AwaySince = now
+	}
+	if before := p.last; before != nil {
+		v.LimitedAt = before.LimitedAt
+		if keyState(before) == keyState(v) {
+			v.KeySince = before.KeySince
+		}
+		if !before.OutSince.IsZero() && !v.OutSince.IsZero() {
+			v.OutSince = before.OutSince
+		}
+		if !before.AwaySince.IsZero() && !v.AwaySince.IsZero() {
+			v.AwaySince = before.AwaySince
+		}
+	}
+	return v
+}
+
+// sampleOf returns what plots show of a view.
+func (p *Page) sampleOf(v *View) sample {
+	g := &v.Gate
+	s := sample{
+		at: v.Now.UnixMilli(), held: int32(g.Held), limit: int32(v.capacity()), waiting: int32(v.waiting()),
+		inFlight: int32(g.InFlight), inFlightLimit: int32(g.InFlightLimit),
+	}
+	if g.Burst > 0 { // a bucket holds no permits: what it lacks has been taken
+		s.held = int32(max(0, v.capacity()-g.Available))
+	}
+	if g.Shared != nil {
+		s.replicas = int32(g.Shared.Replicas)
+	}
+	for _, m := range []struct {
+		holds bool
+		mark  uint8
+	}{
+		{!g.PausedUntil.IsZero(), markPaused}, {g.Breaker.State != gate.Closed, markOutage},
+		{g.KeyRefused, markKey}, {redisAway(v), markRedis},
+	} {
+		if m.holds {
+			s.marks |= m.mark
+		}
+	}
+	return s
+}
+
+// used returns how many requests to Clerk have ended in the last window. Of a window
+// below a second it is the mean of the last second, of one above ten minutes what is
+// known.
+func (p *Page) used(v *View, at int64) int32 {
+	window := v.Gate.Window
+	if window <= 0 {
+		return 0
+	}
+	n := p.history.within(requestsCount, max(window, every), at)
+	if window < every {
+		n = int64(float64(n) * window.Seconds() / every.Seconds())
+	}
+	return int32(n)
+}
+
+// keyState returns what is known of the key, in a word.
+func keyState(v *View) string {
+	switch {
+	case v.Gate.KeyRefused:
+		return "refused"
+	case v.Gate.KeyTaken:
+		return "accepted"
+	}
+	return "not tried yet"
+}
+
+// noteChanges remembers what is different from the view before.
+func (p *Page) noteChanges(v *View) {
+	note := func(kind, text string) { p.history.note(v.Now, kind, text) }
+	before := p.last
+	if before == nil {
+		note("server", "The server started.")
+		return
+	}
+	if v.Phase != before.Phase && v.Phase == Stopping {
+		note("server", "The server began to stop.")
+	}
+	isOut, wasOut := !v.OutSince.IsZero(), !before.OutSince.IsZero()
+	switch {
+	case isOut && !wasOut:
+		note("clerk", "Clerk failed: the breaker opened.")
+	case !isOut && wasOut:
+		note("clerk", "Clerk answered again after "+short(v.Now.Sub(before.OutSince))+": the breaker closed.")
+	case !isOut && v.Gate.Breaker.TimesOpened > before.Gate.Breaker.TimesOpened:
+		note("clerk", "Clerk failed for a moment: the breaker opened and closed.")
+	}
+	if now, was := keyState(v), keyState(before); now != was {
+		note("key", "The secret key is "+now+", and was "+was+".")
+	}
+	if until := v.Gate.PausedUntil; !until.IsZero() && until.Sub(before.Gate.PausedUntil) > every {
+		note("quota", "Clerk answered 429: everything waits until "+v.clock(until)+".")
+	}
+	isAway, wasAway := !v.AwaySince.IsZero(), !before.AwaySince.IsZero()
+	switch {
+	case isAway && !wasAway:
+		note("redis", "Redis stopped answering.")
+	case !isAway && wasAway && !before.AwaySince.Equal(v.Started): // at the start it is only being connected
+		note("redis", "Redis answered again after "+short(v.Now.Sub(before.AwaySince))+".")
+	}
+	if is, was := replicasOf(v), replicasOf(before); is != was && was > 0 && is > 0 {
+		note("replicas", "The quota is shared by "+count(int64(is), "replica", "replicas")+", before by "+count(int64(was), "replica", "replicas")+".")
+	}
+}
+
+func replicasOf(v *View) int {
+	if v.Gate.Shared == nil || v.Gate.Shared.Decider != quota.DecidesState {
+		return 0
+	}
+	return v.Gate.Shared.Replicas
+}

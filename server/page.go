@@ -1,0 +1,91 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/clerkgate/clerkgate/internal/caller"
+	"github.com/clerkgate/clerkgate/internal/page"
+)
+
+// Which methods a caller must be allowed to call in order to see the page, and in order
+// to see the callers and the settings on it.
+const (
+	pageMethod  = "GetQuota"
+	namesMethod = "GetUsage"
+)
+
+// newPage makes the page, nil if there is none.
+func (s *Server) newPage() *page.Page {
+	if s.cfg.Page == nil {
+		return nil
+	}
+	sources := *s.cfg.Page
+	sources.Gate, sources.Cache, sources.Phase = s.cfg.Quota, s.cfg.Users, s.ready.life
+	sources.Refusals, sources.Cap = s.Refusals, s.guard.cap
+	if s.cfg.Unauthenticated { // anybody on the network may look
+		sources.Settings, sources.KeyPlace = nil, ""
+	}
+	return page.New(sources)
+}
+
+// viewed serves the page to those who may call pageMethod.
+func (s *Server) viewed() http.Handler {
+	handler := s.page.Handler(page.Access{Names: maySeeNames, Enter: s.enterView, Drain: s.edge.drain})
+	return page.Secure(s.guard.http(handler, func(c *caller.Caller) bool { return c.May(pageMethod) }))
+}
+
+func maySeeNames(r *http.Request) bool {
+	who := admitted(r.Context())
+	return who == nil || who.May(namesMethod)
+}
+
+// enterView counts a viewer as a stream of the caller.
+func (s *Server) enterView(r *http.Request) (leave func(), err error) {
+	leaveOwn, err := s.guard.enter(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	leaveAll, err := s.edge.streams.enter(viewerOf(r))
+	if err != nil {
+		leaveOwn()
+		return nil, err
+	}
+	return func() { leaveAll(); leaveOwn() }, nil
+}
+
+// viewerOf returns who makes an HTTP request, as identify does.
+func viewerOf(r *http.Request) identity {
+	if who := admitted(r.Context()); who != nil {
+		return identity{name: who.Name}
+	}
+	at, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil { // a Unix socket
+		return identity{}
+	}
+	return identity{address: addressOf(net.TCPAddrFromAddrPort(at))}
+}
+
+// cap returns what limits a caller, in words; empty: nothing.
+func (g *guard) cap(name string) string {
+	if g.callers == nil {
+		return ""
+	}
+	who := g.callers.Get().Named(name)
+	if who == nil {
+		return ""
+	}
+	var caps []string
+	for _, l := range []struct {
+		limit caller.Limit
+		what  string
+	}{{who.Lookups, "lookups"}, {who.Requests, "requests"}} {
+		if l.limit.Count > 0 {
+			caps = append(caps, fmt.Sprintf("%d %s per %v", l.limit.Count, l.what, l.limit.Window))
+		}
+	}
+	return strings.Join(caps, ", ")
+}

@@ -1,0 +1,243 @@
+// Opens the page in Chromium, against live servers in the states that somebody may meet
+// it in. Each state must show its first line, change its figures, pass axe-core, and ask
+// nobody else for anything. With SHOTS=folder the screenshots are kept there; WARM is how
+// many seconds of load come before them.
+
+import assert from 'node:assert/strict';
+import fs from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import os from 'node:os';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { chromium } from 'playwright-core';
+import { clerkgate, client, fault, freePort, load, redis, run, serve, simulator, until, userIDs } from './servers.mjs';
+
+const axe = await fs.readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const shots = process.env.SHOTS;
+const callers = ['billing', 'support-tool', 'search-index', 'mailer', 'checkout', 'crm-sync', 'audit', 'profile-page'];
+
+let browser, temp;
+
+before(async () => {
+  browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox'] });
+  temp = await fs.mkdtemp(path.join(os.tmpdir(), 'clerkgate-page-'));
+});
+after(async () => {
+  await browser.close();
+  await fs.rm(temp, { recursive: true });
+});
+
+// look opens the page. faults are what must not happen on it. While away is true, the
+// server is expected not to answer, or to answer 503 as it starts.
+async function look(url, { width = 1280, height = 900, dark = false, token } = {}) {
+  const context = await browser.newContext({
+    viewport: { width, height }, colorScheme: dark ? 'dark' : 'light', reducedMotion: 'reduce',
+    ...(token ? { httpCredentials: { username: 'me', password: token } } : {}),
+  });
+  const page = await context.newPage();
+  const faults = [], at = { page, faults, away: false, close: () => context.close() };
+  const own = new URL(url).origin;
+  page.on('request', (r) => { if (new URL(r.url()).origin !== own) faults.push(`a request to ${r.url()}`); });
+  page.on('console', (m) => { if ((m.type() === 'error' || m.type() === 'warning') && !(at.away && /net::ERR_|status of 503/.test(m.text()))) faults.push(`the console: ${m.text()}`); });
+  page.on('pageerror', (e) => faults.push(`an error: ${e.stack}`));
+  const answer = await page.goto(url);
+  assert.equal(answer.status(), 200);
+  assert.match(answer.headers()['content-security-policy'], /^default-src 'none'/);
+  await page.locator('#link', { hasText: 'live' }).waitFor();
+  return at;
+}
+
+// says waits until the first line is what it should be.
+async function says(page, pattern, ms = 20_000) {
+  const read = () => page.locator('#headline').textContent();
+  let last;
+  await until(pattern, async () => pattern.test(last = await read()), ms).catch((e) => { throw new Error(`${e.message}; the page says: ${last}`); });
+  return last;
+}
+
+// check looks for faults of accessibility and of layout, and keeps a screenshot.
+async function check(at, name, { clip = 0 } = {}) {
+  if (shots) {
+    await fs.mkdir(shots, { recursive: true });
+    const size = at.page.viewportSize();
+    await at.page.screenshot({ path: path.join(shots, `${name}.png`), ...(clip ? { clip: { x: 0, y: 0, width: size.width, height: clip } } : { fullPage: true }) });
+  }
+  await at.page.evaluate(axe);
+  const found = await at.page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
+  assert.deepEqual(found.violations.map((v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.html).slice(0, 3)}`), []);
+  const [scroll, client_] = await at.page.evaluate(() => [document.scrollingElement.scrollWidth, document.scrollingElement.clientWidth]);
+  assert.ok(scroll <= client_, `the page is ${scroll} px wide in a window of ${client_}`);
+  assert.deepEqual(at.faults, []);
+}
+
+// changes waits until a figure is another than it was.
+async function changes(page, selector) {
+  const was = await page.locator(selector).textContent();
+  await until(`${selector} to change from ${was}`, async () => await page.locator(selector).textContent() !== was);
+}
+
+test('empty, idle, under load, 429, an outage, narrow, dark, restarted', async (t) => {
+  let server = await serve(['--sim', '--quota', '100/10s', '--cache-ttl', '2s']);
+  t.after(() => server.stop());
+  const at = await look(server.page);
+  t.after(() => at.close());
+
+  await says(at.page, /^Serving\. 100 of 100 requests left; nobody waits\. No call has come yet\.$/);
+  await check(at, 'empty');
+
+  const ids = await userIDs(server, 2000);
+  const one = client(server);
+  for (const id of ids.slice(0, 5)) assert.equal(await one.get(id, { caller: 'billing' }), 0);
+  one.close();
+  await says(at.page, /^Serving\. \d+ of 100 requests left; nobody waits\.$/);
+  await at.page.locator('#callers tbody tr', { hasText: 'billing' }).waitFor();
+  await check(at, 'idle');
+
+  const stop = load(server, ids, callers, { fresh: true });
+  t.after(stop);
+  await says(at.page, /^Serving(, but|\.).* left; /);
+  await new Promise((done) => setTimeout(done, 1000 * Number(process.env.WARM ?? 0)));
+  await changes(at.page, '#requests');
+  await changes(at.page, '#quota');
+  await changes(at.page, '#lookups tbody');
+  await until('plots', async () => await at.page.locator('#quota-plot path.held').count() > 0);
+  const first = () => at.page.locator('#callers tbody th').first().textContent();
+  await at.page.getByRole('button', { name: 'Caller' }).click();
+  assert.equal(await first(), 'audit');
+  await at.page.keyboard.press('Enter'); // the keyboard sorts, too
+  assert.equal(await first(), 'support-tool');
+  assert.equal(await at.page.locator('th[data-sort=name]').getAttribute('aria-sort'), 'descending');
+  await at.page.getByRole('button', { name: 'Share of requests' }).click();
+  await at.page.getByText('The plot as a table').click();
+  await at.page.locator('#minutes tbody tr').first().waitFor();
+  await at.page.getByText('The plot as a table').click();
+  await check(at, 'load');
+
+  for (const [name, options] of [['narrow', { width: 320, height: 700 }], ['dark', { dark: true }], ['narrow-dark', { width: 390, height: 844, dark: true }]]) {
+    const other = await look(server.page, options);
+    await changes(other.page, '#quota');
+    await check(other, name);
+    await other.close();
+  }
+
+  await fault(server.sim, { kind: 'status', status: 429, retry_after: '15' });
+  await says(at.page, /^Clerk answered 429 at [\d:]+: everything waits until [\d:]+, [\d.]+ s from now\./);
+  await at.page.locator('#conditions', { hasText: 'Find out who else uses this key' }).waitFor();
+  await changes(at.page, '#headline');
+  await check(at, 'paused');
+  await fault(server.sim, null);
+  await says(at.page, /^Serving again after a 429/, 40_000);
+
+  await fault(server.sim, { kind: 'status', status: 503 });
+  await says(at.page, /^Clerk has failed or not answered since [\d:]+: only users in the cache are served\.$/);
+  await at.page.locator('#events', { hasText: 'the breaker opened' }).waitFor();
+  await changes(at.page, '#failures tbody');
+  await check(at, 'outage');
+  await fault(server.sim, null);
+  await at.page.locator('#events', { hasText: 'Clerk answered again' }).waitFor();
+  await stop();
+
+  assert.deepEqual(at.faults, []);
+  const same = ['--grpc-listen', server.grpc, '--http-listen', server.http];
+  at.away = true;
+  await server.stop('SIGKILL');
+  await says(at.page, /^The server can't be reached since [\d:]+: what is below is from before\.$/);
+  await check(at, 'away');
+  server = await serve(['--sim', '--quota', '100/10s', ...same]);
+  await says(at.page, /^Serving\. 100 of 100 requests left; nobody waits\. No call has come yet\.$/);
+  at.away = false;
+  await changes(at.page, '#clock');
+  await check(at, 'restarted');
+});
+
+test('the key is refused, and accepted again', async (t) => {
+  const sim = await simulator('sk_test_good');
+  t.after(() => sim.stop());
+  const file = path.join(temp, 'secret-key');
+  await fs.writeFile(file, 'sk_test_bad');
+  const server = await serve(['--clerk-api-url', sim.url, '--clerk-secret-key-file', file]);
+  t.after(() => server.stop());
+  const at = await look(server.page);
+  t.after(() => at.close());
+  const line = await says(at.page, /^Clerk refuses the secret key: put a valid one into .*\. Calls fail until then\.$/);
+  assert.ok(line.includes(file));
+  assert.ok(!(await at.page.content()).includes('sk_test_'));
+  await check(at, 'key-refused');
+  await fs.writeFile(`${file}.new`, 'sk_test_good');
+  await fs.rename(`${file}.new`, file);
+  await says(at.page, /^Serving\. /);
+  await at.page.locator('#events', { hasText: 'The secret key is accepted, and was refused.' }).waitFor();
+  await check(at, 'key-accepted');
+});
+
+test('Redis goes away, and comes back', async (t) => {
+  const store = await redis();
+  t.after(() => store.stop());
+  const args = ['--sim', '--redis-url', store.url];
+  const servers = [await serve(args), await serve(args)];
+  t.after(() => Promise.all(servers.map((s) => s.stop())));
+  const at = await look(servers[0].page);
+  t.after(() => at.close());
+  await until('two replicas', async () => /replicas2/.test(await at.page.locator('#replicas').textContent()));
+  await check(at, 'replicas');
+  await store.stop();
+  await says(at.page, /^Redis has not answered since [\d:]+(: this replica serves within its share of the quota, \d+ of 100 requests per 10s)?\. Nobody waits\.$/);
+  await check(at, 'redis-gone');
+});
+
+test('500 callers with long names', async (t) => {
+  const server = await serve(['--sim', '--quota', '1000/10s']);
+  t.after(() => server.stop());
+  const ids = await userIDs(server, 500);
+  const c = client(server);
+  await Promise.all(ids.map((id, i) => c.get(id, { caller: `team-${i}/a-service-with-a-very-long-name-${'x'.repeat(64)}`.slice(0, 64) })));
+  c.close();
+  const at = await look(server.page);
+  t.after(() => at.close());
+  await at.page.locator('#callers tbody tr').nth(100).waitFor();
+  assert.match(await at.page.locator('#callers tbody tr').last().textContent(), /all others/);
+  await check(at, 'callers');
+  const narrow = await look(server.page, { width: 320, height: 700 });
+  await narrow.page.locator('#callers tbody tr').nth(100).waitFor();
+  await check(narrow, 'callers-narrow');
+  await narrow.close();
+});
+
+test('webhooks come, and forged ones', async (t) => {
+  const port = await freePort();
+  const server = await serve(['--sim', '--sim-webhook-forge', '0.5', '--webhook-listen', `127.0.0.1:${port}`]);
+  t.after(() => server.stop());
+  const ids = await userIDs(server, 20);
+  for (const id of ids) await fetch(`${server.sim}/sim/users/${id}`, { method: 'PATCH', body: JSON.stringify({ first_name: 'Ada' }) });
+  const at = await look(server.page);
+  t.after(() => at.close());
+  await says(at.page, /Webhooks fail or are refused, so users who have changed may be served as they were\.$/);
+  await at.page.locator('#webhooks', { hasText: 'the signature is wrong' }).waitFor();
+  await check(at, 'webhooks');
+});
+
+test('a token as the password, and what a caller may not see', async (t) => {
+  const made = async () => JSON.parse((await run(clerkgate, ['token', 'new', '-o', 'json'])).stdout);
+  const [all, some] = [await made(), await made()];
+  const file = path.join(temp, 'callers.yaml');
+  await fs.writeFile(file, `callers:
+  - name: operator
+    identity: {tokens: [{sha256: ${all.sha256}}]}
+    allow: {methods: [GetUser, GetQuota, GetUsage], max_lookups: 1000/10s}
+  - name: looker
+    identity: {tokens: [{sha256: ${some.sha256}}]}
+    allow: {methods: [GetQuota]}
+`);
+  const server = await serve(['--sim', '--callers-file', file]);
+  t.after(() => server.stop());
+  assert.equal((await fetch(server.page)).status, 401);
+  assert.equal((await fetch(`${server.page}page/events`)).status, 401);
+  const operator = await look(server.page, { token: all.token });
+  await operator.page.locator('#callers-note', { hasText: 'in all' }).waitFor();
+  assert.ok(!(await operator.page.content()).includes('cgt_'));
+  await operator.close();
+  const looker = await look(server.page, { token: some.token });
+  await looker.page.locator('#callers-note', { hasText: 'Only callers that may call GetUsage see this.' }).waitFor();
+  await check(looker, 'hidden');
+  await looker.close();
+});
