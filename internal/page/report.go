@@ -176,7 +176,7 @@ func seriesOf(s *sample) []int64 {
 func tickOf(v *View, newest sample) *tickReport {
 	g, head := &v.Gate, Tell(v)
 	t := &tickReport{
-		Now: millis(v.Now), Headline: headlineReport{head.Kind, head.Level, head.Text}, Conditions: []conditionReport{},
+		Now: millis(v.Now), Headline: headlineReport(head), Conditions: []conditionReport{},
 		Quota: quotaReport{
 			Limit: g.Limit, Window: g.Window.Seconds(), Burst: g.Burst, Capacity: v.capacity(), Available: g.Available,
 			Held: g.Held, Leased: g.Leased, InFlight: g.InFlight, InFlightLimit: g.InFlightLimit, MaxInFlight: v.MaxInFlight,
