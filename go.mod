@@ -3,6 +3,7 @@ module github.com/clerkgate/clerkgate
 go 1.26.0
 
 require (
+	connectrpc.com/connect v1.21.1
 	github.com/alecthomas/kong v1.17.0
 	github.com/brianvoe/gofakeit/v7 v7.18.1
 	github.com/clerk/clerk-sdk-go/v2 v2.7.0

@@ -44,6 +44,8 @@ var (
 	errCallerStreams    = errors.New("too many streams of one caller")
 	errOutboxFull       = errors.New("too many bytes of answers wait to be read")
 	errCallerOutboxFull = errors.New("too many bytes of answers wait to be read by one address")
+	errIntakeFull       = errors.New("too many calls by HTTP, or too many bytes of them")
+	errCallerIntake     = errors.New("too many calls by HTTP, or too many bytes of them, from one address")
 )
 
 // ownFault reports whether err is a limit of streams, which applies to streams of other
@@ -118,6 +120,10 @@ var kinds = []struct {
 		"too many bytes of answers wait to be read by this caller; read them first"},
 	{errOutboxFull, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_QUEUE_FULL,
 		"too many bytes of answers wait to be read by callers; come back later"},
+	{errCallerIntake, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_OVER_QUOTA,
+		"this caller has too many calls open on the HTTP listener; come back later"},
+	{errIntakeFull, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_QUEUE_FULL,
+		"too many calls are open on the HTTP listener; come back later"},
 
 	{gate.ErrShuttingDown, codes.Unavailable, clerkgatev1.ErrorReason_ERROR_REASON_SHUTTING_DOWN,
 		"this server is stopping; try another one"},

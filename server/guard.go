@@ -138,6 +138,12 @@ func (g *guard) admit(ctx context.Context, method string) (context.Context, erro
 	return context.WithValue(ctx, admittedKey{}, who), nil
 }
 
+// mayCall reports whether a call would be admitted, and counts nothing.
+func (g *guard) mayCall(ctx context.Context, method string) bool {
+	who, err := g.identify(ctx)
+	return err == nil && (who == nil || allowed(who, method))
+}
+
 // allowed reports whether a caller may call a method, by its full name. Reflection and
 // WhoAmI are for all that are known.
 func allowed(who *caller.Caller, method string) bool {

@@ -136,10 +136,12 @@ func (r *readiness) log(well, ill, reason string) {
 	}
 }
 
-// probes answers /healthz, which says that the process is alive, /readyz, which
-// agrees with the health service's "", and /metrics, the page and profiles, if there are any.
+// probes returns the handler of the HTTP listener. It serves calls, /healthz, which
+// reports that the process is alive, /readyz, which agrees with the health service's "",
+// and /metrics, the page and profiles, if there are any.
 func (s *Server) probes() http.Handler {
 	mux := http.NewServeMux()
+	s.calls.handle(mux)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("alive\n"))
 	})

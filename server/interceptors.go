@@ -16,8 +16,6 @@ import (
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/selector"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/encoding"
-	protocodec "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
@@ -47,9 +45,15 @@ type edge struct {
 // ownServices is the prefix of the names of this project's services.
 const ownServices = "clerkgate.v1."
 
-// options gives the interceptors. Errors are translated outside the recovery,
+// chain is interceptors, the outermost first.
+type chain struct {
+	unary  []grpc.UnaryServerInterceptor
+	stream []grpc.StreamServerInterceptor
+}
+
+// chain returns the interceptors. Errors are translated outside the recovery,
 // so that a panic is an error like any other.
-func (e *edge) options() []grpc.ServerOption {
+func (e *edge) chain() chain {
 	own := selector.MatchFunc(func(_ context.Context, c interceptors.CallMeta) bool {
 		return strings.HasPrefix(c.Service, ownServices)
 	})
@@ -59,22 +63,21 @@ func (e *edge) options() []grpc.ServerOption {
 		e.logger.ErrorContext(ctx, "panic in a call", "request_id", id, "panic", fmt.Sprint(value), "stack", string(debug.Stack()))
 		return &panicError{value, id}
 	})
-	return []grpc.ServerOption{
-		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(protocodec.Name)}),
-		grpc.ChainUnaryInterceptor(
+	return chain{
+		unary: []grpc.UnaryServerInterceptor{
 			e.countUnary,
 			selector.UnaryServerInterceptor(e.translateUnary, own),
 			recovery.UnaryServerInterceptor(recovered),
 			e.guard.unary,
 			selector.UnaryServerInterceptor(e.prepareUnary, own),
-		),
-		grpc.ChainStreamInterceptor(
+		},
+		stream: []grpc.StreamServerInterceptor{
 			selector.StreamServerInterceptor(e.translateStream, own),
 			recovery.StreamServerInterceptor(recovered),
 			e.guard.stream,
 			e.bindStream,
 			selector.StreamServerInterceptor(e.prepareStream, own),
-		),
+		},
 	}
 }
 
@@ -87,7 +90,7 @@ func (e *edge) translateUnary(ctx context.Context, req any, info *grpc.UnaryServ
 		_ = grpc.SetTrailer(ctx, metadata.Join(f.trailer(), metadata.Pairs(requestIDKey, id)))
 		return nil, f.status().Err()
 	}
-	id := ""
+	var id string
 	if m, ok := resp.(*encoded); ok && m.unmet != nil {
 		id = e.calls.unmet(ctx, info.FullMethod, start, time.Now(), *m.unmet)
 	} else {

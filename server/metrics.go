@@ -11,13 +11,13 @@ import (
 // all of them.
 var callBuckets = []float64{0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10}
 
-// measureCalls registers the metrics of gRPC calls, and gives what counts them. It
-// must stand before all other interceptors, to see what the caller sees.
-func measureCalls(r prometheus.Registerer) []grpc.ServerOption {
+// measureCalls registers the metrics of calls and returns the interceptors that count
+// them. They must stand before all others, to see what the caller sees.
+func measureCalls(r prometheus.Registerer) chain {
 	m := callmetrics.NewServerMetrics(callmetrics.WithServerHandlingTimeHistogram(callmetrics.WithHistogramBuckets(callBuckets)))
 	r.MustRegister(m)
-	return []grpc.ServerOption{
-		grpc.ChainUnaryInterceptor(m.UnaryServerInterceptor()),
-		grpc.ChainStreamInterceptor(m.StreamServerInterceptor()),
+	return chain{
+		unary:  []grpc.UnaryServerInterceptor{m.UnaryServerInterceptor()},
+		stream: []grpc.StreamServerInterceptor{m.StreamServerInterceptor()},
 	}
 }

@@ -119,6 +119,23 @@ func (e *encoded) free() {
 	}
 }
 
+// resize notes that the answer takes so many bytes instead. It does not refuse them: an
+// answer in JSON has about twice the bytes.
+func (e *encoded) resize(size int) {
+	l := e.lot
+	if l == nil {
+		return
+	}
+	o := l.outbox
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !l.given {
+		o.held += int64(size) - l.size
+		o.from[l.address] += int64(size) - l.size
+		l.size = int64(size)
+	}
+}
+
 // reserve makes room for a lot.
 func (o *outbox) reserve(ctx context.Context, l *lot) error {
 	var giveUp <-chan time.Time

@@ -1,6 +1,7 @@
-// Package server answers clerkgate's gRPC calls: it checks requests, asks the
-// gate, and maps what went wrong to the contract's errors. It also serves
-// health, reflection and the HTTP probes.
+// Package server answers clerkgate's calls, by gRPC on one listener and by Connect,
+// gRPC-Web and JSON on the HTTP listener: it checks requests, reads users from the cache,
+// and maps errors to those of the contract. It also serves health, reflection and the HTTP
+// probes.
 package server
 
 import (
@@ -17,9 +18,12 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/encoding"
+	protocodec "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/stats"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/caller"
@@ -59,7 +63,8 @@ type Config struct {
 	Instance string
 	// GRPCListen is the address for gRPC, as CheckAddress wants it. Default "127.0.0.1:9090".
 	GRPCListen string
-	// HTTPListen is the address for /healthz, /readyz, /metrics and the page. Default "127.0.0.1:9091".
+	// HTTPListen is the address for calls by Connect, gRPC-Web and JSON, and for /healthz,
+	// /readyz, /metrics and the page. Default "127.0.0.1:9091".
 	HTTPListen string
 	// WebhookListen is the address for Webhooks, which may face the internet. Default: no
 	// such listener.
@@ -168,6 +173,7 @@ type Server struct {
 	cfg   Config
 	edge  *edge
 	grpc  *grpc.Server
+	calls *httpCalls
 	ready *readiness
 	page  *page.Page // nil: none
 	feed  *quotaFeed
@@ -204,14 +210,20 @@ func New(cfg Config) *Server {
 	if s.tls.grpc != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(s.tls.grpc.config())))
 	}
+	calls := e.chain()
 	if cfg.Metrics != nil {
-		options = append(options, measureCalls(cfg.Metrics)...)
+		measured := measureCalls(cfg.Metrics)
+		calls = chain{append(measured.unary, calls.unary...), append(measured.stream, calls.stream...)}
 	}
+	var traced stats.Handler
 	if cfg.Traces != nil {
-		options = append(options, traceCalls(cfg.Traces))
+		traced = traceCalls(cfg.Traces)
+		options = append(options, grpc.StatsHandler(traced))
 	}
-	options = append(options, e.options()...)
 	s.grpc = grpc.NewServer(append(options,
+		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(protocodec.Name)}),
+		grpc.ChainUnaryInterceptor(calls.unary...),
+		grpc.ChainStreamInterceptor(calls.stream...),
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.MaxConcurrentStreams(maxStreams),
@@ -224,12 +236,14 @@ func New(cfg Config) *Server {
 			Timeout:           pingTimeout,
 		}),
 	)...)
-	clerkgatev1.RegisterUserServiceServer(s.grpc, &userService{
+	s.calls = newHTTPCalls(e, calls, traced)
+	both := registrars{s.grpc, s.calls}
+	clerkgatev1.RegisterUserServiceServer(both, &userService{
 		users: cfg.Users, instance: cfg.Instance, fullView: cfg.FullView, pageTimeout: cfg.DefaultTimeout, outbox: e.outbox, guard: s.guard,
 	})
-	clerkgatev1.RegisterQuotaServiceServer(s.grpc, quotas)
-	clerkgatev1.RegisterCallerServiceServer(s.grpc, callerService{})
-	grpc_health_v1.RegisterHealthServer(s.grpc, s.ready.service)
+	clerkgatev1.RegisterQuotaServiceServer(both, quotas)
+	clerkgatev1.RegisterCallerServiceServer(both, callerService{})
+	grpc_health_v1.RegisterHealthServer(both, s.ready.service)
 	reflection.Register(s.grpc) // also v1alpha, for older clients
 	return s
 }
@@ -254,7 +268,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.edge.outbox.listener.Store(grpcListener)
 	listeners := []net.Listener{grpcListener}
 	addresses := Addresses{GRPC: grpcListener.Addr()}
-	sites := []*site{{name: "HTTP", address: s.cfg.HTTPListen, handler: s.probes(), bound: &addresses.HTTP, tls: s.tls.http}}
+	sites := []*site{{name: "HTTP", address: s.cfg.HTTPListen, handler: s.probes(), bound: &addresses.HTTP, tls: s.tls.http, calls: true}}
 	if s.cfg.WebhookListen != "" {
 		sites = append(sites, &site{name: "webhook", address: s.cfg.WebhookListen, handler: s.cfg.Webhooks, bound: &addresses.Webhooks, tls: s.tls.webhooks})
 	}
@@ -287,9 +301,13 @@ func (s *Server) Run(ctx context.Context) error {
 	err = s.awaitEnd(ctx, failed)
 	s.shutDown()
 	// Probes and events are served to the end. Clients that are cut off try again.
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWord)
+	defer cancel()
 	for _, site := range sites {
-		err = errors.Join(err, site.server.Close())
+		err = errors.Join(err, site.close(closing))
 	}
+	s.calls.wait()
+	s.edge.apart.Wait()
 	stopBackground()
 	wg.Wait()
 	return err
@@ -336,9 +354,12 @@ func (s *Server) awaitEnd(ctx context.Context, failed <-chan error) error {
 // at last cuts off those that do not end.
 func (s *Server) shutDown() {
 	s.drain()
-	done := make(chan struct{})
+	s.calls.refuse()
+	stopped, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		s.grpc.GracefulStop()
+		close(stopped)
+		s.calls.wait() // ends at the latest when the HTTP listener's connections are closed
 		close(done)
 	}()
 	s.awaitCalls(done)
@@ -347,8 +368,7 @@ func (s *Server) shutDown() {
 		endsWithin(done, lastWord)
 	}
 	s.grpc.Stop() // does nothing after GracefulStop has ended
-	<-done
-	s.edge.apart.Wait()
+	<-stopped
 }
 
 // awaitCalls waits for done, for at most the drain timeout. It returns earlier when all

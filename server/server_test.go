@@ -62,7 +62,7 @@ func (l *logBuffer) String() string {
 }
 
 // start runs a server, after prepare, until the test ends.
-func start(t *testing.T, cfg Config, prepare ...func(*Server)) *running {
+func start(t testing.TB, cfg Config, prepare ...func(*Server)) *running {
 	t.Helper()
 	r := &running{log: &logBuffer{}}
 	addrs := make(chan Addresses, 1)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -24,6 +25,7 @@ type site struct {
 	handler  http.Handler
 	bound    *net.Addr // gets the address
 	tls      *liveTLS  // nil: none
+	calls    bool      // whether it serves calls, and so HTTP/2
 	listener *boundedListener
 	server   *http.Server
 }
@@ -37,6 +39,9 @@ func (s *site) listen(connections int, logger *slog.Logger) error {
 	*s.bound = l.Addr()
 	s.listener = newBoundedListener(l, s.name, connections, 0, logger)
 	s.server = newHTTPServer(s.handler)
+	if s.calls {
+		takeCalls(s.server)
+	}
 	// What clients do wrong, such as to break off a handshake, is no fault here.
 	s.server.ErrorLog = slog.NewLogLogger(logger.Handler(), slog.LevelDebug)
 	return nil
@@ -49,6 +54,15 @@ func (s *site) serve() error {
 	}
 	s.server.TLSConfig = s.tls.config()
 	return s.server.ServeTLS(s.listener, "", "")
+}
+
+// close stops the server. Answers whose handlers have returned may still be on their way to
+// the connection: they have until ctx ends.
+func (s *site) close(ctx context.Context) error {
+	if s.server.Shutdown(ctx) == nil {
+		return nil
+	}
+	return s.server.Close()
 }
 
 // newHTTPServer returns a server on which no request takes longer than the bounds above.

@@ -109,7 +109,7 @@ func (s *Server) openTLS() error {
 		protocols     []string
 	}{
 		{"gRPC", s.cfg.GRPCListen, s.cfg.TLS, &s.tls.grpc, []string{"h2"}},
-		{"HTTP", s.cfg.HTTPListen, s.cfg.HTTPTLS, &s.tls.http, []string{"http/1.1"}},
+		{"HTTP", s.cfg.HTTPListen, s.cfg.HTTPTLS, &s.tls.http, []string{"h2", "http/1.1"}},
 		{"webhook", s.cfg.WebhookListen, s.cfg.WebhookTLS, &s.tls.webhooks, []string{"http/1.1"}},
 	} {
 		var err error

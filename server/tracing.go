@@ -21,7 +21,7 @@ import (
 // traceCalls makes a span of each call of the contract's methods; the caller's
 // traceparent makes it a part of the caller's trace. Health and reflection have
 // none, nor have methods that do not exist, whose names anybody can make up.
-func traceCalls(provider trace.TracerProvider) grpc.ServerOption {
+func traceCalls(provider trace.TracerProvider) stats.Handler {
 	methods := make(map[string]bool)
 	for _, d := range []grpc.ServiceDesc{clerkgatev1.UserService_ServiceDesc, clerkgatev1.QuotaService_ServiceDesc} {
 		for _, m := range d.Methods {
@@ -31,12 +31,12 @@ func traceCalls(provider trace.TracerProvider) grpc.ServerOption {
 			methods["/"+d.ServiceName+"/"+s.StreamName] = true
 		}
 	}
-	return grpc.StatsHandler(otelgrpc.NewServerHandler(
+	return otelgrpc.NewServerHandler(
 		otelgrpc.WithTracerProvider(provider),
 		otelgrpc.WithPropagators(propagation.TraceContext{}),
 		otelgrpc.WithMeterProvider(noop.NewMeterProvider()), // or else the process's own
 		otelgrpc.WithFilter(func(call *stats.RPCTagInfo) bool { return methods[call.FullMethodName] }),
-	))
+	)
 }
 
 // traceOptions says in the call's span who calls and how urgently.

@@ -32,7 +32,7 @@ type serveCmd struct {
 	Config string `placeholder:"FILE" group:"General" help:"A YAML file of settings, with the names of the flags. A flag overrides the environment, which overrides the file."`
 
 	GRPCListen string `name:"grpc-listen" unit:"address" default:"127.0.0.1:9090" group:"Listening" help:"The address to serve gRPC on: host:port, or unix:/path for a Unix socket with mode 0660. Clients may send a keepalive ping every 5 s; a client that pings more often than every 4 s is disconnected."`
-	HTTPListen string `name:"http-listen" unit:"address" default:"127.0.0.1:9091" group:"Listening" help:"The address to serve /healthz, /readyz and /metrics on: host:port, or unix:/path."`
+	HTTPListen string `name:"http-listen" unit:"address" default:"127.0.0.1:9091" group:"Listening" help:"The address to serve calls by Connect, gRPC-Web and JSON, and /healthz, /readyz and /metrics on: host:port, or unix:/path."`
 	FullView   string `placeholder:"WHO" group:"Listening" help:"Who may use USER_VIEW_FULL, which includes private metadata, if there is no callers file: none, nobody; loopback, callers that connect from a loopback address or through a Unix socket (behind a proxy or sidecar on the same machine, that is every caller); any, everybody. Default: none; any with --sim."`
 
 	ClerkAPIURL        string `name:"clerk-api-url" unit:"URL" env:"CLERKGATE_CLERK_API_URL,CLERK_API_URL" default:"https://api.clerk.com" group:"Clerk" help:"Clerk's base URL, without /v1."`

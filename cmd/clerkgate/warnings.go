@@ -32,7 +32,7 @@ func (c *serveCmd) exposures(s settings) []string {
 		c.exposedGRPC(s, add)
 	}
 	if !onlyHere(c.HTTPListen) && c.CallersFile == "" && s.tls.http.ClientCA == "" {
-		add("--http-listen %s: whoever reaches it can read the metrics, with the names of callers", c.HTTPListen)
+		add("--http-listen %s: whoever reaches it can read users and the metrics, with the names of callers", c.HTTPListen)
 	}
 	switch {
 	case c.Sim:

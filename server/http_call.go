@@ -1,0 +1,133 @@
+package server
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+)
+
+// httpCall is a call by HTTP.
+type httpCall struct {
+	request *http.Request
+	peer    net.Addr
+	address netip.Prefix // that limits are counted by
+	control *http.ResponseController
+	writer  *pacedWriter
+	trailer trailer
+	release func() // frees the answer, if it is set
+}
+
+// httpCallKey is the context key of a call's *httpCall.
+type httpCallKey struct{}
+
+// callOf returns the call of a context that has one.
+func callOf(ctx context.Context) *httpCall { return ctx.Value(httpCallKey{}).(*httpCall) }
+
+// peerKey is the context key of the net.Addr of a connection's peer.
+type peerKey struct{}
+
+func withPeer(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, peerKey{}, c.RemoteAddr())
+}
+
+// unknownPeer is the address of a peer that is not known. It is on no machine.
+type unknownPeer struct{}
+
+func (unknownPeer) Network() string { return "unknown" }
+func (unknownPeer) String() string  { return "unknown" }
+
+func newHTTPCall(w http.ResponseWriter, r *http.Request, sendTimeout time.Duration) *httpCall {
+	at, ok := r.Context().Value(peerKey{}).(net.Addr)
+	if !ok {
+		at = unknownPeer{}
+	}
+	control := http.NewResponseController(w)
+	return &httpCall{
+		request: r, peer: at, address: addressOf(at), control: control,
+		writer: &pacedWriter{ResponseWriter: w, control: control, timeout: sendTimeout},
+	}
+}
+
+// begin lifts the bounds of the request, which has been read: the call may wait for as
+// long as its deadline allows.
+func (c *httpCall) begin() {
+	_ = c.control.SetReadDeadline(time.Time{})
+	_ = c.control.SetWriteDeadline(time.Time{})
+}
+
+// end frees what the call holds.
+func (c *httpCall) end() {
+	if c.release != nil {
+		c.release()
+	}
+}
+
+// context returns ctx as gRPC hands it to its interceptors: with the peer, the metadata
+// and the place of the trailers.
+func (c *httpCall) context(ctx context.Context) context.Context {
+	p := &peer.Peer{Addr: c.peer}
+	if c.request.TLS != nil {
+		p.AuthInfo = credentials.TLSInfo{
+			State:          *c.request.TLS,
+			CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
+		}
+	}
+	ctx = peer.NewContext(ctx, p)
+	ctx = metadata.NewIncomingContext(ctx, metadataOf(c.request.Header))
+	return grpc.NewContextWithServerTransportStream(ctx, &transportStream{c.request.URL.Path, &c.trailer})
+}
+
+// metadataOf returns the headers of a request as the metadata of a call, without those
+// of the protocols.
+func metadataOf(h http.Header) metadata.MD {
+	md := make(metadata.MD, len(h))
+	for k, values := range h {
+		k = strings.ToLower(k)
+		if strings.HasPrefix(k, "grpc-") || strings.HasPrefix(k, "connect-") || strings.HasPrefix(k, "content-") || k == "cookie" {
+			continue
+		}
+		md[k] = append(md[k], values...)
+	}
+	return md
+}
+
+// trailer collects the trailers of a call. It is safe for concurrent use.
+type trailer struct {
+	mu sync.Mutex
+	md metadata.MD // guarded by mu
+}
+
+func (t *trailer) add(md metadata.MD) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.md = metadata.Join(t.md, md)
+}
+
+func (t *trailer) get() metadata.MD {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.md
+}
+
+// transportStream is what grpc.SetTrailer sets the trailers of a unary call by.
+type transportStream struct {
+	method  string
+	trailer *trailer
+}
+
+func (s *transportStream) Method() string               { return s.method }
+func (s *transportStream) SetHeader(metadata.MD) error  { return nil }
+func (s *transportStream) SendHeader(metadata.MD) error { return nil }
+func (s *transportStream) SetTrailer(md metadata.MD) error {
+	s.trailer.add(md)
+	return nil
+}

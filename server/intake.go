@@ -1,0 +1,125 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"sync"
+
+	"connectrpc.com/connect"
+)
+
+// Bounds of calls by HTTP.
+const (
+	// maxHTTPCalls is how many calls there are at once, of all callers. One takes about
+	// 60 KB beside its messages.
+	maxHTTPCalls = 4096
+	// maxHTTPBodies is how many bytes of requests are held at once, of all callers. A
+	// request of 100 ids has 4 KB.
+	maxHTTPBodies = 32 << 20
+	// maxHTTPStreams is how many calls there are at once on one connection; further ones
+	// wait in the client.
+	maxHTTPStreams = 250
+	// httpReceiveBuffer is how many bytes of a request an HTTP/2 connection takes before
+	// they are read; of all its requests it takes four times as many.
+	httpReceiveBuffer = 64 << 10
+	// intakeShare is the part of the first two that one address may have: a half.
+	intakeShare = 2
+)
+
+// intake bounds the calls by HTTP that are open at once, and the bytes of their requests,
+// in all and of one address. Its methods are safe for concurrent use.
+type intake struct {
+	maxCalls, maxBytes int
+
+	mu   sync.Mutex
+	all  load                   // guarded by mu
+	from map[netip.Prefix]*load // guarded by mu
+}
+
+type load struct{ calls, bytes int }
+
+func newIntake(calls, bytes int) *intake {
+	return &intake{maxCalls: calls, maxBytes: bytes, from: make(map[netip.Prefix]*load)}
+}
+
+// enter begins a call of an address, which leave ends. It fails with errCallerIntake or
+// errIntakeFull.
+func (i *intake) enter(address netip.Prefix) error { return i.add(address, 1, 0) }
+
+func (i *intake) leave(address netip.Prefix) { i.remove(address, 1, 0) }
+
+func (i *intake) add(address netip.Prefix, calls, bytes int) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	own := i.from[address]
+	if own == nil {
+		own = &load{}
+	}
+	switch {
+	case address.IsValid() && (own.calls+calls > i.maxCalls/intakeShare || own.bytes+bytes > i.maxBytes/intakeShare):
+		return errCallerIntake
+	case i.all.calls+calls > i.maxCalls || i.all.bytes+bytes > i.maxBytes:
+		return errIntakeFull
+	}
+	i.from[address] = own
+	own.calls += calls
+	own.bytes += bytes
+	i.all.calls += calls
+	i.all.bytes += bytes
+	return nil
+}
+
+func (i *intake) remove(address netip.Prefix, calls, bytes int) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.all.calls -= calls
+	i.all.bytes -= bytes
+	own := i.from[address]
+	own.calls -= calls
+	own.bytes -= bytes
+	if *own == (load{}) {
+		delete(i.from, address)
+	}
+}
+
+// callBody is the body of a call. It fails with a *connect.Error, which Connect answers
+// as it is.
+type callBody struct {
+	io.ReadCloser
+	intake  *intake
+	address netip.Prefix
+	held    int // bytes that count in intake
+	err     error
+}
+
+func (b *callBody) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	n, err := b.ReadCloser.Read(p)
+	switch {
+	case b.held+n > maxRequest:
+		b.err = refusedBody(invalid("body", fmt.Sprintf("must have at most %d bytes", maxRequest)))
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		b.err = refusedBody(invalid("body", fmt.Sprintf("must come within %v", httpReadTimeout)))
+	default:
+		if err := b.intake.add(b.address, 0, n); err != nil {
+			b.err = refusedBody(err)
+			break
+		}
+		b.held += n
+		return n, err
+	}
+	return 0, b.err
+}
+
+// release ends the counting of the body.
+func (b *callBody) release() { b.intake.remove(b.address, 0, b.held) }
+
+func refusedBody(err error) *connect.Error {
+	f := classify(err)
+	return connectError(f.status().Err(), f.trailer())
+}
