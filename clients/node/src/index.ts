@@ -7,6 +7,8 @@
  * const clerk = createClient("127.0.0.1:9090");
  * console.log((await clerk.getUser("user_…")).firstName);
  * ```
+ *
+ * Runtimes without HTTP/2 use `createClient` of `@clerkgate/client/fetch`.
  */
 import * as grpc from "@grpc/grpc-js";
 

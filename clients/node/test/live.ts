@@ -53,6 +53,7 @@ export class Server {
 export class Secured {
   readonly #dir = mkdtempSync(join(tmpdir(), "clerkgate-"));
   readonly token = `cgt_${randomBytes(32).toString("base64url")}`;
+  readonly caFile: string;
   readonly ca: Buffer;
   readonly flags: string[];
 
@@ -61,6 +62,7 @@ export class Secured {
     const names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
     const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
     execFileSync("openssl", ["req", "-x509", ...curve, "-keyout", key, "-out", cert, "-days", "2", ...names], { stdio: "pipe" });
+    this.caFile = cert;
     this.ca = readFileSync(cert);
     const hash = createHash("sha256").update(this.token).digest("hex");
     const identity = `{tokens: [{sha256: ${hash}}]}`;

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
 
-import { repository, Server } from "./live.js";
+import { repository, Secured, Server } from "./live.js";
 
 const source = join(repository, "clients/node");
 const folder = mkdtempSync(join(tmpdir(), "clerkgate-"));
@@ -56,6 +56,26 @@ test("the README's three lines run", async () => {
   const [code] = blocks("README.md");
   writeFileSync(join(folder, "readme.mjs"), `${code!.replace("127.0.0.1:9090", server.grpc)}clerk.close();`);
   assert.equal(await run("node", "readme.mjs"), "Seth\n");
+});
+
+test("the client that uses fetch imports nothing of Node.js, and speaks TLS", async (t) => {
+  const files = new Secured();
+  t.after(() => files.remove());
+  const secured = await Server.start(files.flags);
+  t.after(() => secured.stop());
+  const code = `import { createClient } from "@clerkgate/client/fetch";
+    const clerk = createClient("https://${secured.http}", { token: "${files.token}" });
+    console.log((await clerk.whoAmI()).name);`;
+  writeFileSync(join(folder, "fetch.mjs"), code);
+  const resolve = `export async function resolve(name, context, next) {
+    const found = await next(name, context);
+    if (found.url.startsWith("node:") || found.url.includes("grpc-js")) throw new Error(context.parentURL + " imports " + found.url);
+    return found;
+  }`;
+  const hook = `import { register } from "node:module"; register("data:text/javascript,${encodeURIComponent(resolve)}");`;
+  const args = ["--import", `data:text/javascript,${encodeURIComponent(hook)}`];
+  assert.equal(await run("env", `NODE_EXTRA_CA_CERTS=${files.caFile}`, "node", ...args, "fetch.mjs"), "billing\n");
+  await assert.rejects(run("node", ...args, "example.mjs"), / imports .*grpc-js/);
 });
 
 test("every piece of TypeScript on the page compiles and runs, in order", async () => {

@@ -1,17 +1,15 @@
-// Every method, against real servers with simulated users.
+// Tests of every method, against real servers with simulated users.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
-import { ClerkgateError, type Client, type ClientOptions, createClient, ServedFrom, type User } from "../src/index.js";
-import { collect, Secured, Server } from "./live.js";
+import { ClerkgateError, type Client, type ClientOptions, ServedFrom, type User } from "../src/exports.js";
+import { collect, Server } from "./live.js";
 
 /** One kind of client. */
 export interface Kind {
   name: string;
   open(server: { grpc: string; http: string }, options?: ClientOptions): Client;
 }
-
-const grpc: Kind = { name: "gRPC", open: (server, options) => createClient(server.grpc, options) };
 
 /** Returns a predicate for assert.rejects. */
 export function failsWith(code: string, reason: string | undefined) {
@@ -209,30 +207,3 @@ async function* retrying<T>(iterate: () => AsyncIterable<T>): AsyncGenerator<T> 
     }
   }
 }
-
-tests(grpc);
-
-test("TLS and tokens", async (t) => {
-  const files = new Secured();
-  t.after(() => files.remove());
-  const server = await Server.start(files.flags);
-  t.after(() => server.stop());
-  const address = `https://${server.grpc}`;
-  using clerk = createClient(address, { tls: { ca: files.ca }, token: async () => `${files.token}\n` });
-  assert.equal((await clerk.whoAmI()).name, "billing");
-  await assert.rejects(clerk.getUser("user_nobody"), failsWith("NOT_FOUND", "USER_NOT_FOUND"));
-  await assert.rejects(clerk.countUsers(), failsWith("PERMISSION_DENIED", "CALLER_NOT_ALLOWED"));
-  using stranger = createClient(address, { tls: { ca: files.ca }, token: "cgt_x" });
-  await assert.rejects(stranger.getUser("user_nobody"), failsWith("UNAUTHENTICATED", "CALLER_UNKNOWN"));
-  using distrustful = createClient(address, { token: files.token, timeoutMs: 3_000 });
-  await assert.rejects(distrustful.whoAmI(), failsWith("UNAVAILABLE", undefined));
-});
-
-test("a token is not sent in clear", () => {
-  for (const address of ["clerkgate.example", "10.0.0.1:9090", "127.0.0.1.example:9090"]) {
-    assert.throws(() => createClient(address, { token: "cgt_x" }), TypeError, address);
-  }
-  for (const address of ["localhost", "127.0.0.1:9090", "[::1]:9090", "unix:/tmp/socket", "https://clerkgate.example"]) {
-    createClient(address, { token: "cgt_x" }).close();
-  }
-});
