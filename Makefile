@@ -185,6 +185,8 @@ image: image-context ## build the image IMAGE (clerkgate:dev), and bin/image.tar
 .PHONY: image-check
 image-check: image ## start the image, read-only and without privileges
 	tools/release/image-check $(IMAGE)
+	@tools/need redis-server:redis-server haproxy:haproxy /usr/sbin/nginx:nginx-light
+	go test -tags image -count=1 -run Image ./deploy
 
 .PHONY: chart-check
 chart-check: ## render the chart and decode its manifests into Kubernetes' own types

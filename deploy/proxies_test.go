@@ -170,58 +170,76 @@ func keyFile(t *testing.T) string {
 	return name
 }
 
-// TestBehindProxies runs two servers behind each proxy, with the configuration that
-// is in this folder but for its ports.
+// proxy is a proxy whose configuration is in this folder.
+type proxy struct {
+	name, config string
+	args         func(config, dir string) []string
+}
+
+var proxies = []proxy{
+	{"haproxy", "haproxy/haproxy.cfg", func(config, _ string) []string { return []string{"-db", "-f", config} }},
+	{"nginx", "nginx/nginx.conf", func(config, dir string) []string {
+		return []string{"-c", config, "-p", dir, "-g", "daemon off; error_log stderr; pid " + dir + "/pid;"}
+	}},
+}
+
+// start starts the proxy before two servers, with its configuration but for the ports, and
+// returns a caller that calls through it.
+func (p proxy) start(t *testing.T, backends []backend) caller {
+	t.Helper()
+	text, err := os.ReadFile(p.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, port := t.TempDir(), freePorts(t, 1)[0]
+	config := filepath.Join(dir, "config")
+	replaced := strings.NewReplacer("9090", fmt.Sprint(backends[0].grpc), "9091", fmt.Sprint(backends[0].http),
+		"9190", fmt.Sprint(backends[1].grpc), "9191", fmt.Sprint(backends[1].http), "8090", fmt.Sprint(port)).Replace(string(text))
+	if err := os.WriteFile(config, []byte(replaced), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start(t, p.name, p.args(config, dir)...)
+	conn, err := grpc.NewClient(fmt.Sprintf("127.0.0.1:%d", port), grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDisableRetry(), grpc.WithDisableServiceConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	c := caller{clerkgatev1.NewUserServiceClient(conn), clerkgatev1.NewQuotaServiceClient(conn)}
+	eventually(t, "a call gets through", func() error {
+		_, err := c.users.CountUsers(t.Context(), &clerkgatev1.CountUsersRequest{})
+		return err
+	})
+	return c
+}
+
+// startClerk starts a simulated Clerk and returns its base URL.
+func startClerk(t *testing.T) string {
+	t.Helper()
+	address := fmt.Sprintf("127.0.0.1:%d", freePorts(t, 1)[0])
+	start(t, binary, "sim", "--listen", address, "--quota", "100000/10s", "--users", "1200")
+	eventually(t, "the simulator listens", func() error {
+		resp, err := http.Get("http://" + address)
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err
+	})
+	return "http://" + address
+}
+
+// TestBehindProxies runs two servers behind each proxy.
 func TestBehindProxies(t *testing.T) {
 	if testing.Short() {
 		t.Skip("real processes")
 	}
-	for _, proxy := range []struct {
-		name, config string
-		args         func(config, dir string) []string
-	}{
-		{"haproxy", "haproxy/haproxy.cfg", func(config, _ string) []string { return []string{"-db", "-f", config} }},
-		{"nginx", "nginx/nginx.conf", func(config, dir string) []string {
-			return []string{"-c", config, "-p", dir, "-g", "daemon off; error_log stderr; pid " + dir + "/pid;"}
-		}},
-	} {
+	for _, proxy := range proxies {
 		t.Run(proxy.name, func(t *testing.T) {
-			ports := freePorts(t, 6)
-			start(t, binary, "sim", "--listen", fmt.Sprintf("127.0.0.1:%d", ports[0]), "--quota", "100000/10s", "--users", "1200")
-			clerk := fmt.Sprintf("http://127.0.0.1:%d", ports[0])
-			eventually(t, "the simulator listens", func() error {
-				resp, err := http.Get(clerk)
-				if err == nil {
-					resp.Body.Close()
-				}
-				return err
-			})
-			backends := []backend{{ports[1], ports[2]}, {ports[3], ports[4]}}
+			clerk := startClerk(t)
+			ports := freePorts(t, 4)
+			backends := []backend{{ports[0], ports[1]}, {ports[2], ports[3]}}
 			servers := []*process{backends[0].start(t, clerk), backends[1].start(t, clerk)}
-
-			text, err := os.ReadFile(proxy.config)
-			if err != nil {
-				t.Fatal(err)
-			}
-			dir := t.TempDir()
-			config := filepath.Join(dir, "config")
-			replaced := strings.NewReplacer("9090", fmt.Sprint(ports[1]), "9091", fmt.Sprint(ports[2]),
-				"9190", fmt.Sprint(ports[3]), "9191", fmt.Sprint(ports[4]), "8090", fmt.Sprint(ports[5])).Replace(string(text))
-			if err := os.WriteFile(config, []byte(replaced), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			start(t, proxy.name, proxy.args(config, dir)...)
-			conn, err := grpc.NewClient(fmt.Sprintf("127.0.0.1:%d", ports[5]), grpc.WithTransportCredentials(insecure.NewCredentials()),
-				grpc.WithDisableRetry(), grpc.WithDisableServiceConfig())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			c := caller{clerkgatev1.NewUserServiceClient(conn), clerkgatev1.NewQuotaServiceClient(conn)}
-			eventually(t, "a call gets through", func() error {
-				_, err := c.users.CountUsers(t.Context(), &clerkgatev1.CountUsersRequest{})
-				return err
-			})
+			c := proxy.start(t, backends)
 			ids := c.ids(t)
 
 			t.Run("unary", func(t *testing.T) { c.unary(t, ids) })
