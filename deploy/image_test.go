@@ -127,7 +127,7 @@ func (i image) start(t *testing.T, p pod, secrets map[string]string, port int, c
 	for name, text := range secrets {
 		write(t, filepath.Join(etc, name), text)
 	}
-	if err := os.MkdirAll(filepath.Join(i.root, "etc/clerkgate"), 0o755); err != nil { //nolint:gosec // as above
+	if err := os.MkdirAll(filepath.Join(i.root, "etc/clerkgate"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	const inside = `
@@ -161,10 +161,10 @@ func (i image) start(t *testing.T, p pod, secrets map[string]string, port int, c
 func (p *process) isConfined(t *testing.T, i image) {
 	t.Helper()
 	proc := fmt.Sprintf("/proc/%d/", p.cmd.Process.Pid)
-	status := read(t, proc+"status")
+	state := read(t, proc+"status")
 	uid, _, _ := strings.Cut(i.user, ":")
-	if uid == "0" || !strings.Contains(status, "\nUid:\t"+uid+"\t"+uid+"\t") || !strings.Contains(status, "\nCapEff:\t0000000000000000\n") {
-		t.Errorf("the process has privileges:\n%s", status)
+	if uid == "0" || !strings.Contains(state, "\nUid:\t"+uid+"\t"+uid+"\t") || !strings.Contains(state, "\nCapEff:\t0000000000000000\n") {
+		t.Errorf("the process has privileges:\n%s", state)
 	}
 	for line := range strings.SplitSeq(strings.TrimSpace(read(t, proc+"mountinfo")), "\n") {
 		// The fields are id, parent, device, root, mount point (as the process sees it), options.
@@ -185,10 +185,10 @@ func read(t *testing.T, name string) string {
 
 func write(t *testing.T, name, text string) {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil { //nolint:gosec // the container's user reads it
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(name, []byte(text), 0o644); err != nil { //nolint:gosec // as above
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
