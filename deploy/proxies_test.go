@@ -85,8 +85,14 @@ func start(t *testing.T, name string, args ...string) *process {
 			text, _ := os.ReadFile(log.Name())
 			t.Logf("%s printed:\n%.4000s", name, text)
 		}
-		_ = p.cmd.Process.Kill()
-		<-p.done
+		// SIGTERM first: a killed nginx leaves its workers behind.
+		_ = p.cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-p.done:
+		case <-time.After(patience):
+			_ = p.cmd.Process.Kill()
+			<-p.done
+		}
 		log.Close()
 	})
 	return p
