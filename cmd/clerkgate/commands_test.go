@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -71,6 +73,73 @@ func TestClientFlags(t *testing.T) {
 				t.Errorf("%s: the table does not use --%s", name, f.Name)
 			}
 		}
+	}
+}
+
+// TestOtherFlags is TestClientFlags of the commands that call no server. The settings of
+// serve and config check are those of TestCheckAndServeAgree.
+func TestOtherFlags(t *testing.T) {
+	dir := t.TempDir()
+	wrong := map[string][]string{
+		"sim": {"--users 0", "--seed x", "--latency 5", "--jitter=-1s", "--quota-kind odd", "--quota-headers some", "--webhook-url x",
+			"--webhook-delay 5", "--webhook-reorder x", "--webhook-repeat x", "--webhook-drop 2", "--webhook-forge=-1", "--listen 9099", "--quota many",
+			"--burst=-1", "--key pk_test_x", "--tls=perhaps", "--tls-cert-file DIR/cert", "more"},
+		"token new":     {"--not-after 90", "--not-after=-1h", "--output csv", "more"},
+		"completion":    {"", "tcsh", "bash zsh"},
+		"version":       {"--output csv", "more"},
+		"config schema": {"more"},
+	}
+	right := map[string][]string{
+		"token new":     {"", "--not-after 2160h --output json"},
+		"completion":    {"bash", "zsh", "fish"},
+		"version":       {"", "--output json"},
+		"config schema": {""},
+	}
+	for name, all := range wrong {
+		used := ""
+		for _, args := range all {
+			used += " " + args + " "
+			code, stdout, stderr := runCommand(t, strings.Fields(strings.ReplaceAll(name+" "+args, "DIR", dir))...)
+			if code != exitUsage || stdout != "" || strings.Count(stderr, "\n") != 1 {
+				t.Errorf("%s %s: exit code %d: %.300s%.300s", name, args, code, stdout, stderr)
+			}
+		}
+		for _, args := range right[name] {
+			if code, stdout, stderr := runCommand(t, strings.Fields(name+" "+args)...); code != 0 || stdout == "" {
+				t.Errorf("%s %s: exit code %d: %.300s", name, args, code, stderr)
+			}
+		}
+		for _, command := range modelOf(t).Leaves(true) {
+			if !strings.HasSuffix(command.Path(), " "+name) {
+				continue
+			}
+			for _, f := range command.Flags {
+				if f.Name != "help" && !strings.Contains(used, "--"+f.Name) {
+					t.Errorf("%s: the table does not use --%s", name, f.Name)
+				}
+			}
+		}
+	}
+
+	// All of sim's flags at once, rightly.
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var out, errs output
+	done := make(chan int, 1)
+	go func() {
+		done <- run(ctx, strings.Fields("sim --users 2 --seed 7 --latency 1ms --jitter 1ms --quota-kind sliding --quota-headers all --webhook-delay 1ms "+
+			"--webhook-reorder 1ms --webhook-repeat 1 --webhook-drop 0.5 --webhook-forge 0 --listen 127.0.0.1:0 --quota 50/10s --key sk_test_made_up "+
+			"--tls --tls-cert-file "+filepath.Join(dir, "cert")), streams{&out, &errs})
+	}()
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(out.String()+errs.String(), "127.0.0.1:"); {
+		if time.Now().After(deadline) {
+			t.Fatalf("sim does not listen: %s", errs.String())
+		}
+		time.Sleep(10 * time.Millisecond) // a real listener: nothing here to wait on
+	}
+	stop()
+	if code := <-done; code != 0 {
+		t.Errorf("sim ended with %d: %s", code, errs.String())
 	}
 }
 
