@@ -12,7 +12,7 @@ func crowded(items, peers int) (*Queue, []*Line) {
 	q := New()
 	lines := make([]*Line, peers)
 	for i := range lines {
-		lines[i] = q.Line(Party{Peer: fmt.Sprint(i)}, Interactive, 1)
+		lines[i] = q.Line(Party{Peer: fmt.Sprint(i)}, Interactive)
 	}
 	order := rand.New(rand.NewPCG(1, 2))
 	for i := range items {
@@ -74,7 +74,7 @@ func BenchmarkQueue(b *testing.B) {
 			}
 		})
 		run("newcomer", func(q *Queue, _ []*Line, i int) {
-			l := q.Line(Party{Peer: fmt.Sprint("new", i)}, Interactive, 1)
+			l := q.Line(Party{Peer: fmt.Sprint("new", i)}, Interactive)
 			it := &Item{}
 			q.Add(it, l, epoch)
 			q.Leave(it, l)

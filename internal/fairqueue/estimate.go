@@ -10,7 +10,7 @@ func (q *Queue) Ahead(l *Line, k Kind, n int) int {
 // AheadOfNewcomer returns the same for one whole item of a new interactive party.
 func (q *Queue) AheadOfNewcomer() int {
 	v := &q.levels[Interactive]
-	l := newLine(&peer{turn: newTurn(1), level: v}, Interactive, 1)
+	l := newLine(&peer{turn: newTurn(1), level: v}, Interactive)
 	return q.ahead(l, 0, Whole, wholeCost)
 }
 
@@ -36,7 +36,7 @@ func (q *Queue) ahead(l *Line, own int64, k Kind, cost int64) int {
 	if l.units == 0 {
 		place += from.debt(&l.turn, k)
 	}
-	inPeer := from.ahead(l, place)
+	inPeer := from.ahead(place)
 	// The backlog does not know of units that are not in l yet.
 	missing := max(0, own-l.units)
 	place = inPeer + missing
@@ -54,10 +54,9 @@ func (q *Queue) ahead(l *Line, own int64, k Kind, cost int64) int {
 }
 
 // ahead returns how many of the units that wait at the peer go before an item with own
-// units ahead of it in l, if all lines keep taking turns.
-func (from *peer) ahead(l *Line, own int64) (sum int64) {
-	x := float64(own) / float64(l.weight)
-	from.each(func(m *Line) { sum += min(m.units, int64(x*float64(m.weight))) })
+// units ahead of it in its line, if all lines keep taking turns.
+func (from *peer) ahead(own int64) (sum int64) {
+	from.each(func(m *Line) { sum += min(m.units, own) })
 	return sum
 }
 

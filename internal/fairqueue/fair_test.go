@@ -71,7 +71,7 @@ func drawAskers(t *rapid.T, peers int) []*asker {
 	}), 1, 8).Draw(t, "callers")
 }
 
-// TestEachGetsItsShareOfRequests: peers, or names of one peer by weight, get equal parts
+// TestEachGetsItsShareOfRequests: peers by weight, or names of one peer, get equal parts
 // of the requests within a fifth, over 100 windows of ten, whatever they ask for. One
 // that gets all its items into shared requests may have less, but leaves in as many of
 // them as an equal part has.
@@ -82,12 +82,12 @@ func TestEachGetsItsShareOfRequests(t *testing.T) {
 		inside := rapid.Bool().Draw(t, "names of one peer")
 		askers := drawAskers(t, 1)
 		for i, a := range askers {
-			who := Party{Peer: fmt.Sprint(i)}
-			if inside {
-				who = Party{Name: fmt.Sprint(i)}
+			who := Party{Name: fmt.Sprint(i)}
+			if !inside {
 				a.weight = rapid.IntRange(1, 3).Draw(t, "weight")
+				who = Party{Peer: fmt.Sprint(i), Weight: a.weight}
 			}
-			a.line = q.Line(who, p, a.weight)
+			a.line = q.Line(who, p)
 		}
 		run(q, askers, 1000)
 
@@ -121,7 +121,7 @@ func TestNoNameGetsLessThanItsShare(t *testing.T) {
 		askers := drawAskers(t, 4)
 		names := make(map[int]int) // by peer
 		for i, a := range askers {
-			a.line = q.Line(Party{Peer: fmt.Sprint(a.peer), Name: fmt.Sprint(i)}, Interactive, 1)
+			a.line = q.Line(Party{Peer: fmt.Sprint(a.peer), Name: fmt.Sprint(i)}, Interactive)
 			names[a.peer]++
 		}
 		run(q, askers, 1000)
@@ -140,8 +140,8 @@ func TestNoNameGetsLessThanItsShare(t *testing.T) {
 // many requests as one that lists, and no more.
 func TestALoneLookupPaysForItsRequest(t *testing.T) {
 	q := New()
-	lists := &asker{line: q.Line(Party{Peer: "a"}, Interactive, 1), kind: Whole, backlog: 10}
-	looks := &asker{line: q.Line(Party{Peer: "b"}, Interactive, 1), backlog: 1}
+	lists := &asker{line: q.Line(Party{Peer: "a"}, Interactive), kind: Whole, backlog: 10}
+	looks := &asker{line: q.Line(Party{Peer: "b"}, Interactive), backlog: 1}
 	run(q, []*asker{lists, looks}, 1000)
 	if lists.got < 450 || lists.got > 550 {
 		t.Errorf("the lists had %.0f of 1,000 requests, the lookups %.0f; want half each", lists.got, looks.got)

@@ -48,9 +48,7 @@ type Line struct {
 }
 
 // Line returns the line for a party's items of a priority, and holds it until Release.
-// The lines of a peer get its turns in proportion to their weights; a weight below 1
-// counts as 1. The first call for a line sets its weight, as long as it is remembered.
-func (q *Queue) Line(who Party, p Priority, weight int) *Line {
+func (q *Queue) Line(who Party, p Priority) *Line {
 	v := &q.levels[p]
 	from := v.peers[who.Peer]
 	if from == nil {
@@ -61,30 +59,30 @@ func (q *Queue) Line(who Party, p Priority, weight int) *Line {
 	if from.slot >= 0 {
 		heap.Remove(&v.indebted, from.slot)
 	}
-	l := from.line(who.Name, p, weight)
+	l := from.line(who.Name, p)
 	l.users++
 	from.users++
 	return l
 }
 
 // line returns the line of a name, or the line of the other names if there is no room.
-func (from *peer) line(name string, p Priority, weight int) *Line {
+func (from *peer) line(name string, p Priority) *Line {
 	if l := from.lines[name]; l != nil {
 		return l
 	}
 	if len(from.lines) >= MaxNames && !from.forgetName() {
 		if from.others == nil {
-			from.others = newLine(from, p, 1)
+			from.others = newLine(from, p)
 		}
 		return from.others
 	}
-	l := newLine(from, p, weight)
+	l := newLine(from, p)
 	from.lines[name] = l
 	return l
 }
 
-func newLine(from *peer, p Priority, weight int) *Line {
-	l := &Line{turn: newTurn(weight), peer: from, priority: p}
+func newLine(from *peer, p Priority) *Line {
+	l := &Line{turn: newTurn(1), peer: from, priority: p}
 	l.heads[Shared].of = linksInLine
 	l.heads[Whole].of = linksInLine
 	return l

@@ -11,9 +11,9 @@ func TestInventingNamesWinsNothing(t *testing.T) {
 	q := New()
 	var lines []*Line
 	for i := range 1000 {
-		lines = append(lines, q.Line(Party{Peer: "many", Name: fmt.Sprint(i)}, Interactive, 1))
+		lines = append(lines, q.Line(Party{Peer: "many", Name: fmt.Sprint(i)}, Interactive))
 	}
-	one := q.Line(Party{Peer: "one"}, Interactive, 1)
+	one := q.Line(Party{Peer: "one"}, Interactive)
 	for range 1000 {
 		q.Add(&Item{Kind: Whole}, one, epoch)
 		for _, l := range lines[:20] {
@@ -43,7 +43,7 @@ func TestInventingNamesWinsNothing(t *testing.T) {
 func TestANameThatWantsNothingGivesItsPlaceUp(t *testing.T) {
 	q := New()
 	for i := range 10 * MaxNames {
-		l := q.Line(Party{Peer: "a", Name: fmt.Sprint(i)}, Interactive, 1)
+		l := q.Line(Party{Peer: "a", Name: fmt.Sprint(i)}, Interactive)
 		if l == l.peer.others {
 			t.Fatalf("name %d has no line of its own, though all before it want nothing", i)
 		}
@@ -58,13 +58,13 @@ func TestANameThatWantsNothingGivesItsPlaceUp(t *testing.T) {
 // others have had as many, and never more than maxIndebted.
 func TestPeersAreForgotten(t *testing.T) {
 	q := New()
-	busy := q.Line(Party{Peer: "busy"}, Interactive, 1)
+	busy := q.Line(Party{Peer: "busy"}, Interactive)
 	for range 10 {
 		q.Add(&Item{Kind: Whole}, busy, epoch)
 	}
 	peers := q.levels[Interactive].peers
 	for i := range 2 * maxIndebted {
-		l := q.Line(Party{Peer: fmt.Sprint(i)}, Interactive, 1)
+		l := q.Line(Party{Peer: fmt.Sprint(i)}, Interactive)
 		q.Add(&Item{}, l, epoch)
 		q.Take(Interactive, Shared, 1)
 		l.Release()

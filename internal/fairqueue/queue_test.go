@@ -46,8 +46,8 @@ func (m *modelItem) in(l *Line) *modelPlace {
 }
 
 // line adds a holder of a line.
-func (m *model) line(who Party, p Priority, weight int) {
-	l := m.q.Line(who, p, weight)
+func (m *model) line(who Party, p Priority) {
+	l := m.q.Line(who, p)
 	m.holds = append(m.holds, l)
 	if !slices.Contains(m.lines, l) {
 		m.lines = append(m.lines, l)
@@ -127,10 +127,11 @@ func TestQueueDoesWhatAModelDoes(t *testing.T) {
 		for range rapid.IntRange(1, 6).Draw(t, "lines") {
 			p := Priority(rapid.IntRange(0, 1).Draw(t, "priority"))
 			who := Party{
-				Peer: rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "peer"),
-				Name: rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "name"),
+				Peer:   rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "peer"),
+				Name:   rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "name"),
+				Weight: rapid.IntRange(0, 3).Draw(t, "weight"),
 			}
-			m.line(who, p, rapid.IntRange(0, 3).Draw(t, "weight"))
+			m.line(who, p)
 		}
 		for range rapid.IntRange(1, 30).Draw(t, "items") {
 			it := &modelItem{}
@@ -229,30 +230,29 @@ func TestQueueDoesWhatAModelDoes(t *testing.T) {
 	})
 }
 
-// TestLinesTakeTurnsByWeight: lines that are never empty get whole requests in
+// TestPeersTakeTurnsByWeight: peers that always want something get whole requests in
 // proportion to their weights, within one per weight.
-func TestLinesTakeTurnsByWeight(t *testing.T) {
-	testTurnsByWeight(t, func(q *Queue, name string, weight int) *Line { return q.Line(Party{Name: name}, Interactive, weight) })
-}
-
-// TestPeersTakeTurnsByWeight is the same for peers.
 func TestPeersTakeTurnsByWeight(t *testing.T) {
-	testTurnsByWeight(t, func(q *Queue, name string, weight int) *Line {
-		return q.Line(Party{Peer: name, Weight: weight}, Interactive, 1)
-	})
+	testTurns(t, 5, func(name string, weight int) Party { return Party{Peer: name, Weight: weight} })
 }
 
-func testTurnsByWeight(t *testing.T, line func(q *Queue, name string, weight int) *Line) {
+// TestNamesTakeTurns: names of one peer that always want something get equally many whole
+// requests, within one.
+func TestNamesTakeTurns(t *testing.T) {
+	testTurns(t, 1, func(name string, _ int) Party { return Party{Name: name} })
+}
+
+func testTurns(t *testing.T, greatest int, party func(name string, weight int) Party) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := New()
-		weights := rapid.SliceOfN(rapid.IntRange(1, 5), 1, 10).Draw(t, "weights")
+		weights := rapid.SliceOfN(rapid.IntRange(1, greatest), 1, 10).Draw(t, "weights")
 		sum := 0
 		got := make(map[*Line]int)
 		lines := make([]*Line, len(weights))
 		add := func(l *Line) { q.Add(&Item{Kind: Whole}, l, epoch) }
 		for i, w := range weights {
 			sum += w
-			lines[i] = line(q, fmt.Sprint(i), w)
+			lines[i] = q.Line(party(fmt.Sprint(i), w), Interactive)
 			for range rapid.IntRange(1, 3).Draw(t, "backlog") {
 				add(lines[i])
 			}
@@ -277,7 +277,7 @@ func testTurnsByWeight(t *testing.T, line func(q *Queue, name string, weight int
 func TestEveryTenthRequestIsBatchs(t *testing.T) {
 	q := New()
 	for p := range Priority(priorities) {
-		l := q.Line(Party{}, p, 1)
+		l := q.Line(Party{}, p)
 		for range 100 {
 			q.Add(&Item{Kind: Whole}, l, epoch)
 		}
@@ -298,7 +298,7 @@ func TestEveryTenthRequestIsBatchs(t *testing.T) {
 // TestScanIsInOrder: an item that has waited longer in a line has no more ahead of it.
 func TestScanIsInOrder(t *testing.T) {
 	q := New()
-	a, b := q.Line(Party{Peer: "a"}, Interactive, 1), q.Line(Party{Peer: "b"}, Interactive, 1)
+	a, b := q.Line(Party{Peer: "a"}, Interactive), q.Line(Party{Peer: "b"}, Interactive)
 	for i := range 300 {
 		q.Add(&Item{Kind: Kind(i % kinds)}, a, epoch)
 		q.Add(&Item{Kind: Whole}, b, epoch)
@@ -329,7 +329,7 @@ func TestAScanSeesAllThatStays(t *testing.T) {
 		q := New()
 		lines := make([]*Line, 5)
 		for i := range lines {
-			lines[i] = q.Line(Party{Peer: fmt.Sprint(i)}, Priority(i%priorities), 1)
+			lines[i] = q.Line(Party{Peer: fmt.Sprint(i)}, Priority(i%priorities))
 		}
 		add := func(stays bool) *Item {
 			it := &Item{Value: stays}

@@ -137,7 +137,7 @@ func (g *Gate) newPending(ctx context.Context, n int) *pending {
 func (g *Gate) enter(p *pending, o Options) {
 	who := o.party()
 	p.caller, p.party = g.callers.get(o.Caller), who
-	p.line = g.queue.Line(who, o.Priority, 1)
+	p.line = g.queue.Line(who, o.Priority)
 }
 
 // admit returns when a newcomer can expect to be sent, or the error by which it is

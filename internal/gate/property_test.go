@@ -134,7 +134,7 @@ func TestEstimatesHold(t *testing.T) {
 		for _, who := range []string{"new", "c", "a", "b"} {
 			for _, p := range []Priority{Interactive, Batch} {
 				g.mu.Lock()
-				l := g.queue.Line(Party{Name: who}, p, 1)
+				l := g.queue.Line(Party{Name: who}, p)
 				want := g.estimate(g.queue.Ahead(l, fairqueue.Whole, 1), time.Now())
 				l.Release()
 				g.mu.Unlock()
