@@ -46,9 +46,9 @@ func (q *Queue) ahead(l *Line, own int64, k Kind, cost int64) int {
 	ahead := v.backlog.ahead(place, from.weight) + missing
 	interactive, batch := &q.levels[Interactive], &q.levels[Batch]
 	if v == interactive {
-		ahead += min(ahead/(batchTurn-1), batch.backlog.total)
+		ahead += min(ahead/(BatchTurn-1), batch.backlog.total)
 	} else {
-		ahead = min(ahead+interactive.backlog.total, batchTurn*(ahead+cost))
+		ahead = min(ahead+interactive.backlog.total, BatchTurn*(ahead+cost))
 	}
 	return int(ahead / wholeCost)
 }

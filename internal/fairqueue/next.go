@@ -15,7 +15,7 @@ type Taken struct {
 // item may go.
 func (q *Queue) Next(most int) (Priority, Kind, bool) {
 	order := [priorities]Priority{Interactive, Batch}
-	if q.batchAge >= batchTurn-1 {
+	if q.batchAge >= BatchTurn-1 {
 		order = [priorities]Priority{Batch, Interactive}
 	}
 	for _, p := range order {

@@ -15,9 +15,9 @@ const (
 	priorities = 2
 )
 
-// batchTurn is the number of requests of which one is Batch's while anything waits
+// BatchTurn is the number of requests of which one is Batch's while anything waits
 // there.
-const batchTurn = 10
+const BatchTurn = 10
 
 // Queue holds what waits, in the order in which it will leave. It is not safe for
 // concurrent use.

@@ -284,7 +284,7 @@ func TestEveryTenthRequestIsBatchs(t *testing.T) {
 	}
 	for i := 1; i <= 50; i++ {
 		want := Interactive
-		if i%batchTurn == 0 {
+		if i%BatchTurn == 0 {
 			want = Batch
 		}
 		p, k, _ := q.Next(100)

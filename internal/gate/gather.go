@@ -43,7 +43,7 @@ func (g *Gate) gathers(others bool, p Priority, now time.Time) bool {
 	}
 	every := 2
 	if p == Interactive && w.waiters[0].pending.line.Priority() == Batch {
-		every = 10
+		every = fairqueue.BatchTurn
 	}
 	return !others || g.leases.others >= every-1
 }

@@ -6,21 +6,36 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/clerkgate/clerkgate/internal/fairqueue"
 )
 
-// TestTheScriptHasTheSamePauses: the bounds of a pause stand in Go and in the script of
-// package quotaredis.
-func TestTheScriptHasTheSamePauses(t *testing.T) {
-	text, err := os.ReadFile("quotaredis/exchange/1-state.lua")
-	if err != nil {
-		t.Fatal(err)
+// TestTheScriptHasTheSameNumbers: some numbers stand in Go and in the script of package
+// quotaredis.
+func TestTheScriptHasTheSameNumbers(t *testing.T) {
+	if minPause != time.Second {
+		t.Errorf("minPause is %v, in the script it is SECOND", minPause)
 	}
-	m := regexp.MustCompile(`LEAST_PAUSE, LONGEST_PAUSE = SECOND, ([0-9]+) \* SECOND`).FindSubmatch(text)
-	if m == nil {
-		t.Fatal("the script does not define LEAST_PAUSE and LONGEST_PAUSE as it did")
-	}
-	longest, _ := strconv.Atoi(string(m[1]))
-	if minPause != time.Second || maxPause != time.Duration(longest)*time.Second {
-		t.Errorf("pauses last 1 s to %d s in the script, %v to %v in Go", longest, minPause, maxPause)
+	for _, number := range []struct {
+		name, file, pattern string
+		inGo                float64
+	}{
+		{"maxPause", "1-state", `LEAST_PAUSE, LONGEST_PAUSE = SECOND, ([0-9]+) \* SECOND`, maxPause.Seconds()},
+		{"MaxLoan", "1-state", `LONGEST_LOAN = ([0-9]+) \* SECOND`, MaxLoan.Seconds()},
+		{"1 + slack", "2-replicas", `local hold = window \* ([0-9.]+)`, 1 + slack},
+		{"fairqueue.BatchTurn", "5-grants", `BATCH_TURN = ([0-9]+)`, fairqueue.BatchTurn},
+	} {
+		text, err := os.ReadFile("quotaredis/exchange/" + number.file + ".lua")
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := regexp.MustCompile(number.pattern).FindSubmatch(text)
+		if m == nil {
+			t.Errorf("%s.lua does not define %s as it did", number.file, number.name)
+			continue
+		}
+		if inScript, _ := strconv.ParseFloat(string(m[1]), 64); inScript != number.inGo {
+			t.Errorf("%s is %v in Go, and %v in the script", number.name, number.inGo, inScript)
+		}
 	}
 }

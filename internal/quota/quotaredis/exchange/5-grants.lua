@@ -63,6 +63,8 @@ local function earliest()
   return math.max(t, due), release, due
 end
 
+local BATCH_TURN = 10 -- as in package fairqueue
+local MOST_CREDIT = 10 -- turns of batch priority that may follow one another
 local grants, lag = {}, report.pace_always and even() or window / 20
 local given = {}
 local again = -1
@@ -123,7 +125,7 @@ if sharing and not report.bye and wants > 0 and now >= state.trust then
     grants[#grants + 1] = math.ceil(t - now)
     given[#given + 1] = t
     if interactive then
-      if batch_waits or report.wants[2] > 0 then state.credit = math.min(10, state.credit + 1 / 9) end
+      if batch_waits or report.wants[2] > 0 then state.credit = math.min(MOST_CREDIT, state.credit + 1 / (BATCH_TURN - 1)) end
     elseif others_interactive then
       state.credit = state.credit - 1
     end
