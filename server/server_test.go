@@ -21,13 +21,9 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/testing/protocmp"
-	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
-	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
 // running is a server on loopback ports with a client.
@@ -271,124 +267,6 @@ func TestServerReflection(t *testing.T) {
 	}
 }
 
-// TestServerStops stops a server with a call, a stream and a health watch in flight: the
-// call is answered, the others end, and nothing new is accepted.
-func TestServerStops(t *testing.T) {
-	up := &fakeUpstream{}
-	entered, release := make(chan struct{}, 2), make(chan struct{})
-	up.onCall = func(ctx context.Context, c call) error {
-		entered <- struct{}{}
-		select {
-		case <-release:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	r := start(t, Config{Users: up, Quota: up})
-	counted := make(chan error, 1)
-	go func() {
-		_, err := r.users.CountUsers(t.Context(), &clerkgatev1.CountUsersRequest{})
-		counted <- err
-	}()
-	<-entered
-	stream, err := r.users.StreamUsers(t.Context(), &clerkgatev1.StreamUsersRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	<-entered
-	watch, err := r.health.Watch(t.Context(), &grpc_health_v1.HealthCheckRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if resp, err := watch.Recv(); err != nil || resp.Status != grpc_health_v1.HealthCheckResponse_SERVING {
-		t.Fatalf("%v, %v", resp, err)
-	}
-
-	r.stop()
-	if _, err := stream.Recv(); reasonOf(err) != "Unavailable SHUTTING_DOWN" {
-		t.Errorf("the stream ends with %v", err)
-	}
-	// The watch may or may not receive NOT_SERVING before it ends.
-	for err == nil {
-		_, err = watch.Recv()
-	}
-	if got := httpStatus(t, r.httpURL+"/readyz"); got != http.StatusServiceUnavailable {
-		t.Errorf("/readyz: %d while stopping", got)
-	}
-	if got := httpStatus(t, r.httpURL+"/healthz"); got != http.StatusOK {
-		t.Errorf("/healthz: %d while stopping", got)
-	}
-	close(release)
-	if err := <-counted; err != nil {
-		t.Errorf("the call under way: %v", err)
-	}
-}
-
-// TestServerSaysFirstThatItStops: during the drain delay, new callers see NOT_SERVING and
-// are still served.
-func TestServerSaysFirstThatItStops(t *testing.T) {
-	asked, pass := make(chan time.Duration, 1), make(chan time.Time)
-	up := &fakeUpstream{}
-	r := start(t, Config{Users: up, Quota: up, DrainDelay: 5 * time.Second}, func(s *Server) {
-		s.after = func(d time.Duration) <-chan time.Time {
-			asked <- d
-			return pass
-		}
-	})
-	r.stop()
-	if d := <-asked; d != 5*time.Second {
-		t.Errorf("the delay is %v", d)
-	}
-	conn, err := grpc.NewClient(r.conn.Target(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	for _, name := range servingNames {
-		resp, err := grpc_health_v1.NewHealthClient(conn).Check(t.Context(), &grpc_health_v1.HealthCheckRequest{Service: name})
-		if err != nil || resp.Status != grpc_health_v1.HealthCheckResponse_NOT_SERVING {
-			t.Errorf("health of %q: %v, %v", name, resp, err)
-		}
-	}
-	if got := httpStatus(t, r.httpURL+"/readyz"); got != http.StatusServiceUnavailable {
-		t.Errorf("/readyz: %d", got)
-	}
-	if _, err := clerkgatev1.NewUserServiceClient(conn).CountUsers(t.Context(), &clerkgatev1.CountUsersRequest{}); err != nil {
-		t.Errorf("a call: %v", err)
-	}
-	close(pass)
-}
-
-// TestServerStopsInTime: calls that outlast the drain timeout get a reason.
-func TestServerStopsInTime(t *testing.T) {
-	up := &fakeUpstream{}
-	entered := make(chan struct{}, 2)
-	up.onCall = func(ctx context.Context, _ call) error {
-		entered <- struct{}{}
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	r := start(t, Config{Users: up, Quota: up, DrainTimeout: 50 * time.Millisecond})
-	failed := make(chan string, 2)
-	go func() {
-		_, err := r.users.CountUsers(t.Context(), &clerkgatev1.CountUsersRequest{})
-		failed <- reasonOf(err)
-	}()
-	go func() {
-		_, err := r.users.BatchGetUsers(t.Context(), &clerkgatev1.BatchGetUsersRequest{UserIds: []string{"user_1", "user_2"}})
-		failed <- reasonOf(err)
-	}()
-	<-entered
-	<-entered
-	r.stop()
-	for range 2 {
-		if got := <-failed; got != "Unavailable SHUTTING_DOWN" {
-			t.Errorf("got %s", got)
-		}
-	}
-}
-
 func TestServerCannotListen(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -403,70 +281,5 @@ func TestServerCannotListen(t *testing.T) {
 		if err := New(cfg).Run(t.Context()); err == nil || !strings.Contains(err.Error(), name+" listener") {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-func TestGetQuota(t *testing.T) {
-	at := time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC)
-	up := &fakeUpstream{status: gate.Status{
-		Limit: 100, Window: 10 * time.Second, Burst: 200, EffectiveLimit: 95, Available: 7, Held: 88, InFlight: 3, InFlightLimit: 64, Leased: 5,
-		Upstream:    &gate.Upstream{Limit: 100, Remaining: 6, Reset: at, Observed: at.Add(-time.Second)},
-		PausedUntil: at, Queue: [2]gate.QueueLevel{{Depth: 2, Oldest: time.Second}, {}}, EstimatedWait: time.Minute,
-		Breaker: gate.BreakerStatus{State: gate.HalfOpen, Since: at, TimesOpened: 4}, KeyTaken: true,
-	}}
-	resp, err := (&quotaService{quota: up, totals: up}).GetQuota(t.Context(), &clerkgatev1.GetQuotaRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := &clerkgatev1.Quota{
-		Limit: 100, Window: durationpb.New(10 * time.Second), Burst: 200, EffectiveLimit: 95, Available: 7, Held: 88, InFlight: 3, InFlightLimit: 64, Leased: 5,
-		Upstream:    &clerkgatev1.UpstreamQuota{Limit: 100, Remaining: 6, ResetTime: timestamppb.New(at), ObserveTime: timestamppb.New(at.Add(-time.Second))},
-		PausedUntil: timestamppb.New(at),
-		Queue: &clerkgatev1.Queue{
-			Interactive:   &clerkgatev1.QueueLevel{Depth: 2, OldestWait: durationpb.New(time.Second)},
-			Batch:         &clerkgatev1.QueueLevel{},
-			EstimatedWait: durationpb.New(time.Minute),
-		},
-		Breaker: &clerkgatev1.Breaker{State: clerkgatev1.Breaker_STATE_HALF_OPEN, Since: timestamppb.New(at), TimesOpened: 4},
-		Key:     &clerkgatev1.Key{State: clerkgatev1.Key_STATE_ACCEPTED},
-	}
-	if diff := cmp.Diff(want, resp.Quota, protocmp.Transform()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	idle := quotaOf(gate.Status{})
-	if idle.Upstream != nil || idle.PausedUntil != nil || idle.Breaker.Since != nil ||
-		idle.Breaker.State != clerkgatev1.Breaker_STATE_CLOSED || idle.Key.State != clerkgatev1.Key_STATE_UNPROVEN {
-		t.Errorf("an idle gate: %v", idle)
-	}
-	if refused := quotaOf(gate.Status{KeyRefused: true, KeyTaken: true}); refused.Key.State != clerkgatev1.Key_STATE_REFUSED {
-		t.Errorf("a refused key: %v", refused.Key)
-	}
-}
-
-func TestGetUsage(t *testing.T) {
-	up := &fakeUpstream{status: gate.Status{
-		Totals:       gate.Totals{Lookups: 11, Requests: 12, RateLimited: 13, Retries: 14, UsersPerRequest: 1.5},
-		Callers:      []gate.CallerStatus{{Name: "a", Lookups: 1, Requests: 2.5, Queued: 3, Refused: 4}},
-		OtherCallers: gate.CallerStatus{Lookups: 5, Requests: 6.5, Queued: 7, Refused: 8},
-	}}
-	resp, err := (&quotaService{quota: up, totals: up}).GetUsage(t.Context(), &clerkgatev1.GetUsageRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := &clerkgatev1.GetUsageResponse{
-		Totals: &clerkgatev1.Totals{
-			Lookups: []*clerkgatev1.LookupCount{
-				{ServedFrom: clerkgatev1.ServedFrom_SERVED_FROM_UPSTREAM, Count: 11}, {ServedFrom: clerkgatev1.ServedFrom_SERVED_FROM_MEMORY, Count: 22},
-			},
-			UpstreamRequests: 12, UpstreamRateLimited: 13, Retries: 14, UsersPerRequest: 1.5,
-		},
-		Callers:      []*clerkgatev1.Caller{{Name: "a", Lookups: 1, UpstreamShare: 2.5, Queued: 3, Refused: 4}},
-		OtherCallers: &clerkgatev1.Caller{Lookups: 5, UpstreamShare: 6.5, Queued: 7, Refused: 8},
-	}
-	if diff := cmp.Diff(want, resp, protocmp.Transform()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	if idle := usageOf(gate.Status{}, usercache.Totals{}); idle.OtherCallers != nil {
-		t.Errorf("an idle gate: %v", idle)
 	}
 }
