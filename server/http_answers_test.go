@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
@@ -53,7 +55,8 @@ func TestHTTPStreamThatIsNotRead(t *testing.T) {
 	eventually(t, "the outbox is empty", func() bool { return r.server.edge.outbox.bytes() == 0 })
 }
 
-// TestHTTPAnswerIsFreed leaves nothing in the outbox after answers in bytes and JSON.
+// TestHTTPAnswerIsFreed leaves nothing in the outbox after answers and streams in bytes
+// and JSON.
 func TestHTTPAnswerIsFreed(t *testing.T) {
 	u := userAt(0, 1)
 	u.PublicMetadataJson = `{"x":"` + strings.Repeat("x", 100<<10) + `"}`
@@ -64,6 +67,16 @@ func TestHTTPAnswerIsFreed(t *testing.T) {
 		if _, err := callByHTTP[clerkgatev1.GetUserRequest, clerkgatev1.GetUserResponse](t, c, r.httpURL, getUserPath, &clerkgatev1.GetUserRequest{UserId: u.Id}, nil, p.options...); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+		stream, err := connect.NewClient[clerkgatev1.StreamUsersRequest, clerkgatev1.StreamUsersResponse](c, r.httpURL+streamPath, p.options...).
+			CallServerStream(t.Context(), connect.NewRequest(&clerkgatev1.StreamUsersRequest{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for stream.Receive() {
+		}
+		if err := errors.Join(stream.Err(), stream.Close()); err != nil {
+			t.Errorf("%s: a stream: %v", name, err)
+		}
 	}
 	eventually(t, "the outbox is empty", func() bool { return r.server.edge.outbox.bytes() == 0 })
 	i := r.server.calls.intake
@@ -72,4 +85,37 @@ func TestHTTPAnswerIsFreed(t *testing.T) {
 		defer i.mu.Unlock()
 		return i.all == load{} && len(i.from) == 0
 	})
+}
+
+// TestHTTPAnswerCountsWithItsCopy counts an answer in the outbox as it is kept and as
+// Connect sends it, until it is freed.
+func TestHTTPAnswerCountsWithItsCopy(t *testing.T) {
+	answer := &clerkgatev1.GetUserResponse{User: userAt(0, 1)}
+	answer.User.PublicMetadataJson = `{"x":"` + strings.Repeat(`"`, 100<<10) + `"}`
+	for _, asJSON := range []bool{false, true} {
+		for _, streamed := range []bool{false, true} {
+			o := newOutbox(1 << 20)
+			e, err := o.encode(fromPeer(t.Context(), "192.0.2.1"), answer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := &frame{answer: e, output: answer.ProtoReflect().Type()}
+			free := e.free
+			if streamed {
+				m := taken{e.take(), e.lot}
+				f.answer, free = m, m.Free
+			}
+			kept := o.bytes()
+			copied, err := (frameCodec{json: asJSON}).Marshal(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := o.bytes(), kept+int64(len(copied)); got != want || kept != int64(proto.Size(answer)) {
+				t.Errorf("JSON %t, streamed %t: %d bytes count, want %d", asJSON, streamed, got, want)
+			}
+			if free(); o.bytes() != 0 || len(o.from) != 0 {
+				t.Errorf("JSON %t, streamed %t: %d bytes are left, of %v", asJSON, streamed, o.bytes(), o.from)
+			}
+		}
+	}
 }

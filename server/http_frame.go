@@ -49,40 +49,48 @@ func (c frameCodec) Unmarshal(b []byte, v any) error {
 
 func (c frameCodec) Marshal(v any) ([]byte, error) { return c.MarshalAppend(nil, v) }
 
-// MarshalAppend appends the encoded frame to b. What it appends is a copy, since
-// Connect uses its buffers again.
+// MarshalAppend appends the encoded frame to b. What it appends is a copy, since Connect
+// uses its buffers again; it counts in the outbox beside the answer that is kept.
 func (c frameCodec) MarshalAppend(b []byte, v any) ([]byte, error) {
 	f, ok := v.(*frame)
 	if !ok { // the status of a gRPC error
 		return proto.MarshalOptions{}.MarshalAppend(b, v.(proto.Message))
 	}
+	var kept *lot
 	var encodedAnswer []byte
 	switch a := f.answer.(type) {
 	case *encoded:
-		encodedAnswer = a.buffer.ReadOnlyData()
+		kept, encodedAnswer = a.lot, a.buffer.ReadOnlyData()
 	case taken:
-		encodedAnswer = a.ReadOnlyData()
+		kept, encodedAnswer = a.lot, a.ReadOnlyData()
 	case once:
 		encodedAnswer = a
 	case proto.Message:
-		if c.json {
-			return protojson.MarshalOptions{}.MarshalAppend(b, a)
-		}
-		return proto.MarshalOptions{}.MarshalAppend(b, a)
+		return c.encode(b, a)
 	default:
 		return nil, fmt.Errorf("a %T is no answer", a)
 	}
-	if !c.json {
-		return append(b, encodedAnswer...), nil
-	}
-	m := f.output.New().Interface()
-	if err := proto.Unmarshal(encodedAnswer, m); err != nil {
-		return nil, err
-	}
 	start := len(b)
-	b, err := protojson.MarshalOptions{}.MarshalAppend(b, m)
-	if e, ok := f.answer.(*encoded); ok && err == nil {
-		e.resize(len(b) - start)
+	if c.json {
+		m := f.output.New().Interface()
+		if err := proto.Unmarshal(encodedAnswer, m); err != nil {
+			return nil, err
+		}
+		var err error
+		if b, err = c.encode(b, m); err != nil {
+			return nil, err
+		}
+	} else {
+		b = append(b, encodedAnswer...)
 	}
-	return b, err
+	kept.grow(len(b) - start)
+	return b, nil
+}
+
+// encode appends m to b.
+func (c frameCodec) encode(b []byte, m proto.Message) ([]byte, error) {
+	if c.json {
+		return protojson.MarshalOptions{}.MarshalAppend(b, m)
+	}
+	return proto.MarshalOptions{}.MarshalAppend(b, m)
 }

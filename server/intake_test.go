@@ -4,8 +4,6 @@ import (
 	"errors"
 	"net/netip"
 	"testing"
-
-
 )
 
 // TestIntake bounds calls and bytes, of one address and of all.

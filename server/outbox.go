@@ -119,21 +119,21 @@ func (e *encoded) free() {
 	}
 }
 
-// resize notes that the answer takes so many bytes instead. It does not refuse them: an
-// answer in JSON has about twice the bytes.
-func (e *encoded) resize(size int) {
-	l := e.lot
+// grow notes that the lot holds n bytes more, for a copy of its answer. It does not refuse
+// them: in JSON an answer has about twice the bytes. A nil lot counts nothing.
+func (l *lot) grow(n int) {
 	if l == nil {
 		return
 	}
 	o := l.outbox
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !l.given {
-		o.held += int64(size) - l.size
-		o.from[l.address] += int64(size) - l.size
-		l.size = int64(size)
+	if l.given {
+		return
 	}
+	o.held += int64(n)
+	o.from[l.address] += int64(n)
+	l.size += int64(n)
 }
 
 // reserve makes room for a lot.
@@ -310,7 +310,10 @@ func (o *outbox) closeStuck(limit time.Duration, logger *slog.Logger) {
 }
 
 // taken is a message whose bytes are gRPC's.
-type taken struct{ mem.Buffer }
+type taken struct {
+	mem.Buffer
+	lot *lot // may be nil
+}
 
 // once is a message that is encoded once and sent to many.
 type once []byte

@@ -93,7 +93,7 @@ func (s *boundStream) SendMsg(m any) error {
 		if own.lot != nil {
 			own.lot.stream = s.progress
 		}
-		m = taken{own.take()} // here, since the handler may return and free it before gRPC uses it
+		m = taken{own.take(), own.lot} // here, since the handler may return and free it before gRPC uses it
 	}
 	timer := time.NewTimer(e.sendTimeout)
 	defer timer.Stop()
