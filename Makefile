@@ -53,6 +53,7 @@ test: ## run all tests under the race detector
 .PHONY: lint
 lint: ## check code, contract, formatting and import direction
 	$(LINT) run ./...
+	GOOS=windows go vet ./...
 	$(BUF) lint
 	$(BUF) format --diff --exit-code
 	go mod tidy -diff

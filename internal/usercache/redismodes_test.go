@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -212,38 +211,6 @@ func TestRedisURLErrorsShowNothingOfIt(t *testing.T) {
 			t.Errorf("%s: %v", url, err)
 		}
 	}
-}
-
-// TestRedisHangs: a Redis that accepts connections but does not answer blocks neither
-// calls nor the end of run.
-func TestRedisHangs(t *testing.T) {
-	s := redistest.Start(t)
-	// rueidis would notice later.
-	r := startRedisReplica(t, redisConfig{URL: s.URL() + "?write_timeout=1h", Timeout: 20 * time.Millisecond})
-	r.mustPut("user_1", copyAt(1, 1, 1), time.Hour)
-	from := len(r.heard())
-	s.Signal(syscall.SIGSTOP)
-	isAway := func() bool {
-		_, err := r.get(t.Context(), []string{"user_1"}, basic)
-		return errors.Is(err, errRedisAway)
-	}
-	eventually(t, isAway)
-	// Its silence ends the session although the connection is open.
-	eventually(t, func() bool { return !r.snapshot().Connected })
-	s.Signal(syscall.SIGCONT)
-	eventually(t, func() bool {
-		got, err := r.get(t.Context(), []string{"user_1"}, basic)
-		return err == nil && got[0] != nil
-	})
-	for _, e := range r.heard()[from:] {
-		if isMissed(e) {
-			t.Error("missed something, though nothing was published")
-		}
-	}
-	s.Signal(syscall.SIGSTOP)
-	t.Cleanup(func() { s.Signal(syscall.SIGCONT) })
-	eventually(t, isAway)
-	r.stop() // run's end does not wait for Redis
 }
 
 // TestRedisStaysInUse: callers that leave and error replies do not count as failures of
