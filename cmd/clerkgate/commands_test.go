@@ -75,6 +75,24 @@ func TestClientFlags(t *testing.T) {
 	}
 }
 
+// TestRefused: a call that would have to wait for the quota longer than its --timeout
+// is refused, which has an exit code of its own.
+func TestRefused(t *testing.T) {
+	address, id, _ := serveSim(t, "--quota", "1/10m")
+	for i, args := range [][]string{{"get", id, "--max-age", "0s"}, {"get", id, "--max-age", "0s"}, {"list"}, {"count"}, {"export", "--retry-for", "0s"}} {
+		code, stdout, stderr := runCommand(t, append(args, "--address", address, "--timeout", "5s")...)
+		if i == 0 {
+			if code != 0 {
+				t.Fatalf("%v: exit code %d: %s", args, code, stderr)
+			}
+			continue
+		}
+		if code != exitRefused || stdout != "" || !strings.Contains(stderr, "RESOURCE_EXHAUSTED (DEADLINE_TOO_SHORT)") || !strings.Contains(stderr, "retry in") {
+			t.Errorf("%v: exit code %d: %s%s", args, code, stdout, stderr)
+		}
+	}
+}
+
 // TestOtherFlags is TestClientFlags of the commands that call no server. The settings of
 // serve and config check are those of TestCheckAndServeAgree.
 func TestOtherFlags(t *testing.T) {
