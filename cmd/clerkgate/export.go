@@ -94,7 +94,7 @@ func (c *exportCmd) check() (since time.Time, err error) {
 	case c.RetryFor < 0:
 		return since, usagef("--retry-for: want a duration of 0 or more, such as 1m")
 	}
-	if _, err := c.columns(); err != nil || c.Since == "" {
+	if _, err := parseColumns(c.Columns); err != nil || c.Since == "" {
 		return since, err
 	}
 	for _, form := range []string{time.RFC3339, time.DateOnly} {
@@ -242,8 +242,14 @@ func (e *export) interrupted(ctx context.Context, err error) error {
 	case isStatus:
 		code, text = exitCode(status.Code(err)), callError(err).Error()
 	}
-	// After a failed write, what is saved already remains.
-	if saveErr := e.file.save(); saveErr == nil && e.file.file != nil {
+	saveErr := e.file.save()
+	switch {
+	case e.file.file == nil:
+	case status.Code(err) == codes.InvalidArgument:
+		text += "; the same arguments will be refused again: start again with --overwrite"
+	case saveErr != nil: // what was saved before remains
+		text += "; use --resume to go on"
+	default:
 		text += fmt.Sprintf("; %d users are in %s: use --resume to go on", e.file.state.Written, e.file.path)
 	}
 	return &codedError{text, code}

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
 // exportedIDs returns the ids in an export as JSON lines. It fails if one is repeated.
@@ -144,21 +146,69 @@ func TestExportIsResumed(t *testing.T) {
 	}
 }
 
-// TestExportOfAChangedFile: a file that has become shorter is not resumed.
+// TestExportOfAChangedFile: a file whose end is not where the state has it is not
+// resumed, nor changed.
 func TestExportOfAChangedFile(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "users")
-	if err := os.WriteFile(file, []byte("{}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	c := &exportCmd{Output: "json", viewFlag: viewFlag{"basic"}}
-	if err := (exportState{Version: exportStateVersion, Arguments: c.arguments(), ResumeToken: "x", Offset: 4, Walked: 1}).write(file + ".state"); err != nil {
+	for name, text := range map[string]string{"shorter": "{}\n", "longer lines": "{ }\n{}\n"} {
+		file := filepath.Join(t.TempDir(), "users")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := (exportState{Version: exportStateVersion, Arguments: c.arguments(), ResumeToken: "x", Offset: 6, Walked: 1}).write(file + ".state"); err != nil {
+			t.Fatal(err)
+		}
+		if code, _, stderr := runCommand(t, "export", "--file", file, "--resume"); code != exitUsage || !strings.Contains(stderr, "it was changed") {
+			t.Errorf("%s: exit code %d: %s", name, code, stderr)
+		}
+		if b, err := os.ReadFile(file); err != nil || string(b) != text {
+			t.Errorf("%s: the file is now %q: %v", name, b, err)
+		}
+	}
+}
+
+// TestExportToADevice: only a regular file can be cut back, so nothing else is taken.
+func TestExportToADevice(t *testing.T) {
+	for _, path := range []string{os.DevNull, t.TempDir()} {
+		if code, _, stderr := runCommand(t, "export", "--file", path, "--overwrite"); code != exitUsage || !strings.Contains(stderr, "not a regular file") {
+			t.Errorf("%s: exit code %d: %s", path, code, stderr)
+		}
+		if _, err := os.Stat(path + ".state"); !os.IsNotExist(err) {
+			t.Errorf("%s has a state file: %v", path, err)
+		}
+	}
+}
+
+// TestExportTellsWhatToDo: after a failure that another try may mend the message names
+// --resume, even if the last users could not be written; else it names --overwrite.
+func TestExportTellsWhatToDo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, stderr := runCommand(t, "export", "--file", file, "--resume"); code != exitUsage || !strings.Contains(stderr, "it was changed") {
-		t.Errorf("exit code %d: %s", code, stderr)
+	readOnly, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if b, err := os.ReadFile(file); err != nil || string(b) != "{}\n" {
-		t.Errorf("the file is now %q: %v", b, err)
+	defer readOnly.Close()
+	users, err := newUserPrinter(readOnly, outputFlag{Output: "json"}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := &export{file: &exportFile{path: path, file: readOnly, users: users}}
+	message := &clerkgatev1.StreamUsersResponse{Users: []*clerkgatev1.User{{Id: "user_1"}}, ResumeToken: "x"}
+	err = full.file.add(message, func(*clerkgatev1.User) bool { return true })
+	if err == nil {
+		t.Fatal("a user is written to a file that can't be written")
+	}
+	if text := full.interrupted(t.Context(), err).Error(); !strings.HasSuffix(text, "; use --resume to go on") {
+		t.Error(text)
+	}
+
+	address, _, _ := serveSim(t)
+	code, _, stderr := runCommand(t, "export", "--address", address, "--file", path, "--overwrite", "--filter", "user_ids=")
+	if code != exitInvalid || !strings.HasSuffix(stderr, "start again with --overwrite\n") {
+		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }
 

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -18,9 +16,7 @@ import (
 type exportFile struct {
 	path  string
 	file  *os.File // nil: standard output
-	out   *bufio.Writer
-	csv   *csv.Writer // nil: NDJSON
-	cols  []column
+	users *userPrinter
 	state exportState // as of the last message that was written
 	saved time.Time   // when the state was last written
 }
@@ -38,39 +34,45 @@ func openExport(c *exportCmd, arguments string, stdout io.Writer) (*exportFile, 
 	f := &exportFile{path: c.File, state: exportState{
 		Version: exportStateVersion, Arguments: arguments, Started: time.Now().UTC().Format(time.RFC3339),
 	}}
-	if c.Output == "csv" {
-		var err error
-		if f.cols, err = c.columns(); err != nil {
+	out := stdout
+	if c.File != "" {
+		if err := f.open(c); err != nil {
+			if f.file != nil {
+				_ = f.file.Close() // nothing was written
+			}
 			return nil, err
 		}
+		out = f.file
 	}
-	if c.File == "" {
-		f.start(stdout)
-		return f, f.header()
+	newPrinter := newUserPrinter
+	if f.state.Offset > 0 {
+		newPrinter = newUserPrinterWithoutHeader
+	}
+	var err error
+	f.users, err = newPrinter(out, outputFlag{c.Output, c.columnsFlag}, true)
+	return f, err
+}
+
+// open opens the file of an export that begins or, as c says, is resumed.
+func (f *exportFile) open(c *exportCmd) error {
+	if info, err := os.Stat(f.path); err == nil && !info.Mode().IsRegular() {
+		return usagef("--file: %s is not a regular file; without --file, users go to standard output", f.path)
 	}
 	stored, err := readExportState(f.statePath())
 	switch {
 	case c.Resume && err == nil:
-		if stored.Arguments != arguments {
-			return nil, usagef("--resume: %s is of an export with other arguments (%s); repeat those, or start again with --overwrite", f.statePath(), stored.Arguments)
+		if stored.Arguments != f.state.Arguments {
+			return usagef("--resume: %s is of an export with other arguments (%s); repeat those, or start again with --overwrite", f.statePath(), stored.Arguments)
 		}
 		f.state = stored
-		return f.orClosed(f.reopen())
+		return f.reopen()
 	case c.Overwrite:
 	case err == nil:
-		return nil, usagef("--file: %s is of an export that was interrupted: use --resume to go on, or --overwrite to start again", f.statePath())
+		return usagef("--file: %s is of an export that was interrupted: use --resume to go on, or --overwrite to start again", f.statePath())
 	case !errors.Is(err, errNoState):
-		return nil, usagef("--file: %v", err)
+		return usagef("--file: %v", err)
 	}
-	return f.orClosed(f.create(c))
-}
-
-// orClosed returns f, or closes it if it could not be opened as a whole.
-func (f *exportFile) orClosed(err error) (*exportFile, error) {
-	if err != nil && f.file != nil {
-		_ = f.file.Close() // nothing was written
-	}
-	return f, err
+	return f.create(c)
 }
 
 // create starts a new file. A file that is not there yet gets its state file first,
@@ -98,11 +100,7 @@ func (f *exportFile) create(c *exportCmd) error {
 	if err := f.state.write(f.statePath()); err != nil {
 		return usagef("--file: %v", err)
 	}
-	if err := f.file.Truncate(0); err != nil {
-		return err
-	}
-	f.start(f.file)
-	return f.header()
+	return f.file.Truncate(0)
 }
 
 // reopen opens the file that the state is of, and cuts off what came later.
@@ -111,7 +109,7 @@ func (f *exportFile) reopen() (err error) {
 		f.file, err = os.OpenFile(f.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	}
 	if err != nil {
-		return usagef("--resume: %v", err)
+		return usagef("--resume: %v; start again with --overwrite", err)
 	}
 	if err := lockExport(f.file); err != nil {
 		return err
@@ -123,33 +121,20 @@ func (f *exportFile) reopen() (err error) {
 	if info.Size() < f.state.Offset {
 		return usagef("--resume: %s has %d bytes, and must have at least %d: it was changed; start again with --overwrite", f.path, info.Size(), f.state.Offset)
 	}
+	if f.state.Offset > 0 {
+		end := make([]byte, 1)
+		if _, err := f.file.ReadAt(end, f.state.Offset-1); err != nil {
+			return err
+		}
+		if end[0] != '\n' {
+			return usagef("--resume: the first %d bytes of %s do not end a line: it was changed; start again with --overwrite", f.state.Offset, f.path)
+		}
+	}
 	if err := f.file.Truncate(f.state.Offset); err != nil {
 		return err
 	}
-	if _, err := f.file.Seek(f.state.Offset, io.SeekStart); err != nil {
-		return err
-	}
-	f.start(f.file)
-	if f.state.Offset == 0 {
-		return f.header()
-	}
-	return nil
-}
-
-// start makes the writers to w.
-func (f *exportFile) start(w io.Writer) {
-	f.out = bufio.NewWriterSize(w, 64<<10)
-	if f.cols != nil {
-		f.csv = csv.NewWriter(f.out)
-	}
-}
-
-// header writes the first line of CSV.
-func (f *exportFile) header() error {
-	if f.csv == nil {
-		return nil
-	}
-	return f.csv.Write(columnNames(f.cols))
+	_, err = f.file.Seek(f.state.Offset, io.SeekStart)
+	return err
 }
 
 // add writes the users of a message that are wanted, and takes note of its token.
@@ -158,13 +143,7 @@ func (f *exportFile) add(m *clerkgatev1.StreamUsersResponse, wanted func(*clerkg
 		if !wanted(u) {
 			continue
 		}
-		var err error
-		if f.csv != nil {
-			err = f.csv.Write(row(u, f.cols, csvCell))
-		} else {
-			err = printJSON(f.out, u, false)
-		}
-		if err != nil {
+		if err := f.users.print(u); err != nil {
 			return err
 		}
 		f.state.Written++
@@ -178,20 +157,9 @@ func (f *exportFile) add(m *clerkgatev1.StreamUsersResponse, wanted func(*clerkg
 	return f.save()
 }
 
-// flush writes what is held back.
-func (f *exportFile) flush() error {
-	if f.csv != nil {
-		f.csv.Flush()
-		if err := f.csv.Error(); err != nil {
-			return err
-		}
-	}
-	return f.out.Flush()
-}
-
 // save writes the file's content to the disk, and then its state.
 func (f *exportFile) save() error {
-	if err := f.flush(); err != nil {
+	if err := f.users.flush(); err != nil {
 		return err
 	}
 	if f.file == nil {
@@ -213,7 +181,7 @@ func (f *exportFile) save() error {
 
 // finish writes the rest. The file is complete, and its state file is removed.
 func (f *exportFile) finish() error {
-	if err := f.flush(); err != nil || f.file == nil {
+	if err := f.users.flush(); err != nil || f.file == nil {
 		return err
 	}
 	if err := errors.Join(f.file.Sync(), f.file.Close()); err != nil {

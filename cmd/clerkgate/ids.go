@@ -14,12 +14,13 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/clerkgate/clerkgate/clerkapi"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
 const (
-	maxBatch  = 100  // ids in one call
-	maxIDLine = 4096 // bytes of a line of standard input
+	maxBatch  = clerkapi.MaxLookup // ids in one call
+	maxIDLine = 4096               // bytes of a line of standard input
 )
 
 // idsArg are the ids of users.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/clerkgate/clerkgate/clerkapi"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
@@ -41,12 +42,11 @@ func (c *listCmd) Run(ctx context.Context, std streams, o *origins) error {
 	if err != nil {
 		return err
 	}
-	const largest = 500
-	req := &clerkgatev1.ListUsersRequest{Filter: filter, OrderBy: c.OrderBy, View: c.view(), PageSize: largest}
+	req := &clerkgatev1.ListUsersRequest{Filter: filter, OrderBy: c.OrderBy, View: c.view(), PageSize: clerkapi.MaxPage}
 	unreadable := 0
 	for left := c.Limit; ; {
 		if c.Limit > 0 {
-			req.PageSize = int32(min(left, largest))
+			req.PageSize = int32(min(left, clerkapi.MaxPage))
 		}
 		callCtx, cancel := c.context(ctx)
 		resp, err := client.ListUsers(callCtx, req)

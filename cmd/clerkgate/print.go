@@ -40,30 +40,47 @@ type userPrinter struct {
 	lines   bool              // one line of JSON for each user
 }
 
-// newUserPrinter returns a printer to out. Where several users may come, JSON has
-// one of them on each line.
+// newUserPrinter returns a printer to out that has printed the header. Where several
+// users may come, JSON has one of them on each line.
 func newUserPrinter(out io.Writer, f outputFlag, several bool) (*userPrinter, error) {
-	columns, err := parseColumns(f.Columns)
+	p, err := newUserPrinterWithoutHeader(out, f, several)
 	if err != nil {
 		return nil, err
 	}
-	p := &userPrinter{out: bufio.NewWriter(out), columns: columns, lines: several}
+	return p, p.header()
+}
+
+// newUserPrinterWithoutHeader is newUserPrinter for an output that has the header already.
+func newUserPrinterWithoutHeader(out io.Writer, f outputFlag, several bool) (*userPrinter, error) {
+	names := f.Columns
+	if f.Output == "csv" && len(names) == 0 {
+		names = csvColumns
+	}
+	columns, err := parseColumns(names)
+	if err != nil {
+		return nil, err
+	}
+	p := &userPrinter{out: bufio.NewWriterSize(out, 64<<10), columns: columns, lines: several}
 	switch f.Output {
 	case "table":
 		p.table = tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
-		header := "ID\tNAME\tEMAIL\tCREATED\tLAST SIGN-IN"
-		if len(columns) > 0 {
-			header = strings.ToUpper(strings.Join(f.Columns, "\t"))
-		}
-		fmt.Fprintln(p.table, header)
 	case "csv":
-		if len(columns) == 0 {
-			p.columns, _ = parseColumns(csvColumns)
-		}
 		p.csv = csv.NewWriter(p.out)
-		err = p.csv.Write(columnNames(p.columns))
 	}
-	return p, err
+	return p, nil
+}
+
+// header prints the names of the columns.
+func (p *userPrinter) header() (err error) {
+	switch {
+	case p.csv != nil:
+		err = p.csv.Write(columnNames(p.columns))
+	case p.table != nil && len(p.columns) > 0:
+		_, err = fmt.Fprintln(p.table, strings.ToUpper(strings.Join(columnNames(p.columns), "\t")))
+	case p.table != nil:
+		_, err = fmt.Fprintln(p.table, "ID\tNAME\tEMAIL\tCREATED\tLAST SIGN-IN")
+	}
+	return err
 }
 
 // print prints u.
