@@ -110,7 +110,7 @@ func TestTableHoldsNoControlCharacters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.print(&clerkgatev1.User{Id: "user_1", FirstName: &name}); err != nil {
+	if err := p.write(&clerkgatev1.User{Id: "user_1", FirstName: &name}); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.flush(); err != nil {

@@ -70,7 +70,7 @@ func TestColumns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.print(u); err != nil {
+	if err := p.write(u); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.flush(); err != nil {

@@ -143,7 +143,7 @@ func (f *exportFile) add(m *clerkgatev1.StreamUsersResponse, wanted func(*clerkg
 		if !wanted(u) {
 			continue
 		}
-		if err := f.users.print(u); err != nil {
+		if err := f.users.write(u); err != nil {
 			return err
 		}
 		f.state.Written++

@@ -147,7 +147,7 @@ func (c *getCmd) Run(ctx context.Context, in stdin, std streams) error {
 				fmt.Fprintf(std.err, "clerkgate: %s: %s\n", oneLine(r.GetUserId()), lookupErrorText(e))
 				continue
 			}
-			if err := out.print(r.GetUser()); err != nil {
+			if err := out.write(r.GetUser()); err != nil {
 				return err
 			}
 		}

@@ -56,7 +56,7 @@ func (c *listCmd) Run(ctx context.Context, std streams, o *origins) error {
 			return callError(err)
 		}
 		for _, u := range resp.GetUsers() {
-			if err := out.print(u); err != nil {
+			if err := out.write(u); err != nil {
 				return err
 			}
 		}

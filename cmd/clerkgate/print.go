@@ -83,8 +83,8 @@ func (p *userPrinter) header() (err error) {
 	return err
 }
 
-// print prints u.
-func (p *userPrinter) print(u *clerkgatev1.User) error {
+// write prints u.
+func (p *userPrinter) write(u *clerkgatev1.User) error {
 	if p.csv != nil {
 		return p.csv.Write(row(u, p.columns, csvCell))
 	}
