@@ -122,15 +122,8 @@ func (l *callLog) failed(ctx context.Context, method string, start, end time.Tim
 		id = panicked.requestID
 	}
 	traceFailure(ctx, f)
-	level := levelOf(f.code)
-	if mayBeSlow && end.Sub(start) >= slowCall {
-		level = max(level, slog.LevelInfo)
-	}
-	if !l.logger.Enabled(ctx, level) {
-		return f, id
-	}
-	if s := l.failures[f.reason]; !s.allow(end.Sub(l.epoch), lineGap, lineBurst) {
-		s.level.Store(int64(level))
+	level, ok := l.admit(ctx, f, start, end, mayBeSlow)
+	if !ok {
 		return f, id
 	}
 	attrs := []any{"reason", f.reasonName(), "error", err.Error()}
@@ -145,20 +138,29 @@ func (l *callLog) failed(ctx context.Context, method string, start, end time.Tim
 // and with the limit of calls that fail so. It returns the call's id if it was logged,
 // otherwise "".
 func (l *callLog) unmet(ctx context.Context, method string, start, end time.Time, f failure) (id string) {
-	level := levelOf(f.code)
-	if end.Sub(start) >= slowCall {
-		level = max(level, slog.LevelInfo)
-	}
-	if !l.logger.Enabled(ctx, level) {
-		return ""
-	}
-	if s := l.failures[f.reason]; !s.allow(end.Sub(l.epoch), lineGap, lineBurst) {
-		s.level.Store(int64(level))
+	level, ok := l.admit(ctx, f, start, end, true)
+	if !ok {
 		return ""
 	}
 	id = requestID(ctx)
 	l.write(ctx, level, "every id of a call failed", method, codes.OK, id, end.Sub(start), "reason", f.reasonName())
 	return id
+}
+
+// admit reports whether a failure may have a line in the log, and returns its level.
+func (l *callLog) admit(ctx context.Context, f failure, start, end time.Time, mayBeSlow bool) (level slog.Level, ok bool) {
+	level = levelOf(f.code)
+	if mayBeSlow && end.Sub(start) >= slowCall {
+		level = max(level, slog.LevelInfo)
+	}
+	if !l.logger.Enabled(ctx, level) {
+		return level, false
+	}
+	if s := l.failures[f.reason]; !s.allow(end.Sub(l.epoch), lineGap, lineBurst) {
+		s.level.Store(int64(level))
+		return level, false
+	}
+	return level, true
 }
 
 // levelOf returns the log level of a failure: error for failures of the server, warn for
