@@ -285,13 +285,17 @@ func (f failure) status() *status.Status {
 	return detailed
 }
 
-// trailer returns the trailers that repeat the details, for languages without rich
-// errors.
-func (f failure) trailer() metadata.MD {
+// trailer returns the trailers of a call with the context ctx. They repeat the details
+// for languages without rich errors, and control gRPC's own retries.
+func (f failure) trailer(ctx context.Context) metadata.MD {
 	md := metadata.Pairs("clerkgate-reason", f.reasonName())
 	if f.retry > 0 {
 		ms := strconv.FormatInt(max(f.retry.Milliseconds(), 1), 10)
 		md.Set("clerkgate-retry-ms", ms)
+		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= f.retry {
+			// The client would wait until its deadline, and then lose this failure.
+			ms = "-1" // no retry
+		}
 		md.Set("grpc-retry-pushback-ms", ms)
 	}
 	return md

@@ -108,7 +108,7 @@ func TestClassify(t *testing.T) {
 				want.Set("clerkgate-retry-ms", fmt.Sprint(tt.retry.Milliseconds()))
 				want.Set("grpc-retry-pushback-ms", fmt.Sprint(tt.retry.Milliseconds()))
 			}
-			if diff := cmp.Diff(want, f.trailer()); diff != "" {
+			if diff := cmp.Diff(want, f.trailer(t.Context())); diff != "" {
 				t.Errorf("trailer (-want +got):\n%s", diff)
 			}
 			e := f.lookupError()

@@ -175,7 +175,7 @@ func (c *httpCalls) fail(w http.ResponseWriter, r *http.Request, status int, f f
 		w = fixedStatus{w, status}
 	}
 	// It fails if the caller has gone.
-	_ = c.errors.Write(w, r, connectError(f.status().Err(), f.trailer()))
+	_ = c.errors.Write(w, r, connectError(f.status().Err(), f.trailer(r.Context())))
 }
 
 // fixedStatus is a ResponseWriter that answers with one status.

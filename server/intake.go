@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -121,5 +122,5 @@ func (b *callBody) release() { b.intake.remove(b.address, 0, b.held) }
 
 func refusedBody(err error) *connect.Error {
 	f := classify(err)
-	return connectError(f.status().Err(), f.trailer())
+	return connectError(f.status().Err(), f.trailer(context.Background()))
 }

@@ -87,7 +87,7 @@ func (e *edge) translateUnary(ctx context.Context, req any, info *grpc.UnaryServ
 	if err != nil {
 		f, id := e.calls.failed(ctx, info.FullMethod, start, time.Now(), err, true)
 		// Fails only outside a call or after its end.
-		_ = grpc.SetTrailer(ctx, metadata.Join(f.trailer(), metadata.Pairs(requestIDKey, id)))
+		_ = grpc.SetTrailer(ctx, metadata.Join(f.trailer(ctx), metadata.Pairs(requestIDKey, id)))
 		return nil, f.status().Err()
 	}
 	var id string
@@ -107,7 +107,7 @@ func (e *edge) translateStream(srv any, stream grpc.ServerStream, info *grpc.Str
 	err := handler(srv, stream)
 	if err != nil {
 		f, id := e.calls.failed(stream.Context(), info.FullMethod, start, time.Now(), err, false)
-		stream.SetTrailer(metadata.Join(f.trailer(), metadata.Pairs(requestIDKey, id)))
+		stream.SetTrailer(metadata.Join(f.trailer(stream.Context()), metadata.Pairs(requestIDKey, id)))
 		return f.status().Err()
 	}
 	if id := e.calls.answered(stream.Context(), info.FullMethod, start, time.Now(), false); id != "" {

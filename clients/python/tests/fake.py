@@ -27,7 +27,9 @@ def refuse(context, code: grpc.StatusCode, reason: str, retry_ms: int = 0) -> No
     """Ends a call as the server does."""
     trailers = [("clerkgate-reason", reason)]
     if retry_ms:
+        too_late = retry_ms / 1000 >= context.time_remaining()
         trailers.append(("clerkgate-retry-ms", str(retry_ms)))
+        trailers.append(("grpc-retry-pushback-ms", "-1" if too_late else str(retry_ms)))
     context.set_trailing_metadata(trailers)
     context.abort(code, "refused")
 

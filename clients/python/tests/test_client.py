@@ -226,6 +226,16 @@ class FakeTest(unittest.TestCase):
         self.assertEqual(calls[0]["clerkgate-priority"], "interactive")
         self.assertEqual(caught.exception.retry_after, 1.5)
 
+    def test_retry_that_would_come_too_late(self) -> None:
+        def get_user(request, context):
+            refuse(context, grpc.StatusCode.UNAVAILABLE, "BREAKER_OPEN", 3_600_000)
+
+        self.fake.GetUser = get_user
+        self.fake.start()
+        with self.assertRaises(ClerkgateError) as caught:
+            self.client.get_user("user_x", timeout=60)
+        self.assertEqual((caught.exception.reason, caught.exception.retry_after), ("BREAKER_OPEN", 3600))
+
     def test_partial_batch(self) -> None:
         """A call that fails takes only its own ids with it; users that did not fit are asked for again."""
 

@@ -48,7 +48,8 @@ const (
 // RetryInfo if the time to retry is known, and BadRequest with the field's name if
 // the request is at fault. The trailers `clerkgate-reason` and
 // `clerkgate-retry-ms` repeat the reason and the time for languages without rich
-// errors.
+// errors. For gRPC's own retries `grpc-retry-pushback-ms` repeats the time, or is
+// -1, which means no retry, if the call's deadline comes before that time.
 //
 // Codes and reasons that every method may answer:
 //   - INVALID_ARGUMENT (`INVALID_ARGUMENT`): a field of the request is invalid.
@@ -56,11 +57,9 @@ const (
 //   - INVALID_ARGUMENT (`CLERK_REJECTED_ARGUMENT`): Clerk refused the arguments.
 //     Do not retry.
 //   - RESOURCE_EXHAUSTED (`QUEUE_FULL`, `DEADLINE_TOO_SHORT`, `CALLER_OVER_QUOTA`,
-//     `CLERK_RATE_LIMITED`): refused at once, with RetryInfo and the trailer
-//     `grpc-retry-pushback-ms`.
+//     `CLERK_RATE_LIMITED`): refused at once, with RetryInfo.
 //   - UNAVAILABLE (`CLERK_UNAVAILABLE`, `BREAKER_OPEN`, `CLERK_BAD_ANSWER`,
-//     `SHUTTING_DOWN`): retry, after the time in RetryInfo and
-//     `grpc-retry-pushback-ms` if there is one.
+//     `SHUTTING_DOWN`): retry, after the time in RetryInfo if there is one.
 //   - FAILED_PRECONDITION (`CLERK_KEY_REJECTED`, `CLERK_PLAN_LIMIT`): an operator
 //     must act.
 //   - FAILED_PRECONDITION (`CLERK_REFUSED`): Clerk, or a proxy in front of it,
@@ -206,7 +205,8 @@ func (c *userServiceClient) InvalidateUsers(ctx context.Context, in *InvalidateU
 // RetryInfo if the time to retry is known, and BadRequest with the field's name if
 // the request is at fault. The trailers `clerkgate-reason` and
 // `clerkgate-retry-ms` repeat the reason and the time for languages without rich
-// errors.
+// errors. For gRPC's own retries `grpc-retry-pushback-ms` repeats the time, or is
+// -1, which means no retry, if the call's deadline comes before that time.
 //
 // Codes and reasons that every method may answer:
 //   - INVALID_ARGUMENT (`INVALID_ARGUMENT`): a field of the request is invalid.
@@ -214,11 +214,9 @@ func (c *userServiceClient) InvalidateUsers(ctx context.Context, in *InvalidateU
 //   - INVALID_ARGUMENT (`CLERK_REJECTED_ARGUMENT`): Clerk refused the arguments.
 //     Do not retry.
 //   - RESOURCE_EXHAUSTED (`QUEUE_FULL`, `DEADLINE_TOO_SHORT`, `CALLER_OVER_QUOTA`,
-//     `CLERK_RATE_LIMITED`): refused at once, with RetryInfo and the trailer
-//     `grpc-retry-pushback-ms`.
+//     `CLERK_RATE_LIMITED`): refused at once, with RetryInfo.
 //   - UNAVAILABLE (`CLERK_UNAVAILABLE`, `BREAKER_OPEN`, `CLERK_BAD_ANSWER`,
-//     `SHUTTING_DOWN`): retry, after the time in RetryInfo and
-//     `grpc-retry-pushback-ms` if there is one.
+//     `SHUTTING_DOWN`): retry, after the time in RetryInfo if there is one.
 //   - FAILED_PRECONDITION (`CLERK_KEY_REJECTED`, `CLERK_PLAN_LIMIT`): an operator
 //     must act.
 //   - FAILED_PRECONDITION (`CLERK_REFUSED`): Clerk, or a proxy in front of it,
