@@ -28,11 +28,6 @@ type Config struct {
 	// are of different callers' requests; those of one caller cause a probe. Default 5.
 	BreakerFailures int
 	BreakerOpen     time.Duration // how long the breaker stays open before a probe; default 1 s
-	// ProbeTimeout is how long a probe may take before it counts as failed; its answer
-	// is awaited all the same, and a slow Clerk makes the timeout longer. Default 0.75 s.
-	ProbeTimeout time.Duration
-
-	LeaseTTL time.Duration // how long permits are lent; default 30 s
 
 	// Stamp returns a number to attach to each request as it leaves. It is called with
 	// a lock held, so it must be quick. Nil: 0.
@@ -79,12 +74,6 @@ func (c Config) withDefaults() Config {
 	def(&c.BreakerFailures, 5)
 	if c.BreakerOpen <= 0 {
 		c.BreakerOpen = time.Second
-	}
-	if c.ProbeTimeout <= 0 {
-		c.ProbeTimeout = 750 * time.Millisecond
-	}
-	if c.LeaseTTL <= 0 {
-		c.LeaseTTL = 30 * time.Second
 	}
 	if c.Key == nil {
 		c.Key = func() clerkapi.Key { return clerkapi.Key{} }

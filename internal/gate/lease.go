@@ -13,6 +13,9 @@ import (
 // MaxLeaseTTL is the longest time that a lease may last.
 const MaxLeaseTTL = quota.MaxLoan
 
+// leaseTTL is how long a lease lasts unless its request asks for another time.
+const leaseTTL = 30 * time.Second
+
 // maxRequestIDs is how many request ids are remembered, each until its lease would have
 // ended by itself.
 const maxRequestIDs = 10_000
@@ -42,7 +45,7 @@ func (e *LeaseSizeError) Error() string { return fmt.Sprintf("a lease has 1 to %
 // LeaseRequest is a request for a lease.
 type LeaseRequest struct {
 	Permits int
-	TTL     time.Duration // how long they are lent, at most MaxLeaseTTL; 0: Config.LeaseTTL
+	TTL     time.Duration // how long they are lent, at most MaxLeaseTTL; 0: 30 s
 	// ID makes all requests of the caller with the same ID one: they get the same lease.
 	// Empty: no ID.
 	ID string

@@ -8,6 +8,10 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi"
 )
 
+// leastProbeTimeout is the shortest time after which a probe without an answer counts as
+// failed.
+const leastProbeTimeout = 750 * time.Millisecond
+
 // errProbeLate means that a probe took too long, so it counts as failed.
 var errProbeLate = errors.New("a probe had no answer in time")
 
@@ -96,7 +100,7 @@ func (g *Gate) probeTimeout() time.Duration {
 	if g.key.asking {
 		return maxTime
 	}
-	return max(g.cfg.ProbeTimeout, 2*g.limiter.RoundTrip(), 2*g.probes.took)
+	return max(leastProbeTimeout, 2*g.limiter.RoundTrip(), 2*g.probes.took)
 }
 
 // probed decides what the answer to a probe means.

@@ -24,7 +24,7 @@ const claimLook = 100 * time.Millisecond
 // earlier request with the same ID has ended.
 func (g *Gate) Acquire(ctx context.Context, r LeaseRequest, o Options) (Lease, error) {
 	if r.TTL <= 0 {
-		r.TTL = g.cfg.LeaseTTL
+		r.TTL = leaseTTL
 	}
 	if most := g.limiter.Config().MostLent(); r.Permits < 1 || r.Permits > most {
 		return Lease{}, &LeaseSizeError{Max: most}

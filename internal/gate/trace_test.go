@@ -167,14 +167,14 @@ func TestSpans(t *testing.T) {
 			"batch 1: kind=lookup wants=1 try=1 2s (clerk is unavailable) -> ann",
 			"batch 2: kind=lookup wants=1 try=2 2s -> ann",
 		}},
-		{"an error", Config{ProbeTimeout: 3 * time.Second}, fails(1, badKey), func(t *testing.T, g *Gate, s spans) {
+		{"an error", Config{}, fails(1, badKey), func(t *testing.T, g *Gate, s spans) {
 			ask(g, s.caller(t.Context(), "ann"), "user_1")
 		}, []string{
 			"ann waits: wants=1 try=1 0s -> batch 1",
 			"batch 1: kind=lookup wants=1 try=1 2s (clerk refused the secret key) -> ann",
 			"batch 2: kind=probe wants=0 try=1 2s", // which shows whether that is so
 		}},
-		{"a 429", Config{ProbeTimeout: 3 * time.Second}, first(3*time.Second, limited), func(t *testing.T, g *Gate, s spans) {
+		{"a 429", Config{}, first(3*time.Second, limited), func(t *testing.T, g *Gate, s spans) {
 			ask(g, s.caller(t.Context(), "ann"), "user_1")
 		}, []string{
 			"ann waits: wants=1 try=1 0s -> batch 1",
@@ -229,7 +229,7 @@ func TestSpans(t *testing.T) {
 			"ann waits: wants=1 10s",
 			"batch 1: kind=lookup wants=1 try=1 2s",
 		}},
-		{"a probe", Config{BreakerFailures: 1, ProbeTimeout: 3 * time.Second}, fails(1, down), func(t *testing.T, g *Gate, s spans) {
+		{"a probe", Config{BreakerFailures: 1}, fails(1, down), func(t *testing.T, g *Gate, s spans) {
 			ask(g, s.caller(t.Context(), "ann"), "user_1")
 			time.Sleep(5 * time.Second)
 		}, []string{
@@ -265,7 +265,13 @@ func TestSpans(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newSpans()
 			tt.cfg.Tracer = s.tracer
-			inBubble(t, &fakeClerk{latency: 2 * time.Second, reply: tt.reply}, tt.cfg, func(t *testing.T, g *Gate) { tt.do(t, g, s) })
+			clerk := &fakeClerk{latency: 2 * time.Second, reply: tt.reply}
+			inBubble(t, clerk, tt.cfg, func(t *testing.T, g *Gate) {
+				g.mu.Lock()
+				g.probes.took = clerk.latency // as if a probe had shown it
+				g.mu.Unlock()
+				tt.do(t, g, s)
+			})
 			if diff := cmp.Diff(tt.want, s.told(t)); diff != "" {
 				t.Errorf("spans (-want +got):\n%s", diff)
 			}
