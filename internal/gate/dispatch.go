@@ -79,12 +79,13 @@ func (g *Gate) depart(r *request) {
 // is noRequest if nothing may go now; again is when that may change by itself.
 func (g *Gate) choose(now time.Time) (t turn, again time.Time) {
 	probe := turn{kind: probeRequest}
-	if g.refusing() || g.key.asking {
+	starting, until := g.starting(now)
+	if g.refusing() || starting {
 		due, again := g.recoveryProbe(now)
 		if due {
 			return probe, time.Time{}
 		}
-		return turn{}, again
+		return turn{}, earlier(again, until)
 	}
 	due, again := g.decidingProbe(now)
 	asks, later := g.leaseProbe(now)

@@ -40,7 +40,8 @@ type Config struct {
 	// Key returns Clerk's secret key as it is now. It shows when a refused key has been
 	// replaced. Nil: the key never changes.
 	Key func() clerkapi.Key
-	// AskKey makes the first request a probe of the key, for which all else waits.
+	// AskKey makes the first request a probe of the key. All else waits for its answer, or
+	// until 3 s after the start if that takes longer.
 	AskKey bool
 	// StateFile keeps what is spent across restarts; Run closes it. Nil: nothing is
 	// kept.

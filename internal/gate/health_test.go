@@ -152,6 +152,22 @@ func TestNothingKeepsAStartForLong(t *testing.T) {
 	}
 }
 
+// TestLookupsOutlastAHangAtTheStart: if the first request hangs, lookups go once the start
+// is over.
+func TestLookupsOutlastAHangAtTheStart(t *testing.T) {
+	clerk := &hanging{fakeClerk: &fakeClerk{latency: 100 * time.Millisecond}}
+	inBubbleOf(t, clerk, clerk.fakeClerk, Config{AskKey: true}, func(t *testing.T, g *Gate) {
+		start := time.Now()
+		clerk.hang(start, start.Add(time.Second))
+		if r := one(t.Context(), g, "user_1", Options{}); r.Err != nil || time.Since(start) > askFor+time.Second {
+			t.Errorf("%v after %v, want an answer soon after %v", r.Err, time.Since(start), askFor)
+		}
+		if got := g.Health(); got != (Health{KeyTaken: true}) {
+			t.Errorf("got %+v, want the key taken", got)
+		}
+	})
+}
+
 // TestAnUntriedKeyIsNotTaken: a caller may try the key that has replaced a refused one,
 // but the health stays at the refusal until Clerk has answered.
 func TestAnUntriedKeyIsNotTaken(t *testing.T) {

@@ -32,6 +32,20 @@ func (g *Gate) recoveryProbe(now time.Time) (due bool, again time.Time) {
 	return false, g.probes.next
 }
 
+// starting reports whether all else waits for the probe that asks about the key at the
+// start, and until when if that is known.
+func (g *Gate) starting(now time.Time) (waits bool, until time.Time) {
+	switch {
+	case !g.key.asking:
+		return false, time.Time{}
+	case !g.probes.underWay: // it waits for a permit
+		return true, time.Time{}
+	case now.Before(g.key.askUntil):
+		return true, g.key.askUntil
+	}
+	return false, time.Time{}
+}
+
 // decidingProbe reports whether a probe is to go now that decides what a doubt or a
 // suspicion means; else again is when to ask again.
 func (g *Gate) decidingProbe(now time.Time) (due bool, again time.Time) {
@@ -94,8 +108,8 @@ func (g *Gate) probe(ctx context.Context) (clerkapi.Meta, error) {
 }
 
 // probeTimeout returns how long a probe may take: longer where Clerk is known to be
-// slow. The first one has no timeout: nothing is known of Clerk yet, and nobody waits for
-// long.
+// slow. The first one has no timeout: nothing is known of Clerk yet, and others wait for it
+// only during the start.
 func (g *Gate) probeTimeout() time.Duration {
 	if g.key.asking {
 		return maxTime
