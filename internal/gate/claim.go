@@ -112,10 +112,7 @@ func (g *Gate) noteReleased(le *lease, now time.Time) {
 
 // keepReleased sends releases to the shared state until stop is closed.
 func (g *Gate) keepReleased(stop <-chan struct{}) {
-	for last := false; ; {
-		if last {
-			return
-		}
+	for last := false; !last; {
 		select {
 		case <-stop:
 			last = true
