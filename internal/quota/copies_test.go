@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"testing"
 	"time"
-
-	"github.com/clerkgate/clerkgate/internal/fairqueue"
 )
 
 // TestTheScriptHasTheSameNumbers: some numbers stand in Go and in the script of package
@@ -23,7 +21,6 @@ func TestTheScriptHasTheSameNumbers(t *testing.T) {
 		{"maxPause", "1-state", `LEAST_PAUSE, LONGEST_PAUSE = SECOND, ([0-9]+) \* SECOND`, maxPause.Seconds()},
 		{"MaxLoan", "1-state", `LONGEST_LOAN = ([0-9]+) \* SECOND`, MaxLoan.Seconds()},
 		{"1 + slack", "2-replicas", `local hold = window \* ([0-9.]+)`, 1 + slack},
-		{"fairqueue.BatchTurn", "5-grants", `BATCH_TURN = ([0-9]+)`, fairqueue.BatchTurn},
 	} {
 		text, err := os.ReadFile("quotaredis/exchange/" + number.file + ".lua")
 		if err != nil {

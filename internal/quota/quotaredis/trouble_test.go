@@ -1,9 +1,12 @@
 package quotaredis
 
 import (
+	"regexp"
+	"strconv"
 	"testing"
 	"time"
 
+	"github.com/clerkgate/clerkgate/internal/fairqueue"
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
@@ -153,6 +156,18 @@ func TestWaitingCostsFewExchanges(t *testing.T) {
 				t.Errorf("%s: %.1f exchanges per second and replica, want 2 to 4", name, perSecond)
 			}
 		})
+	}
+}
+
+// TestBatchHasTheSamePart: batch's part of the requests is the same between replicas as
+// within one.
+func TestBatchHasTheSamePart(t *testing.T) {
+	m := regexp.MustCompile(`BATCH_TURN = ([0-9]+)`).FindStringSubmatch(exchangeText())
+	if m == nil {
+		t.Fatal("the script does not define BATCH_TURN as it did")
+	}
+	if inScript, _ := strconv.Atoi(m[1]); inScript != fairqueue.BatchTurn {
+		t.Errorf("BATCH_TURN is %d, and fairqueue.BatchTurn %d", inScript, fairqueue.BatchTurn)
 	}
 }
 
