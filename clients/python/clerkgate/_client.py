@@ -99,12 +99,7 @@ class Client:
             min_updated_at: the `updated_at` that the user is known to have. An older
                 copy is not returned.
         """
-        request = user_service_pb2.GetUserRequest(
-            user_id=user_id,
-            view=_requests.view(full),
-            max_age=_requests.duration(max_age),
-            min_updated_at=_requests.timestamp(min_updated_at),
-        )
+        request = user_service_pb2.GetUserRequest(user_id=user_id, **_requests.reading(full, max_age, min_updated_at))
         response = self._call(self._users.GetUser, request, timeout, priority)
         return User(response.user, response.freshness)
 
@@ -124,17 +119,13 @@ class Client:
         raises only if every call failed as a whole.
         """
         batch = Batch(user_ids)
+        which = _requests.reading(full, max_age, min_updated_at)
         calls: deque[tuple[list[str], Any]] = deque()
         try:
             while True:
                 while len(calls) < CONCURRENCY and (ids := batch.next()):
-                    request = user_service_pb2.BatchGetUsersRequest(
-                        user_ids=ids,
-                        view=_requests.view(full),
-                        max_age=_requests.duration(max_age),
-                        min_updated_at=_requests.timestamp(min_updated_at),
-                    )
-                    options = self._options(timeout, priority)
+                    request = user_service_pb2.BatchGetUsersRequest(user_ids=ids, **which)
+                    options = self._settings.options(timeout, priority)
                     calls.append((ids, self._users.BatchGetUsers.future(request, **options)))
                 if not calls:
                     return batch.result()
@@ -279,15 +270,9 @@ class Client:
         self._call(self._quota.ReleasePermits, lease.release_request(raised), None, None)
         self.invalidate_users(lease.changed_user_ids[100:])
 
-    def _options(self, timeout: float | None, priority: Priority | None) -> dict[str, Any]:
-        return {
-            "timeout": self._settings.timeout if timeout is None else timeout,
-            "metadata": self._settings.metadata(priority),
-        }
-
     def _call(self, method: Callable[..., Any], request: object, timeout: float | None, priority: Priority | None) -> Any:
         try:
-            return method(request, **self._options(timeout, priority))
+            return method(request, **self._settings.options(timeout, priority))
         except grpc.RpcError as error:
             raise from_rpc(error) from None
 

@@ -52,6 +52,11 @@ def view(full: bool) -> pb.UserView:
     return pb.USER_VIEW_FULL if full else pb.USER_VIEW_BASIC
 
 
+def reading(full: bool, max_age: Seconds | None, min_updated_at: datetime | None) -> dict[str, Any]:
+    """Returns the fields of a request that select which copies of users it accepts."""
+    return {"view": view(full), "max_age": duration(max_age), "min_updated_at": timestamp(min_updated_at)}
+
+
 def duration(value: Seconds | None) -> Duration | None:
     if value is None:
         return None

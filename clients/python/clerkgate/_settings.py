@@ -3,7 +3,7 @@ from __future__ import annotations
 import ipaddress
 import json
 from pathlib import Path
-from typing import Callable, Literal, Union
+from typing import Any, Callable, Literal, Union
 
 import grpc
 
@@ -72,10 +72,14 @@ class Settings:
         self.credentials: grpc.ChannelCredentials | None = None
         if tls:
             self.credentials = grpc.ssl_channel_credentials(_read(ca_file), _read(key_file), _read(cert_file))
-        self.timeout = timeout
+        self._timeout = timeout
         self._token = token
         self._caller = caller
         self._priority = priority
+
+    def options(self, timeout: float | None, priority: Priority | None) -> dict[str, Any]:
+        """Returns the arguments of a unary call beside its request."""
+        return {"timeout": self._timeout if timeout is None else timeout, "metadata": self.metadata(priority)}
 
     def metadata(self, priority: Priority | None) -> list[tuple[str, str]]:
         """Returns the metadata of a call."""

@@ -87,12 +87,7 @@ class Client:
         priority: Priority | None = None,
     ) -> User:
         """Returns a user. Raises NotFoundError if Clerk has no such user."""
-        request = user_service_pb2.GetUserRequest(
-            user_id=user_id,
-            view=_requests.view(full),
-            max_age=_requests.duration(max_age),
-            min_updated_at=_requests.timestamp(min_updated_at),
-        )
+        request = user_service_pb2.GetUserRequest(user_id=user_id, **_requests.reading(full, max_age, min_updated_at))
         response = await self._call(self._users.GetUser, request, timeout, priority)
         return User(response.user, response.freshness)
 
@@ -108,15 +103,11 @@ class Client:
     ) -> BatchResult:
         """Returns any number of users, and an error for each id that has none."""
         batch = Batch(user_ids)
+        which = _requests.reading(full, max_age, min_updated_at)
 
         async def work() -> None:
             while ids := batch.next():
-                request = user_service_pb2.BatchGetUsersRequest(
-                    user_ids=ids,
-                    view=_requests.view(full),
-                    max_age=_requests.duration(max_age),
-                    min_updated_at=_requests.timestamp(min_updated_at),
-                )
+                request = user_service_pb2.BatchGetUsersRequest(user_ids=ids, **which)
                 try:
                     response = await self._call(self._users.BatchGetUsers, request, timeout, priority)
                 except ClerkgateError as error:
@@ -251,11 +242,7 @@ class Client:
         self, method: Callable[..., Any], request: object, timeout: float | None, priority: Priority | None
     ) -> Any:
         try:
-            return await method(
-                request,
-                timeout=self._settings.timeout if timeout is None else timeout,
-                metadata=self._settings.metadata(priority),
-            )
+            return await method(request, **self._settings.options(timeout, priority))
         except grpc.RpcError as error:
             raise from_rpc(error) from None
 
