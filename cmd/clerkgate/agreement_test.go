@@ -106,7 +106,7 @@ func (w *watched) note(caller string, wants int, err error) {
 	w.t.Errorf("%s: %v", caller, err)
 }
 
-// refusals are the reasons of the contract that the server gives when it refuses.
+// refusals are the contract's reasons for which the server refuses calls.
 var refusals = map[string]string{
 	"QUEUE_FULL": "queue_full", "CALLER_OVER_QUOTA": "caller_queue_full", "DEADLINE_TOO_SHORT": "deadline_too_short",
 	"CLERK_RATE_LIMITED": "rate_limited", "BREAKER_OPEN": "breaker_open", "CLERK_KEY_REJECTED": "key_rejected",
@@ -265,7 +265,7 @@ func (s series) sum(name string, labels ...string) (sum float64) {
 	return sum
 }
 
-// settled waits until nothing is under way, and gives the metrics of then.
+// settled waits until nothing is under way, and returns the metrics of that moment.
 func (w *watched) settled() series {
 	w.t.Helper()
 	again := time.NewTicker(10 * time.Millisecond)

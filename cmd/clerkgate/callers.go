@@ -14,7 +14,7 @@ import (
 	"github.com/clerkgate/clerkgate/server"
 )
 
-// callerFlags say who may call.
+// callerFlags are the flags that decide who may call.
 type callerFlags struct {
 	CallersFile          string `placeholder:"FILE" group:"Callers" reload:"of what is in it, within a second or on SIGHUP" help:"The YAML file of callers, their identities and permissions (docs/callers.md). All other callers are refused. Default: everybody is served, on loopback addresses and Unix sockets only."`
 	AllowUnauthenticated bool   `group:"Callers" help:"Allow the gRPC and HTTP listeners to listen beyond this machine without a callers file and without client certificates. Everybody who can connect is served."`

@@ -14,12 +14,12 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// context gives the context of a call.
+// context returns the context of a call.
 func (f clientFlags) context(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(callerContext(ctx), f.Timeout)
 }
 
-// callerContext says who calls.
+// callerContext returns ctx with the name of this program as the caller.
 func callerContext(ctx context.Context) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "clerkgate-caller", "clerkgate-cli")
 }
@@ -36,7 +36,7 @@ func (f clientFlags) once(ctx context.Context, call func(ctx context.Context, co
 	return call(ctx, conn)
 }
 
-// viewFlag says which fields to show.
+// viewFlag selects the fields of users.
 type viewFlag struct {
 	View string `enum:"basic,full" default:"basic" help:"Which fields to read: basic, or full, which has private metadata, too."`
 }
@@ -48,7 +48,7 @@ func (f viewFlag) view() clerkgatev1.UserView {
 	return clerkgatev1.UserView_USER_VIEW_BASIC
 }
 
-// filterFlag says which users are wanted.
+// filterFlag selects users.
 type filterFlag struct {
 	Filter []string `sep:"none" placeholder:"FIELD=VALUE" help:"Only users that meet this; may be repeated. A field of UserFilter, such as email_addresses=ann@example.com, banned=true or created_at_after=2026-01-31T00:00:00Z. A field whose name is in the plural may have several values, and means any of them; another may be given once. In the environment, a line each."`
 }
@@ -79,8 +79,8 @@ func (c *countCmd) Run(ctx context.Context, std streams) error {
 	})
 }
 
-// callError puts the failure of a call into words: code, reason, message, and
-// when to come back.
+// callError returns the failure of a call with its exit code and a message: the gRPC
+// code, the reason, the server's message, and when to retry.
 func callError(err error) error {
 	st := status.Convert(err)
 	e := &clerkgatev1.LookupError{Code: int32(st.Code()), Message: st.Message()}
@@ -95,7 +95,7 @@ func callError(err error) error {
 	return &codedError{lookupErrorText(e), exitCode(st.Code())}
 }
 
-// lookupErrorText gives an error as one line.
+// lookupErrorText returns an error as one line.
 func lookupErrorText(e *clerkgatev1.LookupError) string {
 	text := code.Code(e.GetCode()).String()
 	if e.GetReason() != clerkgatev1.ErrorReason_ERROR_REASON_UNSPECIFIED {

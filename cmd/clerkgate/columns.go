@@ -19,7 +19,7 @@ var csvColumns = []string{
 	"banned", "locked", "created_at", "updated_at", "last_sign_in_at",
 }
 
-// columnsFlag is which columns are wanted.
+// columnsFlag selects columns.
 type columnsFlag struct {
 	Columns []string `placeholder:"NAME" help:"The columns of csv (and of table): fields of a user such as id, banned or last_sign_in_at; name, email_address and phone_number (the primary ones); or a value of the metadata such as public_metadata.plan. Default for csv: id, external_id, username, first_name, last_name, email_address, phone_number, banned, locked, created_at, updated_at, last_sign_in_at."`
 }

@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// clientFlags say which server to ask, and how.
+// clientFlags are the flags of the connection to a server.
 type clientFlags struct {
 	Address string        `default:"127.0.0.1:9090" help:"The server's gRPC address: host:port, or a host alone for port 9090; unix:/path; or https://host:port for TLS, https://host for port 443."`
 	Timeout time.Duration `default:"30s" help:"How long to wait for an answer."`
@@ -97,7 +97,7 @@ func (f clientFlags) target() (target string, secure bool, err error) {
 	return host, scheme == "https", nil
 }
 
-// defaultPort is where a server listens unless told otherwise.
+// defaultPort is the port of an address without one.
 const defaultPort = "9090"
 
 // withPort returns an address with the port, if it has none: a host alone, or an IPv6

@@ -53,7 +53,7 @@ func openExport(c *exportCmd, arguments string, stdout io.Writer) (*exportFile, 
 	return f, err
 }
 
-// open opens the file of an export that begins or, as c says, is resumed.
+// open opens the file of an export, which begins or is resumed.
 func (f *exportFile) open(c *exportCmd) error {
 	if info, err := os.Stat(f.path); err == nil && !info.Mode().IsRegular() {
 		return usagef("--file: %s is not a regular file; without --file, users go to standard output", f.path)

@@ -320,7 +320,7 @@ func (s settings) simulatedSecret() string {
 }
 
 // simulator returns the flags of the embedded simulator. It sends its webhooks here,
-// unless told otherwise.
+// unless its flags name another address.
 func (c *serveCmd) simulator(s settings) simFlags {
 	flags := c.SimFlags
 	if s.secret != nil && flags.WebhookURL == "" && !strings.HasPrefix(c.WebhookListen, "unix:") {

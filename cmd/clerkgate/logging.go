@@ -11,7 +11,7 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi"
 )
 
-// logFlags say how to log.
+// logFlags are the flags of the log.
 type logFlags struct {
 	LogFormat string   `enum:"text,json" default:"text" help:"The format of log lines: text or json."`
 	LogLevel  logLevel `default:"info" unit:"level" reload:"in the file, at SIGHUP" help:"The lowest level to log: debug, info, warn (or warning) or error."`
@@ -45,7 +45,7 @@ func (f logFlags) logger(w io.Writer, level slog.Leveler) *slog.Logger {
 }
 
 // redactAttr takes the secrets out of whatever is logged, names and messages
-// included. slog calls it for each member of a group, and for what a LogValuer gives.
+// included. slog calls it for each member of a group, and for the value of a LogValuer.
 func redactAttr(_ []string, a slog.Attr) slog.Attr {
 	a.Key = clerkapi.Redact(a.Key)
 	switch a.Value.Kind() {
@@ -61,7 +61,7 @@ func redactAttr(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// text gives a value as fmt prints it, but bytes as the text that they are: a secret
+// text returns a value as fmt prints it, but bytes as the text that they are: a secret
 // among numbers would not be found.
 func text(v any) string {
 	switch v.(type) {

@@ -19,7 +19,7 @@ import (
 )
 
 // description is what `clerkgate --help` begins with.
-const description = `Reads Clerk's users under one shared quota and gives them to services over gRPC.
+const description = `Reads Clerk's users under one shared quota and serves them over gRPC.
 
 Exit codes: ` + exitCodes
 
@@ -127,7 +127,7 @@ func runWith(ctx context.Context, args []string, in stdin, std streams) int {
 	return report(std, err, exitFailed)
 }
 
-// report prints err in one line and gives code.
+// report prints err in one line and returns code.
 func report(std streams, err error, code int) int {
 	fmt.Fprintln(std.err, "clerkgate: "+oneLine(err.Error()))
 	return code

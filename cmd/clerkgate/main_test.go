@@ -52,7 +52,7 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 // secret is a key that no output may hold.
 const secret = "sk_test_donotshowme"
 
-// output is a writer that tells of its first line.
+// output is a writer that sends its first line to a channel.
 type output struct {
 	mu    sync.Mutex
 	buf   bytes.Buffer // guarded by mu
@@ -87,8 +87,8 @@ func runCommand(t *testing.T, args ...string) (code int, stdout, stderr string) 
 	return code, out.String(), errs.String()
 }
 
-// serveSim runs `serve --sim` until the test ends. It gives the gRPC address,
-// the id of a user, and what is logged.
+// serveSim runs `serve --sim` until the test ends. It returns the gRPC
+// address, the id of a user, and the log.
 func serveSim(t *testing.T, args ...string) (address, id string, log *output) {
 	t.Helper()
 	out, log := &output{first: make(chan string, 1)}, &output{}

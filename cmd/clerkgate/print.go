@@ -15,7 +15,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// outputFlag is how the commands that print users print them.
+// outputFlag selects the form in which users are printed.
 type outputFlag struct {
 	Output      string `short:"o" enum:"json,table,csv" default:"json" help:"The form of the output: json (of several users, one a line), table or csv. docs/cli.md describes them."`
 	columnsFlag `embed:""`

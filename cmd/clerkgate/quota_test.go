@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// lines is a writer that gives what is written line by line.
+// lines is a writer that sends each line to a channel.
 type lines struct {
 	rest string
 	each chan string

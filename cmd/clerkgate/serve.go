@@ -193,7 +193,7 @@ func (c *serveCmd) key(logger *slog.Logger) (func() clerkapi.Key, *clerkapi.KeyF
 	return nil, nil, usagef("no Clerk secret key: set %s or --clerk-secret-key-file, or try --sim, which needs none", secretKeyEnv)
 }
 
-// quotaConfig gives the quota that is meant for a key of the instance.
+// quotaConfig returns the quota of a key of the instance.
 func (c *serveCmd) quotaConfig(instance string) (quota.Config, error) {
 	text := c.Quota
 	if text == "" {
@@ -251,7 +251,7 @@ func rootCAs(flag, path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// cacheConfig gives the cache for a Clerk instance.
+// cacheConfig returns the configuration of the cache for a Clerk instance.
 func (c *serveCmd) cacheConfig(instance string, file *redislink.URLFile, logger *slog.Logger) (usercache.Config, error) {
 	cfg := usercache.Config{TTL: c.CacheTTL, StaleIfError: c.StaleIfError, RedisInstance: c.Instance, Logger: logger}
 	if cfg.RedisInstance == "" {
@@ -323,7 +323,7 @@ func (c *serveCmd) redis(file *redislink.URLFile) (url string, access redislink.
 	return url, access, nil
 }
 
-// redisURLFlag names the flag that gives Redis's URL.
+// redisURLFlag returns the name of the flag that Redis's URL comes from.
 func (c *serveCmd) redisURLFlag() string {
 	if c.RedisURLFile != "" {
 		return "redis-url-file"
@@ -334,7 +334,7 @@ func (c *serveCmd) redisURLFlag() string {
 // simulatedSecret signs the embedded simulator's webhooks where no other is set.
 const simulatedSecret = "whsec_c2ltdWxhdGVkIHdlYmhvb2sgc2VjcmV0"
 
-// webhookSecret gives the source of the webhooks' secret, nil if none are taken.
+// webhookSecret returns the source of the webhooks' secret, nil if none are taken.
 func (c *serveCmd) webhookSecret(logger *slog.Logger) (func() string, error) {
 	if c.WebhookListen == "" {
 		return nil, nil

@@ -15,7 +15,7 @@ import (
 // webhookSecretEnv holds the secret that signs webhooks. No flag does.
 const webhookSecretEnv = "CLERK_WEBHOOK_SIGNING_SECRET"
 
-// simFlags say what a simulated Clerk is like.
+// simFlags are the flags of a simulated Clerk.
 type simFlags struct {
 	key string // the only one that is taken; empty: any
 

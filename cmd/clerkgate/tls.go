@@ -9,7 +9,7 @@ import (
 // noTLS as the certificate of a listener means that it has none.
 const noTLS = "off"
 
-// tlsFlags say over what serve is called.
+// tlsFlags are the flags of TLS for the listeners of serve.
 type tlsFlags struct {
 	TLSCertFile  string `name:"tls-cert-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"The PEM certificate of all listeners, followed by its intermediate certificates. The listeners then accept only TLS 1.2 or later. Unix sockets never use TLS. Default: no TLS."`
 	TLSKeyFile   string `name:"tls-key-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"The PEM private key of the certificate."`

@@ -17,7 +17,7 @@ type tracing struct {
 	sender   *telemetry.Tracing   // nil, too
 }
 
-// tracer gives the tracer of a part, nil if nothing is traced.
+// tracer returns the tracer of a part, nil if nothing is traced.
 func (t tracing) tracer(part string) trace.Tracer {
 	if t.provider == nil {
 		return nil

@@ -54,7 +54,7 @@ func commit() string {
 	return ""
 }
 
-// buildVersion gives the version that was set, else the module's, else "devel"
+// buildVersion returns the version that was set, else the module's, else "devel"
 // with the commit where the build knows it.
 func buildVersion() string {
 	if version != "" {

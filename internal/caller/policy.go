@@ -51,7 +51,7 @@ type Caller struct {
 	// FullView has the parts of users that it may see in USER_VIEW_FULL. 0: the view is
 	// refused.
 	FullView Parts
-	// BatchOnly gives all its calls batch priority.
+	// BatchOnly reports whether all its calls have batch priority.
 	BatchOnly bool
 	// Streams is the maximum of its open streams; 0: the limit of all callers.
 	Streams int
