@@ -138,6 +138,22 @@ func (g *guard) admit(ctx context.Context, method string) (context.Context, erro
 	return context.WithValue(ctx, admittedKey{}, who), nil
 }
 
+// identifiedKey is the context key of an identified.
+type identifiedKey struct{}
+
+// identified is what identify has returned.
+type identified struct {
+	who *caller.Caller
+	err error
+}
+
+// identifyOnce returns a context for which identify need not look again at what the call
+// shows.
+func (g *guard) identifyOnce(ctx context.Context) context.Context {
+	who, err := g.identify(ctx)
+	return context.WithValue(ctx, identifiedKey{}, identified{who, err})
+}
+
 // mayCall reports whether a call would be admitted, and counts nothing.
 func (g *guard) mayCall(ctx context.Context, method string) bool {
 	who, err := g.identify(ctx)
@@ -153,14 +169,19 @@ func allowed(who *caller.Caller, method string) bool {
 	return who.May(method[strings.LastIndexByte(method, '/')+1:])
 }
 
-// identify returns who makes a gRPC call, nil if there is no file of callers.
+// identify returns who makes a call, or an HTTP request with an incomingContext. It
+// returns nil if there is no file of callers.
 func (g *guard) identify(ctx context.Context) (*caller.Caller, error) {
+	if known, ok := ctx.Value(identifiedKey{}).(identified); ok {
+		return known.who, known.err
+	}
 	var c caller.Credentials
+	var onNetwork bool // or through a Unix socket
 	if p, ok := peer.FromContext(ctx); ok {
 		if info, ok := p.AuthInfo.(credentials.TLSInfo); ok {
 			c.Certificate = verified(info.State.VerifiedChains)
 		}
-		c.Peer = addrOf(p.Addr)
+		c.Peer, onNetwork = addrOf(p.Addr)
 	}
 	switch {
 	case g.certificate && c.Certificate == nil:
@@ -175,8 +196,10 @@ func (g *guard) identify(ctx context.Context) (*caller.Caller, error) {
 	default:
 		return nil, &caller.Error{Reason: caller.Malformed, Err: errTwoTokens}
 	}
-	c.XFCC = metadata.ValueFromIncomingContext(ctx, xfccKey)
-	c.L5D = metadata.ValueFromIncomingContext(ctx, l5dKey)
+	if onNetwork {
+		c.XFCC = metadata.ValueFromIncomingContext(ctx, xfccKey)
+		c.L5D = metadata.ValueFromIncomingContext(ctx, l5dKey)
+	}
 	set := g.callers.Get()
 	if set.HasLabels() {
 		if label := metadata.ValueFromIncomingContext(ctx, callerKey); len(label) == 1 {
@@ -196,12 +219,16 @@ func verified(chains [][]*x509.Certificate) *x509.Certificate {
 	return chains[0][0]
 }
 
-// addrOf returns the IP address of a, the zero Addr for a Unix socket.
-func addrOf(a net.Addr) netip.Addr {
-	if tcp, ok := a.(*net.TCPAddr); ok {
-		return tcp.AddrPort().Addr()
+// addrOf returns the IP address of a peer, or the zero Addr of a Unix socket's. It
+// reports whether a is one of these.
+func addrOf(a net.Addr) (netip.Addr, bool) {
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		return a.AddrPort().Addr(), true
+	case *net.UnixAddr:
+		return netip.Addr{}, true
 	}
-	return netip.Addr{}
+	return netip.Addr{}, false
 }
 
 // refuse counts and, now and then, logs a call whose caller is not known. It returns err.
@@ -287,54 +314,23 @@ func (g *guard) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServe
 
 // http guards a handler: where there is a file of callers, only those may have it of
 // whom may is true. A token may come as the password of HTTP Basic, as browsers and
-// scrapers show it.
+// scrapers show it. The handler gets an incomingContext.
 func (g *guard) http(next http.Handler, may func(*caller.Caller) bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if g.open() {
-			next.ServeHTTP(w, r)
-			return
-		}
-		who, err := g.identifyHTTP(r)
+		ctx := incomingContext(r.Context(), r)
+		who, err := g.identify(ctx)
 		switch {
 		case err != nil:
-			_ = g.refuse(r.Context(), "HTTP "+r.Pattern, err)
+			_ = g.refuse(ctx, "HTTP "+r.Pattern, err)
 			w.Header().Set("WWW-Authenticate", `Basic realm="clerkgate", charset="UTF-8"`)
 			http.Error(w, "the server does not know this caller: show a token as the password, or a certificate", http.StatusUnauthorized)
 		case who != nil && !may(who):
 			g.denied.Add(1)
 			http.Error(w, "this caller may not have this", http.StatusForbidden)
-		case who != nil:
-			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), admittedKey{}, who)))
 		default:
-			next.ServeHTTP(w, r)
+			next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, admittedKey{}, who)))
 		}
 	})
-}
-
-// identifyHTTP returns who makes an HTTP request, nil if there is no file of callers.
-func (g *guard) identifyHTTP(r *http.Request) (*caller.Caller, error) {
-	var c caller.Credentials
-	if r.TLS != nil {
-		c.Certificate = verified(r.TLS.VerifiedChains)
-	}
-	switch {
-	case g.certificate && c.Certificate == nil:
-		return nil, &caller.Error{Reason: caller.NoCertificate}
-	case g.callers == nil:
-		return nil, nil
-	}
-	if at, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		c.Peer = at.Addr()
-	}
-	switch shown := r.Header.Values(authorizationKey); len(shown) {
-	case 0:
-	case 1:
-		c.Authorization = shown[0]
-	default:
-		return nil, &caller.Error{Reason: caller.Malformed, Err: errTwoTokens}
-	}
-	c.XFCC, c.L5D, c.Label = r.Header.Values(xfccKey), r.Header.Values(l5dKey), r.Header.Get(callerKey)
-	return g.callers.Get().Identify(r.Context(), &c, time.Now())
 }
 
 // Refusals returns how many calls were refused since their callers were not known, by

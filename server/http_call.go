@@ -18,7 +18,6 @@ import (
 // httpCall is a call by HTTP.
 type httpCall struct {
 	request *http.Request
-	peer    net.Addr
 	address netip.Prefix // that limits are counted by
 	control *http.ResponseController
 	writer  *pacedWriter
@@ -45,14 +44,18 @@ type unknownPeer struct{}
 func (unknownPeer) Network() string { return "unknown" }
 func (unknownPeer) String() string  { return "unknown" }
 
-func newHTTPCall(w http.ResponseWriter, r *http.Request, sendTimeout time.Duration) *httpCall {
-	at, ok := r.Context().Value(peerKey{}).(net.Addr)
-	if !ok {
-		at = unknownPeer{}
+// peerOf returns the address of a request's peer.
+func peerOf(r *http.Request) net.Addr {
+	if at, ok := r.Context().Value(peerKey{}).(net.Addr); ok {
+		return at
 	}
+	return unknownPeer{}
+}
+
+func newHTTPCall(w http.ResponseWriter, r *http.Request, sendTimeout time.Duration) *httpCall {
 	control := http.NewResponseController(w)
 	return &httpCall{
-		request: r, peer: at, address: addressOf(at), control: control,
+		request: r, address: addressOf(peerOf(r)), control: control,
 		writer: &pacedWriter{ResponseWriter: w, control: control, timeout: sendTimeout},
 	}
 }
@@ -74,16 +77,19 @@ func (c *httpCall) end() {
 // context returns ctx as gRPC hands it to its interceptors: with the peer, the metadata
 // and the place of the trailers.
 func (c *httpCall) context(ctx context.Context) context.Context {
-	p := &peer.Peer{Addr: c.peer}
-	if c.request.TLS != nil {
+	return grpc.NewContextWithServerTransportStream(incomingContext(ctx, c.request), &transportStream{c.request.URL.Path, &c.trailer})
+}
+
+// incomingContext returns ctx with the peer and the metadata of a request.
+func incomingContext(ctx context.Context, r *http.Request) context.Context {
+	p := &peer.Peer{Addr: peerOf(r)}
+	if r.TLS != nil {
 		p.AuthInfo = credentials.TLSInfo{
-			State:          *c.request.TLS,
+			State:          *r.TLS,
 			CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
 		}
 	}
-	ctx = peer.NewContext(ctx, p)
-	ctx = metadata.NewIncomingContext(ctx, metadataOf(c.request.Header))
-	return grpc.NewContextWithServerTransportStream(ctx, &transportStream{c.request.URL.Path, &c.trailer})
+	return metadata.NewIncomingContext(peer.NewContext(ctx, p), metadataOf(r.Header))
 }
 
 // metadataOf returns the headers of a request as the metadata of a call, without those

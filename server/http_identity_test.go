@@ -1,9 +1,13 @@
 package server
 
 import (
+	"context"
 	"crypto/tls"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -94,5 +98,26 @@ func TestGuardReadsNoBody(t *testing.T) {
 	b := make([]byte, 12)
 	if _, err := io.ReadFull(conn, b); err != nil || string(b) != "HTTP/1.1 401" {
 		t.Errorf("%q, %v", b, err)
+	}
+}
+
+// TestHTTPPeer checks by what the callers of requests, such as viewers of the page, are
+// told apart.
+func TestHTTPPeer(t *testing.T) {
+	for _, tt := range []struct {
+		peer net.Addr
+		want identity
+	}{
+		{&net.TCPAddr{IP: net.ParseIP("10.1.2.3"), Port: 99}, identity{address: netip.MustParsePrefix("10.1.2.3/32"), name: "a"}},
+		{&net.TCPAddr{IP: net.ParseIP("2001:db8::1"), Port: 99}, identity{address: netip.MustParsePrefix("2001:db8::/64"), name: "a"}},
+		{&net.UnixAddr{Net: "unix", Name: "@"}, identity{name: "a"}},
+		{nil, identity{name: "a"}},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set(callerKey, "a")
+		ctx := context.WithValue(t.Context(), peerKey{}, tt.peer)
+		if got := identify(incomingContext(ctx, r.WithContext(ctx))); got != tt.want {
+			t.Errorf("%v: %v, want %v", tt.peer, got, tt.want)
+		}
 	}
 }

@@ -48,10 +48,16 @@ func (m *method) newFrame(_ connect.Spec, message any) error {
 	return nil
 }
 
-// admit refuses a call whose caller may not make it before its body is read. Such a
-// call goes through the interceptors, which refuse it as any other.
+// admit prepares the context of a call. It refuses a call whose caller may not make it
+// before its body is read. Such a call goes through the interceptors, which refuse it as
+// any other.
 func (m *method) admit(ctx context.Context, _ connect.Spec, _ connect.Peer, _ http.Header) (context.Context, error) {
-	if g := m.calls.edge.guard; g.open() || needsNoCaller(m.name) || g.mayCall(callOf(ctx).context(ctx), m.name) {
+	ctx = callOf(ctx).context(ctx)
+	g := m.calls.edge.guard
+	if g.open() || needsNoCaller(m.name) {
+		return ctx, nil
+	}
+	if ctx = g.identifyOnce(ctx); g.mayCall(ctx, m.name) {
 		return ctx, nil
 	}
 	_, err := m.run(ctx, func(ctx context.Context) (any, error) {
@@ -61,10 +67,11 @@ func (m *method) admit(ctx context.Context, _ connect.Spec, _ connect.Peer, _ ht
 	return nil, err
 }
 
-// run runs do with the context of a call, and returns its error as the caller gets it.
+// run runs do with the context of a call, which admit has prepared, and returns its error
+// as the caller gets it.
 func (m *method) run(ctx context.Context, do func(context.Context) (any, error)) (any, error) {
 	call := callOf(ctx)
-	ctx, ended := m.calls.trace(call.context(ctx), m.name)
+	ctx, ended := m.calls.trace(ctx, m.name)
 	resp, err := do(ctx)
 	ended(err)
 	if err != nil {

@@ -2,9 +2,7 @@ package server
 
 import (
 	"fmt"
-	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 
 	"github.com/clerkgate/clerkgate/internal/caller"
@@ -49,24 +47,12 @@ func (s *Server) enterView(r *http.Request) (leave func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	leaveAll, err := s.edge.streams.enter(viewerOf(r))
+	leaveAll, err := s.edge.streams.enter(identify(r.Context()))
 	if err != nil {
 		leaveOwn()
 		return nil, err
 	}
 	return func() { leaveAll(); leaveOwn() }, nil
-}
-
-// viewerOf returns who makes an HTTP request, as identify does.
-func viewerOf(r *http.Request) identity {
-	if who := admitted(r.Context()); who != nil {
-		return identity{name: who.Name}
-	}
-	at, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil { // a Unix socket
-		return identity{}
-	}
-	return identity{address: addressOf(net.TCPAddrFromAddrPort(at))}
 }
 
 // cap returns what limits a caller, in words; empty: nothing.

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"io"
 	"net/http"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -130,17 +129,4 @@ func TestPageOfAnOpenServer(t *testing.T) {
 		}
 	}
 	http.DefaultClient.CloseIdleConnections()
-}
-
-// TestViewerOf checks by what viewers are told apart.
-func TestViewerOf(t *testing.T) {
-	for remote, want := range map[string]identity{
-		"10.1.2.3:99":      {address: netip.MustParsePrefix("10.1.2.3/32")},
-		"[2001:db8::1]:99": {address: netip.MustParsePrefix("2001:db8::/64")},
-		"@":                {},
-	} {
-		if got := viewerOf(&http.Request{RemoteAddr: remote}); got != want {
-			t.Errorf("%s: %v, want %v", remote, got, want)
-		}
-	}
 }
