@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -235,6 +236,8 @@ func (c *httpCalls) trace(ctx context.Context, method string) (context.Context, 
 	began := time.Now()
 	ctx = c.traced.TagRPC(ctx, &stats.RPCTagInfo{FullMethodName: method})
 	c.traced.HandleRPC(ctx, &stats.Begin{BeginTime: began})
+	local, _ := ctx.Value(http.LocalAddrContextKey).(net.Addr)
+	c.traced.HandleRPC(ctx, &stats.InHeader{LocalAddr: local})
 	return ctx, func(err error) {
 		c.traced.HandleRPC(ctx, &stats.End{BeginTime: began, EndTime: time.Now(), Error: err})
 	}

@@ -9,7 +9,6 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/stats"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
@@ -18,17 +17,14 @@ import (
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
-// traceCalls makes a span of each call of the contract's methods; the caller's
-// traceparent makes it a part of the caller's trace. Health and reflection have
-// none, nor have methods that do not exist, whose names anybody can make up.
+// traceCalls returns a handler that makes a span of each call of the contract's methods;
+// the caller's traceparent makes it a part of the caller's trace. Health and reflection
+// have no spans, nor have methods that do not exist, whose names anybody can make up.
 func traceCalls(provider trace.TracerProvider) stats.Handler {
 	methods := make(map[string]bool)
-	for _, d := range []grpc.ServiceDesc{clerkgatev1.UserService_ServiceDesc, clerkgatev1.QuotaService_ServiceDesc} {
-		for _, m := range d.Methods {
-			methods["/"+d.ServiceName+"/"+m.MethodName] = true
-		}
-		for _, s := range d.Streams {
-			methods["/"+d.ServiceName+"/"+s.StreamName] = true
+	for _, service := range services {
+		for _, name := range methodsOf(service) {
+			methods["/"+service.ServiceName+"/"+name] = true
 		}
 	}
 	return otelgrpc.NewServerHandler(
@@ -39,7 +35,7 @@ func traceCalls(provider trace.TracerProvider) stats.Handler {
 	)
 }
 
-// traceOptions says in the call's span who calls and how urgently.
+// traceOptions sets the caller and the priority in the call's span.
 func traceOptions(ctx context.Context, o gate.Options) {
 	span := trace.SpanFromContext(ctx)
 	if !span.IsRecording() {
@@ -55,8 +51,8 @@ func traceOptions(ctx context.Context, o gate.Options) {
 	)
 }
 
-// traceLookup says in the call's span how many users were looked up, and how
-// many of them came from where. Who they are is nobody's business.
+// traceLookup sets in the call's span how many users were looked up, and how many of them
+// came from which source. It never sets their ids.
 func traceLookup(ctx context.Context, results []usercache.Result) {
 	span := trace.SpanFromContext(ctx)
 	if !span.IsRecording() {
@@ -75,15 +71,15 @@ func traceLookup(ctx context.Context, results []usercache.Result) {
 	}
 }
 
-// traceFailure says in the call's span why it failed.
+// traceFailure sets in the call's span why it failed.
 func traceFailure(ctx context.Context, f failure) {
 	if span := trace.SpanFromContext(ctx); span.IsRecording() {
 		span.SetAttributes(attribute.String("clerkgate.reason", f.reasonName()))
 	}
 }
 
-// traceID gives the id of the trace that the call belongs to, as a field of the
-// log, and nothing where calls are not traced.
+// traceID returns the id of the call's trace as attributes of a log line, or none if calls
+// are not traced.
 func traceID(ctx context.Context) []any {
 	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
 		return []any{"trace_id", span.TraceID().String()}
