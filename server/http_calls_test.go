@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -45,6 +46,15 @@ func httpClient(t testing.TB, h2 bool, config *tls.Config) *http.Client {
 	transport.Protocols.SetUnencryptedHTTP2(h2)
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport}
+}
+
+// httpClient returns a client that connects to the server, be it a port or a Unix socket.
+func (r *running) httpClient(t testing.TB, h2c bool) *http.Client {
+	c := httpClient(t, h2c, nil)
+	c.Transport.(*http.Transport).DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, r.httpAt.Network(), r.httpAt.String())
+	}
+	return c
 }
 
 // callByHTTP calls a method whose answer is one message.

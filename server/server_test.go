@@ -26,13 +26,14 @@ import (
 	"github.com/clerkgate/clerkgate/internal/gate"
 )
 
-// running is a server on loopback ports with a client.
+// running is a server with a client.
 type running struct {
 	server   *Server
 	users    clerkgatev1.UserServiceClient
 	quota    clerkgatev1.QuotaServiceClient
 	health   grpc_health_v1.HealthClient
 	conn     *grpc.ClientConn
+	httpAt   net.Addr
 	httpURL  string
 	stop     context.CancelFunc
 	finished chan error
@@ -57,12 +58,17 @@ func (l *logBuffer) String() string {
 	return l.buf.String()
 }
 
-// start runs a server, after prepare, until the test ends.
+// start runs a server, after prepare, until the test ends. It listens on loopback ports if
+// cfg has no addresses.
 func start(t testing.TB, cfg Config, prepare ...func(*Server)) *running {
 	t.Helper()
 	r := &running{log: &logBuffer{}}
 	addrs := make(chan Addresses, 1)
-	cfg.GRPCListen, cfg.HTTPListen = "127.0.0.1:0", "127.0.0.1:0"
+	for _, listen := range []*string{&cfg.GRPCListen, &cfg.HTTPListen} {
+		if *listen == "" {
+			*listen = "127.0.0.1:0"
+		}
+	}
 	cfg.Logger = slog.New(slog.NewJSONHandler(r.log, nil))
 	cfg.OnListen = func(a Addresses) { addrs <- a }
 	ctx, stop := context.WithCancel(context.Background())
@@ -75,11 +81,18 @@ func start(t testing.TB, cfg Config, prepare ...func(*Server)) *running {
 	r.stop, r.finished = stop, finished
 
 	listening := <-addrs
-	conn, err := grpc.NewClient(listening.GRPC.String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	target := listening.GRPC.String()
+	if listening.GRPC.Network() == "unix" {
+		target = unixPrefix + target
+	}
+	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.conn, r.httpURL = conn, "http://"+listening.HTTP.String()
+	r.conn, r.httpAt, r.httpURL = conn, listening.HTTP, "http://"+listening.HTTP.String()
+	if r.httpAt.Network() == "unix" {
+		r.httpURL = "http://unix"
+	}
 	r.users, r.quota = clerkgatev1.NewUserServiceClient(conn), clerkgatev1.NewQuotaServiceClient(conn)
 	r.health = grpc_health_v1.NewHealthClient(conn)
 	t.Cleanup(func() {
