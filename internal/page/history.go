@@ -130,12 +130,13 @@ func (h *history) forget() {
 	h.count--
 }
 
-// within returns how much a counter has risen within d before a time, in ms.
+// within returns how much a counter has risen within d before a time, in ms. Samples come
+// a little early or late, so their ages are rounded to seconds.
 func (h *history) within(name string, d time.Duration, now int64) (total int64) {
 	at := counterIndex[name]
 	for ago := range h.count {
 		i := h.index(ago)
-		if now-h.samples[i].at >= d.Milliseconds() {
+		if now-h.samples[i].at >= (d - every/2).Milliseconds() {
 			break
 		}
 		total += int64(h.of(i)[at])

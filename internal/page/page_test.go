@@ -218,6 +218,30 @@ func TestUsed(t *testing.T) {
 	}
 }
 
+// TestUsedByUnevenSamples checks that a sample that comes late or early does not bring
+// another second into the window.
+func TestUsedByUnevenSamples(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.status.Window = 10 * time.Second
+		p := New(f.sources())
+		for i := range 60 { // 10 a second
+			f.status.Totals.Requests += 10
+			p.sample()
+			late := time.Duration(1-2*(i%2)) * 3 * time.Millisecond // late and early in turn
+			if i%10 == 9 {
+				late *= 30
+			}
+			time.Sleep(every + late)
+		}
+		for _, s := range p.history.samples[20:60] {
+			if s.used != 100 {
+				t.Fatalf("used %d, want 100", s.used)
+			}
+		}
+	})
+}
+
 // TestEvents checks what is remembered of the breaker, the key, pauses and Redis.
 func TestEvents(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *fake, p *Page) {

@@ -67,6 +67,10 @@ async function check(at, name, { clip = 0 } = {}) {
   assert.deepEqual(found.violations.map((v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.html).slice(0, 3)}`), []);
   const [scroll, client_] = await at.page.evaluate(() => [document.scrollingElement.scrollWidth, document.scrollingElement.clientWidth]);
   assert.ok(scroll <= client_, `the page is ${scroll} px wide in a window of ${client_}`);
+  if (at.page.viewportSize().width >= 1280) { // there is room: no column may need scrolling
+    const cut = await at.page.evaluate(() => [...document.querySelectorAll('.scroll')].filter((s) => s.scrollWidth > s.clientWidth).map((s) => s.getAttribute('aria-label')));
+    assert.deepEqual(cut, [], 'tables that are cut off');
+  }
   assert.deepEqual(at.faults, []);
 }
 
