@@ -18,25 +18,25 @@ const (
 
 // Thresholds of conditions.
 const (
-	// NearlySpent is the share of the quota below which little is left.
+	// NearlySpent is the share of the quota below which it counts as nearly spent.
 	NearlySpent = 0.1
-	// LongWait is how long somebody waits at least until it is too long.
+	// LongWait is the wait above which answers count as slow.
 	LongWait = 5 * time.Second
-	// SilentAfter is how long no webhook has come until that is odd.
+	// SilentAfter is the time without a webhook after which one is missed.
 	SilentAfter = 24 * time.Hour
-	// CacheFull is the share of the cache's memory from which on it counts as full.
+	// CacheFull is the share of the cache's memory above which it counts as full.
 	CacheFull = 0.95
-	// Lately is how long ago things happened that a condition counts: a minute.
+	// Lately is the time over which View.Lately counts.
 	Lately = time.Minute
 )
 
-// Condition is something that somebody should know of while it holds.
+// Condition is a state that an operator should know of while it lasts.
 type Condition struct {
-	Name     string   // of the alert and of the section in the runbook
-	Severity Severity //
-	Summary  string   // what is wrong, one sentence
-	Do       string   // what to do about it
-	When     string   // when it holds, in terms of metrics
+	Name     string // in the form of an alert's name
+	Severity Severity
+	Summary  string // what is wrong, one sentence
+	Do       string // what to do about it
+	When     string // when it holds, in terms of metrics
 	holds    func(*View) bool
 }
 

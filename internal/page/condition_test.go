@@ -1,6 +1,9 @@
 package page
 
 import (
+	"bytes"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -108,8 +111,13 @@ func TestConditionsThatDoNotHold(t *testing.T) {
 	}
 }
 
-// TestConditionTexts checks that the texts are what alerts and the runbook need.
+// TestConditionTexts checks the form of the texts, and that the metrics that they name exist.
 func TestConditionTexts(t *testing.T) {
+	metrics, err := os.ReadFile("../../docs/metrics.md") // written from the table of metrics
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`clerkgate_[a-z_]+`)
 	var names []string
 	gravest := Critical
 	for _, c := range Conditions() {
@@ -117,6 +125,11 @@ func TestConditionTexts(t *testing.T) {
 		for _, text := range []string{c.Summary, c.Do, c.When} {
 			if !strings.HasSuffix(text, ".") || strings.ContainsAny(text, "\n") || strings.Contains(text, "{{") {
 				t.Errorf("%s: %q: want sentences without line breaks and templates", c.Name, text)
+			}
+		}
+		for _, metric := range named.FindAllString(c.When, -1) {
+			if !bytes.Contains(metrics, []byte("`"+metric+"`")) {
+				t.Errorf("%s: there is no metric %s", c.Name, metric)
 			}
 		}
 		if c.Severity == Critical && gravest == Warning {

@@ -10,7 +10,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// reading is what the sources have told at once.
+// reading holds what the sources returned at one moment.
 type reading struct {
 	gate      gate.Status
 	lookups   usercache.Totals
@@ -20,7 +20,7 @@ type reading struct {
 	spansLost int64
 }
 
-// Counts are numbers by the names of counters. A name that is missing counts 0.
+// Counts maps the names of counters to numbers. A missing name counts 0.
 type Counts map[string]int64
 
 // Names of single counters. Those of families are made by functions.
@@ -52,7 +52,7 @@ var waitsByBucket [2][16]struct{}
 
 func waitCounter(p gate.Priority, bucket int) string { return fmt.Sprintf("wait.%d.%d", p, bucket) }
 
-// counter is a row of the table of what is counted by the second.
+// counter is a row of the table of what is counted each second.
 type counter struct {
 	name string
 	read func(*reading) int64

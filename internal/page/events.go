@@ -12,19 +12,20 @@ import (
 )
 
 const (
-	// maxViewers is how many watch at once. One costs about 30 kB a second to send
-	// while a hundred callers are shown.
+	// maxViewers is the largest number of viewers at once. Each is sent about 30 kB a
+	// second while a hundred callers are shown.
 	maxViewers = 64
-	// viewerTimeout is how long a viewer may leave untaken what is sent to it.
+	// viewerTimeout is how long a write to a viewer may take.
 	viewerTimeout = 5 * time.Second
-	// maxWatch is how long one watches until it must come back and show who it is.
+	// maxWatch is how long a stream lasts. The browser then connects again and shows its
+	// credentials.
 	maxWatch = 30 * time.Minute
 )
 
-var errManyViewers = errors.New("too many watch the page already")
+var errManyViewers = errors.New("too many viewers watch the page already")
 
-// shown is what viewers get of a second. Each message is encoded once, when the first
-// viewer wants it.
+// shown is a second as viewers receive it. Each message is encoded once, for the first
+// viewer that needs it.
 type shown struct {
 	view     *View
 	tick     func() []byte
@@ -32,7 +33,7 @@ type shown struct {
 	outdated chan struct{}          // closed when there is a later one
 }
 
-// show has viewers get v; p.mu is held.
+// show sends v to the viewers. The caller holds p.mu.
 func (p *Page) show(v *View) {
 	if p.shown != nil {
 		close(p.shown.outdated)
@@ -48,14 +49,14 @@ func (p *Page) show(v *View) {
 	}
 }
 
-// latest returns what was seen last, nil before the first sample.
+// latest returns the newest second, nil before the first sample.
 func (p *Page) latest() *shown {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.shown
 }
 
-// encode returns v as JSON. What is shown has nothing that can't be encoded.
+// encode returns v as JSON. It panics if v can't be encoded; every report can.
 func encode(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -79,8 +80,8 @@ func (p *Page) join() (leave func(), err error) {
 	}, nil
 }
 
-// watch sends what is shown until ctx ends: hello once, tick every second, and state
-// whenever it has changed.
+// watch sends events until ctx ends: hello once, tick every second, and state whenever it
+// has changed.
 func (p *Page) watch(ctx context.Context, w http.ResponseWriter, names bool) {
 	ctx, cancel := context.WithTimeout(ctx, maxWatch)
 	defer cancel()
@@ -128,14 +129,13 @@ func waitFor(ctx context.Context, s *shown) bool {
 	}
 }
 
-// viewer is somebody who watches.
+// viewer is the receiver of a stream.
 type viewer struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 }
 
-// send writes a message, and reports whether the viewer still takes what is sent. Data
-// has no line breaks.
+// send writes a message and reports whether that succeeded. Data has no line breaks.
 func (v *viewer) send(event string, data []byte) bool {
 	_ = v.control.SetWriteDeadline(time.Now().Add(viewerTimeout))
 	_, err := fmt.Fprintf(v.w, "event: %s\ndata: %s\n\n", event, data)

@@ -19,7 +19,7 @@ var assets embed.FS
 
 var index = template.Must(template.ParseFS(assets, "assets/index.html"))
 
-// contentTypes are the files that browsers may have, below /page/.
+// contentTypes are the files that are served below /page/.
 var contentTypes = map[string]string{
 	"app.js": "text/javascript; charset=utf-8", "plot.js": "text/javascript; charset=utf-8", "table.js": "text/javascript; charset=utf-8",
 	"app.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml",
@@ -50,7 +50,7 @@ func mustRead(name string) []byte {
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 
-// Secure sets the headers that all answers of the page have, its refusals, too.
+// Secure sets the headers of all answers of the page, refusals included.
 func Secure(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -65,8 +65,8 @@ func Secure(next http.Handler) http.Handler {
 	})
 }
 
-// Access says what viewers may do. Both functions are called with requests that have
-// been admitted already.
+// Access decides what a viewer may see and how long it may watch. The functions receive
+// requests that the server has admitted already.
 type Access struct {
 	// Names reports whether a viewer may see the callers and the settings.
 	Names func(*http.Request) bool
@@ -76,8 +76,8 @@ type Access struct {
 	Drain context.Context
 }
 
-// Handler serves the page at /, and below /page/ what belongs to it: the assets, events
-// (server-sent events) and state (the same once, as JSON).
+// Handler serves the page at / and its parts below /page/: the assets, events (server-sent
+// events) and state (the same once, as JSON).
 func (p *Page) Handler(a Access) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", p.serveIndex)
@@ -89,7 +89,7 @@ func (p *Page) Handler(a Access) http.Handler {
 	return mux
 }
 
-// serveIndex serves the page itself, which has the first line in it already.
+// serveIndex serves the page itself, with the first line in it.
 func (p *Page) serveIndex(w http.ResponseWriter, _ *http.Request) {
 	data := struct {
 		Build, Version string
@@ -108,7 +108,7 @@ func (p *Page) serveIndex(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(b.Bytes())
 }
 
-// serveAsset serves a file that browsers may keep as long as it is the same.
+// serveAsset serves a file that browsers may keep until it changes.
 func serveAsset(name, contentType string) http.HandlerFunc {
 	content := mustRead(name)
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -119,7 +119,7 @@ func serveAsset(name, contentType string) http.HandlerFunc {
 	}
 }
 
-// serveState serves all that viewers get, once.
+// serveState serves everything once.
 func (p *Page) serveState(w http.ResponseWriter, names bool) {
 	now := p.latest()
 	if now == nil {
@@ -134,8 +134,8 @@ func (p *Page) serveState(w http.ResponseWriter, names bool) {
 	}{p.helloOf(names), now.tick(), now.state[names]()}))
 }
 
-// serveEvents serves server-sent events until the viewer leaves, takes nothing for a
-// while, or the server stops.
+// serveEvents serves server-sent events until the viewer leaves, a write to it fails, or
+// the server stops.
 func (p *Page) serveEvents(w http.ResponseWriter, r *http.Request, a Access) {
 	if r.Method == http.MethodHead {
 		w.Header().Set("Content-Type", "text/event-stream")

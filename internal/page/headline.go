@@ -7,12 +7,12 @@ import (
 
 // Headline is the page's first line.
 type Headline struct {
-	// Kind is the name of the condition that the line is about, or a Phase. It changes
-	// when the state does, and not with every number.
+	// Kind is the name of the condition that the line is about, or a Phase. It does not
+	// change while only the numbers in Text do.
 	Kind string
 	// Level is a Severity, or "ok".
 	Level string
-	// Text says how things are, and is about what matters most.
+	// Text describes the gravest condition that holds, or says that all is well.
 	Text string
 }
 
@@ -21,7 +21,7 @@ func Tell(v *View) Headline {
 	all := Holding(v)
 	switch {
 	case v.Phase == Stopping:
-		return Headline{string(Stopping), string(Warning), "Stopping: the server takes no new calls; another replica does."}
+		return Headline{string(Stopping), string(Warning), "Stopping: the server takes no new calls."}
 	case len(all) > 0:
 		first := all[0]
 		return Headline{first.Name, string(first.Severity), tell(v, first)}
@@ -86,12 +86,12 @@ func tell(v *View, c Condition) string {
 	return "Serving. " + v.left() + " " + c.Summary
 }
 
-// left returns how much of the quota is left, and who waits: a sentence.
+// left returns a sentence about the rest of the quota and the queue.
 func (v *View) left() string {
 	return fmt.Sprintf("%d of %d requests left; %s", v.Gate.Available, v.capacity(), v.waits(false))
 }
 
-// waits returns who waits: the end of a sentence, or a whole one.
+// waits returns how many wait: a whole sentence, or the end of one.
 func (v *View) waits(whole bool) string {
 	n, some := v.waiting(), "wait"
 	if n == 1 {

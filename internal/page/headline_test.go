@@ -34,7 +34,7 @@ func TestTell(t *testing.T) {
 		}},
 		{"starting", "warning", "starting", "Starting: Clerk has not said yet whether it accepts the secret key.",
 			func(v *View) { v.AskingKey = true }},
-		{"stopping", "warning", "stopping", "Stopping: the server takes no new calls; another replica does.",
+		{"stopping", "warning", "stopping", "Stopping: the server takes no new calls.",
 			func(v *View) { v.Phase, v.Gate.KeyRefused = Stopping, true }},
 		{"429", "warning", rateLimited, "Clerk answered 429 at 12:03:10: everything waits until 12:03:40, 24 s from now. 545 calls that can't wait so long were refused.", func(v *View) {
 			v.LimitedAt, v.Gate.PausedUntil, v.Gate.Available = at("12:03:10"), at("12:03:40"), 0

@@ -33,7 +33,7 @@ const (
 	markRedis               // Redis does not answer
 )
 
-// event is a change that is remembered for longer than its sample.
+// event is a change that is kept for longer than its sample.
 type event struct {
 	at   time.Time
 	kind string // clerk, key, quota, redis or server
@@ -73,7 +73,7 @@ func (h *history) of(i int) []uint32 {
 	return h.deltas[i*n : (i+1)*n]
 }
 
-// add takes in a second. The first one only tells where the counters stand.
+// add adds a second. The first one only sets where the counters start.
 func (h *history) add(s sample, r *reading) {
 	h.expire(s.at)
 	if h.count == span {
@@ -101,8 +101,8 @@ func (h *history) add(s sample, r *reading) {
 	h.early++
 }
 
-// expire forgets what is older than ten minutes at a time, in ms: after the machine has
-// slept, seconds are missing.
+// expire forgets samples that are ten minutes old at now, in Unix ms. There may be fewer
+// than span of them: after the machine has slept, seconds are missing.
 func (h *history) expire(now int64) {
 	for h.count > 0 && now-h.samples[h.index(h.count-1)].at >= span*every.Milliseconds() {
 		h.forget()
@@ -130,8 +130,8 @@ func (h *history) forget() {
 	h.count--
 }
 
-// within returns how much a counter has risen within d before a time, in ms. Samples come
-// a little early or late, so their ages are rounded to seconds.
+// within returns how much a counter has risen within d before now, in Unix ms. Samples
+// come a little early or late, so their ages are rounded to seconds.
 func (h *history) within(name string, d time.Duration, now int64) (total int64) {
 	at := counterIndex[name]
 	for ago := range h.count {
@@ -152,7 +152,7 @@ func (h *history) mostReplicas() (most int) {
 	return most
 }
 
-// note remembers an event.
+// note adds an event.
 func (h *history) note(at time.Time, kind, text string) {
 	h.events[h.nextEvent%maxEvents] = event{at, kind, text}
 	h.nextEvent++

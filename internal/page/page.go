@@ -11,8 +11,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
 
-// Sources are the parts that know the figures. Gate, Cache and Store are required; all
-// are asked once a second, by one goroutine.
+// Sources are what the page reads, once a second and from one goroutine. Gate, Cache and
+// Store are required.
 type Sources struct {
 	Version string // of the build
 	Gate    interface {
@@ -52,7 +52,7 @@ type Setting struct {
 	From  string `json:"from"`
 }
 
-// Page samples the sources and serves what they have told. It is made by New; Run must
+// Page samples its sources every second and serves the page. It is made by New; Run must
 // run while it serves. Its methods are safe for concurrent use.
 type Page struct {
 	sources Sources
@@ -88,7 +88,7 @@ func (p *Page) Run(ctx context.Context) {
 	}
 }
 
-// read asks all sources.
+// read reads all sources.
 func (p *Page) read() *reading {
 	s := &p.sources
 	r := &reading{gate: s.Gate.Status(), lookups: s.Cache.Totals(), store: s.Store.Stats()}
@@ -104,7 +104,7 @@ func (p *Page) read() *reading {
 	return r
 }
 
-// sample takes in a second, and wakes the viewers.
+// sample adds a second to the history and wakes the viewers.
 func (p *Page) sample() {
 	r, now := p.read(), time.Now()
 	p.mu.Lock()
@@ -128,7 +128,7 @@ func (p *Page) sample() {
 	p.show(v)
 }
 
-// view returns what is known now, but for counts.
+// view returns the state at now, without counts.
 func (p *Page) view(r *reading, now time.Time) *View {
 	s, health := &p.sources, p.sources.Gate.Health()
 	v := &View{
@@ -188,9 +188,9 @@ func (p *Page) sampleOf(v *View) sample {
 	return s
 }
 
-// used returns how many requests to Clerk have ended in the last window. Of a window
-// below a second it is the mean of the last second, of one above ten minutes what is
-// known.
+// used returns how many requests to Clerk have ended in the last window. For a window
+// below a second it is the mean over the last second, for one above ten minutes the number
+// of the last ten minutes.
 func (p *Page) used(v *View, at int64) int32 {
 	window := v.Gate.Window
 	if window <= 0 {
@@ -203,7 +203,7 @@ func (p *Page) used(v *View, at int64) int32 {
 	return int32(n)
 }
 
-// keyState returns what is known of the key, in a word.
+// keyState returns the state of the key in words.
 func keyState(v *View) string {
 	switch {
 	case v.Gate.KeyRefused:
@@ -214,7 +214,7 @@ func keyState(v *View) string {
 	return "not tried yet"
 }
 
-// noteChanges remembers what is different from the view before.
+// noteChanges adds an event to the history for each difference from the last view.
 func (p *Page) noteChanges(v *View) {
 	note := func(kind, text string) { p.history.note(v.Now, kind, text) }
 	before := p.last

@@ -5,8 +5,8 @@ import "github.com/clerkgate/clerkgate/internal/webhook"
 // reason is why something has failed, by its name in the metrics and in words.
 type reason struct{ name, text string }
 
-// failures are how requests to Clerk end that have not gone well, by the label
-// "outcome" of clerkgate_upstream_requests_total.
+// failures are the ways in which requests to Clerk fail, by the label "outcome" of
+// clerkgate_upstream_requests_total.
 var failures = []reason{
 	{"server_error", "Clerk answered that it failed (5xx, 408, 421)"},
 	{"no_answer", "no answer came in time, or the connection broke"},
@@ -20,7 +20,7 @@ var failures = []reason{
 	{"cancelled", "the server stopped first"},
 }
 
-// refusals are why the server refuses calls by itself, by the label "reason" of
+// refusals are the reasons why the server itself refuses calls, by the label "reason" of
 // clerkgate_refused_total.
 var refusals = []reason{
 	{"deadline_too_short", "the wait would outlast the deadline"},
@@ -32,7 +32,7 @@ var refusals = []reason{
 	{"shutting_down", "the server is stopping"},
 }
 
-// outcomes are what becomes of webhooks.
+// outcomes are the outcomes of webhooks.
 var outcomes = []struct {
 	outcome webhook.Outcome
 	text    string

@@ -54,8 +54,8 @@ type queueReport struct {
 	Most     float64 `json:"most"`   // ... and 99 % of them
 }
 
-// stateReport is the rest, which viewers get when it has changed. Nothing in it
-// changes only because time passes.
+// stateReport is the rest, which viewers get when it has changed. Nothing in it changes by
+// the passing of time alone.
 type stateReport struct {
 	Breaker  breakerReport  `json:"breaker"`
 	Key      keyReport      `json:"key"`
@@ -195,8 +195,8 @@ func tickOf(v *View, newest sample) *tickReport {
 	return t
 }
 
-// waitsOf returns how many had their turn in the last ten minutes, and how long half and
-// 99 % of them waited at most.
+// waitsOf returns how many were sent in the last ten minutes, and upper bounds of the waits
+// of half and of 99 % of them.
 func waitsOf(v *View, p gate.Priority) (served int64, half, most float64) {
 	bounds := v.Gate.Stats.Waits[p].Bounds
 	of := func(i int) int64 { return v.Recent[waitCounter(p, i)] }

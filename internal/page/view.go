@@ -18,7 +18,7 @@ const (
 	Stopping Phase = "stopping"
 )
 
-// View is what is known at a moment. It is never changed once it is shown.
+// View is the state at a moment. It does not change once it is shown.
 type View struct {
 	Now, Started time.Time
 	Phase        Phase
@@ -47,7 +47,7 @@ type View struct {
 	MostReplicas int // in the last ten minutes
 }
 
-// capacity returns how many requests could be sent at once if none had been sent.
+// capacity returns how many requests could be sent at once after a long rest.
 func (v *View) capacity() int {
 	if v.Gate.Burst > 0 {
 		return v.Gate.Burst
@@ -60,13 +60,13 @@ func (v *View) waiting() int {
 	return v.Gate.Queue[gate.Interactive].Depth + v.Gate.Queue[gate.Batch].Depth
 }
 
-// oldest returns how long who has waited longest has.
+// oldest returns the longest wait so far, 0 if nobody waits.
 func (v *View) oldest() time.Duration {
 	return max(v.Gate.Queue[gate.Interactive].Oldest, v.Gate.Queue[gate.Batch].Oldest)
 }
 
-// failingWebhooks returns how many webhooks of the last ten minutes somebody should
-// look at.
+// failingWebhooks returns how many webhooks of the last ten minutes failed, or were refused
+// in a way that an operator can mend.
 func (v *View) failingWebhooks() int64 {
 	var n int64
 	for _, o := range []webhook.Outcome{webhook.Failed, webhook.Forged, webhook.Stale, webhook.Misdirected} {
