@@ -10,6 +10,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { chromium } from 'playwright-core';
+import { seconds } from '../../internal/page/assets/table.js';
 import { clerkgate, client, fault, freePort, load, redis, run, serve, simulator, until, userIDs } from './servers.mjs';
 
 const axe = await fs.readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -80,6 +81,11 @@ async function changes(page, selector) {
   await until(`${selector} to change from ${was}`, async () => await page.locator(selector).textContent() !== was);
 }
 
+test('durations', () => {
+  const texts = { 0: '0 s', 0.0005: '0.001 s', 1.25: '1.3 s', 59: '59 s', 119.7: '2 min 0 s', 3599: '59 min 59 s', 7195: '2 h 0 min', 200000: '2 days' };
+  for (const [s, text] of Object.entries(texts)) assert.equal(seconds(Number(s)), text);
+});
+
 test('empty, idle, under load, 429, an outage, narrow, dark, restarted', async (t) => {
   let server = await serve(['--sim', '--quota', '100/10s', '--cache-ttl', '2s']);
   t.after(() => server.stop());
@@ -102,7 +108,7 @@ test('empty, idle, under load, 429, an outage, narrow, dark, restarted', async (
   await says(at.page, /^Serving(, but|\.).* left; /);
   await new Promise((done) => setTimeout(done, 1000 * Number(process.env.WARM ?? 0)));
   await changes(at.page, '#requests');
-  await changes(at.page, '#quota');
+  await until('the quota to be used', async () => /^left\d{1,2} of 100/.test(await at.page.locator('#quota').textContent()));
   await changes(at.page, '#lookups tbody');
   await until('plots', async () => await at.page.locator('#quota-plot path.held').count() > 0);
   const first = () => at.page.locator('#callers tbody th').first().textContent();
@@ -111,7 +117,7 @@ test('empty, idle, under load, 429, an outage, narrow, dark, restarted', async (
   await at.page.keyboard.press('Enter'); // the keyboard sorts, too
   assert.equal(await first(), 'support-tool');
   assert.equal(await at.page.locator('th[data-sort=name]').getAttribute('aria-sort'), 'descending');
-  await at.page.getByRole('button', { name: 'Share of requests' }).click();
+  await at.page.getByRole('button', { name: 'Share' }).click();
   await at.page.getByText('The plot as a table').click();
   await at.page.locator('#minutes tbody tr').first().waitFor();
   await at.page.getByText('The plot as a table').click();
@@ -119,7 +125,7 @@ test('empty, idle, under load, 429, an outage, narrow, dark, restarted', async (
 
   for (const [name, options] of [['narrow', { width: 320, height: 700 }], ['dark', { dark: true }], ['narrow-dark', { width: 390, height: 844, dark: true }]]) {
     const other = await look(server.page, options);
-    await changes(other.page, '#quota');
+    await changes(other.page, '#requests');
     await check(other, name);
     await other.close();
   }
@@ -175,7 +181,7 @@ test('the key is refused, and accepted again', async (t) => {
 });
 
 test('Redis goes away, and comes back', async (t) => {
-  const store = await redis();
+  let store = await redis();
   t.after(() => store.stop());
   const args = ['--sim', '--redis-url', store.url];
   const servers = [await serve(args), await serve(args)];
@@ -187,6 +193,11 @@ test('Redis goes away, and comes back', async (t) => {
   await store.stop();
   await says(at.page, /^Redis has not answered since [\d:]+(: this replica serves within its share of the quota, \d+ of 100 requests per 10s)?\. Nobody waits\.$/);
   await check(at, 'redis-gone');
+  store = await redis(store.port);
+  await says(at.page, /^Serving\. /);
+  await at.page.locator('#events', { hasText: 'Redis answered again after' }).waitFor();
+  await until('two replicas', async () => /replicas2/.test(await at.page.locator('#replicas').textContent()));
+  await check(at, 'redis-back');
 });
 
 test('500 callers with long names', async (t) => {
@@ -204,6 +215,10 @@ test('500 callers with long names', async (t) => {
   const narrow = await look(server.page, { width: 320, height: 700 });
   await narrow.page.locator('#callers tbody tr').nth(100).waitFor();
   await check(narrow, 'callers-narrow');
+  for (const column of ['share', 'waiting', 'refused']) { // conditions ask to look at these
+    const cut = await narrow.page.locator(`#callers th[data-sort=${column}]`).evaluate((th) => th.getBoundingClientRect().right - th.closest('.scroll').getBoundingClientRect().right);
+    assert.ok(cut <= 0, `${cut} px of ${column} need scrolling`);
+  }
   await narrow.close();
 });
 

@@ -73,15 +73,15 @@ export async function simulator(key) {
   return { ...sim, url: `http://127.0.0.1:${port}` };
 }
 
-// redis starts a Redis that keeps nothing.
-export async function redis() {
-  const port = await freePort();
+// redis starts a Redis that keeps nothing, on a free port unless one is given.
+export async function redis(port) {
+  port ??= await freePort();
   const server = start('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no']);
   await until('Redis', () => new Promise((done) => {
     const socket = net.connect(port, '127.0.0.1', () => { socket.destroy(); done(true); });
     socket.on('error', () => done(false));
   }));
-  return { ...server, url: `redis://127.0.0.1:${port}` };
+  return { ...server, port, url: `redis://127.0.0.1:${port}` };
 }
 
 // fault switches a fault of a simulated Clerk on; null switches all off.

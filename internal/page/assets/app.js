@@ -256,7 +256,7 @@ function showCallers() {
     const [x, y] = [value(a), value(b)];
     return order.direction * (typeof x === 'string' ? x.localeCompare(y) : x - y) || (a.name < b.name ? -1 : 1);
   });
-  const row = (name, c) => [name, c.lookups, { text: percent(c.share), numeric: true }, c.waiting, c.refused, c.cap || '–'];
+  const row = (name, c) => [name, { text: percent(c.share), numeric: true }, c.waiting, c.refused, c.lookups, c.cap || '–'];
   set('callers-note', others ? `The ${callers.length} that used most; all others are the last row.` : `${callers.length} in all.`);
   fill('callers', [...sorted.map((c) => row(named(c), c)), ...(others ? [row('(all others)', others)] : [])], 'Nobody has called yet.');
 }

@@ -91,7 +91,7 @@ export function draw(svg, samples, now, { area = null, line = null, limit = null
 }
 
 // compact returns a number in few characters.
-export function compact(n) {
+function compact(n) {
   if (n >= 1e6) return `${+(n / 1e6).toFixed(1)}M`;
   if (n >= 10_000) return `${+(n / 1e3).toFixed(1)}k`;
   return String(+n.toFixed(1));

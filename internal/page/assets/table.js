@@ -76,11 +76,13 @@ export function bytes(n) {
   return `${n} B`;
 }
 
+const parts = (n, unit, sixtieth) => `${Math.floor(n / 60)} ${unit} ${n % 60} ${sixtieth}`;
+
 export function seconds(s) {
   if (s < 1) return `${+s.toFixed(3)} s`;
   if (s < 60) return `${whole.format(s)} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min ${Math.round(s % 60)} s`;
-  if (s < 172800) return `${Math.floor(s / 3600)} h ${Math.round(s % 3600 / 60)} min`;
+  if (s < 3600) return parts(Math.round(s), 'min', 's');
+  if (s < 172800) return parts(Math.round(s / 60), 'h', 'min');
   return `${Math.round(s / 86400)} days`;
 }
 
