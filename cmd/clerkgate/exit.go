@@ -16,7 +16,7 @@ const (
 
 // exitCodes describes them.
 const exitCodes = "0 done; 1 a fault of its own; 2 wrong flags, environment or file; 3 not found; 4 invalid arguments; " +
-	"5 refused for the quota or a limit; 6 the server, Redis or Clerk is unavailable or an operator must act; 7 denied; 130 interrupted. Of several failures, the highest."
+	"5 refused for the quota or a limit; 6 the server, Redis or Clerk is unavailable or an operator must act; 7 denied; 130 interrupted. Of several failures, the highest code counts."
 
 // exitCode returns the code for the failure of a call.
 func exitCode(c codes.Code) int {

@@ -39,11 +39,12 @@ func manPage(app *kong.Node) string {
 		manCommand(&b, leaf)
 	}
 	b.WriteString(".SH EXIT STATUS\n")
+	codes, rest, _ := strings.Cut(codes, ". ")
 	for code := range strings.SplitSeq(codes, "; ") {
 		number, meaning, _ := strings.Cut(code, " ")
 		fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", number, roff(meaning))
 	}
-	b.WriteString(".SH ENVIRONMENT\nEach flag can be set by the variables that stand behind it. A flag overrides its variables.\n")
+	fmt.Fprintf(&b, ".PP\n%s\n.SH ENVIRONMENT\n%s\n", roff(rest), roff("Each flag can be set by the variables in parentheses after it. A flag overrides its variables."))
 	return b.String()
 }
 
