@@ -79,9 +79,8 @@ func (c *countCmd) Run(ctx context.Context, std streams) error {
 	})
 }
 
-// callError returns the failure of a call with its exit code and a message: the gRPC
-// code, the reason, the server's message, and when to retry.
-func callError(err error) error {
+// failureOf returns the failure of a call in the form of that of one id.
+func failureOf(err error) *clerkgatev1.LookupError {
 	st := status.Convert(err)
 	e := &clerkgatev1.LookupError{Code: int32(st.Code()), Message: st.Message()}
 	for _, d := range st.Details() {
@@ -92,7 +91,13 @@ func callError(err error) error {
 			e.RetryDelay = d.GetRetryDelay()
 		}
 	}
-	return &codedError{lookupErrorText(e), exitCode(st.Code())}
+	return e
+}
+
+// callError returns the failure of a call with its exit code and a message: the gRPC
+// code, the reason, the server's message, and when to retry.
+func callError(err error) error {
+	return &codedError{lookupErrorText(failureOf(err)), exitCode(status.Code(err))}
 }
 
 // lookupErrorText returns an error as one line.

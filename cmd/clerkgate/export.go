@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -147,7 +146,7 @@ func (e *export) run(ctx context.Context) error {
 		if e.file.state.Walked > walked || failing.IsZero() {
 			failing, pause = time.Now(), time.Second
 		}
-		wait := max(pause, retryDelay(err))
+		wait := max(pause, failureOf(err).GetRetryDelay().AsDuration())
 		if time.Since(failing)+wait > e.cmd.RetryFor {
 			return err
 		}
@@ -204,33 +203,13 @@ func (e *export) stream(ctx context.Context) (last bool, err error) {
 
 // mayRetry reports whether a stream that ended with err may be resumed.
 func mayRetry(err error) bool {
-	switch status.Code(err) {
+	switch e := failureOf(err); codes.Code(e.GetCode()) {
 	case codes.Unavailable, codes.ResourceExhausted, codes.DeadlineExceeded:
 		return true
 	case codes.Aborted:
-		return reasonOf(err) == clerkgatev1.ErrorReason_ERROR_REASON_STREAM_NOT_READ
+		return e.GetReason() == clerkgatev1.ErrorReason_ERROR_REASON_STREAM_NOT_READ
 	}
 	return false
-}
-
-// reasonOf returns the reason of a call's failure.
-func reasonOf(err error) clerkgatev1.ErrorReason {
-	for _, d := range status.Convert(err).Details() {
-		if info, ok := d.(*errdetails.ErrorInfo); ok {
-			return clerkgatev1.ErrorReason(clerkgatev1.ErrorReason_value["ERROR_REASON_"+info.GetReason()])
-		}
-	}
-	return clerkgatev1.ErrorReason_ERROR_REASON_UNSPECIFIED
-}
-
-// retryDelay returns how long the server asks to wait after err.
-func retryDelay(err error) time.Duration {
-	for _, d := range status.Convert(err).Details() {
-		if info, ok := d.(*errdetails.RetryInfo); ok {
-			return info.GetRetryDelay().AsDuration()
-		}
-	}
-	return 0
 }
 
 // interrupted saves how far the export has come, and returns its error with what to do next.

@@ -27,7 +27,7 @@ func printQuota(out io.Writer, q *clerkgatev1.Quota, u *clerkgatev1.GetUsageResp
 			row("shared", "through Redis, by %d replicas", sh.GetReplicas())
 		} else {
 			row("shared", "not now (%s): this one of %d replicas may hold %d",
-				strings.ToLower(strings.TrimPrefix(decider.String(), "DECIDER_")), sh.GetReplicas(), sh.GetAllowance())
+				lowerName(decider.String(), "DECIDER_"), sh.GetReplicas(), sh.GetAllowance())
 		}
 	}
 	if t := q.GetPausedUntil(); t != nil {
@@ -46,7 +46,7 @@ func printQuota(out io.Writer, q *clerkgatev1.Quota, u *clerkgatev1.GetUsageResp
 	level("interactive", q.GetQueue().GetInteractive())
 	level("batch", q.GetQueue().GetBatch())
 	row("estimated wait", "%s", q.GetQueue().GetEstimatedWait().AsDuration().Round(time.Millisecond))
-	breaker := strings.ToLower(strings.TrimPrefix(q.GetBreaker().GetState().String(), "STATE_"))
+	breaker := lowerName(q.GetBreaker().GetState().String(), "STATE_")
 	row("breaker", "%s, opened %d times", breaker, q.GetBreaker().GetTimesOpened())
 	row("key", "%s", keyText(q.GetKey().GetState()))
 	printUsage(w, u)
@@ -93,7 +93,7 @@ func printUsage(w io.Writer, u *clerkgatev1.GetUsageResponse) {
 	row("requests", "%d sent, %d retries, %d answered 429, %.1f users each",
 		t.GetUpstreamRequests(), t.GetRetries(), t.GetUpstreamRateLimited(), t.GetUsersPerRequest())
 	for _, s := range t.GetLookups() {
-		row("lookups", "%d from %s", s.GetCount(), strings.ToLower(strings.TrimPrefix(s.GetServedFrom().String(), "SERVED_FROM_")))
+		row("lookups", "%d from %s", s.GetCount(), lowerName(s.GetServedFrom().String(), "SERVED_FROM_"))
 	}
 	if len(u.GetCallers()) > 0 {
 		fmt.Fprintln(w, "\nCALLER\tLOOKUPS\tREQUESTS\tQUEUED\tREFUSED")
