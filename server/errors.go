@@ -38,6 +38,8 @@ var (
 	errListRejected   = errors.New("clerk refused the list")
 	errTokenOutdated  = errors.New("token of another version or instance")
 	errPanic          = errors.New("panic")
+	errWebPage        = errors.New("call from a web page")
+	errNoMethod       = errors.New("no such method")
 
 	errNotRead          = errors.New("the stream is not read")
 	errTooManyStreams   = errors.New("too many streams")
@@ -93,6 +95,10 @@ var kinds = []struct {
 		"this caller may not have USER_VIEW_FULL; ask for USER_VIEW_BASIC"},
 	{errMethodDenied, codes.PermissionDenied, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED,
 		"this caller may not call this method; CallerService.WhoAmI says what it may"},
+	{errWebPage, codes.PermissionDenied, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED,
+		"calls from web pages, which have an Origin header, are refused; call from a server"},
+	{errNoMethod, codes.Unimplemented, clerkgatev1.ErrorReason_ERROR_REASON_UNIMPLEMENTED,
+		"this server does not have the method"},
 	{errOverLimit, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_OVER_QUOTA,
 		"this caller is at its limit of lookups or requests; come back later"},
 	{errOwnStreams, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_OVER_QUOTA,

@@ -22,6 +22,7 @@ type httpCall struct {
 	control *http.ResponseController
 	writer  *pacedWriter
 	trailer trailer
+	ran     bool   // whether the interceptors have run
 	release func() // frees the answer, if it is set
 }
 

@@ -1,7 +1,10 @@
 package server
 
 import (
+	"cmp"
+	"compress/gzip"
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -10,10 +13,7 @@ import (
 
 	"connectrpc.com/connect"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/stats"
-
-	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
 // compressFrom is the size in bytes from which an answer is compressed for a caller
@@ -26,24 +26,24 @@ const compressFrom = 1 << 10
 // called. Its other methods are safe for concurrent use.
 type httpCalls struct {
 	edge   *edge
-	unary  grpc.UnaryServerInterceptor
-	stream grpc.StreamServerInterceptor
+	outer  composed      // of calls that do not reach their methods
+	all    composed      // of the others
 	traced stats.Handler // nil: calls are not traced
 	intake *intake
 	errors *connect.ErrorWriter
 
 	services []string
-	methods  map[string]http.Handler // by path
+	methods  map[string]*method // by path
 
 	mu      sync.Mutex
 	refused bool           // new calls are; guarded by mu
 	open    sync.WaitGroup // calls; added to under mu
 }
 
-func newHTTPCalls(e *edge, c chain, traced stats.Handler) *httpCalls {
+func newHTTPCalls(e *edge, outer, all chain, traced stats.Handler) *httpCalls {
 	return &httpCalls{
-		edge: e, unary: chainUnary(c.unary), stream: chainStream(c.stream), traced: traced,
-		intake: newIntake(maxHTTPCalls, maxHTTPBodies), errors: connect.NewErrorWriter(), methods: make(map[string]http.Handler),
+		edge: e, outer: outer.compose(), all: all.compose(), traced: traced,
+		intake: newIntake(maxHTTPCalls, maxHTTPBodies), errors: connect.NewErrorWriter(), methods: make(map[string]*method),
 	}
 }
 
@@ -60,15 +60,21 @@ func (r registrars) RegisterService(d *grpc.ServiceDesc, impl any) {
 func (c *httpCalls) RegisterService(d *grpc.ServiceDesc, impl any) {
 	c.services = append(c.services, d.ServiceName)
 	for i := range d.Methods {
-		m := &method{calls: c, name: "/" + d.ServiceName + "/" + d.Methods[i].MethodName, impl: impl}
-		m.resolve()
-		c.methods[m.name] = connect.NewUnaryHandler(m.name, m.unary(d.Methods[i].Handler), m.options()...)
+		m := c.add(d, d.Methods[i].MethodName, impl)
+		m.handler = connect.NewUnaryHandler(m.name, m.unary(d.Methods[i].Handler), m.options()...)
 	}
 	for i := range d.Streams {
-		m := &method{calls: c, name: "/" + d.ServiceName + "/" + d.Streams[i].StreamName, impl: impl}
-		m.resolve()
-		c.methods[m.name] = connect.NewServerStreamHandler(m.name, m.stream(&d.Streams[i]), m.options()...)
+		m := c.add(d, d.Streams[i].StreamName, impl)
+		m.streams = true
+		m.handler = connect.NewServerStreamHandler(m.name, m.stream(&d.Streams[i]), m.options()...)
 	}
+}
+
+func (c *httpCalls) add(d *grpc.ServiceDesc, name string, impl any) *method {
+	m := &method{calls: c, name: "/" + d.ServiceName + "/" + name, impl: impl}
+	m.resolve()
+	c.methods[m.name] = m
+	return m
 }
 
 // options are those of a method's handler.
@@ -78,6 +84,7 @@ func (m *method) options() []connect.HandlerOption {
 		connect.WithCodec(frameCodec{name: "json", json: true}),
 		connect.WithCodec(frameCodec{name: "json; charset=utf-8", json: true}),
 		connect.WithReadMaxBytes(maxRequest),
+		connect.WithCompression("gzip", newRequestGzip, func() connect.Compressor { return gzip.NewWriter(io.Discard) }),
 		connect.WithCompressMinBytes(compressFrom),
 		connect.WithRequestInitializer(m.newFrame),
 		connect.WithRequestGate(m.admit),
@@ -108,45 +115,60 @@ func takeCalls(s *http.Server) {
 }
 
 func (c *httpCalls) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	call := newHTTPCall(w, r, c.edge.sendTimeout)
-	h, known := c.methods[r.URL.Path]
-	switch {
-	case !c.enter():
+	if !c.enter() {
 		w.Header().Set("Connection", "close")
-		c.fail(w, r, 0, classify(errStopping))
-		return
-	case len(r.Header.Values("Origin")) > 0:
-		defer c.open.Done()
-		c.fail(w, r, 0, failure{code: codes.PermissionDenied, reason: clerkgatev1.ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED,
-			message: "calls from web pages, which have an Origin header, are refused; call from a server"})
+		c.fail(w, r, 0, refusal(r.Context(), errStopping))
 		return
 	}
 	defer c.open.Done()
+	call := newHTTPCall(w, r, c.edge.sendTimeout)
+	r = r.WithContext(context.WithValue(r.Context(), httpCallKey{}, call))
+	m := c.methods[r.URL.Path]
+	status, err := m.check(r)
 	switch {
-	case !known:
-		c.fail(w, r, 0, failure{code: codes.Unimplemented, reason: clerkgatev1.ErrorReason_ERROR_REASON_UNIMPLEMENTED,
-			message: "this server does not have the method"})
+	case m == nil:
+		c.fail(w, r, status, refusal(r.Context(), err)) // not counted: anybody can make up its name
 		return
-	case r.Method != http.MethodPost:
-		w.Header().Set("Allow", http.MethodPost)
-		c.fail(w, r, http.StatusMethodNotAllowed, invalidRequest("the method of a call must be POST"))
-		return
-	case !callType(r.Header.Get("Content-Type")):
-		c.fail(w, r, http.StatusUnsupportedMediaType, invalidRequest(
-			"the Content-Type of a call must be application/json, application/proto, or one of Connect, gRPC or gRPC-Web"))
+	case err == nil:
+		if err = c.intake.enter(call.address); err == nil {
+			defer c.intake.leave(call.address)
+		}
+	}
+	if err != nil {
+		if status == http.StatusMethodNotAllowed {
+			w.Header().Set("Allow", http.MethodPost)
+		}
+		c.fail(w, r, status, m.refuse(call.context(r.Context()), c.outer, err))
 		return
 	}
-	if err := c.intake.enter(call.address); err != nil {
-		c.fail(w, r, 0, classify(err))
-		return
-	}
-	defer c.intake.leave(call.address)
 	defer call.end()
 	body := &callBody{ReadCloser: r.Body, intake: c.intake, address: call.address}
 	defer body.release()
-	r = r.WithContext(context.WithValue(r.Context(), httpCallKey{}, call))
 	r.Body = body
-	h.ServeHTTP(call.writer, r)
+	m.handler.ServeHTTP(call.writer, r)
+	if !call.ran { // Connect has answered it: count and log it
+		fault := cmp.Or(body.fault, r.Context().Err(), invalid("request", "can't be read as its headers describe it"))
+		_ = m.refuse(call.context(r.Context()), c.outer, fault)
+	}
+}
+
+// check returns why a request is no call of the method, which may be nil, and its HTTP
+// status; 0 is the one that belongs to the error.
+func (m *method) check(r *http.Request) (status int, err error) {
+	switch {
+	case len(r.Header.Values("Origin")) > 0:
+		return 0, errWebPage
+	case m == nil:
+		return 0, errNoMethod
+	case r.Method != http.MethodPost:
+		return http.StatusMethodNotAllowed, invalid("method", "must be POST")
+	case m.takes(r.Header.Get("Content-Type")):
+		return 0, nil
+	case m.streams:
+		return http.StatusUnsupportedMediaType, invalid("content-type",
+			"must be application/connect+json, application/connect+proto, or one of gRPC or gRPC-Web: the method answers with a stream")
+	}
+	return http.StatusUnsupportedMediaType, invalid("content-type", "must be application/json, application/proto, or one of gRPC or gRPC-Web")
 }
 
 // enter begins a call, which open.Done ends, and reports whether calls are taken.
@@ -170,41 +192,60 @@ func (c *httpCalls) refuse() {
 func (c *httpCalls) wait() { c.open.Wait() }
 
 // fail answers a call that does not reach its method. A status of 0 means the one that
-// belongs to the failure's code.
-func (c *httpCalls) fail(w http.ResponseWriter, r *http.Request, status int, f failure) {
+// belongs to the error.
+func (c *httpCalls) fail(w http.ResponseWriter, r *http.Request, status int, err error) {
 	if status != 0 {
 		w = fixedStatus{w, status}
 	}
 	// It fails if the caller has gone.
-	_ = c.errors.Write(w, r, connectError(f.status().Err(), f.trailer(r.Context())))
+	_ = c.errors.Write(w, r, err)
 }
 
-// fixedStatus is a ResponseWriter that answers with one status.
+// fixedStatus is a ResponseWriter whose errors have one status. The protocols whose errors
+// have 200 keep it.
 type fixedStatus struct {
 	http.ResponseWriter
 	status int
 }
 
-func (w fixedStatus) WriteHeader(int) { w.ResponseWriter.WriteHeader(w.status) }
-
-func invalidRequest(message string) failure {
-	return failure{code: codes.InvalidArgument, reason: clerkgatev1.ErrorReason_ERROR_REASON_INVALID_ARGUMENT, message: message}
+func (w fixedStatus) WriteHeader(status int) {
+	if status != http.StatusOK {
+		status = w.status
+	}
+	w.ResponseWriter.WriteHeader(status)
 }
 
-// callType reports whether a Content-Type is one of a call's.
-func callType(header string) bool {
+// refusal returns an error as Connect answers it, of a call that no interceptor has seen.
+func refusal(ctx context.Context, err error) *connect.Error {
+	f := classify(err)
+	return connectError(f.status().Err(), f.trailer(ctx))
+}
+
+// takes reports whether a Content-Type is one of the method's calls.
+func (m *method) takes(header string) bool {
 	t, parameters, _ := strings.Cut(strings.ToLower(header), ";")
 	if p := strings.ReplaceAll(parameters, " ", ""); p != "" && p != "charset=utf-8" {
 		return false
 	}
 	switch strings.TrimSpace(t) {
-	case "application/json", "application/proto", "application/connect+json", "application/connect+proto",
-		"application/grpc", "application/grpc+proto", "application/grpc+json",
+	case "application/json", "application/proto":
+		return !m.streams
+	case "application/connect+json", "application/connect+proto":
+		return m.streams
+	case "application/grpc", "application/grpc+proto", "application/grpc+json",
 		"application/grpc-web", "application/grpc-web+proto", "application/grpc-web+json":
 		return true
 	}
 	return false
 }
+
+// composed is a chain as one interceptor of each kind.
+type composed struct {
+	unary  grpc.UnaryServerInterceptor
+	stream grpc.StreamServerInterceptor
+}
+
+func (c chain) compose() composed { return composed{chainUnary(c.unary), chainStream(c.stream)} }
 
 // chainUnary returns one interceptor that runs several, the first outermost.
 func chainUnary(all []grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor {

@@ -3,8 +3,10 @@ package server
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
@@ -103,9 +106,14 @@ func TestBadHTTPRequests(t *testing.T) {
 		{"unknown method", "POST", "/clerkgate.v1.UserService/Nope", `{}`, asJSON, 501, "unimplemented", "UNIMPLEMENTED"},
 		{"huge body", "POST", getUserPath, `{"userId": "` + strings.Repeat("x", 2<<20) + `"}`, asJSON, 400, "invalid_argument", "INVALID_ARGUMENT"},
 		{"unknown compression", "POST", getUserPath, `{}`, append([]string{"Content-Encoding", "br"}, asJSON...), 501, "unimplemented", ""},
-		{"gzip bomb", "POST", getUserPath, bomb.String(), append([]string{"Content-Encoding", "gzip"}, asJSON...), 429, "resource_exhausted", ""},
+		{"gzip bomb", "POST", getUserPath, bomb.String(), append([]string{"Content-Encoding", "gzip"}, asJSON...), 400, "invalid_argument", "INVALID_ARGUMENT"},
+		{"bad gzip", "POST", getUserPath, "{}", append([]string{"Content-Encoding", "gzip"}, asJSON...), 400, "invalid_argument", "INVALID_ARGUMENT"},
+		{"half of gzip", "POST", getUserPath, bomb.String()[:100], append([]string{"Content-Encoding", "gzip"}, asJSON...), 400, "invalid_argument", "INVALID_ARGUMENT"},
+		{"no time", "POST", getUserPath, `{"userId": "user_0000"}`, append([]string{"Connect-Timeout-Ms", "0"}, asJSON...), 504, "deadline_exceeded", "DEADLINE_EXCEEDED"},
 		{"bad timeout", "POST", getUserPath, `{}`, append([]string{"Connect-Timeout-Ms", "-1"}, asJSON...), 400, "invalid_argument", ""},
-		{"unary call of a stream", "POST", streamPath, `{}`, asJSON, 415, "", ""},
+		{"unary call of a stream", "POST", streamPath, `{}`, asJSON, 415, "invalid_argument", "INVALID_ARGUMENT"},
+		{"unary call of a stream, GET", "GET", streamPath, ``, asJSON, 405, "invalid_argument", "INVALID_ARGUMENT"},
+		{"HEAD", "HEAD", getUserPath, ``, asJSON, 405, "", "INVALID_ARGUMENT"},
 		{"bad priority", "POST", getUserPath, `{"userId": "user_0000"}`, append([]string{priorityKey, "urgent"}, asJSON...), 400, "invalid_argument", "INVALID_ARGUMENT"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -137,5 +145,65 @@ func TestSlowHTTPBody(t *testing.T) {
 	ce := new(connect.Error)
 	if !errors.As(err, &ce) || ce.Meta().Get("clerkgate-reason") != "INVALID_ARGUMENT" || !strings.Contains(ce.Message(), "within") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestHTTPRefusalsAreCounted wants a metric and a line of the log for each call that does
+// not reach its method, whoever has answered it.
+func TestHTTPRefusalsAreCounted(t *testing.T) {
+	up := &fakeUpstream{}
+	registry := prometheus.NewRegistry()
+	r := start(t, Config{Users: up, Quota: up, Metrics: registry})
+	fill := func() { r.server.calls.intake.maxCalls = 0 }
+	refused := map[string]int{}
+	for _, tt := range []struct {
+		name, path, body string
+		header           []string
+		want             string // the metric's labels
+		before           func()
+	}{
+		{"other type", getUserPath, `{}`, []string{"Content-Type", "text/plain"}, "InvalidArgument GetUser unary", nil},
+		{"a stream as a unary call", streamPath, `{}`, []string{"Content-Type", "application/json"}, "InvalidArgument StreamUsers server_stream", nil},
+		{"a unary call as a stream", getUserPath, `{}`, []string{"Content-Type", "application/connect+json"}, "InvalidArgument GetUser unary", nil},
+		{"from a web page", getUserPath, `{}`, []string{"Content-Type", "application/json", "Origin", "https://a.example"}, "PermissionDenied GetUser unary", nil},
+		{"unknown compression", getUserPath, `{}`, []string{"Content-Type", "application/json", "Content-Encoding", "br"}, "InvalidArgument GetUser unary", nil},
+		{"bad timeout", getUserPath, `{}`, []string{"Content-Type", "application/json", "Connect-Timeout-Ms", "-1"}, "InvalidArgument GetUser unary", nil},
+		{"bad gzip", getUserPath, `{}`, []string{"Content-Type", "application/json", "Content-Encoding", "gzip"}, "InvalidArgument GetUser unary", nil},
+		{"half an envelope", streamPath, "\x00\x00\x00\x00\x09{}", []string{"Content-Type", "application/connect+json"}, "InvalidArgument StreamUsers server_stream", nil},
+		{"two messages", streamPath, "\x00\x00\x00\x00\x02{}\x00\x00\x00\x00\x02{}", []string{"Content-Type", "application/grpc-web+json"}, "InvalidArgument StreamUsers server_stream", nil},
+		{"a large body", getUserPath, strings.Repeat(" ", maxRequest+1), []string{"Content-Type", "application/json"}, "InvalidArgument GetUser unary", nil},
+		{"no time", getUserPath, `{}`, []string{"Content-Type", "application/json", "Connect-Timeout-Ms", "0"}, "DeadlineExceeded GetUser unary", nil},
+		{"too many calls", getUserPath, `{}`, []string{"Content-Type", "application/json"}, "ResourceExhausted GetUser unary", fill},
+	} {
+		if tt.before != nil {
+			tt.before()
+		}
+		r.post(t, tt.path, tt.body, append(tt.header, requestIDKey, strings.ReplaceAll(tt.name, " ", "-"))...)
+		refused[tt.want]++
+		l := strings.Fields(tt.want)
+		want := fmt.Sprintf(`grpc_server_handled_total{grpc_code="%s",grpc_method="%s",grpc_service="clerkgate.v1.UserService",grpc_type="%s"} %d`, l[0], l[1], l[2], refused[tt.want])
+		eventually(t, tt.name+": "+want, func() bool {
+			_, metrics := send(t, http.DefaultClient, http.MethodGet, r.httpURL+"/metrics", nil)
+			return strings.Contains(metrics, want)
+		})
+		if log := r.log.String(); !strings.Contains(log, `"request_id":"`+strings.ReplaceAll(tt.name, " ", "-")+`"`) {
+			t.Errorf("%s: no line in the log:\n%s", tt.name, log)
+		}
+	}
+}
+
+// TestGuardCountsStreamsAsStreams refuses a stream and a unary call of nobody's.
+func TestGuardCountsStreamsAsStreams(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	g := startGuarded(t, Config{Metrics: registry})
+	c := httpClient(t, false, &tls.Config{RootCAs: g.ca.Pool()})
+	send(t, c, http.MethodPost, "https://"+g.at.HTTP.String()+streamPath, strings.NewReader("\x00\x00\x00\x00\x02{}"), "Content-Type", "application/connect+json")
+	send(t, c, http.MethodPost, "https://"+g.at.HTTP.String()+getUserPath, strings.NewReader("{}"), "Content-Type", "application/json")
+	_, metrics := send(t, c, http.MethodGet, "https://"+g.at.HTTP.String()+"/metrics", nil, "Authorization", "Bearer "+g.scrape)
+	for _, labels := range []string{`grpc_method="StreamUsers",grpc_service="clerkgate.v1.UserService",grpc_type="server_stream"`,
+		`grpc_method="GetUser",grpc_service="clerkgate.v1.UserService",grpc_type="unary"`} {
+		if want := `grpc_server_handled_total{grpc_code="Unauthenticated",` + labels + `} 1`; !strings.Contains(metrics, want) {
+			t.Errorf("no %s", want)
+		}
 	}
 }

@@ -18,11 +18,13 @@ import (
 
 // method is a method that can be called by HTTP.
 type method struct {
-	calls  *httpCalls
-	name   string // such as /clerkgate.v1.UserService/GetUser
-	impl   any    // the service
-	input  protoreflect.MessageType
-	output protoreflect.MessageType
+	calls   *httpCalls
+	name    string // such as /clerkgate.v1.UserService/GetUser
+	impl    any    // the service
+	streams bool   // whether its answer is a stream
+	input   protoreflect.MessageType
+	output  protoreflect.MessageType
+	handler http.Handler
 }
 
 // resolve finds the types of the method's messages. It panics if there is no such
@@ -49,10 +51,12 @@ func (m *method) newFrame(_ connect.Spec, message any) error {
 }
 
 // admit prepares the context of a call. It refuses a call whose caller may not make it
-// before its body is read. Such a call goes through the interceptors, which refuse it as
-// any other.
+// before its body is read, and one whose deadline has passed.
 func (m *method) admit(ctx context.Context, _ connect.Spec, _ connect.Peer, _ http.Header) (context.Context, error) {
 	ctx = callOf(ctx).context(ctx)
+	if err := ctx.Err(); err != nil {
+		return nil, m.refuse(ctx, m.calls.outer, err)
+	}
 	g := m.calls.edge.guard
 	if g.open() || needsNoCaller(m.name) {
 		return ctx, nil
@@ -60,17 +64,31 @@ func (m *method) admit(ctx context.Context, _ connect.Spec, _ connect.Peer, _ ht
 	if ctx = g.identifyOnce(ctx); g.mayCall(ctx, m.name) {
 		return ctx, nil
 	}
-	_, err := m.run(ctx, func(ctx context.Context) (any, error) {
+	return nil, m.refuse(ctx, m.calls.all, errMethodDenied) // the guard is one of all
+}
+
+// refuse runs the interceptors of a call that does not reach its method, so that it is
+// counted, logged and traced as any other. It returns err, or an interceptor's error, as
+// the caller gets it.
+func (m *method) refuse(ctx context.Context, through composed, err error) error {
+	_, err = m.run(ctx, func(ctx context.Context) (any, error) {
+		err := translated(m.name, err)
+		if m.streams {
+			s := &httpStream{ctx: ctx, trailer: &callOf(ctx).trailer}
+			info := &grpc.StreamServerInfo{FullMethod: m.name, IsServerStream: true}
+			return nil, through.stream(m.impl, s, info, func(any, grpc.ServerStream) error { return err })
+		}
 		info := &grpc.UnaryServerInfo{Server: m.impl, FullMethod: m.name}
-		return m.calls.unary(ctx, m.input.New().Interface(), info, func(context.Context, any) (any, error) { return nil, errMethodDenied })
+		return through.unary(ctx, m.input.New().Interface(), info, func(context.Context, any) (any, error) { return nil, err })
 	})
-	return nil, err
+	return err
 }
 
 // run runs do with the context of a call, which admit has prepared, and returns its error
 // as the caller gets it.
 func (m *method) run(ctx context.Context, do func(context.Context) (any, error)) (any, error) {
 	call := callOf(ctx)
+	call.ran = true
 	ctx, ended := m.calls.trace(ctx, m.name)
 	resp, err := do(ctx)
 	ended(err)
@@ -90,10 +108,10 @@ func (m *method) unary(handler grpc.MethodHandler) func(context.Context, *connec
 				proto.Merge(v.(proto.Message), in.request)
 				return nil
 			}
-			intercept := m.calls.unary
+			intercept := m.calls.all.unary
 			if in.fault != nil {
 				intercept = func(ctx context.Context, req any, info *grpc.UnaryServerInfo, _ grpc.UnaryHandler) (any, error) {
-					return m.calls.unary(ctx, req, info, func(context.Context, any) (any, error) { return nil, in.fault })
+					return m.calls.all.unary(ctx, req, info, func(context.Context, any) (any, error) { return nil, in.fault })
 				}
 			}
 			return handler(m.impl, ctx, decode, intercept)
@@ -119,7 +137,7 @@ func (m *method) stream(d *grpc.StreamDesc) func(context.Context, *connect.Reque
 			s := &httpStream{ctx: ctx, method: m, request: req.Msg, to: to, trailer: &call.trailer}
 			defer s.close(call.writer)
 			info := &grpc.StreamServerInfo{FullMethod: m.name, IsServerStream: true}
-			return nil, m.calls.stream(m.impl, s, info, d.Handler)
+			return nil, m.calls.all.stream(m.impl, s, info, d.Handler)
 		})
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -92,35 +93,66 @@ type callBody struct {
 	io.ReadCloser
 	intake  *intake
 	address netip.Prefix
-	held    int // bytes that count in intake
-	err     error
+	held    int   // bytes that count in intake
+	fault   error // why it can't be read
 }
 
 func (b *callBody) Read(p []byte) (int, error) {
-	if b.err != nil {
-		return 0, b.err
+	if b.fault != nil {
+		return 0, refusal(context.Background(), b.fault)
 	}
 	n, err := b.ReadCloser.Read(p)
 	switch {
 	case b.held+n > maxRequest:
-		b.err = refusedBody(invalid("body", fmt.Sprintf("must have at most %d bytes", maxRequest)))
+		b.fault = errLargeBody
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		b.err = refusedBody(invalid("body", fmt.Sprintf("must come within %v", httpReadTimeout)))
+		b.fault = invalid("body", fmt.Sprintf("must come within %v", httpReadTimeout))
 	default:
-		if err := b.intake.add(b.address, 0, n); err != nil {
-			b.err = refusedBody(err)
-			break
+		if b.fault = b.intake.add(b.address, 0, n); b.fault == nil {
+			b.held += n
+			return n, err
 		}
-		b.held += n
-		return n, err
 	}
-	return 0, b.err
+	return 0, refusal(context.Background(), b.fault)
 }
 
 // release ends the counting of the body.
 func (b *callBody) release() { b.intake.remove(b.address, 0, b.held) }
 
-func refusedBody(err error) *connect.Error {
-	f := classify(err)
-	return connectError(f.status().Err(), f.trailer(context.Background()))
+// errLargeBody is why a request is refused that is too large, as sent or decompressed.
+var errLargeBody = invalid("body", fmt.Sprintf("must have at most %d bytes", maxRequest))
+
+// requestGzip decompresses a request. It fails with a *connect.Error, as callBody, and as
+// soon as there is too much: Connect would decompress the rest to learn its size.
+type requestGzip struct {
+	gzip.Reader
+	left  int  // bytes that the request may still have
+	wrong bool // whether it does not begin as gzip
+}
+
+func newRequestGzip() connect.Decompressor { return &requestGzip{} }
+
+func (g *requestGzip) Reset(r io.Reader) error {
+	g.left, g.wrong = maxRequest, g.Reader.Reset(r) != nil
+	return nil // Read fails
+}
+
+func (g *requestGzip) Read(p []byte) (n int, err error) {
+	if !g.wrong {
+		n, err = g.Reader.Read(p)
+	}
+	switch g.left -= n; {
+	case g.left < 0:
+		return 0, refusal(context.Background(), errLargeBody)
+	case g.wrong || err != nil && err != io.EOF: //nolint:errorlint // as readers return it
+		return 0, refusal(context.Background(), invalid("body", "must be valid gzip"))
+	}
+	return n, err
+}
+
+func (g *requestGzip) Close() error {
+	if g.wrong {
+		return nil // the reader may have nothing to close
+	}
+	return g.Reader.Close()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -51,12 +52,27 @@ type chain struct {
 	stream []grpc.StreamServerInterceptor
 }
 
-// chain returns the interceptors. Errors are translated outside the recovery,
-// so that a panic is an error like any other.
-func (e *edge) chain() chain {
-	own := selector.MatchFunc(func(_ context.Context, c interceptors.CallMeta) bool {
-		return strings.HasPrefix(c.Service, ownServices)
-	})
+// then returns the interceptors of c around those of inner.
+func (c chain) then(inner chain) chain {
+	return chain{slices.Concat(c.unary, inner.unary), slices.Concat(c.stream, inner.stream)}
+}
+
+// isOwn matches the methods of this project's services.
+var isOwn = selector.MatchFunc(func(_ context.Context, c interceptors.CallMeta) bool {
+	return strings.HasPrefix(c.Service, ownServices)
+})
+
+// outer returns the interceptors that translate and log errors.
+func (e *edge) outer() chain {
+	return chain{
+		unary:  []grpc.UnaryServerInterceptor{e.countUnary, selector.UnaryServerInterceptor(e.translateUnary, isOwn)},
+		stream: []grpc.StreamServerInterceptor{selector.StreamServerInterceptor(e.translateStream, isOwn)},
+	}
+}
+
+// inner returns the interceptors inside outer. The recovery is one of them, so that a
+// panic is an error like any other.
+func (e *edge) inner() chain {
 	recovered := recovery.WithRecoveryHandlerContext(func(ctx context.Context, value any) error {
 		e.panics.Add(1)
 		id := requestID(ctx)
@@ -65,18 +81,15 @@ func (e *edge) chain() chain {
 	})
 	return chain{
 		unary: []grpc.UnaryServerInterceptor{
-			e.countUnary,
-			selector.UnaryServerInterceptor(e.translateUnary, own),
 			recovery.UnaryServerInterceptor(recovered),
 			e.guard.unary,
-			selector.UnaryServerInterceptor(e.prepareUnary, own),
+			selector.UnaryServerInterceptor(e.prepareUnary, isOwn),
 		},
 		stream: []grpc.StreamServerInterceptor{
-			selector.StreamServerInterceptor(e.translateStream, own),
 			recovery.StreamServerInterceptor(recovered),
 			e.guard.stream,
 			e.bindStream,
-			selector.StreamServerInterceptor(e.prepareStream, own),
+			selector.StreamServerInterceptor(e.prepareStream, isOwn),
 		},
 	}
 }

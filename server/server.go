@@ -210,11 +210,11 @@ func New(cfg Config) *Server {
 	if s.tls.grpc != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(s.tls.grpc.config())))
 	}
-	calls := e.chain()
+	outer := e.outer()
 	if cfg.Metrics != nil {
-		measured := measureCalls(cfg.Metrics)
-		calls = chain{append(measured.unary, calls.unary...), append(measured.stream, calls.stream...)}
+		outer = measureCalls(cfg.Metrics).then(outer)
 	}
+	calls := outer.then(e.inner())
 	var traced stats.Handler
 	if cfg.Traces != nil {
 		traced = traceCalls(cfg.Traces)
@@ -236,7 +236,7 @@ func New(cfg Config) *Server {
 			Timeout:           pingTimeout,
 		}),
 	)...)
-	s.calls = newHTTPCalls(e, calls, traced)
+	s.calls = newHTTPCalls(e, outer, calls, traced)
 	both := registrars{s.grpc, s.calls}
 	clerkgatev1.RegisterUserServiceServer(both, &userService{
 		users: cfg.Users, instance: cfg.Instance, fullView: cfg.FullView, pageTimeout: cfg.DefaultTimeout, outbox: e.outbox, guard: s.guard,
