@@ -185,7 +185,6 @@ image: image-context ## build the image IMAGE (clerkgate:dev), and bin/image.tar
 
 .PHONY: image-check
 image-check: image ## start the image as the chart says, read-only and without privileges
-	tools/release/image-check $(IMAGE)
 	@tools/need redis-server:redis-server haproxy:haproxy /usr/sbin/nginx:nginx-light
 	go test -tags image -count=1 -run Image ./deploy
 

@@ -7,10 +7,12 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -130,6 +132,15 @@ func (i image) start(t *testing.T, p pod, secrets map[string]string, port int, c
 	if err := os.MkdirAll(filepath.Join(i.root, "etc/clerkgate"), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	server := start(t, "env", slices.Concat(p.env, i.command(etc, p.args...))...)
+	isReady(t, client, fmt.Sprintf("%s://127.0.0.1:%d%s", strings.ToLower(p.scheme), port, p.ready))
+	server.isConfined(t, i)
+	return server
+}
+
+// command returns a command that becomes the image's entrypoint with args: on the image's
+// files, read-only, with etc as /etc/clerkgate, as the image's user.
+func (i image) command(etc string, args ...string) []string {
 	const inside = `
 		root=$1 user=$2 etc=$3
 		shift 3
@@ -138,22 +149,7 @@ func (i image) start(t *testing.T, p pod, secrets map[string]string, port int, c
 		mount -o remount,ro,bind "$root/etc/clerkgate"
 		mount -o remount,ro,bind "$root"
 		exec chroot --userspec="$user" "$root" "$@"`
-	args := append(append([]string{}, p.env...), "unshare", "--mount", "bash", "-euc", inside, "bash", i.root, i.user, etc)
-	server := start(t, "env", append(append(args, strings.Fields(i.entrypoint)...), p.args...)...)
-	url := fmt.Sprintf("%s://127.0.0.1:%d%s", strings.ToLower(p.scheme), port, p.ready)
-	eventually(t, "the container is ready", func() error {
-		resp, err := client.Get(url)
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("%s", resp.Status)
-		}
-		return nil
-	})
-	server.isConfined(t, i)
-	return server
+	return slices.Concat([]string{"unshare", "--mount", "bash", "-euc", inside, "bash", i.root, i.user, etc}, strings.Fields(i.entrypoint), args)
 }
 
 // isConfined checks that the process has the image's user, no capability, and no file
@@ -194,6 +190,42 @@ func write(t *testing.T, name, text string) {
 }
 
 type m = map[string]any
+
+// TestImage checks the files and the user of the image, and its command as a probe.
+func TestImage(t *testing.T) {
+	i, clerk := unpack(t), startClerk(t)
+	var files []string
+	err := fs.WalkDir(os.DirFS(i.root), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			files = append(files, name)
+		}
+		return err
+	})
+	if want := []string{"clerkgate", "etc/ssl/certs/ca-certificates.crt"}; err != nil || !slices.Equal(files, want) {
+		t.Errorf("files %v, %v, want %v", files, err, want)
+	}
+	if i.user != "65532:65532" {
+		t.Errorf("user %q", i.user)
+	}
+	ports := freePorts(t, 2)
+	server := i.start(t, render(t, m{
+		"ports": m{"grpc": ports[0], "http": ports[1]}, "allowUnauthenticated": true,
+		"config": m{"clerk-api-url": clerk},
+	}), map[string]string{"clerk/clerk-secret-key": "sk_test_animage"}, ports[1], http.DefaultClient)
+	for _, tt := range []struct {
+		args []string
+		exit int
+	}{{nil, 0}, {[]string{"--service", "clerk"}, 0}, {[]string{"--service", "none"}, 2}} {
+		args := slices.Concat([]string{"health", "--address", fmt.Sprintf("127.0.0.1:%d", ports[0])}, tt.args)
+		probe := i.command(t.TempDir(), args...)
+		cmd := exec.Command(probe[0], probe[1:]...)
+		out, _ := cmd.CombinedOutput()
+		if got := cmd.ProcessState.ExitCode(); got != tt.exit {
+			t.Errorf("health %s: exit %d, want %d\n%s", tt.args, got, tt.exit, out)
+		}
+	}
+	server.stop(t)
+}
 
 // TestImageWithEverything starts the image with TLS, callers and Redis. Each caller may do
 // what the file says, and nothing else.
