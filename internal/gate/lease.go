@@ -77,7 +77,7 @@ type lease struct {
 	permits []quota.Permit // gathered so far
 	limit   int            // the limit of the quota when it gathered the first of them
 	loan    quota.Loan     // once it is lent
-	mark    int64          // what Shared.Mark has returned then
+	mark    int64          // the result of Shared.Mark then
 	state   leaseState
 }
 

@@ -5,7 +5,7 @@ import "time"
 // probes is what is known of the probes, of which at most one is under way. A probe is
 // a request that no caller has a part in, so its answer concerns everybody.
 type probes struct {
-	next     time.Time     // while the gate refuses: not before does a probe go
+	next     time.Time     // while the gate refuses: no probe goes before
 	underWay bool          //
 	took     time.Duration // the last one that was answered; 0 once another request was
 }

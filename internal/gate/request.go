@@ -120,7 +120,7 @@ func (r *request) endpoint() string {
 	return lookupEndpoint
 }
 
-// answer is what a request has brought.
+// answer is the answer to a request, or its failure.
 type answer struct {
 	results []Result // to a lookup
 	unclear []bool   // to a lookup of several ids: only a request for the id alone shows what became of it

@@ -40,8 +40,8 @@ func (g *Gate) acquireOnce(ctx context.Context, r LeaseRequest, o Options) (Leas
 	key := requestKey{o.Caller, r.ID}
 	c := g.newClaim(key, r)
 	for {
-		waits, ended, closed := g.requestHere(key)
-		if ended || closed {
+		waits, granted, closed := g.requestHere(key)
+		if granted || closed {
 			return g.acquire(ctx, r, o)
 		}
 		if waits {
@@ -85,7 +85,7 @@ func (g *Gate) acquireOnce(ctx context.Context, r LeaseRequest, o Options) (Leas
 
 // requestHere reports whether a request waits at this replica, whether this replica has
 // granted its lease, and whether the gate is closed.
-func (g *Gate) requestHere(key requestKey) (waits, ended, closed bool) {
+func (g *Gate) requestHere(key requestKey) (waits, granted, closed bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.endLeases(time.Now())
@@ -93,6 +93,6 @@ func (g *Gate) requestHere(key requestKey) (waits, ended, closed bool) {
 	if le == nil {
 		return false, false, g.closed
 	}
-	ended = le.state == leaseOut || le.state == leaseOver
-	return !ended, ended, g.closed
+	granted = le.state == leaseOut || le.state == leaseOver
+	return !granted, granted, g.closed
 }

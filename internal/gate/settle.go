@@ -114,7 +114,7 @@ func (g *Gate) failWaiting(err error) {
 	}
 }
 
-// logFailure logs what r met, with Clerk's own words.
+// logFailure logs that r has failed, with Clerk's own words.
 func (g *Gate) logFailure(r *request, err error, took time.Duration) {
 	attrs := []any{"endpoint", r.endpoint(), "took", took, "error", err}
 	if r.forUsers() {

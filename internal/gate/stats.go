@@ -25,7 +25,7 @@ type Stats struct {
 	low     int64 // times that less than a tenth of the quota was left
 }
 
-// Ended is by what requests to Clerk are counted.
+// Ended is the endpoint and the outcome of requests to Clerk, which are counted by both.
 type Ended struct {
 	Endpoint string // "lookup" (users by their ids), "list", "count" or "probe"
 	Outcome  string // "ok", "server_error", "no_answer" and so on; see outcomes

@@ -70,7 +70,7 @@ func (g *Gate) traceSent(r *request, now time.Time) {
 		))
 }
 
-// traceKind returns what the span of r calls its kind.
+// traceKind returns the kind of r in the words of its span.
 func (r *request) traceKind() string {
 	return map[kind]string{probeRequest: "probe", partRequest: "split", lookupRequest: "lookup", callRequest: "call"}[r.kind]
 }

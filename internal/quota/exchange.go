@@ -27,7 +27,7 @@ type Report struct {
 	Burst      int          `json:"burst"`
 	PaceAlways bool         `json:"pace_always"`
 	First      string       `json:"first"`     // slow, wait or full
-	Hold       Microseconds `json:"hold"`      // until a new state has all that is held
+	Hold       Microseconds `json:"hold"`      // until a new state knows all that is held
 	LostHold   Microseconds `json:"lost_hold"` // of a request without an answer
 	Alive      Microseconds `json:"alive"`     // how long after a report a replica counts as present
 	Beat       Microseconds `json:"beat"`      // how often it reports at least

@@ -38,8 +38,8 @@ func (l *Limiter) restart(now time.Time, tokens int, paused time.Time) {
 	}
 }
 
-// conform gives the replica's limiter the kind and the window of the state, while the
-// state decides. The state has a bucket only if all replicas have one.
+// conform makes the replica's limiter a window or a bucket, and its window as long, as the
+// state is. The state decides now. It has a bucket only if all replicas have one.
 func (s *Shared) conform(now time.Time) {
 	if l := s.local; (l.cfg.Burst > 0) != (s.view.Burst > 0) {
 		l.cfg.Burst, l.lent = s.view.Burst, times{}

@@ -110,7 +110,7 @@ func (s *Shared) Goodbye(now time.Time) Report {
 	return r
 }
 
-// handBack gives up the unused permits, except the first ones that are to be kept.
+// handBack hands back the unused permits to the state, except the first keep of them.
 func (s *Shared) handBack(now time.Time, keep int) {
 	keep = min(keep, len(s.grants))
 	for _, g := range s.grants[keep:] {

@@ -22,10 +22,10 @@ const Name = "quota.json"
 type File struct {
 	path     string
 	lock     *os.File
-	instance string // the instance of Clerk whose quota it is
+	instance string // of Clerk, to which the quota belongs
 
-	saved    *quota.Saved // what the file held when it was opened; nil if nothing usable
-	unusable error        // why it was not usable
+	saved    *quota.Saved // the content when the file was opened; nil if there was none, or none that can be used
+	unusable error        // why the content can't be used
 }
 
 // content is the JSON form of the file.
@@ -34,9 +34,9 @@ type content struct {
 	quota.Saved
 }
 
-// Open opens and locks the state file in dir, which must exist. The instance names the
-// instance of Clerk whose quota it is. It is no error if the file does not exist, is
-// corrupt or belongs to another instance: see Saved. Close unlocks it.
+// Open opens and locks the state file in dir, which must exist, for an instance of Clerk.
+// It does not fail if the file does not exist, is corrupt or belongs to another instance:
+// see Saved. Close unlocks the file.
 func Open(dir, instance string) (*File, error) {
 	path := filepath.Join(dir, Name)
 	lock, err := lockFile(path + ".lock")
@@ -75,11 +75,12 @@ func parse(text []byte, instance string) (*quota.Saved, error) {
 // Path returns the file's path.
 func (f *File) Path() string { return f.path }
 
-// Saved returns what the file held when it was opened. It returns nil if there was no
-// file, and nil with the reason if its content can't be used.
+// Saved returns the content that the file had when it was opened. It returns nil if there
+// was no file, and nil with the reason if the content can't be used.
 func (f *File) Saved() (saved *quota.Saved, unusable error) { return f.saved, f.unusable }
 
-// Write replaces the file's content. It is durable once Write returns nil.
+// Write replaces the file's content. Once it returns nil, the content outlives the process.
+// After a power failure the file may have the content from before.
 func (f *File) Write(s quota.Saved) error {
 	text, err := json.Marshal(content{f.instance, s})
 	if err != nil {
