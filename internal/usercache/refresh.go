@@ -44,15 +44,7 @@ func (c *Cache) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case id := <-c.refresh:
-			batch = append(batch, id)
-		}
-		for more := true; more && len(batch) < refreshBatch; {
-			select {
-			case id := <-c.refresh:
-				batch = append(batch, id)
-			default:
-				more = false
-			}
+			batch = gather([]string{id}, c.refresh, refreshBatch)
 		}
 		select {
 		case <-ctx.Done():
