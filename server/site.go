@@ -57,7 +57,8 @@ func (s *site) serve() error {
 }
 
 // close stops the server. Answers whose handlers have returned may still be on their way to
-// the connection: they have until ctx ends.
+// the connection: they have until ctx ends. Shutdown also waits until then for a connection
+// that has sent no request yet, and for HTTP/2 clients to answer GOAWAY.
 func (s *site) close(ctx context.Context) error {
 	if s.server.Shutdown(ctx) == nil {
 		return nil
