@@ -21,6 +21,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/caller"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
@@ -58,7 +59,7 @@ type cached struct {
 func startCached(b *testing.B, like []*clerkgatev1.User, n int, traces trace.TracerProvider) cached {
 	b.Helper()
 	return startCachedServer(b, like, n, func(store *usercache.Store) *Server {
-		return New(Config{Users: usercache.New(store, gate.New(gate.Config{})), Quota: &fakeUpstream{}, Traces: traces})
+		return New(Config{Users: usercache.New(store, gate.New(gate.Config{}), usage.New()), Quota: &fakeUpstream{}, Traces: traces})
 	})
 }
 

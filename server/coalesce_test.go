@@ -18,6 +18,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
@@ -79,7 +80,7 @@ func lineInBubble(t *testing.T, simulated clerksim.Config, q quota.Config, cache
 		t.Fatal(err)
 	}
 	g := gate.New(gate.Config{Upstream: client, Quota: q, Stamp: store.Stamp, Keep: store.Keep})
-	cache := usercache.New(store, g)
+	cache := usercache.New(store, g, usage.New())
 	for _, run := range []func(context.Context) error{store.Run, cache.Run, g.Run} {
 		wg.Go(func() { _ = run(ctx) })
 	}

@@ -17,6 +17,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/server"
 )
@@ -40,8 +41,9 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	g := gate.New(gate.Config{Upstream: client, Quota: quota.Config{Limit: 100}, Stamp: store.Stamp, Keep: store.Keep})
-	cache := usercache.New(store, g)
+	callers := usage.New()
+	g := gate.New(gate.Config{Upstream: client, Callers: callers, Quota: quota.Config{Limit: 100}, Stamp: store.Stamp, Keep: store.Keep})
+	cache := usercache.New(store, g, callers)
 
 	addresses := make(chan server.Addresses, 1)
 	s := server.New(server.Config{

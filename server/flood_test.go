@@ -20,6 +20,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
@@ -132,7 +133,7 @@ func TestAFloodIsTheFloodersOwn(t *testing.T) {
 					t.Fatal(err)
 				}
 				g := gate.New(gate.Config{Upstream: idleClerk{}, Quota: quota.Config{Limit: 100}, Stamp: store.Stamp, Keep: store.Keep})
-				cache := usercache.New(store, g)
+				cache := usercache.New(store, g, usage.New())
 				h := &hosts{t: t, server: New(Config{Users: cache, Quota: g})}
 				for _, run := range []func(context.Context) error{store.Run, cache.Run, g.Run} {
 					h.wg.Go(func() { _ = run(ctx) })

@@ -73,7 +73,7 @@ func TestFloodsLeaveNothing(t *testing.T) {
 		conn.Close()
 	}
 	flood(5) // for objects that are created once
-	before := settle(t, r, usage{1 << 60, 1 << 30, 1 << 30})
+	before := settle(t, r, resources{1 << 60, 1 << 30, 1 << 30})
 	flood(100)
 	after := settle(t, r, before)
 	if after.goroutines > before.goroutines+5 || after.descriptors > before.descriptors+5 || after.heap > before.heap+slack {
@@ -85,21 +85,21 @@ func TestFloodsLeaveNothing(t *testing.T) {
 // slack is the allowed growth of the heap in bytes.
 const slack = 8 << 20
 
-// usage is the resources of this process.
-type usage struct {
+// resources are those that this process uses.
+type resources struct {
 	heap                    int64
 	goroutines, descriptors int
 }
 
 // settle waits until the process uses no more than before, for at most 30 s.
-func settle(t *testing.T, r *running, before usage) (u usage) {
+func settle(t *testing.T, r *running, before resources) (u resources) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		runtime.GC()
 		runtime.GC() // sync.Pool keeps its content for one more cycle
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
-		u = usage{int64(m.HeapAlloc), runtime.NumGoroutine(), 0}
+		u = resources{int64(m.HeapAlloc), runtime.NumGoroutine(), 0}
 		if files, err := os.ReadDir("/proc/self/fd"); err == nil {
 			u.descriptors = len(files)
 		}

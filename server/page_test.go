@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/clerkgate/clerkgate/internal/caller"
-	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/page"
+	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
@@ -26,7 +26,7 @@ func pageSources() *page.Sources {
 // TestPageOverHTTP checks who may have the page, and the names and settings on it.
 func TestPageOverHTTP(t *testing.T) {
 	up := &fakeUpstream{}
-	up.status.Callers = []gate.CallerStatus{{Name: "billing"}, {Name: "operator"}}
+	up.status.Callers.Busiest = []usage.Counts{{Name: "billing"}, {Name: "operator"}}
 	up.health.KeyTaken = true
 	g := startGuarded(t, Config{Page: pageSources(), Users: up, Quota: up})
 	operator, looker := caller.NewToken(), caller.NewToken()

@@ -12,6 +12,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
@@ -138,16 +139,16 @@ func usageOf(s gate.Status, t usercache.Totals) *clerkgatev1.GetUsageResponse {
 	for _, place := range slices.Sorted(maps.Keys(t.Lookups)) {
 		u.Totals.Lookups = append(u.Totals.Lookups, &clerkgatev1.LookupCount{ServedFrom: place, Count: t.Lookups[place]})
 	}
-	for _, c := range s.Callers {
+	for _, c := range s.Callers.Busiest {
 		u.Callers = append(u.Callers, callerOf(c))
 	}
-	if s.OtherCallers != (gate.CallerStatus{}) {
-		u.OtherCallers = callerOf(s.OtherCallers)
+	if s.Callers.Others != (usage.Counts{}) {
+		u.OtherCallers = callerOf(s.Callers.Others)
 	}
 	return u
 }
 
-func callerOf(c gate.CallerStatus) *clerkgatev1.Caller {
+func callerOf(c usage.Counts) *clerkgatev1.Caller {
 	return &clerkgatev1.Caller{
 		Name: c.Name, Lookups: c.Lookups, UpstreamShare: c.Requests, Queued: int32(c.Queued), Refused: c.Refused,
 	}

@@ -11,6 +11,7 @@ import (
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
 
@@ -53,9 +54,11 @@ func TestGetQuota(t *testing.T) {
 
 func TestGetUsage(t *testing.T) {
 	up := &fakeUpstream{status: gate.Status{
-		Totals:       gate.Totals{Lookups: 11, Requests: 12, RateLimited: 13, Retries: 14, UsersPerRequest: 1.5},
-		Callers:      []gate.CallerStatus{{Name: "a", Lookups: 1, Requests: 2.5, Queued: 3, Refused: 4}},
-		OtherCallers: gate.CallerStatus{Lookups: 5, Requests: 6.5, Queued: 7, Refused: 8},
+		Totals: gate.Totals{Lookups: 11, Requests: 12, RateLimited: 13, Retries: 14, UsersPerRequest: 1.5},
+		Callers: usage.Report{
+			Busiest: []usage.Counts{{Name: "a", Lookups: 1, Requests: 2.5, Queued: 3, Refused: 4}},
+			Others:  usage.Counts{Lookups: 5, Requests: 6.5, Queued: 7, Refused: 8},
+		},
 	}}
 	resp, err := (&quotaService{quota: up, totals: up}).GetUsage(t.Context(), &clerkgatev1.GetUsageRequest{})
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/usage"
 )
 
 func TestWatchInterval(t *testing.T) {
@@ -131,7 +132,7 @@ func TestManyWatchers(t *testing.T) { manyWatch(t, &fakeUpstream{}, 1000, 0, 3) 
 // TestSlowWatchers: a watcher that does not read delays nobody, although more is sent
 // than its connection buffers.
 func TestSlowWatchers(t *testing.T) {
-	up := &fakeUpstream{status: gate.Status{Callers: slices.Repeat([]gate.CallerStatus{{Name: strings.Repeat("x", 64)}}, 100)}}
+	up := &fakeUpstream{status: gate.Status{Callers: usage.Report{Busiest: slices.Repeat([]usage.Counts{{Name: strings.Repeat("x", 64)}}, 100)}}}
 	manyWatch(t, up, 3, 2, 30)
 }
 

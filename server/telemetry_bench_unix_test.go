@@ -14,12 +14,13 @@ import (
 
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/telemetry"
+	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
 
-// uncounted is a gate that does not count callers' lookups.
-type uncounted struct{ *gate.Gate }
+// uncounted does not count callers' lookups.
+type uncounted struct{}
 
 func (uncounted) Asked(string, int) {}
 
@@ -31,13 +32,14 @@ func BenchmarkTelemetryCost(b *testing.B) {
 	like := simulatedUsers(b, 100)
 	bare := startCachedServer(b, like, users, func(store *usercache.Store) *Server {
 		return New(Config{
-			Users: usercache.New(store, uncounted{gate.New(gate.Config{})}), Quota: &fakeUpstream{},
+			Users: usercache.New(store, gate.New(gate.Config{}), uncounted{}), Quota: &fakeUpstream{},
 			Logger: slog.New(slog.DiscardHandler),
 		})
 	})
 	seen := startCachedServer(b, like, users, func(store *usercache.Store) *Server {
-		g := gate.New(gate.Config{})
-		cache, metrics := usercache.New(store, g), prometheus.NewRegistry()
+		callers := usage.New()
+		g := gate.New(gate.Config{Callers: callers})
+		cache, metrics := usercache.New(store, g, callers), prometheus.NewRegistry()
 		s := New(Config{Users: cache, Quota: g, Metrics: metrics, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 		if err := telemetry.Register(metrics, telemetry.Sources{
 			Version: "bench", Gate: g, Cache: cache, Store: store, Webhooks: webhook.New(webhook.Config{}), Server: s,
@@ -64,11 +66,11 @@ func cpuTime(b *testing.B) time.Duration {
 
 // BenchmarkAsked measures the counting of a caller's lookups.
 func BenchmarkAsked(b *testing.B) {
-	g := gate.New(gate.Config{})
+	callers := usage.New()
 	b.ReportAllocs()
 	b.RunParallel(func(p *testing.PB) {
 		for p.Next() {
-			g.Asked("a-service", 1)
+			callers.Asked("a-service", 1)
 		}
 	})
 }

@@ -31,6 +31,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
 	"github.com/clerkgate/clerkgate/internal/telemetry"
+	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
 	"github.com/clerkgate/clerkgate/server"
@@ -80,8 +81,9 @@ func startTracedLine(t testing.TB, simulated clerksim.Config, q quota.Config, tr
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := gate.New(gate.Config{Upstream: client, Quota: q, Stamp: store.Stamp, Keep: store.Keep, Tracer: tracer})
-	cache, metrics := usercache.New(store, g), prometheus.NewRegistry()
+	callers := usage.New()
+	g := gate.New(gate.Config{Upstream: client, Quota: q, Callers: callers, Stamp: store.Stamp, Keep: store.Keep, Tracer: tracer})
+	cache, metrics := usercache.New(store, g, callers), prometheus.NewRegistry()
 	addrs := make(chan server.Addresses, 1)
 	s := server.New(server.Config{
 		Users: cache, Quota: g, GRPCListen: "127.0.0.1:0", HTTPListen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler),

@@ -24,6 +24,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota/statefile"
 	"github.com/clerkgate/clerkgate/internal/redislink"
 	"github.com/clerkgate/clerkgate/internal/telemetry"
+	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
 	"github.com/clerkgate/clerkgate/server"
@@ -208,7 +209,9 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 		defer shared.Close()
 		shared.CountErrors(s.cache.RedisErrors)
 	}
+	callers := usage.New()
 	gateConfig := gate.Config{
+		Callers:  callers,
 		Upstream: client, Quota: s.quota, Key: s.key, AskKey: !c.Sim, StateFile: state, Stamp: store.Stamp, Keep: store.Keep,
 		MaxInFlight: c.MaxInFlight, QueueLimit: c.QueueLimit, CallerQueueLimit: c.CallerQueueLimit,
 		BreakerFailures: c.BreakerFailures, BreakerOpen: c.BreakerOpen, Logger: logger, Tracer: spans.tracer("gate"),
@@ -217,7 +220,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 		gateConfig.Shared, gateConfig.Place = shared, c.place()
 	}
 	g := gate.New(gateConfig)
-	cache := usercache.New(store, g)
+	cache := usercache.New(store, g, callers)
 	run("cache", store.Run)
 	run("refreshing", cache.Run)
 

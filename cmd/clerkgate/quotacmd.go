@@ -37,7 +37,7 @@ func (c *quotaCmd) Run(ctx context.Context, std streams) error {
 		if c.Output == "json" {
 			return printJSON(std.out, resp.GetQuota(), true)
 		}
-		used, err := usage(ctx, client)
+		used, err := getUsage(ctx, client)
 		if err != nil {
 			return err
 		}
@@ -45,8 +45,8 @@ func (c *quotaCmd) Run(ctx context.Context, std streams) error {
 	})
 }
 
-// usage returns what the quota was spent on, nil for a caller that may not know.
-func usage(ctx context.Context, client clerkgatev1.QuotaServiceClient) (*clerkgatev1.GetUsageResponse, error) {
+// getUsage returns what the quota was spent on, nil for a caller that may not know.
+func getUsage(ctx context.Context, client clerkgatev1.QuotaServiceClient) (*clerkgatev1.GetUsageResponse, error) {
 	resp, err := client.GetUsage(ctx, &clerkgatev1.GetUsageRequest{})
 	switch status.Code(err) {
 	case codes.OK:

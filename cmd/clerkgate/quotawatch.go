@@ -59,7 +59,7 @@ func (c *quotaCmd) watch(ctx context.Context, std streams) (err error) {
 			_, err = fmt.Fprintln(std.out, quotaLine(m.GetQuota(), time.Now()))
 		default:
 			var used *clerkgatev1.GetUsageResponse
-			if used, err = usage(ctx, client); err == nil {
+			if used, err = getUsage(ctx, client); err == nil {
 				err = show.draw(m.GetQuota(), used, time.Now())
 			}
 		}

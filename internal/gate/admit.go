@@ -136,7 +136,7 @@ func (g *Gate) newPending(ctx context.Context, n int) *pending {
 // enter records who makes the call p, and assigns it a line.
 func (g *Gate) enter(p *pending, o Options) {
 	who := o.party()
-	p.caller, p.party = g.callers.get(o.Caller), who
+	p.caller, p.party = g.cfg.Callers.Get(o.Caller), who
 	p.line = g.queue.Line(who, o.Priority)
 }
 

@@ -160,7 +160,7 @@ func TestAWantIsQueuedForEachWhoWants(t *testing.T) {
 		queued := func() map[string]int {
 			synctest.Wait()
 			m := map[string]int{}
-			for _, c := range g.Status().Callers {
+			for _, c := range g.Status().Callers.Busiest {
 				m[c.Name] = c.Queued
 			}
 			return m

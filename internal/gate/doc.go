@@ -75,7 +75,7 @@
 //   - permit.go, ledger.go: permits taken and settled
 //   - tracing.go, stats.go: spans and statistics
 //   - request.go, want.go, lease.go: the three types; upstream.go: Clerk
-//   - occupancy.go, callers.go: limits of the queue, statistics of callers
+//   - occupancy.go: limits of the queue
 //   - concurrency.go, lookupsize.go: what Clerk bears
 //   - trace.go, histogram.go, rollingcount.go, recentset.go, wake.go: small parts
 //   - api.go: what callers pass and get

@@ -22,6 +22,7 @@ const (
 const (
 	firstTrust = time.Second
 	lastTrust  = time.Minute
+	maxTrusted = 1000 // callers in one set
 )
 
 // maxTime is longer than any pause.
@@ -75,7 +76,7 @@ func (t *trust) extend(callers []string, now time.Time) {
 	t.length = min(lastTrust, max(firstTrust, 2*t.length))
 	t.until = now.Add(t.length)
 	for _, c := range callers {
-		if !slices.Contains(t.callers, c) && len(t.callers) < maxCallers {
+		if !slices.Contains(t.callers, c) && len(t.callers) < maxTrusted {
 			t.callers = append(t.callers, c)
 		}
 	}

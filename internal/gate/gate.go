@@ -12,6 +12,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/fairqueue"
 	"github.com/clerkgate/clerkgate/internal/quota"
 	"github.com/clerkgate/clerkgate/internal/quota/statefile"
+	"github.com/clerkgate/clerkgate/internal/usage"
 )
 
 // Config configures a Gate. Upstream must be set; the zero value of every other field
@@ -54,6 +55,9 @@ type Config struct {
 	// Empty: no place.
 	Place string
 
+	// Callers counts what each caller uses. Default: a new one.
+	Callers *usage.Callers
+
 	// Tracer makes spans for the requests to Clerk, and for the time that the wants of
 	// sampled calls wait. Nil: no spans.
 	Tracer trace.Tracer
@@ -84,6 +88,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Keep == nil {
 		c.Keep = func(string, Result) any { return nil }
+	}
+	if c.Callers == nil {
+		c.Callers = usage.New()
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -116,7 +123,6 @@ type Gate struct {
 	queued    map[string]*want // by user id: wants that wait in lines or for a retry
 	delayed   delayed
 	parts     map[*part]struct{} // parts of refused lookups that wait in lines
-	callers   callers
 	occupancy occupancy
 	recheck   recheck
 
@@ -161,8 +167,7 @@ func New(cfg Config) *Gate {
 		culprits:    newRecentSet(),
 		stats:       newStats(),
 	}
-	g.callers.init()
-	g.occupancy = occupancy{byLine: make(map[*fairqueue.Line]int), callers: &g.callers}
+	g.occupancy = occupancy{byLine: make(map[*fairqueue.Line]int)}
 	g.breaker = newBreaker(cfg.BreakerFailures, cfg.BreakerOpen, func(until time.Time) { g.probes.next = until })
 	g.initLimiter(now)
 	return g

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/usage"
 )
 
 // MaxLeaseTTL is the longest time that a lease may last.
@@ -71,7 +72,7 @@ type LeaseUse struct {
 type lease struct {
 	Lease
 	request LeaseRequest
-	caller  *caller
+	caller  *usage.Caller
 	name    string // of the caller
 	want    *want
 	permits []quota.Permit // gathered so far

@@ -26,8 +26,8 @@ func TestALeaseTakesPermitsAndGivesBackWhatWasNotUsed(t *testing.T) {
 		}
 		if s := g.Status(); s.Held != 4 || s.Available != 6 || s.InFlight != 0 || s.Totals.Requests != 0 {
 			t.Errorf("while lent: %+v", s)
-		} else if s.Callers[0].Requests != 0 {
-			t.Errorf("%v permits paid for before any was used", s.Callers[0].Requests)
+		} else if s.Callers.Busiest[0].Requests != 0 {
+			t.Errorf("%v permits paid for before any was used", s.Callers.Busiest[0].Requests)
 		}
 		if err := g.Release(t.Context(), le.ID, LeaseUse{Used: 5}); !errors.Is(err, ErrLeaseUse) {
 			t.Errorf("5 of 4 used: %v", err)
@@ -37,8 +37,8 @@ func TestALeaseTakesPermitsAndGivesBackWhatWasNotUsed(t *testing.T) {
 		}
 		if s := g.Status(); s.Held != 1 || s.Available != 9 {
 			t.Errorf("after the release of a lease of which 1 was used: %+v", s)
-		} else if s.Callers[0].Requests != 1 {
-			t.Errorf("%v permits paid for, 1 was used", s.Callers[0].Requests)
+		} else if s.Callers.Busiest[0].Requests != 1 {
+			t.Errorf("%v permits paid for, 1 was used", s.Callers.Busiest[0].Requests)
 		}
 		if err := g.Release(t.Context(), le.ID, LeaseUse{Used: 1}); !errors.Is(err, ErrNoLease) {
 			t.Errorf("a second release: %v", err)
@@ -54,7 +54,7 @@ func TestALeaseThatIsNotReleasedEndsByItself(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Until(le.Expires) + time.Millisecond)
-		if got := g.Status().Callers[0].Requests; got != 10 {
+		if got := g.Status().Callers.Busiest[0].Requests; got != 10 {
 			t.Errorf("%v permits paid for, want all 10: they may have been used", got)
 		}
 		if err := g.Release(t.Context(), le.ID, LeaseUse{Used: 0}); !errors.Is(err, ErrNoLease) {
@@ -93,8 +93,8 @@ func TestALeaseThatCannotBeHadGivesBackWhatItGathered(t *testing.T) {
 		}
 		if s := g.Status(); s.Held != 5 {
 			t.Errorf("%d held, want only the first lease's 5", s.Held)
-		} else if s.Callers[0].Requests != 0 {
-			t.Errorf("%v permits paid for that were not lent", s.Callers[0].Requests)
+		} else if s.Callers.Busiest[0].Requests != 0 {
+			t.Errorf("%v permits paid for that were not lent", s.Callers.Busiest[0].Requests)
 		}
 		if err := g.Release(t.Context(), first.ID, LeaseUse{Used: 0}); err != nil {
 			t.Error(err)

@@ -6,9 +6,8 @@ import "github.com/clerkgate/clerkgate/internal/fairqueue"
 // the queue or until a retry. Of those that a request under way serves, it counts the
 // ones that have joined it, but not the ones that pay for it: MaxInFlight bounds these.
 type occupancy struct {
-	total   int
-	byLine  map[*fairqueue.Line]int
-	callers *callers
+	total  int
+	byLine map[*fairqueue.Line]int
 }
 
 // crowded returns the error for one more waiter in l, nil if there is room.
@@ -37,12 +36,12 @@ func (x *waiter) count(counted bool) {
 	if counted {
 		o.total++
 		o.byLine[l]++
-		o.callers.wait(who)
+		who.Wait()
 		return
 	}
 	o.total--
 	if o.byLine[l]--; o.byLine[l] == 0 {
 		delete(o.byLine, l)
 	}
-	o.callers.leave(who)
+	who.Leave()
 }

@@ -87,7 +87,7 @@ func TestNobodyWaitsForTheLock(t *testing.T) {
 		took = append(took, time.Since(start))
 		limited = s.Totals.RateLimited
 		time.Sleep(time.Millisecond)
-		if len(s.FirstCallers) == 0 {
+		if len(s.Callers.First) == 0 {
 			t.Fatal("nobody calls")
 		}
 	}

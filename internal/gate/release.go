@@ -95,7 +95,7 @@ func (g *Gate) release(id string, use LeaseUse, now time.Time) error {
 	if g.ledger != nil && le.request.ID != "" {
 		g.ledger.writeSoon()
 	}
-	le.caller.pay(use.Used)
+	le.caller.Pay(use.Used)
 	g.leases.limited = g.leases.limited || use.RateLimited
 	g.poke()
 	return nil
@@ -115,7 +115,7 @@ func (g *Gate) endLeases(now time.Time) time.Time {
 			continue
 		}
 		g.leases.over(le)
-		le.caller.pay(le.request.Permits)
+		le.caller.Pay(le.request.Permits)
 		g.cfg.Logger.Warn("a lease was not released", "permits", le.request.Permits)
 	}
 	return time.Time{}

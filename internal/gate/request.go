@@ -7,6 +7,7 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi"
 	"github.com/clerkgate/clerkgate/internal/fairqueue"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/usage"
 )
 
 // kind is what a permit is used for.
@@ -39,7 +40,7 @@ type request struct {
 	part    *part             // of a partRequest, else nil
 	wants   []*want           // none for a probe
 	turns   []fairqueue.Taken // what the lines were charged, in the order of wants; none for a part
-	payers  []*caller         // who pays for it, in the order of wants
+	payers  []*usage.Caller   // who pays for it, in the order of wants
 	parties []Party           // who these are
 	permit  quota.Permit
 	sentAt  time.Time

@@ -20,7 +20,9 @@ func (g *Gate) settle(r *request, a answer) {
 	v := clerkapi.Judge(a.err)
 	g.traceRequeued(r, now)
 	g.countRequest(r, a, now)
-	r.pay(a.err)
+	if !errors.Is(a.err, clerkapi.ErrNotSent) {
+		g.cfg.Callers.Share(r.payers)
+	}
 	if a.err != nil && v.Concern != clerkapi.ConcernsNobody {
 		g.logFailure(r, a.err, now.Sub(r.sentAt))
 	}

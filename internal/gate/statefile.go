@@ -91,7 +91,7 @@ func (g *Gate) restoreLeases(now time.Time) {
 		le := &lease{
 			Lease:   Lease{ID: l.ID, Expires: now.Add(left)},
 			request: LeaseRequest{Permits: l.Loan.Permits, TTL: l.TTL, ID: l.Request},
-			name:    l.Caller, caller: g.callers.get(l.Caller),
+			name:    l.Caller, caller: g.cfg.Callers.Get(l.Caller),
 			loan: saved.Loan(l.Loan, g.limiter.Config().LostHold, now), state: leaseOut,
 		}
 		g.leases.lent(le)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
+	"github.com/clerkgate/clerkgate/internal/usage"
 )
 
 // Stats are counts since the start. None of them ever falls, and every key that a map
@@ -183,7 +184,7 @@ func (g *Gate) countRequest(r *request, a answer, now time.Time) {
 
 // countRefused counts wants of c's that were answered with err, if that is a refusal and
 // no failure of Clerk's.
-func (g *Gate) countRefused(c *caller, wants int, err error) {
+func (g *Gate) countRefused(c *usage.Caller, wants int, err error) {
 	kind := clerkapi.ErrKeyRejected
 	if own, ok := errors.AsType[*Error](err); ok {
 		kind = own.Kind
@@ -191,5 +192,5 @@ func (g *Gate) countRefused(c *caller, wants int, err error) {
 		return
 	}
 	g.stats.Refused[refusals[kind]] += int64(wants)
-	c.counts.Load().refused += int64(wants)
+	c.Refused(wants)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/clerkgate/clerkgate/clerkapi"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/usage"
 )
 
 // checkStats checks that the statistics of a gate without requests under way agree with
@@ -48,8 +49,8 @@ func checkStats(t *testing.T, g *Gate, clerk *fakeClerk) {
 	for _, n := range f.Refused {
 		refused += n
 	}
-	shown, first := s.OtherCallers, s.LaterCallers
-	for sum, callers := range map[*CallerStatus][]CallerStatus{&shown: s.Callers, &first: s.FirstCallers} {
+	shown, first := s.Callers.Others, s.Callers.Later
+	for sum, callers := range map[*usage.Counts][]usage.Counts{&shown: s.Callers.Busiest, &first: s.Callers.First} {
 		for _, c := range callers {
 			sum.Lookups += c.Lookups
 			sum.Requests += c.Requests
@@ -125,7 +126,7 @@ func TestRequestsAreCounted(t *testing.T) {
 		if h := s.Stats.Durations["list"]; !slices.Equal(h.Counts, wantCounts) || h.Bounds[5] != 0.5 || h.Sum != 4*0.3 {
 			t.Errorf("the lists took %+v", h)
 		}
-		if shares := [2]float64{s.Callers[0].Requests, s.Callers[1].Requests}; shares != [2]float64{5, 2} {
+		if shares := [2]float64{s.Callers.Busiest[0].Requests, s.Callers.Busiest[1].Requests}; shares != [2]float64{5, 2} {
 			t.Errorf("paid for %v requests", shares)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/usage"
 )
 
 // Status describes the quota, the queue and the breaker.
@@ -28,12 +29,7 @@ type Status struct {
 	Totals         Totals
 	Stats          Stats
 
-	Callers      []CallerStatus // the busiest callers, the busiest first
-	OtherCallers CallerStatus   // all others together, with those that were forgotten
-	// FirstCallers are the callers that came first. They are never forgotten, so neither
-	// their counts nor those of LaterCallers ever fall.
-	FirstCallers []CallerStatus
-	LaterCallers CallerStatus // all but FirstCallers together
+	Callers usage.Report
 }
 
 // SharedStatus describes the sharing of the quota.
@@ -77,19 +73,18 @@ func (g *Gate) health(now time.Time) Health {
 
 // Status describes the quota, the queue and the breaker.
 func (g *Gate) Status() Status {
-	s, callers, others := g.status()
-	s.setCallers(callers, others)
+	s := g.status()
+	s.Callers = g.cfg.Callers.Report() // takes long enough to be done without the lock
 	return s
 }
 
-// status returns the Status without its callers, and the statistics of these. What takes
-// longer is done without the lock.
-func (g *Gate) status() (s Status, named []callerStats, others callerStats) {
+// status returns the Status without its callers.
+func (g *Gate) status() Status {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
 	cfg, q, health := g.limiter.Config(), g.limiter.State(now), g.health(now)
-	s = Status{
+	s := Status{
 		Limit:          cfg.Limit,
 		Window:         cfg.Window,
 		Burst:          cfg.Burst,
@@ -114,8 +109,7 @@ func (g *Gate) status() (s Status, named []callerStats, others callerStats) {
 		shared.ShareState = g.shared.ShareState(now)
 		s.Shared = &shared
 	}
-	named, others = g.callers.stats()
-	return s, named, others
+	return s
 }
 
 // waiting returns what waits, in lines or outside the queue.
@@ -152,23 +146,4 @@ func (g *Gate) waiting(now time.Time) (waits [2]QueueLevel) {
 		waits[of].Depth++
 	}
 	return waits
-}
-
-// setCallers sets the callers of s. It sorts all, and needs no lock.
-func (s *Status) setCallers(all []callerStats, others callerStats) {
-	sortByUse(all)
-	later := others
-	for i, c := range all {
-		if i < shownCallers {
-			s.Callers = append(s.Callers, c.status())
-		} else {
-			others.add(c)
-		}
-		if c.first {
-			s.FirstCallers = append(s.FirstCallers, c.status())
-		} else {
-			later.add(c)
-		}
-	}
-	s.OtherCallers, s.LaterCallers = others.status(), later.status()
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/clerkgate/clerkgate/clerkapi"
 	"github.com/clerkgate/clerkgate/internal/fairqueue"
+	"github.com/clerkgate/clerkgate/internal/usage"
 )
 
 // want is what the gate is asked for: a user, the answer to a list or count, or a
@@ -116,7 +117,7 @@ type waiter struct {
 // pending is a call that waits for one or more wants.
 type pending struct {
 	occupancy  *occupancy
-	caller     *caller
+	caller     *usage.Caller
 	party      Party
 	line       *fairqueue.Line // in which its wants wait, or would wait again; held until all are answered
 	since      time.Time       // when the call came

@@ -14,6 +14,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
@@ -295,8 +296,8 @@ func TestEvents(t *testing.T) {
 func TestState(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *fake, p *Page) {
 		f.change(func() {
-			f.status.Callers = []gate.CallerStatus{{Name: "billing", Requests: 3, Lookups: 30}, {Name: "mailer", Requests: 1, Queued: 2}}
-			f.status.OtherCallers = gate.CallerStatus{Requests: 4}
+			f.status.Callers.Busiest = []usage.Counts{{Name: "billing", Requests: 3, Lookups: 30}, {Name: "mailer", Requests: 1, Queued: 2}}
+			f.status.Callers.Others = usage.Counts{Requests: 4}
 			f.totals.Lookups = map[clerkgatev1.ServedFrom]int64{clerkgatev1.ServedFrom_SERVED_FROM_MEMORY: 12}
 			waits := &f.status.Stats.Waits[gate.Batch]
 			waits.Counts = slices.Clone(waits.Counts) // the page reads the old ones without a lock
@@ -333,7 +334,7 @@ func BenchmarkSample(b *testing.B) {
 	b.ReportAllocs()
 	f := newFake()
 	for range 100 {
-		f.status.Callers = append(f.status.Callers, gate.CallerStatus{Name: strings.Repeat("x", 64)})
+		f.status.Callers.Busiest = append(f.status.Callers.Busiest, usage.Counts{Name: strings.Repeat("x", 64)})
 	}
 	p := New(f.sources())
 	for b.Loop() {
@@ -346,7 +347,7 @@ func BenchmarkSampleAndEncode(b *testing.B) {
 	b.ReportAllocs()
 	f := newFake()
 	for range 100 {
-		f.status.Callers = append(f.status.Callers, gate.CallerStatus{Name: strings.Repeat("x", 64)})
+		f.status.Callers.Busiest = append(f.status.Callers.Busiest, usage.Counts{Name: strings.Repeat("x", 64)})
 	}
 	p := New(f.sources())
 	for b.Loop() {

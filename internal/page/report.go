@@ -5,6 +5,7 @@ import (
 
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/usage"
 )
 
 // tickReport is what viewers get every second. Times are Unix ms, durations seconds.
@@ -272,11 +273,11 @@ func (p *Page) stateOf(v *View, events []event, names bool) *stateReport {
 
 // callersOf returns the callers, as GetUsage does.
 func (p *Page) callersOf(v *View) (all []callerReport, others *callerReport) {
-	whole := v.Gate.OtherCallers.Requests
-	for _, c := range v.Gate.Callers {
+	whole := v.Gate.Callers.Others.Requests
+	for _, c := range v.Gate.Callers.Busiest {
 		whole += c.Requests
 	}
-	report := func(c gate.CallerStatus) callerReport {
+	report := func(c usage.Counts) callerReport {
 		r := callerReport{Name: c.Name, Lookups: c.Lookups, Requests: c.Requests, Waiting: c.Queued, Refused: c.Refused}
 		if whole > 0 {
 			r.Share = c.Requests / whole
@@ -284,15 +285,15 @@ func (p *Page) callersOf(v *View) (all []callerReport, others *callerReport) {
 		return r
 	}
 	all = []callerReport{}
-	for _, c := range v.Gate.Callers {
+	for _, c := range v.Gate.Callers.Busiest {
 		r := report(c)
 		if p.sources.Cap != nil {
 			r.Cap = p.sources.Cap(c.Name)
 		}
 		all = append(all, r)
 	}
-	if v.Gate.OtherCallers != (gate.CallerStatus{}) {
-		r := report(v.Gate.OtherCallers)
+	if v.Gate.Callers.Others != (usage.Counts{}) {
+		r := report(v.Gate.Callers.Others)
 		others = &r
 	}
 	return all, others

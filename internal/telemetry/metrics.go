@@ -11,6 +11,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
 	"github.com/clerkgate/clerkgate/internal/redislink"
+	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
@@ -195,13 +196,13 @@ var metrics = []metric{
 
 	{"clerkgate_caller_lookups_total", counter, []string{"caller"},
 		"Ids that the caller has asked for, whatever the source of the answer.",
-		byCaller(func(c gate.CallerStatus) float64 { return float64(c.Lookups) })},
+		byCaller(func(c usage.Counts) float64 { return float64(c.Lookups) })},
 	{"clerkgate_caller_upstream_requests_total", counter, []string{"caller"},
 		"The caller's part of the requests to Clerk: 1 for a list or count, an id's fraction of the request that carried it, and 1 for each used permit of a lease that has ended.",
-		byCaller(func(c gate.CallerStatus) float64 { return c.Requests })},
+		byCaller(func(c usage.Counts) float64 { return c.Requests })},
 	{"clerkgate_caller_refused_total", counter, []string{"caller"},
 		"Wants of the caller that were refused.",
-		byCaller(func(c gate.CallerStatus) float64 { return float64(c.Refused) })},
+		byCaller(func(c usage.Counts) float64 { return float64(c.Refused) })},
 
 	{"clerkgate_cache_entries", gauge, nil,
 		"Entries in memory: users, tombstones, and ids without a user.",
@@ -329,12 +330,12 @@ const (
 )
 
 // byCaller reads a metric with a series for each of the first callers.
-func byCaller(read func(gate.CallerStatus) float64) func(*snapshot, emit) {
+func byCaller(read func(usage.Counts) float64) func(*snapshot, emit) {
 	return func(f *snapshot, e emit) {
-		for _, c := range f.gate.FirstCallers {
+		for _, c := range f.gate.Callers.First {
 			e.value(read(c), cmp.Or(c.Name, unnamed))
 		}
-		e.value(read(f.gate.LaterCallers), laterCallers)
+		e.value(read(f.gate.Callers.Later), laterCallers)
 	}
 }
 

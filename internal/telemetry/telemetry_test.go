@@ -18,6 +18,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
 	"github.com/clerkgate/clerkgate/internal/redislink"
+	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
@@ -67,8 +68,10 @@ func knownSources() Sources {
 					{Bounds: []float64{2}, Counts: []uint64{43, 44}, Sum: 45}, {Bounds: []float64{2}, Counts: []uint64{0, 46}, Sum: 47},
 				},
 			},
-			FirstCallers: []gate.CallerStatus{{Name: "a/b", Lookups: 48, Requests: 49.5, Refused: 50}, {Lookups: 51, Requests: 52, Refused: 53}},
-			LaterCallers: gate.CallerStatus{Lookups: 54, Requests: 55, Refused: 56},
+			Callers: usage.Report{
+				First: []usage.Counts{{Name: "a/b", Lookups: 48, Requests: 49.5, Refused: 50}, {Lookups: 51, Requests: 52, Refused: 53}},
+				Later: usage.Counts{Lookups: 54, Requests: 55, Refused: 56},
+			},
 		},
 		totals: usercache.Totals{Stale: 18, Lookups: map[clerkgatev1.ServedFrom]int64{
 			clerkgatev1.ServedFrom_SERVED_FROM_UPSTREAM: 19, clerkgatev1.ServedFrom_SERVED_FROM_MEMORY: 21, clerkgatev1.ServedFrom_SERVED_FROM_REDIS: 22,

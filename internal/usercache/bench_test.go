@@ -12,6 +12,7 @@ import (
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/usage"
 )
 
 // person returns a user of about a kilobyte, the usual size.
@@ -84,7 +85,7 @@ func BenchmarkHit(b *testing.B) {
 	defer s.memory.StopAllGoroutines()
 	u := person(1)
 	s.Keep(u.Id, gate.Result{User: u, FetchTime: time.Now()})
-	c := New(s, gate.New(gate.Config{}))
+	c := New(s, gate.New(gate.Config{}), usage.New())
 	ids := []string{u.Id}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -18,6 +18,10 @@ type source interface {
 	Lookup(ctx context.Context, ids []string, o gate.Options) []gate.Result
 	List(ctx context.Context, p clerkapi.ListParams, o gate.Options) (*gate.Page, error)
 	Count(ctx context.Context, f *clerkgatev1.UserFilter, o gate.Options) (gate.Count, error)
+}
+
+// callers counts what each caller uses; *usage.Callers implements it.
+type callers interface {
 	// Asked counts ids that a caller has asked for. It must not block.
 	Asked(caller string, ids int)
 }
@@ -27,14 +31,16 @@ type source interface {
 type Cache struct {
 	store   *Store
 	source  source
+	callers callers
 	refresh chan string
 	totals  [clerkgatev1.ServedFrom_SERVED_FROM_REDIS + 1]atomic.Int64 // answers by source
 	stale   atomic.Int64
 }
 
-// New returns a Cache over a store and a source.
-func New(store *Store, src source) *Cache {
-	return &Cache{store: store, source: src, refresh: make(chan string, refreshBacklog)}
+// New returns a Cache over a store and a source. c counts the ids that each
+// caller asks for.
+func New(store *Store, src source, c callers) *Cache {
+	return &Cache{store: store, source: src, callers: c, refresh: make(chan string, refreshBacklog)}
 }
 
 // Options are the options of a lookup.
@@ -66,7 +72,7 @@ type Result struct {
 // in order, when all are known or ctx has ended. Ids without an answer then have ctx's
 // error, unless a stale copy can be used.
 func (c *Cache) Lookup(ctx context.Context, ids []string, o Options) []Result {
-	c.source.Asked(o.Caller, len(ids))
+	c.callers.Asked(o.Caller, len(ids))
 	results := make([]Result, len(ids))
 	call := lookup{Options: o, began: time.Now()}
 	fromClerk := o.MaxAge != nil && *o.MaxAge == 0

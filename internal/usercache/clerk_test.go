@@ -16,6 +16,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/usage"
 )
 
 // fakeClerk holds users by version; each change creates the next version. It reads at a
@@ -162,7 +163,7 @@ func newInstance(t testing.TB, clerk *fakeClerk, cfg Config, redis sharedLevel) 
 		store.redis = redis
 	}
 	g := gate.New(gate.Config{Upstream: clerk, Quota: quota.Config{Limit: 100_000, Window: time.Second}, Stamp: store.Stamp, Keep: store.Keep})
-	c := New(store, g)
+	c := New(store, g, usage.New())
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	for _, run := range []func(context.Context) error{store.Run, c.Run, g.Run} {

@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/usage"
 )
 
 // TestMarksAreKeptForTheirTime: a mark applies for its time, however many others are set;
@@ -105,7 +106,7 @@ func BenchmarkMarks(b *testing.B) {
 			s := fill(b, ago)
 			id := "user_1"
 			s.Keep(id, gate.Result{User: userOf(id, 1), FetchTime: time.Now(), Stamp: 2})
-			c := New(s, gate.New(gate.Config{}))
+			c := New(s, gate.New(gate.Config{}), usage.New())
 			b.ReportAllocs()
 			for b.Loop() {
 				if r := c.Lookup(b.Context(), []string{id}, Options{})[0]; r.Err != nil {

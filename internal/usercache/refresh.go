@@ -58,7 +58,7 @@ func (c *Cache) Run(ctx context.Context) error {
 			// Answers are stored on their way; ids that fail are fetched when they are
 			// asked for.
 			ids := distinct(batch)
-			c.source.Asked(refreshCaller, len(ids))
+			c.callers.Asked(refreshCaller, len(ids))
 			c.source.Lookup(ctx, ids, gate.Options{Caller: refreshCaller, Priority: gate.Batch})
 		})
 	}
