@@ -280,6 +280,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 	err = telemetry.Register(metrics, telemetry.Sources{
 		Version: buildVersion(), Gate: g, Cache: cache, Store: store, Webhooks: hooks, Server: srv,
 		Tracing: spans.sender, KeyFile: s.files.keyErr, Unread: unread.Counts,
+		MaxInFlight: c.MaxInFlight, HasWebhooks: c.WebhookListen != "",
 	})
 	if err != nil {
 		return err

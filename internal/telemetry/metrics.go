@@ -28,6 +28,8 @@ type snapshot struct {
 	spansLost    int64
 	keyFileFails bool
 	unread       map[string]int64
+	maxInFlight  int
+	hasWebhooks  bool
 }
 
 // kind is the type of a metric, as in docs/metrics.md.
@@ -130,6 +132,9 @@ var metrics = []metric{
 	{"clerkgate_upstream_requests_in_flight_limit", gauge, nil,
 		"Maximum of concurrent requests to Clerk: --max-in-flight, or fewer while Clerk accepts fewer.",
 		one(func(f *snapshot) int { return f.gate.InFlightLimit })},
+	{"clerkgate_upstream_requests_in_flight_max", gauge, nil,
+		"Maximum that --max-in-flight allows.",
+		one(func(f *snapshot) int { return f.maxInFlight })},
 	{"clerkgate_upstream_requests_in_flight", gauge, nil,
 		"Requests to Clerk in flight.",
 		one(func(f *snapshot) int { return f.gate.InFlight })},
@@ -253,6 +258,10 @@ var metrics = []metric{
 				e.value(float64(f.events[c]), string(c.Kind), string(c.Outcome))
 			}
 		}},
+
+	{"clerkgate_webhooks_enabled", gauge, nil,
+		"1 if webhooks are received (--webhook-listen), else 0.",
+		func(f *snapshot, e emit) { e.value(oneIf(f.hasWebhooks)) }},
 
 	{"clerkgate_quota_replicas", gauge, nil,
 		"Replicas that share the quota, including this one, as last known.",

@@ -19,7 +19,7 @@ import (
 )
 
 // Sources are the components that metrics are read from at every scrape. They must be safe
-// for concurrent use. All but Tracing, KeyFile and Unread are required.
+// for concurrent use. Those that are interfaces are required.
 type Sources struct {
 	Version  string // of the build
 	Gate     quotas
@@ -34,6 +34,10 @@ type Sources struct {
 	// Unread returns how often each field of Clerk's users could not be read. Unread is nil
 	// if this is not counted.
 	Unread func() map[string]int64
+	// MaxInFlight is the configured limit of requests in flight.
+	MaxInFlight int
+	// HasWebhooks reports whether webhooks are received.
+	HasWebhooks bool
 }
 
 // quotas returns the state of the quota, the queue and the breaker; *gate.Gate implements it.
@@ -103,6 +107,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		events: s.Webhooks.Stats(), panics: s.Server.Panics(), refusals: s.Server.Refusals(), spansLost: s.Tracing.Lost(),
 		keyFileFails: s.KeyFile != nil && s.KeyFile() != nil,
 		unread:       unreadOf(s),
+		maxInFlight:  s.MaxInFlight, hasWebhooks: s.HasWebhooks,
 	}
 	for i, m := range metrics {
 		m.read(&now, emit{m.kind, c.descs[i], ch})

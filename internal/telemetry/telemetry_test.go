@@ -79,7 +79,7 @@ func knownSources() Sources {
 	}
 	return Sources{
 		Version: "1.2.3", Gate: k, Cache: k, Server: k, Tracing: &Tracing{lost: &lostSpans{total: 61}},
-		KeyFile: func() error { return io.ErrUnexpectedEOF },
+		KeyFile: func() error { return io.ErrUnexpectedEOF }, MaxInFlight: 65, HasWebhooks: true,
 		Store: knownStore{Entries: 23, Bytes: 24, MaxBytes: 25, Evictions: 26, Redis: &usercache.RedisStats{
 			Connected: true, Calls: 27, Errors: map[redislink.Kind]int64{redislink.TimedOut: 28, redislink.OutOfMemory: 62}, Refused: 29, Latency: 30 * time.Second, Hits: 31, Misses: 32, Lost: 33,
 		}},
@@ -192,11 +192,13 @@ clerkgate_upstream_request_duration_seconds_sum{endpoint="list"} 36.5
 clerkgate_upstream_request_duration_seconds_count{endpoint="list"} 14
 clerkgate_upstream_requests_in_flight 6
 clerkgate_upstream_requests_in_flight_limit 64
+clerkgate_upstream_requests_in_flight_max 65
 clerkgate_upstream_requests_total{endpoint="list",outcome="ok"} 14
 clerkgate_upstream_requests_total{endpoint="probe",outcome="no_answer"} 0
 clerkgate_upstream_requests_unsent_total 40
 clerkgate_webhook_events_total{outcome="applied",type="user.updated"} 34
-clerkgate_webhook_events_total{outcome="forged",type="other"} 35`, "\n")
+clerkgate_webhook_events_total{outcome="forged",type="other"} 35
+clerkgate_webhooks_enabled 1`, "\n")
 	all := scrape(t, knownSources())
 	zeros := len(all)
 	got := slices.DeleteFunc(all, func(line string) bool {
