@@ -30,13 +30,16 @@ const (
 	Lately = time.Minute
 )
 
-// Condition is a state that an operator should know of while it lasts.
+// Condition is a state that an operator should know of while it lasts. Its texts are those of
+// the page, of the alert of the same name in deploy/prometheus, and of docs/runbook.md: run
+// go test ./deploy -run Runbook -update after a change.
 type Condition struct {
 	Name     string // in the form of an alert's name
 	Severity Severity
 	Summary  string // what is wrong, one sentence
+	Look     string // what to look at
 	Do       string // what to do about it
-	When     string // when it holds, in terms of metrics
+	When     string // when it holds on the page, in terms of metrics
 	holds    func(*View) bool
 }
 
@@ -58,6 +61,7 @@ var conditions = [...]Condition{
 	{
 		Name: keyRefused, Severity: Critical,
 		Summary: "Clerk refuses the secret key.",
+		Look:    "Find out whether the key was rotated or deleted at Clerk, and whether it is the key of this instance.",
 		Do: "Put a valid secret key in its place: into the file of --clerk-secret-key-file, which is read again within a second, " +
 			"or into CLERK_SECRET_KEY, followed by a restart. Users in the cache are served meanwhile if Clerk has accepted a key since the start.",
 		When:  "clerkgate_key_refused is 1.",
@@ -66,22 +70,23 @@ var conditions = [...]Condition{
 	{
 		Name: breakerOpen, Severity: Critical,
 		Summary: "Clerk fails or does not answer, so only users in the cache are served.",
-		Do: "Look at Clerk's status page, then at the way to Clerk: DNS, proxy, firewall. " +
-			"There is nothing to do here: the server keeps asking, and serves again as soon as Clerk answers.",
-		When:  `clerkgate_breaker_state{state="closed"} is 0.`,
-		holds: func(v *View) bool { return v.Gate.Breaker.State != gate.Closed },
+		Look:    "Look at Clerk's status page, then at the network path to Clerk: DNS, proxy, firewall. The log has the error of each request.",
+		Do:      "Mend the network path if it is at fault. If Clerk fails, wait: the server keeps asking, and serves again as soon as Clerk answers.",
+		When:    `clerkgate_breaker_state{state="closed"} is 0.`,
+		holds:   func(v *View) bool { return v.Gate.Breaker.State != gate.Closed },
 	},
 	{
 		Name: rateLimited, Severity: Warning,
 		Summary: "Clerk answers 429, so requests to Clerk wait for as long as it asks.",
-		Do: "Find out who else uses this key: with the key to itself, the server draws no 429. " +
-			"Leave others their share with --quota-reserve, or set --quota to what Clerk really allows.",
-		When:  "clerkgate_quota_paused is 1, or clerkgate_rate_limited_total has risen within a minute.",
-		holds: func(v *View) bool { return !v.Gate.PausedUntil.IsZero() || v.Lately[rateLimitedCount] > 0 },
+		Look:    "Find out who else uses this key: with the key to itself, the server draws no 429.",
+		Do:      "Leave others their share with --quota-reserve, or set --quota to what Clerk really allows.",
+		When:    "clerkgate_quota_paused is 1, or clerkgate_rate_limited_total has risen within a minute.",
+		holds:   func(v *View) bool { return !v.Gate.PausedUntil.IsZero() || v.Lately[rateLimitedCount] > 0 },
 	},
 	{
 		Name: redisFallback, Severity: Warning,
 		Summary: "Redis does not answer, so each replica uses only its share of the quota, and lookups may not be answered from memory.",
+		Look:    "Look whether Redis runs, accepts the password and has memory: the log and clerkgate_redis_errors_total have the kind of error.",
 		Do:      "Bring Redis back, or the network to it. The replicas then share the quota again by themselves.",
 		When:    `clerkgate_quota_decider{decider="fallback"} is 1, or clerkgate_redis_connected is 0.`,
 		holds:   redisAway,
@@ -89,7 +94,8 @@ var conditions = [...]Condition{
 	{
 		Name: callsRefused, Severity: Warning,
 		Summary: "Calls are refused because they can't be answered within their deadlines, or because too many wait.",
-		Do: "Look for the caller that has the most refused or waiting, and have it ask for less, in batches, or allow more time. " +
+		Look:    "Look for the caller that has the most refused or waiting.",
+		Do: "Have this caller ask for less, in batches, or allow more time. " +
 			"If all need what they ask for, get a larger quota from Clerk.",
 		When: `clerkgate_refused_total of the reasons deadline_too_short, queue_full and caller_queue_full has risen within a minute.`,
 		holds: func(v *View) bool {
@@ -99,7 +105,8 @@ var conditions = [...]Condition{
 	{
 		Name: oldestWait, Severity: Warning,
 		Summary: "Somebody has waited for an answer for more than 5 seconds.",
-		Do: "Look for the caller that has the most waiting: it may ask for less, in batches, or at priority batch. " +
+		Look:    "Look for the caller that has the most waiting.",
+		Do: "Have this caller ask for less, in batches, or at priority batch. " +
 			"If all need what they ask for, get a larger quota from Clerk.",
 		When:  "clerkgate_queue_oldest_seconds is above 5, of either priority.",
 		holds: func(v *View) bool { return v.oldest() > LongWait },
@@ -107,7 +114,8 @@ var conditions = [...]Condition{
 	{
 		Name: quotaNearlySpent, Severity: Warning,
 		Summary: "Less than a tenth of the quota is left.",
-		Do: "Look for the caller with the largest share: it may ask in batches, accept older copies (max_age), or wait as priority batch. " +
+		Look:    "Look for the caller with the largest share of the requests.",
+		Do: "Have this caller ask in batches, accept older copies (max_age), or wait as priority batch. " +
 			"If all need what they ask for, get a larger quota from Clerk.",
 		When:  "clerkgate_quota_available is below a tenth of clerkgate_quota_effective_limit, clerkgate_quota_paused is 0, and the first window after the start is over.",
 		holds: nearlySpent,
@@ -115,44 +123,49 @@ var conditions = [...]Condition{
 	{
 		Name: inFlightFloor, Severity: Warning,
 		Summary: "Clerk accepts only one request at a time.",
-		Do: "Look at how long Clerk's answers take, and ask Clerk's support about a limit on concurrent requests. " +
-			"The server tries more by itself.",
-		When:  "clerkgate_upstream_requests_in_flight_limit is 1, and --max-in-flight is more.",
-		holds: func(v *View) bool { return v.Gate.InFlightLimit == 1 && v.MaxInFlight > 1 },
+		Look:    "Look at how long Clerk's answers take, and which requests to Clerk fail.",
+		Do:      "Ask Clerk's support about a limit on concurrent requests. The server tries more by itself.",
+		When:    "clerkgate_upstream_requests_in_flight_limit is 1, and --max-in-flight is more.",
+		holds:   func(v *View) bool { return v.Gate.InFlightLimit == 1 && v.MaxInFlight > 1 },
 	},
 	{
 		Name: keyFileUnusable, Severity: Warning,
 		Summary: "The secret key's file can't be used, so the last key stays in use.",
-		Do:      "Look into the log for the reason and mend the file. It is read again within a second.",
+		Look:    "Look into the log for the reason: the file can't be read, has no key, or has the key of another kind of instance.",
+		Do:      "Mend the file. It is read again within a second.",
 		When:    "clerkgate_key_file_unusable is 1.",
 		holds:   func(v *View) bool { return v.KeyFileFails },
 	},
 	{
 		Name: webhooksFailing, Severity: Warning,
 		Summary: "Webhooks fail or are refused, so users who have changed may be served as they were.",
-		Do: "Forged ones: compare the signing secret with the one that Clerk shows for the endpoint. " +
-			"Stale ones: set this machine's clock. Failed ones: look into the log, and at Redis. Misdirected ones: correct the endpoint's URL at Clerk.",
+		Look:    "Look at the outcomes: failed, forged, stale or misdirected. The log has the reasons.",
+		Do: "Failed: bring Redis back. Forged: compare the signing secret with the one that Clerk shows for the endpoint. " +
+			"Stale: set this machine's clock. Misdirected: correct the endpoint's URL at Clerk.",
 		When:  `clerkgate_webhook_events_total of the outcomes failed, forged, stale and misdirected has risen within ten minutes.`,
 		holds: func(v *View) bool { return v.failingWebhooks() > 0 },
 	},
 	{
 		Name: webhooksSilent, Severity: Warning,
 		Summary: "No webhook has come for a day.",
-		Do:      "Look at the endpoint at Clerk: it may have been disabled, or its URL may not lead here. Until events come, a change shows once its copy has expired (--cache-ttl).",
+		Look:    "Look at the endpoint at Clerk: it may have been disabled, or its URL may not lead here.",
+		Do:      "Enable the endpoint or correct its URL. Until events come, a change shows once its copy has expired (--cache-ttl).",
 		When:    "--webhook-listen is set, the server has run for a day, and clerkgate_webhook_events_total has not risen for a day.",
 		holds:   silent,
 	},
 	{
 		Name: replicasLost, Severity: Warning,
 		Summary: "Fewer replicas share the quota than within the last ten minutes.",
-		Do:      "If nobody has stopped one, look for the replica that is missing: whether it runs, and whether it reaches Redis.",
+		Look:    "If nobody has stopped one, find the replica that is missing: whether it runs, and whether it reaches Redis.",
+		Do:      "Start it, or mend its way to Redis. If it has crashed, its part of the quota is free again after ten windows.",
 		When:    "clerkgate_quota_replicas is below its maximum over ten minutes.",
 		holds:   func(v *View) bool { return v.Gate.Shared != nil && v.Gate.Shared.Replicas < v.MostReplicas },
 	},
 	{
 		Name: cacheEvicting, Severity: Warning,
 		Summary: "The cache is full and drops users before they are too old.",
-		Do:      "Raise --cache-max-bytes, if the machine has the memory: each user that is dropped is read from Clerk again.",
+		Look:    "Compare the cache's hit rate with what it was: each user that is dropped is read from Clerk again.",
+		Do:      "Raise --cache-max-bytes, if the machine has the memory.",
 		When:    "clerkgate_cache_bytes is above 95 % of clerkgate_cache_limit_bytes, and clerkgate_cache_evictions_total has risen within a minute.",
 		holds: func(v *View) bool {
 			return float64(v.Store.Bytes) > CacheFull*float64(v.Store.MaxBytes) && v.Lately[evictedCount] > 0
@@ -161,7 +174,8 @@ var conditions = [...]Condition{
 	{
 		Name: spansLost, Severity: Warning,
 		Summary: "Spans are lost on the way to the OpenTelemetry collector. Calls are not affected.",
-		Do:      "Look whether the collector runs and takes what is sent, or lower --trace-sample.",
+		Look:    "Look whether the collector runs and takes what is sent. The log has its error.",
+		Do:      "Mend the collector or the network to it, or lower --trace-sample.",
 		When:    "clerkgate_trace_spans_lost_total has risen within ten minutes.",
 		holds:   func(v *View) bool { return v.Recent[spansLostCount] > 0 },
 	},

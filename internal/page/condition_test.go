@@ -122,7 +122,7 @@ func TestConditionTexts(t *testing.T) {
 	gravest := Critical
 	for _, c := range Conditions() {
 		names = append(names, c.Name)
-		for _, text := range []string{c.Summary, c.Do, c.When} {
+		for _, text := range []string{c.Summary, c.Look, c.Do, c.When} {
 			if !strings.HasSuffix(text, ".") || strings.ContainsAny(text, "\n") || strings.Contains(text, "{{") {
 				t.Errorf("%s: %q: want sentences without line breaks and templates", c.Name, text)
 			}

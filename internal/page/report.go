@@ -29,6 +29,7 @@ type conditionReport struct {
 	Name     string `json:"name"`
 	Severity string `json:"severity"`
 	Summary  string `json:"summary"`
+	Look     string `json:"look"`
 	Do       string `json:"do"`
 }
 
@@ -186,7 +187,7 @@ func tickOf(v *View, newest sample) *tickReport {
 		Estimated: g.EstimatedWait.Seconds(), Sample: seriesOf(&newest),
 	}
 	for _, c := range Holding(v) {
-		t.Conditions = append(t.Conditions, conditionReport{c.Name, string(c.Severity), c.Summary, c.Do})
+		t.Conditions = append(t.Conditions, conditionReport{c.Name, string(c.Severity), c.Summary, c.Look, c.Do})
 	}
 	for p, name := range []string{gate.Interactive: "interactive", gate.Batch: "batch"} {
 		q := queueReport{Priority: name, Depth: g.Queue[p].Depth, Oldest: g.Queue[p].Oldest.Seconds()}

@@ -117,7 +117,7 @@ function showTick() {
     $('conditions').dataset.names = names;
     $('conditions').replaceChildren(...tick.conditions.map((c) => {
       const item = element('li', `level-${c.severity}`);
-      item.append(element('strong', '', c.summary), ` ${c.do} `, element('span', 'name', c.name));
+      item.append(element('strong', '', c.summary), ` ${c.look} ${c.do} `, element('span', 'name', c.name));
       return item;
     }));
   }
