@@ -1,13 +1,16 @@
 package deploy_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -79,4 +82,39 @@ func ruleTests(t *testing.T) []string {
 		t.Fatalf("%v: no tests of rules", err)
 	}
 	return names
+}
+
+// TestPrometheusRule runs the command of docs/deploy/kubernetes.md that makes a resource of the
+// rules.
+func TestPrometheusRule(t *testing.T) {
+	text, err := os.ReadFile("../docs/deploy/kubernetes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const end = "| kubectl apply -f -"
+	command := regexp.MustCompile("(?s)```sh\n(\\([^`]*?)" + regexp.QuoteMeta(end) + "\n```").FindSubmatch(text)
+	if command == nil {
+		t.Fatal("the page has no such command")
+	}
+	cmd := exec.Command("bash", "-c", string(command[1]))
+	cmd.Dir = ".."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var resource struct {
+		APIVersion, Kind string
+		Metadata, Spec   map[string]any
+	}
+	var want map[string]any
+	rules, err := os.ReadFile(rulesFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(yaml.Unmarshal(out, &resource), yaml.Unmarshal(rules, &want)); err != nil {
+		t.Fatalf("%v in\n%s", err, out)
+	}
+	if diff := cmp.Diff(want, resource.Spec); diff != "" || resource.Kind != "PrometheusRule" {
+		t.Errorf("%s (-want +got):\n%s", resource.Kind, diff)
+	}
 }
