@@ -32,13 +32,6 @@ type httpCallKey struct{}
 // callOf returns the call of a context that has one.
 func callOf(ctx context.Context) *httpCall { return ctx.Value(httpCallKey{}).(*httpCall) }
 
-// peerKey is the context key of the net.Addr of a connection's peer.
-type peerKey struct{}
-
-func withPeer(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, peerKey{}, c.RemoteAddr())
-}
-
 // unknownPeer is the address of a peer that is not known. It is on no machine.
 type unknownPeer struct{}
 
@@ -47,8 +40,8 @@ func (unknownPeer) String() string  { return "unknown" }
 
 // peerOf returns the address of a request's peer.
 func peerOf(r *http.Request) net.Addr {
-	if at, ok := r.Context().Value(peerKey{}).(net.Addr); ok {
-		return at
+	if c, ok := r.Context().Value(connectionKey{}).(connection); ok && c.peer != nil {
+		return c.peer
 	}
 	return unknownPeer{}
 }

@@ -79,12 +79,13 @@ func (c *httpCalls) add(d *grpc.ServiceDesc, name string, impl any) *method {
 
 // options are those of a method's handler.
 func (m *method) options() []connect.HandlerOption {
+	limit := m.calls.edge.limits.MaxRequestBytes
 	return []connect.HandlerOption{
 		connect.WithCodec(frameCodec{name: "proto"}),
 		connect.WithCodec(frameCodec{name: "json", json: true}),
 		connect.WithCodec(frameCodec{name: "json; charset=utf-8", json: true}),
-		connect.WithReadMaxBytes(maxRequest),
-		connect.WithCompression("gzip", newRequestGzip, func() connect.Compressor { return gzip.NewWriter(io.Discard) }),
+		connect.WithReadMaxBytes(limit),
+		connect.WithCompression("gzip", func() connect.Decompressor { return &requestGzip{limit: limit} }, func() connect.Compressor { return gzip.NewWriter(io.Discard) }),
 		connect.WithCompressMinBytes(compressFrom),
 		connect.WithRequestInitializer(m.newFrame),
 		connect.WithRequestGate(m.admit),
@@ -99,7 +100,7 @@ func (c *httpCalls) handle(mux *http.ServeMux) {
 }
 
 // takeCalls sets up a server for calls: HTTP/2 with and without TLS, and its bounds.
-func takeCalls(s *http.Server) {
+func takeCalls(s *http.Server, l Limits) {
 	s.Protocols = new(http.Protocols)
 	s.Protocols.SetHTTP1(true)
 	s.Protocols.SetHTTP2(true)
@@ -108,10 +109,9 @@ func takeCalls(s *http.Server) {
 		MaxConcurrentStreams:          maxHTTPStreams,
 		MaxReceiveBufferPerConnection: 4 * httpReceiveBuffer,
 		MaxReceiveBufferPerStream:     httpReceiveBuffer,
-		SendPingTimeout:               pingAfter,
-		PingTimeout:                   pingTimeout,
+		SendPingTimeout:               l.KeepaliveInterval,
+		PingTimeout:                   l.KeepaliveTimeout,
 	}
-	s.ConnContext = withPeer
 }
 
 func (c *httpCalls) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -142,7 +142,7 @@ func (c *httpCalls) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer call.end()
-	body := &callBody{ReadCloser: r.Body, intake: c.intake, address: call.address}
+	body := &callBody{ReadCloser: r.Body, limits: c.edge.limits, intake: c.intake, address: call.address}
 	defer body.release()
 	r.Body = body
 	m.handler.ServeHTTP(call.writer, r)

@@ -140,7 +140,7 @@ func TestBadHTTPRequests(t *testing.T) {
 
 // TestSlowHTTPBody bounds the time of a body, with an error in Connect's form.
 func TestSlowHTTPBody(t *testing.T) {
-	body := &callBody{ReadCloser: io.NopCloser(iotest.ErrReader(os.ErrDeadlineExceeded)), intake: newIntake(1, 1)}
+	body := &callBody{limits: defaults, ReadCloser: io.NopCloser(iotest.ErrReader(os.ErrDeadlineExceeded)), intake: newIntake(1, 1)}
 	_, err := body.Read(make([]byte, 1))
 	ce := new(connect.Error)
 	if !errors.As(err, &ce) || ce.Meta().Get("clerkgate-reason") != "INVALID_ARGUMENT" || !strings.Contains(ce.Message(), "within") {
@@ -171,7 +171,7 @@ func TestHTTPRefusalsAreCounted(t *testing.T) {
 		{"bad gzip", getUserPath, `{}`, []string{"Content-Type", "application/json", "Content-Encoding", "gzip"}, "InvalidArgument GetUser unary", nil},
 		{"half an envelope", streamPath, "\x00\x00\x00\x00\x09{}", []string{"Content-Type", "application/connect+json"}, "InvalidArgument StreamUsers server_stream", nil},
 		{"two messages", streamPath, "\x00\x00\x00\x00\x02{}\x00\x00\x00\x00\x02{}", []string{"Content-Type", "application/grpc-web+json"}, "InvalidArgument StreamUsers server_stream", nil},
-		{"a large body", getUserPath, strings.Repeat(" ", maxRequest+1), []string{"Content-Type", "application/json"}, "InvalidArgument GetUser unary", nil},
+		{"a large body", getUserPath, strings.Repeat(" ", defaults.MaxRequestBytes+1), []string{"Content-Type", "application/json"}, "InvalidArgument GetUser unary", nil},
 		{"no time", getUserPath, `{}`, []string{"Content-Type", "application/json", "Connect-Timeout-Ms", "0"}, "DeadlineExceeded GetUser unary", nil},
 		{"too many calls", getUserPath, `{}`, []string{"Content-Type", "application/json"}, "ResourceExhausted GetUser unary", fill},
 	} {

@@ -124,7 +124,7 @@ func TestHTTPPeer(t *testing.T) {
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header.Set(callerKey, "a")
-		ctx := context.WithValue(t.Context(), peerKey{}, tt.peer)
+		ctx := context.WithValue(t.Context(), connectionKey{}, connection{peer: tt.peer})
 		if got := identify(incomingContext(ctx, r.WithContext(ctx))); got != tt.want {
 			t.Errorf("%v: %v, want %v", tt.peer, got, tt.want)
 		}
@@ -239,7 +239,7 @@ callers:
 func TestHTTPHeaderBound(t *testing.T) {
 	r := start(t, Config{Users: &fakeUpstream{}, Quota: &fakeUpstream{}})
 	for _, h2c := range []bool{false, true} {
-		for size, taken := range map[int]bool{maxHeaders - 4<<10: true, maxHeaders + 8<<10: false} {
+		for size, taken := range map[int]bool{defaults.MaxMetadataBytes - 4<<10: true, defaults.MaxMetadataBytes + 8<<10: false} {
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.httpURL+clerkgatev1.CallerService_WhoAmI_FullMethodName, strings.NewReader("{}"))
 			if err != nil {
 				t.Fatal(err)
@@ -280,7 +280,7 @@ func TestHTTPFullViewOnLoopback(t *testing.T) {
 	h := New(cfg).probes()
 	for _, peer := range []net.Addr{nil, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}, &net.TCPAddr{IP: net.ParseIP("2001:db8::1")}} {
 		r := httptest.NewRequest(http.MethodPost, getUserPath, strings.NewReader(`{"userId": "user_a", "view": "USER_VIEW_FULL"}`))
-		r = r.WithContext(context.WithValue(t.Context(), peerKey{}, peer))
+		r = r.WithContext(context.WithValue(t.Context(), connectionKey{}, connection{peer: peer}))
 		r.RemoteAddr, r.Host = "127.0.0.1:1", "localhost"
 		for key, value := range map[string]string{
 			"Content-Type": "application/json", "X-Forwarded-For": "127.0.0.1", "X-Real-Ip": "127.0.0.1",
@@ -309,7 +309,7 @@ callers: [{name: jobs, identity: {certificates: ["dns:jobs.example"]}}]
 	for _, at := range []net.Addr{nil, &net.UnixAddr{Net: "unix"}} {
 		r := httptest.NewRequest(http.MethodPost, getUserPath, nil)
 		r.Header.Set(l5dKey, "jobs.example")
-		ctx := context.WithValue(t.Context(), peerKey{}, at)
+		ctx := context.WithValue(t.Context(), connectionKey{}, connection{peer: at})
 		who, err := g.identify(incomingContext(ctx, r.WithContext(ctx)))
 		if (at != nil) != (who != nil) {
 			t.Errorf("%v: %v, %v", at, who, err)

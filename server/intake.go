@@ -9,8 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"sync"
-
-	"connectrpc.com/connect"
 )
 
 // Bounds of calls by HTTP.
@@ -91,6 +89,7 @@ func (i *intake) remove(address netip.Prefix, calls, bytes int) {
 // as it is.
 type callBody struct {
 	io.ReadCloser
+	limits  Limits
 	intake  *intake
 	address netip.Prefix
 	held    int   // bytes that count in intake
@@ -103,10 +102,10 @@ func (b *callBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.ReadCloser.Read(p)
 	switch {
-	case b.held+n > maxRequest:
-		b.fault = errLargeBody
+	case b.held+n > b.limits.MaxRequestBytes:
+		b.fault = largeBody(b.limits.MaxRequestBytes)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		b.fault = invalid("body", fmt.Sprintf("must come within %v", httpReadTimeout))
+		b.fault = invalid("body", fmt.Sprintf("must come within %v", b.limits.ReadTimeout))
 	default:
 		if b.fault = b.intake.add(b.address, 0, n); b.fault == nil {
 			b.held += n
@@ -119,21 +118,22 @@ func (b *callBody) Read(p []byte) (int, error) {
 // release ends the counting of the body.
 func (b *callBody) release() { b.intake.remove(b.address, 0, b.held) }
 
-// errLargeBody is why a request is refused that is too large, as sent or decompressed.
-var errLargeBody = invalid("body", fmt.Sprintf("must have at most %d bytes", maxRequest))
+// largeBody returns why a request is refused that is too large, as sent or decompressed.
+func largeBody(limit int) error {
+	return invalid("body", fmt.Sprintf("must have at most %d bytes", limit))
+}
 
 // requestGzip decompresses a request. It fails with a *connect.Error, as callBody, and as
 // soon as there is too much: Connect would decompress the rest to learn its size.
 type requestGzip struct {
 	gzip.Reader
+	limit int  // bytes that a request may have
 	left  int  // bytes that the request may still have
 	wrong bool // whether it does not begin as gzip
 }
 
-func newRequestGzip() connect.Decompressor { return &requestGzip{} }
-
 func (g *requestGzip) Reset(r io.Reader) error {
-	g.left, g.wrong = maxRequest, g.Reader.Reset(r) != nil
+	g.left, g.wrong = g.limit, g.Reader.Reset(r) != nil
 	return nil // Read fails
 }
 
@@ -143,7 +143,7 @@ func (g *requestGzip) Read(p []byte) (n int, err error) {
 	}
 	switch g.left -= n; {
 	case g.left < 0:
-		return 0, refusal(context.Background(), errLargeBody)
+		return 0, refusal(context.Background(), largeBody(g.limit))
 	case g.wrong || err != nil && err != io.EOF: //nolint:errorlint // as readers return it
 		return 0, refusal(context.Background(), invalid("body", "must be valid gzip"))
 	}

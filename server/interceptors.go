@@ -33,6 +33,7 @@ type edge struct {
 	guard          *guard
 	calls          *callLog
 	panics         atomic.Int64
+	limits         Limits
 	defaultTimeout time.Duration
 	sendTimeout    time.Duration // limit for one message of a stream
 	outbox         *outbox
@@ -134,7 +135,7 @@ func (e *edge) prepareUnary(ctx context.Context, req any, _ *grpc.UnaryServerInf
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancelEarly := shaved(ctx, e.defaultTimeout)
+	ctx, cancelEarly := shaved(ctx, e.defaultTimeout, e.limits.MaxTimeout)
 	defer cancelEarly()
 	ctx, cancel := endingWith(ctx, e.stop)
 	defer cancel()
@@ -156,7 +157,7 @@ func (e *edge) prepareStream(srv any, stream grpc.ServerStream, _ *grpc.StreamSe
 	if err != nil {
 		return err
 	}
-	ctx, cancel := shaved(ctx, 0)
+	ctx, cancel := shaved(ctx, 0, 0)
 	defer cancel()
 	wrapped := middleware.WrapServerStream(stream)
 	wrapped.WrappedContext = ctx
@@ -169,10 +170,12 @@ const lastMoment = 50 * time.Millisecond
 
 // shaved returns a context that ends lastMoment before ctx, or a tenth of the remaining
 // time if that is less, so that the call can still be answered. Without a deadline it
-// ends after timeout, unless that is 0.
-func shaved(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+// ends after timeout, and in any case after longest, unless these are 0.
+func shaved(ctx context.Context, timeout, longest time.Duration) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	switch {
+	case ok && longest > 0 && time.Until(deadline) > longest:
+		return context.WithTimeout(ctx, longest)
 	case ok:
 		return context.WithDeadline(ctx, deadline.Add(-min(lastMoment, time.Until(deadline)/10)))
 	case timeout > 0:

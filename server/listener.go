@@ -13,10 +13,6 @@ import (
 	"time"
 )
 
-// addressShare is the part of a listener's connections that one address may have: a
-// quarter.
-const addressShare = 4
-
 // boundedListener limits the open connections, in all and from one address. It closes
 // further connections at once, so that clients try another replica;
 // golang.org/x/net/netutil.LimitListener would let them wait without an answer.
@@ -24,6 +20,7 @@ type boundedListener struct {
 	net.Listener
 	name         string
 	max          int           // at least 1
+	perAddress   int           // of one address; at least 1
 	writeTimeout time.Duration // time limit of a write to a connection; 0: none
 	logger       *slog.Logger
 	outbox       *outbox // outbox of its connections; may be nil
@@ -38,9 +35,10 @@ type boundedListener struct {
 	from map[netip.Prefix]int      // open connections by address; guarded by mu
 }
 
-func newBoundedListener(l net.Listener, name string, limit int, writeTimeout time.Duration, logger *slog.Logger) *boundedListener {
+func newBoundedListener(l net.Listener, name string, limit int, share float64, writeTimeout time.Duration, logger *slog.Logger) *boundedListener {
 	return &boundedListener{
-		Listener: l, name: name, max: limit, writeTimeout: writeTimeout, logger: logger, began: time.Now(),
+		Listener: l, name: name, max: limit, perAddress: max(int(share*float64(limit)), 1),
+		writeTimeout: writeTimeout, logger: logger, began: time.Now(),
 		open: make(map[net.Addr]*boundedConn), from: make(map[netip.Prefix]int),
 	}
 }
@@ -58,20 +56,17 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 		_ = conn.Close()
 		if l.lines.allow(time.Since(l.began), tellGap, 1) {
 			l.logger.Warn("connections are refused: too many are open", "listener", l.name, "limit", l.max,
-				"limit_per_address", l.perAddress(), "peer", conn.RemoteAddr().String(), "left_out", l.lines.leftOut.Swap(0))
+				"limit_per_address", l.perAddress, "peer", conn.RemoteAddr().String(), "left_out", l.lines.leftOut.Swap(0))
 		}
 	}
 }
-
-// perAddress returns the limit of one address.
-func (l *boundedListener) perAddress() int { return max(l.max/addressShare, 1) }
 
 // admit returns conn as a connection of the listener, or nil if it is over a limit.
 func (l *boundedListener) admit(conn net.Conn) *boundedConn {
 	c := &boundedConn{Conn: conn, listener: l, address: addressOf(conn.RemoteAddr())}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.open) >= l.max || c.address.IsValid() && l.from[c.address] >= l.perAddress() {
+	if len(l.open) >= l.max || c.address.IsValid() && l.from[c.address] >= l.perAddress {
 		return nil
 	}
 	l.open[conn.RemoteAddr()] = c

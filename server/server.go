@@ -31,18 +31,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/page"
 )
 
-// Limits that protect the server from its callers. Those of keepalive close idle and dead
-// connections, and let load balancers redistribute connections without interrupting
-// calls.
 const (
-	maxRequest       = 1 << 20  // bytes of a request
-	maxHeaders       = 64 << 10 // bytes of a call's metadata, which may have a large JSON Web Token
-	maxStreams       = 2000     // concurrent calls on one connection; further ones wait in the client
-	connectionIdle   = 15 * time.Minute
-	connectionAge    = 30 * time.Minute
-	pingAfter        = time.Minute      // without a frame
-	pingTimeout      = 20 * time.Second // until a connection without an answer is closed
-	leastPingPeriod  = 4 * time.Second  // of a client; pings every 5 s are allowed
+	maxStreams       = 2000             // concurrent calls on one connection; further ones wait in the client
 	handshakeTimeout = 10 * time.Second // for the HTTP/2 handshake
 	// The time for calls to end once they are told to, before their connections are
 	// closed.
@@ -98,7 +88,8 @@ type Config struct {
 	// a stream without one. Default 30 s.
 	DefaultTimeout time.Duration
 	// MaxConnections is the maximum of open connections of each listener; one address may
-	// have a quarter of them. Further connections are closed at once. Default 4096.
+	// have the part that Limits.AddressShare is. Further connections are closed at once.
+	// Default 4096.
 	MaxConnections int
 	// MaxStreamsPerCaller is the maximum of open streams of one caller; one address may
 	// have 16 times as many. Default 64.
@@ -109,6 +100,8 @@ type Config struct {
 	// SendTimeout is how long a peer may leave an answer unread before its stream is
 	// ended. After twice that time its connection is closed. Default 20 s.
 	SendTimeout time.Duration
+	// Limits are the other bounds of what callers may send, and of their connections.
+	Limits Limits
 	// DrainDelay is how long a stopping server continues to serve with the health
 	// NOT_SERVING, so that load balancers notice. Default 0.
 	DrainDelay time.Duration
@@ -153,6 +146,7 @@ func (c Config) withDefaults() Config {
 	if c.DrainTimeout == 0 {
 		c.DrainTimeout = 10 * time.Second
 	}
+	c.Limits = c.Limits.withDefaults()
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -189,7 +183,7 @@ type Server struct {
 func New(cfg Config) *Server {
 	cfg = cfg.withDefaults()
 	e := &edge{
-		logger: cfg.Logger, calls: newCallLog(cfg.Logger), defaultTimeout: cfg.DefaultTimeout, sendTimeout: cfg.SendTimeout,
+		logger: cfg.Logger, calls: newCallLog(cfg.Logger), limits: cfg.Limits, defaultTimeout: cfg.DefaultTimeout, sendTimeout: cfg.SendTimeout,
 		outbox: newOutbox(cfg.MaxUnreadBytes), streams: newStreamLimits(cfg.MaxStreamsPerCaller),
 	}
 	quotas := &quotaService{quota: cfg.Quota, totals: cfg.Users, users: cfg.Users, unauthenticated: cfg.Unauthenticated}
@@ -224,22 +218,22 @@ func New(cfg Config) *Server {
 		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(protocodec.Name)}),
 		grpc.ChainUnaryInterceptor(calls.unary...),
 		grpc.ChainStreamInterceptor(calls.stream...),
-		grpc.MaxRecvMsgSize(maxRequest),
-		grpc.MaxHeaderListSize(maxHeaders),
+		grpc.MaxRecvMsgSize(cfg.Limits.MaxRequestBytes),
+		grpc.MaxHeaderListSize(uint32(cfg.Limits.MaxMetadataBytes)),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(handshakeTimeout),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPingPeriod, PermitWithoutStream: true}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: cfg.Limits.KeepaliveMinInterval, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
-			MaxConnectionIdle: connectionIdle,
-			MaxConnectionAge:  connectionAge,
-			Time:              pingAfter,
-			Timeout:           pingTimeout,
+			MaxConnectionIdle: cfg.Limits.ConnectionIdle,
+			MaxConnectionAge:  cfg.Limits.ConnectionAge,
+			Time:              cfg.Limits.KeepaliveInterval,
+			Timeout:           cfg.Limits.KeepaliveTimeout,
 		}),
 	)...)
 	s.calls = newHTTPCalls(e, outer, calls, traced)
 	both := registrars{s.grpc, s.calls}
 	clerkgatev1.RegisterUserServiceServer(both, &userService{
-		users: cfg.Users, instance: cfg.Instance, fullView: cfg.FullView, pageTimeout: cfg.DefaultTimeout, outbox: e.outbox, guard: s.guard,
+		users: cfg.Users, instance: cfg.Instance, fullView: cfg.FullView, pageTimeout: cfg.DefaultTimeout, maxTimeout: cfg.Limits.MaxTimeout, outbox: e.outbox, guard: s.guard,
 	})
 	clerkgatev1.RegisterQuotaServiceServer(both, quotas)
 	clerkgatev1.RegisterCallerServiceServer(both, callerService{})
@@ -263,7 +257,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("gRPC listener: %w", err)
 	}
-	grpcListener := newBoundedListener(l, "gRPC", s.cfg.MaxConnections, s.cfg.SendTimeout, s.cfg.Logger)
+	grpcListener := newBoundedListener(l, "gRPC", s.cfg.MaxConnections, s.cfg.Limits.AddressShare, s.cfg.SendTimeout, s.cfg.Logger)
 	grpcListener.outbox = s.edge.outbox
 	s.edge.outbox.listener.Store(grpcListener)
 	listeners := []net.Listener{grpcListener}
@@ -273,7 +267,7 @@ func (s *Server) Run(ctx context.Context) error {
 		sites = append(sites, &site{name: "webhook", address: s.cfg.WebhookListen, handler: s.cfg.Webhooks, bound: &addresses.Webhooks, tls: s.tls.webhooks})
 	}
 	for _, site := range sites {
-		if err := site.listen(s.cfg.MaxConnections, s.cfg.Logger); err != nil {
+		if err := site.listen(s.cfg); err != nil {
 			for _, l := range listeners {
 				err = errors.Join(err, l.Close())
 			}

@@ -9,14 +9,9 @@ import (
 	"time"
 )
 
-// Bounds of HTTP requests. A handler that needs others sets them by
-// http.ResponseController, as one that streams its answer must.
-const (
-	httpHeaderTimeout = 5 * time.Second  // from the first byte to the end of the header
-	httpReadTimeout   = 10 * time.Second // to the end of the body
-	httpWriteTimeout  = 15 * time.Second // from the end of the header to the end of the answer
-	httpIdleTimeout   = time.Minute      // between two requests
-)
+// httpHeaderTimeout is the time limit from the first byte of a request to the end of its
+// header.
+const httpHeaderTimeout = 5 * time.Second
 
 // site is an HTTP listener with its server.
 type site struct {
@@ -30,20 +25,20 @@ type site struct {
 	server   *http.Server
 }
 
-// listen begins to listen, for so many connections at once.
-func (s *site) listen(connections int, logger *slog.Logger) error {
+// listen begins to listen.
+func (s *site) listen(cfg Config) error {
 	l, err := listen(s.address)
 	if err != nil {
 		return fmt.Errorf("%s listener: %w", s.name, err)
 	}
 	*s.bound = l.Addr()
-	s.listener = newBoundedListener(l, s.name, connections, 0, logger)
-	s.server = newHTTPServer(s.handler)
+	s.listener = newBoundedListener(l, s.name, cfg.MaxConnections, cfg.Limits.AddressShare, 0, cfg.Logger)
+	s.server = newHTTPServer(s.handler, cfg.Limits)
 	if s.calls {
-		takeCalls(s.server)
+		takeCalls(s.server, cfg.Limits)
 	}
 	// What clients do wrong, such as to break off a handshake, is no fault here.
-	s.server.ErrorLog = slog.NewLogLogger(logger.Handler(), slog.LevelDebug)
+	s.server.ErrorLog = slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug)
 	return nil
 }
 
@@ -66,14 +61,39 @@ func (s *site) close(ctx context.Context) error {
 	return s.server.Close()
 }
 
-// newHTTPServer returns a server on which no request takes longer than the bounds above.
-func newHTTPServer(h http.Handler) *http.Server {
+// newHTTPServer returns a server on which no request takes longer than the limits. A handler
+// that needs more time sets its own deadlines by http.ResponseController, as one that streams
+// its answer must.
+func newHTTPServer(h http.Handler, l Limits) *http.Server {
 	return &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: httpHeaderTimeout,
-		ReadTimeout:       httpReadTimeout,
-		WriteTimeout:      httpWriteTimeout,
-		IdleTimeout:       httpIdleTimeout,
-		MaxHeaderBytes:    maxHeaders,
+		Handler:           endingConnections(h),
+		ReadHeaderTimeout: min(httpHeaderTimeout, l.ReadTimeout),
+		ReadTimeout:       l.ReadTimeout,
+		WriteTimeout:      l.writeTimeout(),
+		IdleTimeout:       l.HTTPIdle,
+		MaxHeaderBytes:    l.MaxMetadataBytes,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, connectionKey{}, connection{c.RemoteAddr(), l.connectionEnd()})
+		},
 	}
+}
+
+// connectionKey is the context key of the connection of an HTTP request.
+type connectionKey struct{}
+
+// connection is a connection of an HTTP listener.
+type connection struct {
+	peer net.Addr
+	end  time.Time // the first answer after this is the last one
+}
+
+// endingConnections has the first answer after a connection's end be its last: over HTTP/1.1
+// and HTTP/2, net/http then closes the connection once its requests are answered.
+func endingConnections(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, ok := r.Context().Value(connectionKey{}).(connection); ok && time.Now().After(c.end) {
+			w.Header().Set("Connection", "close")
+		}
+		h.ServeHTTP(w, r)
+	})
 }

@@ -14,6 +14,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// defaults are the limits of a server that is given none.
+var defaults = DefaultConfig().Limits
+
 // TestSlowHTTPClients: whatever a client sends late or does not read, its connection
 // ends, at every path and with every method.
 func TestSlowHTTPClients(t *testing.T) {
@@ -26,14 +29,14 @@ func TestSlowHTTPClients(t *testing.T) {
 	}{
 		{"nothing", "", httpHeaderTimeout},
 		{"half a header", "GET /healthz HTTP/1.1\r\nHost:", httpHeaderTimeout},
-		{"no body, elsewhere", head("POST", "/x"), httpReadTimeout},
-		{"no body, to the webhook's path", head("PUT", "/webhooks/clerk"), httpReadTimeout},
-		{"no body, to /healthz", head("POST", "/healthz"), httpReadTimeout},
-		{"no body of a GET", head("GET", "/healthz"), httpReadTimeout},
-		{"no body of a GET of metrics", head("GET", "/metrics"), httpReadTimeout},
-		{"half a body", head("POST", "/x") + "12345", httpReadTimeout},
-		{"half of a chunked body", "POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12", httpReadTimeout},
-		{"an idle connection", "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", httpIdleTimeout},
+		{"no body, elsewhere", head("POST", "/x"), defaults.ReadTimeout},
+		{"no body, to the webhook's path", head("PUT", "/webhooks/clerk"), defaults.ReadTimeout},
+		{"no body, to /healthz", head("POST", "/healthz"), defaults.ReadTimeout},
+		{"no body of a GET", head("GET", "/healthz"), defaults.ReadTimeout},
+		{"no body of a GET of metrics", head("GET", "/metrics"), defaults.ReadTimeout},
+		{"half a body", head("POST", "/x") + "12345", defaults.ReadTimeout},
+		{"half of a chunked body", "POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12", defaults.ReadTimeout},
+		{"an idle connection", "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", defaults.HTTPIdle},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -65,7 +68,7 @@ func TestHTTPAnswerThatIsNotRead(t *testing.T) {
 		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
-		if took := (<-ended).Sub(began); took > httpWriteTimeout {
+		if took := (<-ended).Sub(began); took > defaults.writeTimeout() {
 			t.Errorf("the handler ended after %v", took)
 		}
 	})
@@ -81,7 +84,7 @@ func TestHTTPHandlerWithItsOwnDeadlines(t *testing.T) {
 				_ = control.SetWriteDeadline(time.Now().Add(time.Minute))
 				_, _ = io.WriteString(w, "x")
 				_ = control.Flush()
-				time.Sleep(httpWriteTimeout)
+				time.Sleep(defaults.writeTimeout())
 			}
 		}))
 		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
@@ -102,7 +105,7 @@ func TestHTTPHandlerWithItsOwnDeadlines(t *testing.T) {
 func serveHTTPInBubble(t *testing.T, h http.Handler) net.Conn {
 	t.Helper()
 	listener := make(pipeListener)
-	server := newHTTPServer(h)
+	server := newHTTPServer(h, defaults)
 	served := make(chan struct{})
 	go func() {
 		defer close(served)

@@ -119,12 +119,13 @@ func sendError(ctx context.Context, err error) error {
 }
 
 // fetchTimed reads one page of a stream, within the default timeout if the stream has no
-// deadline.
+// deadline, and within the maximum if it has one.
 func (s *userService) fetchTimed(ctx context.Context, l *listing, c cursor, size int) (fetched, error) {
+	timeout := s.maxTimeout
 	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.pageTimeout)
-		defer cancel()
+		timeout = s.pageTimeout
 	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	return l.fetch(ctx, c, size)
 }

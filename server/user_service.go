@@ -45,10 +45,11 @@ type userService struct {
 	users    users
 	instance string // name of the Clerk instance
 	fullView FullView
-	// pageTimeout limits the fetch of one page of a stream without a deadline.
-	pageTimeout time.Duration
-	outbox      *outbox // for the messages of streams
-	guard       *guard  // enforces limits of callers; nil: no limits
+	// pageTimeout limits the fetch of one page of a stream without a deadline, and
+	// maxTimeout that of one with a deadline.
+	pageTimeout, maxTimeout time.Duration
+	outbox                  *outbox // for the messages of streams
+	guard                   *guard  // enforces limits of callers; nil: no limits
 }
 
 func (s *userService) GetUser(ctx context.Context, req *clerkgatev1.GetUserRequest) (*clerkgatev1.GetUserResponse, error) {

@@ -225,7 +225,11 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 	run("refreshing", cache.Run)
 
 	hooks, metrics := webhook.New(webhook.Config{Secret: s.secret, Sink: store, Logger: logger}), prometheus.NewRegistry()
-	maxUnread, err := parseBytes(c.MaxUnreadBytes)
+	maxUnread, err := parseBytes(c.MaxUnreadBytes, leastUnreadBytes, maxBytes)
+	if err != nil {
+		return err
+	}
+	limits, err := c.limits()
 	if err != nil {
 		return err
 	}
@@ -246,7 +250,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 		TLS: s.tls.grpc, HTTPTLS: s.tls.http, WebhookTLS: s.tls.webhooks, Metrics: metrics, Traces: spans.provider,
 		CallersFile: c.CallersFile, Unauthenticated: c.unauthenticated(s.tls), Pprof: c.Pprof,
 		FullView: s.view, DefaultTimeout: c.DefaultTimeout, DrainDelay: c.DrainDelay, DrainTimeout: c.DrainTimeout, Logger: logger,
-		MaxConnections: c.MaxConnections, MaxStreamsPerCaller: c.MaxStreams, MaxUnreadBytes: maxUnread, SendTimeout: c.SendTimeout,
+		MaxConnections: c.MaxConnections, MaxStreamsPerCaller: c.MaxStreams, MaxUnreadBytes: maxUnread, SendTimeout: c.SendTimeout, Limits: limits,
 		Notes: s.files.notes, Page: &shown,
 		OnListen: func(at server.Addresses) {
 			exampleID := "user_…"

@@ -119,12 +119,12 @@ func TestParseBytes(t *testing.T) {
 		"1048576": 1 << 20, "1048576B": 1 << 20, "1MiB": 1 << 20, "256Mi": 256 << 20, "256 MiB": 256 << 20, "2Gi": 2 << 30,
 		"2048Ki": 2 << 20, "2M": 2e6, "2MB": 2e6, "3G": 3e9, "3000k": 3e6, "3000kB": 3e6,
 	} {
-		if got, err := parseBytes(text); err != nil || got != want {
+		if got, err := parseBytes(text, 1<<20, maxBytes); err != nil || got != want {
 			t.Errorf("%q: %d, %v, want %d", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"", "Mi", "1", "1KiB", "256m", "256mib", "-1MiB", "1.5GiB", "99999999999999999999", "9999999GiB", "1 M iB"} {
-		if got, err := parseBytes(text); err == nil {
+		if got, err := parseBytes(text, 1<<20, maxBytes); err == nil {
 			t.Errorf("%q: %d", text, got)
 		}
 	}

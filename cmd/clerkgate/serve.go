@@ -31,7 +31,7 @@ const simulatedKey = "sk_test_simulated"
 type serveCmd struct {
 	Config string `placeholder:"FILE" group:"General" help:"A YAML file of settings, with the names of the flags. A flag overrides the environment, which overrides the file."`
 
-	GRPCListen string `name:"grpc-listen" unit:"address" default:"127.0.0.1:9090" group:"Listening" help:"The address to serve gRPC on: host:port, or unix:/path for a Unix socket with mode 0660. Clients may send a keepalive ping every 5 s; a client that pings more often than every 4 s is disconnected."`
+	GRPCListen string `name:"grpc-listen" unit:"address" default:"127.0.0.1:9090" group:"Listening" help:"The address to serve gRPC on: host:port, or unix:/path for a Unix socket with mode 0660."`
 	HTTPListen string `name:"http-listen" unit:"address" default:"127.0.0.1:9091" group:"Listening" help:"The address to serve calls by Connect, gRPC-Web and JSON, and /healthz, /readyz and /metrics on: host:port, or unix:/path."`
 	FullView   string `placeholder:"WHO" group:"Listening" help:"Who may use USER_VIEW_FULL, which includes private metadata, if there is no callers file: none, nobody; loopback, callers that connect from a loopback address or through a Unix socket (behind a proxy or sidecar on the same machine, that is every caller); any, everybody. Default: none; any with --sim."`
 
@@ -63,7 +63,6 @@ type serveCmd struct {
 	WebhookSecretFile string `placeholder:"FILE" group:"Webhooks" reload:"of the secret in it, at once" help:"The file that holds the webhooks' signing secret (whsec_…). Default: the secret is taken from the environment variable CLERK_WEBHOOK_SIGNING_SECRET."`
 
 	UpstreamTimeout  time.Duration `default:"10s" group:"Clerk" help:"The time limit of one request to Clerk."`
-	DefaultTimeout   time.Duration `default:"30s" group:"Calls" help:"The time limit of a call without a deadline, and of each page of a stream without one."`
 	DrainDelay       time.Duration `default:"1s" group:"Calls" help:"How long a stopping server continues to accept calls while its health is NOT_SERVING, so that load balancers can remove it first."`
 	DrainTimeout     time.Duration `default:"10s" group:"Calls" help:"How long a stopping server then waits for calls to end."`
 	BreakerFailures  int           `default:"5" group:"Clerk" unit:"requests" help:"The number of failed requests in a row that opens the circuit breaker. It also opens when half of the last 20 have failed."`
@@ -71,10 +70,6 @@ type serveCmd struct {
 	QueueLimit       int           `default:"100000" group:"Calls" unit:"waiters" help:"The maximum number of ids, lists and counts that calls wait for at once. An id counts once for each call that waits for it."`
 	CallerQueueLimit int           `default:"20000" group:"Calls" unit:"waiters" help:"The same limit for one caller: one name at one address, at one priority."`
 	MaxInFlight      int           `default:"64" group:"Clerk" unit:"requests" help:"The maximum number of concurrent requests to Clerk. Fewer are sent while Clerk accepts fewer."`
-	MaxConnections   int           `default:"4096" group:"Calls" unit:"connections" help:"The maximum number of connections of each listener; one address may have a quarter of them. Further connections are closed at once."`
-	MaxStreams       int           `name:"max-streams-per-caller" default:"64" group:"Calls" unit:"streams" help:"The maximum number of open streams of one caller (StreamUsers, WatchQuota, health and reflection); one address may have 16 times as many."`
-	MaxUnreadBytes   string        `default:"128MiB" placeholder:"BYTES" group:"Calls" help:"The maximum bytes of answers that wait for callers to read them; one address may have half of it. 16MiB or more, in bytes or with KiB, MiB or GiB."`
-	SendTimeout      time.Duration `default:"20s" group:"Calls" help:"How long a caller may leave an answer unread before its stream is ended. After twice that time its connection is closed."`
 
 	Tracing     string  `enum:"off,otlp" default:"off" group:"Tracing and logging" help:"Where to send spans: off, nowhere; otlp, to an OpenTelemetry collector with OTLP over gRPC. The environment variables OTEL_EXPORTER_OTLP_ENDPOINT (default http://localhost:4317), OTEL_EXPORTER_OTLP_HEADERS and so on configure the collector."`
 	TraceSample float64 `default:"1" placeholder:"SHARE" group:"Tracing and logging" help:"The part of the traces started here that is sampled, 0 to 1. A call that belongs to a trace of its caller follows the caller's sampling decision."`
@@ -82,6 +77,7 @@ type serveCmd struct {
 	Sim      bool     `group:"Simulator" help:"Run a simulated Clerk and serve its users. Needs no account and no key."`
 	SimFlags simFlags `embed:"" group:"Simulator" prefix:"sim-" envprefix:"CLERKGATE_SIM_"`
 
+	limitFlags  `embed:""`
 	callerFlags `embed:""`
 	tlsFlags    `embed:""`
 	logFlags    `embed:"" group:"Tracing and logging"`
@@ -122,8 +118,11 @@ func (c *serveCmd) check() error {
 	if !(c.TraceSample >= 0 && c.TraceSample <= 1) {
 		return usagef("--trace-sample: want 0 to 1")
 	}
-	if n, err := parseBytes(c.MaxUnreadBytes); err != nil || n < 16<<20 {
-		return usagef("--max-unread-bytes: want 16MiB or more, in bytes or with KiB, MiB or GiB, not %q", c.MaxUnreadBytes)
+	if _, err := parseBytes(c.MaxUnreadBytes, leastUnreadBytes, maxBytes); err != nil {
+		return usagef("--max-unread-bytes: %v", err)
+	}
+	if _, err := c.limits(); err != nil {
+		return err
 	}
 	if c.Burst < 0 {
 		return usagef("--burst: want 0 or more requests")
@@ -261,7 +260,7 @@ func (c *serveCmd) cacheConfig(instance string, file *redislink.URLFile, logger 
 		return cfg, usagef("--instance: want 1 to 64 letters, digits, '.', '_' and '-'")
 	}
 	var err error
-	if cfg.MaxBytes, err = parseBytes(c.CacheMaxBytes); err != nil {
+	if cfg.MaxBytes, err = parseBytes(c.CacheMaxBytes, 1<<20, maxBytes); err != nil {
 		return cfg, usagef("--cache-max-bytes: %v", err)
 	}
 	if cfg.RedisURL, cfg.RedisAccess, err = c.redis(file); err != nil {
@@ -364,30 +363,3 @@ func (c *serveCmd) webhookSecret(logger *slog.Logger) (func() string, error) {
 }
 
 var instancePattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
-
-// byteUnits are the units that sizes may have: those of IEC, as Kubernetes shortens
-// them, too, and those of SI.
-var byteUnits = []struct {
-	names []string
-	size  int64
-}{
-	{[]string{"KiB", "Ki"}, 1 << 10}, {[]string{"MiB", "Mi"}, 1 << 20}, {[]string{"GiB", "Gi"}, 1 << 30},
-	{[]string{"kB", "k"}, 1e3}, {[]string{"MB", "M"}, 1e6}, {[]string{"GB", "G"}, 1e9},
-	{[]string{"B", ""}, 1},
-}
-
-// minCacheBytes is the least that a cache is good for.
-const minCacheBytes = 1 << 20
-
-// parseBytes reads a size such as 256MiB.
-func parseBytes(text string) (int64, error) {
-	digits := strings.TrimRightFunc(text, func(r rune) bool { return r < '0' || r > '9' })
-	name := strings.TrimSpace(text[len(digits):])
-	n, err := strconv.ParseInt(digits, 10, 64)
-	for _, unit := range byteUnits {
-		if slices.Contains(unit.names, name) && err == nil && n <= (1<<50)/unit.size && n*unit.size >= minCacheBytes {
-			return n * unit.size, nil
-		}
-	}
-	return 0, fmt.Errorf("want 1MiB or more, in bytes or with KiB, MiB, GiB, kB, MB or GB, not %q", text)
-}
