@@ -211,14 +211,19 @@ grpcurl: ## build bin/grpcurl and bin/grpc-health-probe
 	@test -e bin/grpcurl || echo 'The first build takes some minutes. Each package is printed as it compiles.'
 	go build -v -modfile=tools/peers/go.mod -o bin/ tool
 
+.PHONY: buf
+buf: ## build bin/buf
+	@test -e bin/buf || echo 'The first build takes some minutes. Each package is printed as it compiles.'
+	go build -v -modfile=tools/buf/go.mod -o bin/ tool
+
 .PHONY: readme
-readme: build grpcurl ## update the output of the examples in README.md
-	@tools/need jq:jq
+readme: build grpcurl buf ## update the output of the examples in README.md and the cookbook
+	@tools/need jq:jq curl:curl openssl:openssl perl:perl
 	tools/readme -w
 
 .PHONY: readme-check
-readme-check: build grpcurl ## check the output of the examples in README.md
-	@tools/need jq:jq
+readme-check: build grpcurl buf ## check the output of the examples in README.md and the cookbook
+	@tools/need jq:jq curl:curl openssl:openssl perl:perl
 	tools/readme
 
 .PHONY: clean
