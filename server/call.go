@@ -67,7 +67,7 @@ func readOptions(ctx context.Context) (o gate.Options, err error) {
 		return o, invalid(priorityKey, "must be 'interactive' or 'batch'")
 	}
 	if who := admitted(ctx); who != nil {
-		o.Caller, o.Party = who.Name, gate.Party{Peer: who.Name, Weight: who.Weight}
+		o.Caller, o.Party = who.Name, gate.Party{Peer: who.Name}
 		if who.BatchOnly {
 			o.Priority = gate.Batch
 		}

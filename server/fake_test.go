@@ -29,15 +29,16 @@ var fetchedAt = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 // fakeUpstream holds users and answers like the gate and Clerk.
 type fakeUpstream struct {
 	mu       sync.Mutex
-	users    []*clerkgatev1.User // guarded by mu
-	failures map[string]error    // of lookups, by id; guarded by mu
-	garbled  map[string]bool     // ids that are unreadable in lists; true: the id is unreadable too; guarded by mu
-	listErr  error               // guarded by mu
-	calls    []call              // guarded by mu
-	status   gate.Status         // guarded by mu
-	reads    int                 // number of reads of status; guarded by mu
-	health   gate.Health         // guarded by mu
-	leases   map[string]int      // permits by lease; guarded by mu
+	users    []*clerkgatev1.User   // guarded by mu
+	failures map[string]error      // of lookups, by id; guarded by mu
+	garbled  map[string]bool       // ids that are unreadable in lists; true: the id is unreadable too; guarded by mu
+	listErr  error                 // guarded by mu
+	calls    []call                // guarded by mu
+	status   gate.Status           // guarded by mu
+	reads    int                   // number of reads of status; guarded by mu
+	health   gate.Health           // guarded by mu
+	leases   map[string]int        // permits by lease; guarded by mu
+	shares   map[string]gate.Share // guarded by mu
 	// onCall, if not nil, is called before each answer, without the lock.
 	onCall func(ctx context.Context, c call) error
 }
@@ -195,6 +196,18 @@ func (f *fakeUpstream) Health() gate.Health {
 }
 
 // change runs do, which changes the answers, under the lock.
+func (f *fakeUpstream) SetShares(shares map[string]gate.Share) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.shares = shares
+}
+
+func (f *fakeUpstream) sharesNow() map[string]gate.Share {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.shares
+}
+
 func (f *fakeUpstream) change(do func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -24,6 +24,7 @@ import (
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/caller"
+	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/livefile"
 )
 
@@ -57,12 +58,13 @@ func callerMethods() caller.Methods {
 
 // CheckCallers reports what is wrong with a file of callers.
 func CheckCallers(path string) error {
-	_, err := openCallers(path, slog.New(slog.DiscardHandler))
+	_, err := openCallers(path, slog.New(slog.DiscardHandler), func(map[string]gate.Share) {})
 	return err
 }
 
-// openCallers reads a file of callers, which may change.
-func openCallers(path string, logger *slog.Logger) (*livefile.Value[*caller.Set], error) {
+// openCallers reads a file of callers, which may change. It passes on the callers' shares
+// in the requests to Clerk, now and after each change.
+func openCallers(path string, logger *slog.Logger, setShares func(map[string]gate.Share)) (*livefile.Value[*caller.Set], error) {
 	var last atomic.Pointer[caller.Set]
 	parse := func(contents [][]byte) (*caller.Set, error) {
 		set, err := caller.Parse(contents[0], callerMethods(), last.Load())
@@ -72,13 +74,29 @@ func openCallers(path string, logger *slog.Logger) (*livefile.Value[*caller.Set]
 		last.Store(set)
 		return set, nil
 	}
-	return livefile.Open([]string{path}, parse, func(err error) {
+	live, err := livefile.Open([]string{path}, parse, func(err error) {
 		if err != nil {
 			logger.Error("the new file of callers can't be used: the old one stays in use", "error", err)
 			return
 		}
-		logger.Info("the new file of callers is in use", "callers", last.Load().Callers())
+		set := last.Load()
+		setShares(sharesOf(set))
+		logger.Info("the new file of callers is in use", "callers", len(set.Callers()))
 	})
+	if err == nil {
+		setShares(sharesOf(live.Get()))
+	}
+	return live, err
+}
+
+// sharesOf returns the shares of callers in the requests to Clerk. A caller's name is
+// its peer in the queue.
+func sharesOf(set *caller.Set) map[string]gate.Share {
+	shares := make(map[string]gate.Share)
+	for _, c := range set.Callers() {
+		shares[c.Name] = gate.Share{Weight: c.Weight}
+	}
+	return shares
 }
 
 // guard decides which calls are admitted. Its methods are safe for concurrent use.

@@ -266,8 +266,8 @@ func TestCallersAtTheGate(t *testing.T) {
 	g := startGuarded(t, Config{})
 	ctx := metadata.AppendToOutgoingContext(t.Context(), callerKey, "somebody-else")
 	for who, want := range map[string]gate.Options{
-		"billing": {Caller: "billing", Party: gate.Party{Peer: "billing", Weight: 1}},
-		"support": {Caller: "support", Party: gate.Party{Peer: "support", Weight: 1}, Priority: gate.Batch},
+		"billing": {Caller: "billing", Party: gate.Party{Peer: "billing"}},
+		"support": {Caller: "support", Party: gate.Party{Peer: "support"}, Priority: gate.Batch},
 	} {
 		if _, err := clerkgatev1.NewUserServiceClient(g.conns[who]).GetUser(ctx, &clerkgatev1.GetUserRequest{UserId: "user_a"}); err != nil {
 			t.Fatal(err)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
@@ -97,8 +98,29 @@ func TestCallersLimits(t *testing.T) {
 			t.Errorf("%s beyond the limit: %v", name, err)
 		}
 	}
-	if got := g.up.asked()[0].options.Party; got != (gate.Party{Peer: "limited", Weight: 5}) {
+	if got := g.up.asked()[0].options.Party; got != (gate.Party{Peer: "limited"}) {
 		t.Errorf("at the gate: %+v", got)
+	}
+}
+
+// TestSharesFollowTheFile: a weight reaches the gate at the start, and with each new file.
+func TestSharesFollowTheFile(t *testing.T) {
+	g := startGuarded(t, Config{})
+	if got := g.up.sharesNow()["billing"]; got != (gate.Share{Weight: 1}) {
+		t.Errorf("at the start: %+v", got)
+	}
+	entry := "  - name: shared\n    identity: {label: true}\n    allow: {weight: %s}\n"
+	g.write(t, fmt.Sprintf(entry, "7"))
+	if err := g.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	want := gate.Share{Weight: 7}
+	if got := g.up.sharesNow()["shared"]; got != want {
+		t.Errorf("after a change: %+v, want %+v", got, want)
+	}
+	g.write(t, fmt.Sprintf(entry, "many"))
+	if err := g.Reload(); err == nil || g.up.sharesNow()["shared"] != want {
+		t.Errorf("after an unusable file (%v): %+v, want %+v", err, g.up.sharesNow()["shared"], want)
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 type keeper interface {
 	Status() gate.Status
 	Health() gate.Health
+	SetShares(shares map[string]gate.Share)
 	Acquire(ctx context.Context, r gate.LeaseRequest, o gate.Options) (gate.Lease, error)
 	Release(ctx context.Context, id string, use gate.LeaseUse) error
 }

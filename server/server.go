@@ -195,7 +195,7 @@ func New(cfg Config) *Server {
 	s.fault = s.openTLS()
 	var callers *livefile.Value[*caller.Set]
 	if cfg.CallersFile != "" && s.fault == nil {
-		callers, s.fault = openCallers(cfg.CallersFile, cfg.Logger)
+		callers, s.fault = openCallers(cfg.CallersFile, cfg.Logger, cfg.Quota.SetShares)
 	}
 	s.guard = newGuard(callers, cfg.TLS.ClientCA != "", cfg.Logger)
 	e.guard, e.calls.guard, quotas.guard = s.guard, s.guard, s.guard

@@ -85,8 +85,8 @@ type Set struct {
 	mesh    mesh
 }
 
-// Callers returns how many callers there are.
-func (s *Set) Callers() int { return len(s.callers) }
+// Callers returns the callers in the order of the file. The list must not be changed.
+func (s *Set) Callers() []*Caller { return s.callers }
 
 // Named returns the caller of a name, nil if there is none.
 func (s *Set) Named(name string) *Caller {

@@ -37,7 +37,7 @@
 // # Reading order
 //
 //   - queue.go: Queue: adding and removing items; item.go: Item and its places
-//   - party.go: peers and lines, and when they are forgotten
+//   - party.go: peers and lines, and when they are forgotten; share.go: their shares
 //   - schedule.go, turnheap.go: how peers and lines take turns
 //   - next.go: which item is next; fill.go: requests that several items share
 //   - estimate.go, backlog.go: how many requests go before a newcomer; scan.go: before each item

@@ -81,11 +81,14 @@ func TestEachGetsItsShareOfRequests(t *testing.T) {
 		p := Priority(rapid.IntRange(0, 1).Draw(t, "priority"))
 		inside := rapid.Bool().Draw(t, "names of one peer")
 		askers := drawAskers(t, 1)
+		shares := make(map[string]Share)
+		q.SetShares(shares)
 		for i, a := range askers {
 			who := Party{Name: fmt.Sprint(i)}
 			if !inside {
 				a.weight = rapid.IntRange(1, 3).Draw(t, "weight")
-				who = Party{Peer: fmt.Sprint(i), Weight: a.weight}
+				who = Party{Peer: fmt.Sprint(i)}
+				shares[who.Peer] = Share{Weight: a.weight}
 			}
 			a.line = q.Line(who, p)
 		}

@@ -14,9 +14,6 @@ const maxIndebted = 10_000
 type Party struct {
 	Peer string // who the caller is, as far as that is proven, such as its address
 	Name string // the name that the caller gives itself
-	// Weight is the peer's weight among the peers; below 1 it counts as 1. The first
-	// Party of a peer sets it, as long as the peer is remembered.
-	Weight int
 }
 
 // peer takes turns among the peers of a level.
@@ -52,7 +49,7 @@ func (q *Queue) Line(who Party, p Priority) *Line {
 	v := &q.levels[p]
 	from := v.peers[who.Peer]
 	if from == nil {
-		from = &peer{turn: newTurn(who.Weight), level: v, key: who.Peer, lines: make(map[string]*Line), slot: -1}
+		from = &peer{turn: newTurn(weightOf(q.shares[who.Peer])), level: v, key: who.Peer, lines: make(map[string]*Line), slot: -1}
 		from.init()
 		v.peers[who.Peer] = from
 	}

@@ -23,6 +23,7 @@ const BatchTurn = 10
 // concurrent use.
 type Queue struct {
 	levels   [priorities]level
+	shares   map[string]Share // by Party.Peer
 	seq      uint64
 	depth    int    // items in lines, each counted once
 	shared   int    // the shared ones of these

@@ -127,9 +127,8 @@ func TestQueueDoesWhatAModelDoes(t *testing.T) {
 		for range rapid.IntRange(1, 6).Draw(t, "lines") {
 			p := Priority(rapid.IntRange(0, 1).Draw(t, "priority"))
 			who := Party{
-				Peer:   rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "peer"),
-				Name:   rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "name"),
-				Weight: rapid.IntRange(0, 3).Draw(t, "weight"),
+				Peer: rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "peer"),
+				Name: rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "name"),
 			}
 			m.line(who, p)
 		}
@@ -204,6 +203,13 @@ func TestQueueDoesWhatAModelDoes(t *testing.T) {
 			"charge": func() {
 				m.q.Charge(rapid.SampledFrom(m.lines).Draw(t, "line"), rapid.Float64Range(-1, 20).Draw(t, "requests"))
 			},
+			"shares": func() {
+				shares := map[string]Share{}
+				for _, peer := range []string{"", "a", "b"} {
+					shares[peer] = Share{Weight: rapid.IntRange(0, 3).Draw(t, "weight")}
+				}
+				m.q.SetShares(shares)
+			},
 			"wait": func() { m.now = m.now.Add(time.Second) },
 		}
 		names := slices.Sorted(func(yield func(string) bool) {
@@ -233,26 +239,31 @@ func TestQueueDoesWhatAModelDoes(t *testing.T) {
 // TestPeersTakeTurnsByWeight: peers that always want something get whole requests in
 // proportion to their weights, within one per weight.
 func TestPeersTakeTurnsByWeight(t *testing.T) {
-	testTurns(t, 5, func(name string, weight int) Party { return Party{Peer: name, Weight: weight} })
+	testTurns(t, 5, func(name string) Party { return Party{Peer: name} })
 }
 
 // TestNamesTakeTurns: names of one peer that always want something get equally many whole
 // requests, within one.
 func TestNamesTakeTurns(t *testing.T) {
-	testTurns(t, 1, func(name string, _ int) Party { return Party{Name: name} })
+	testTurns(t, 1, func(name string) Party { return Party{Name: name} })
 }
 
-func testTurns(t *testing.T, greatest int, party func(name string, weight int) Party) {
+func testTurns(t *testing.T, greatest int, party func(name string) Party) {
 	rapid.Check(t, func(t *rapid.T) {
 		q := New()
 		weights := rapid.SliceOfN(rapid.IntRange(1, greatest), 1, 10).Draw(t, "weights")
 		sum := 0
 		got := make(map[*Line]int)
 		lines := make([]*Line, len(weights))
+		shares := make(map[string]Share)
+		for i, w := range weights {
+			shares[fmt.Sprint(i)] = Share{Weight: w}
+		}
+		q.SetShares(shares)
 		add := func(l *Line) { q.Add(&Item{Kind: Whole}, l, epoch) }
 		for i, w := range weights {
 			sum += w
-			lines[i] = q.Line(party(fmt.Sprint(i), w), Interactive)
+			lines[i] = q.Line(party(fmt.Sprint(i)), Interactive)
 			for range rapid.IntRange(1, 3).Draw(t, "backlog") {
 				add(lines[i])
 			}

@@ -9,8 +9,8 @@ type turn struct {
 	slots  [kinds]int // index in the schedule's heaps, -1 if it is not there
 }
 
-func newTurn(weight int) turn {
-	return turn{weight: int64(max(1, weight)), slots: [kinds]int{-1, -1}}
+func newTurn(weight int64) turn {
+	return turn{weight: weight, slots: [kinds]int{-1, -1}}
 }
 
 func (t *turn) self() *turn { return t }
@@ -134,6 +134,12 @@ func (s *schedule[T]) charge(x T, units float64) {
 	t := x.self()
 	t.tag = t.ends(units)
 	s.latest = max(s.latest, t.tag)
+	s.fix(x)
+}
+
+// fix restores the order after the tag of x has changed.
+func (s *schedule[T]) fix(x T) {
+	t := x.self()
 	for k := range t.slots {
 		if t.slots[k] >= 0 {
 			s.turns[k].fix(t.slots[k])

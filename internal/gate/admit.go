@@ -140,6 +140,15 @@ func (g *Gate) enter(p *pending, o Options) {
 	p.line = g.queue.Line(who, o.Priority)
 }
 
+// SetShares sets the shares of peers in the requests, by Party.Peer, in place of all
+// earlier ones. They hold at once, also for what waits. It keeps the map, which must not
+// be changed any more.
+func (g *Gate) SetShares(shares map[string]Share) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.queue.SetShares(shares)
+}
+
 // admit returns when a newcomer can expect to be sent, or the error by which it is
 // refused: at once, rather than at its deadline. It would join the want w or, if w is
 // nil, be n new items of a kind.

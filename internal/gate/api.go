@@ -23,6 +23,9 @@ var priorities = [...]Priority{Interactive, Batch}
 // Party is who takes turns: first a peer among peers, then a name among its names.
 type Party = fairqueue.Party
 
+// Share is what a peer may expect of the requests.
+type Share = fairqueue.Share
+
 // Options describe the caller of a method and how urgent its call is.
 type Options struct {
 	Caller   string   // name of the caller, for statistics

@@ -20,11 +20,9 @@ func TestCallersTakeTurns(t *testing.T) {
 		var mu sync.Mutex
 		ctx, stop := context.WithCancel(t.Context())
 		spend(t, g) // so that all are there before the first turn
+		g.SetShares(map[string]Share{"heavy": {Weight: 3}})
 		for who, n := range map[string]int{"flood": 500, "light": 50, "heavy": 200} {
-			o := Options{Caller: who, Party: Party{Peer: who, Weight: 1}}
-			if who == "heavy" {
-				o.Party.Weight = 3
-			}
+			o := Options{Caller: who, Party: Party{Peer: who}}
 			for range n {
 				callers.Go(func() {
 					if _, err := g.List(ctx, clerkapi.ListParams{}, o); err == nil {
