@@ -1,5 +1,5 @@
 # Every target works in a fresh clone with an empty environment. All need Go 1.26 and git;
-# `make test` also needs a C compiler (for -race), redis-server, promtool, haproxy, nginx,
+# `make test` also needs a C compiler (for -race), redis-server, Prometheus, haproxy, nginx,
 # Node.js and npm, `make generators` compilers of other languages. Other tools are built from
 # the versions pinned in tools/*/go.mod, so the first `make lint` compiles for some minutes.
 
@@ -46,7 +46,7 @@ run: build ## serve simulated users on 127.0.0.1:9090 (ARGS='--quota 20/10s' add
 
 .PHONY: test
 test: ## run all tests under the race detector
-	@tools/need gcc:build-essential node:nodejs npm:npm redis-server:redis-server promtool:prometheus \
+	@tools/need gcc:build-essential node:nodejs npm:npm redis-server:redis-server prometheus:prometheus promtool:prometheus \
 		haproxy:haproxy /usr/sbin/nginx:nginx-light
 	go test -race -timeout 20m ./...
 
