@@ -22,7 +22,7 @@ func (s *Server) newPage() *page.Page {
 		return nil
 	}
 	sources := *s.cfg.Page
-	sources.Gate, sources.Cache, sources.Phase = s.cfg.Quota, s.cfg.Users, s.ready.life
+	sources.Gate, sources.Requests, sources.Cache, sources.Phase = s.cfg.Quota, s.cfg.Requests, s.cfg.Users, s.ready.life
 	sources.Refusals, sources.Cap = s.Refusals, s.guard.cap
 	if s.cfg.Unauthenticated { // anybody on the network may look
 		sources.Settings, sources.KeyPlace = nil, ""

@@ -12,6 +12,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/telemetry"
 	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
@@ -24,6 +25,9 @@ type keeper interface {
 	Acquire(ctx context.Context, r gate.LeaseRequest, o gate.Options) (gate.Lease, error)
 	Release(ctx context.Context, id string, use gate.LeaseUse) error
 }
+
+// requests counts requests to Clerk; *telemetry.GateObserver implements it.
+type requests interface{ Stats() telemetry.GateStats }
 
 // counter counts answers by source; *usercache.Cache implements it.
 type counter interface {
@@ -39,6 +43,7 @@ type invalidator interface {
 type quotaService struct {
 	clerkgatev1.UnimplementedQuotaServiceServer
 	quota  keeper
+	sent   requests
 	totals counter
 	users  invalidator
 	feed   *quotaFeed // for watchers
@@ -52,7 +57,7 @@ func (s *quotaService) GetQuota(context.Context, *clerkgatev1.GetQuotaRequest) (
 }
 
 func (s *quotaService) GetUsage(context.Context, *clerkgatev1.GetUsageRequest) (*clerkgatev1.GetUsageResponse, error) {
-	return usageOf(s.quota.Status(), s.totals.Totals()), nil
+	return usageOf(s.quota.Status().Callers, s.sent.Stats().Totals(), s.totals.Totals()), nil
 }
 
 // read returns the current state.
@@ -128,23 +133,23 @@ func keyState(s gate.Status) clerkgatev1.Key_State {
 }
 
 // usageOf returns the use of the quota.
-func usageOf(s gate.Status, t usercache.Totals) *clerkgatev1.GetUsageResponse {
+func usageOf(callers usage.Report, sent telemetry.Totals, t usercache.Totals) *clerkgatev1.GetUsageResponse {
 	u := &clerkgatev1.GetUsageResponse{
 		Totals: &clerkgatev1.Totals{
-			UpstreamRequests:    s.Totals.Requests,
-			UpstreamRateLimited: s.Totals.RateLimited,
-			Retries:             s.Totals.Retries,
-			UsersPerRequest:     s.Totals.UsersPerRequest,
+			UpstreamRequests:    sent.Requests,
+			UpstreamRateLimited: sent.RateLimited,
+			Retries:             sent.Retries,
+			UsersPerRequest:     sent.UsersPerRequest,
 		},
 	}
 	for _, place := range slices.Sorted(maps.Keys(t.Lookups)) {
 		u.Totals.Lookups = append(u.Totals.Lookups, &clerkgatev1.LookupCount{ServedFrom: place, Count: t.Lookups[place]})
 	}
-	for _, c := range s.Callers.Busiest {
+	for _, c := range callers.Busiest {
 		u.Callers = append(u.Callers, callerOf(c))
 	}
-	if s.Callers.Others != (usage.Counts{}) {
-		u.OtherCallers = callerOf(s.Callers.Others)
+	if callers.Others != (usage.Counts{}) {
+		u.OtherCallers = callerOf(callers.Others)
 	}
 	return u
 }

@@ -11,6 +11,7 @@ import (
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/telemetry"
 	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 )
@@ -52,15 +53,23 @@ func TestGetQuota(t *testing.T) {
 	}
 }
 
+type knownRequests telemetry.GateStats
+
+func (r knownRequests) Stats() telemetry.GateStats { return telemetry.GateStats(r) }
+
 func TestGetUsage(t *testing.T) {
 	up := &fakeUpstream{status: gate.Status{
-		Totals: gate.Totals{Lookups: 11, Requests: 12, RateLimited: 13, Retries: 14, UsersPerRequest: 1.5},
 		Callers: usage.Report{
 			Busiest: []usage.Counts{{Name: "a", Lookups: 1, Requests: 2.5, Queued: 3, Refused: 4}},
 			Others:  usage.Counts{Lookups: 5, Requests: 6.5, Queued: 7, Refused: 8},
 		},
 	}}
-	resp, err := (&quotaService{quota: up, totals: up}).GetUsage(t.Context(), &clerkgatev1.GetUsageRequest{})
+	sent := knownRequests{
+		Requests:    map[telemetry.Ended]int64{{Endpoint: "list", Outcome: "ok"}: 12, {Endpoint: "lookup", Outcome: "rate_limited"}: 13},
+		Retries:     map[string]int64{"server_error": 14},
+		LookupSizes: telemetry.Histogram{Bounds: []float64{1}, Counts: []uint64{1, 1}, Sum: 3},
+	}
+	resp, err := (&quotaService{quota: up, sent: sent, totals: up}).GetUsage(t.Context(), &clerkgatev1.GetUsageRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +78,7 @@ func TestGetUsage(t *testing.T) {
 			Lookups: []*clerkgatev1.LookupCount{
 				{ServedFrom: clerkgatev1.ServedFrom_SERVED_FROM_UPSTREAM, Count: 11}, {ServedFrom: clerkgatev1.ServedFrom_SERVED_FROM_MEMORY, Count: 22},
 			},
-			UpstreamRequests: 12, UpstreamRateLimited: 13, Retries: 14, UsersPerRequest: 1.5,
+			UpstreamRequests: 25, UpstreamRateLimited: 13, Retries: 14, UsersPerRequest: 1.5,
 		},
 		Callers:      []*clerkgatev1.Caller{{Name: "a", Lookups: 1, UpstreamShare: 2.5, Queued: 3, Refused: 4}},
 		OtherCallers: &clerkgatev1.Caller{Lookups: 5, UpstreamShare: 6.5, Queued: 7, Refused: 8},
@@ -77,7 +86,7 @@ func TestGetUsage(t *testing.T) {
 	if diff := cmp.Diff(want, resp, protocmp.Transform()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if idle := usageOf(gate.Status{}, usercache.Totals{}); idle.OtherCallers != nil {
+	if idle := usageOf(usage.Report{}, telemetry.Totals{}, usercache.Totals{}); idle.OtherCallers != nil {
 		t.Errorf("an idle gate: %v", idle)
 	}
 }

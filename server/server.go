@@ -29,6 +29,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/caller"
 	"github.com/clerkgate/clerkgate/internal/livefile"
 	"github.com/clerkgate/clerkgate/internal/page"
+	"github.com/clerkgate/clerkgate/internal/telemetry"
 )
 
 const (
@@ -48,6 +49,9 @@ type Config struct {
 		counter
 	}
 	Quota keeper
+	// Requests counts requests to Clerk for GetUsage and the page: the
+	// *telemetry.GateObserver that observes Quota. Default: they are not counted.
+	Requests requests
 	// Instance is the name of the Clerk instance. Page tokens of other instances are
 	// refused.
 	Instance string
@@ -147,6 +151,9 @@ func (c Config) withDefaults() Config {
 		c.DrainTimeout = 10 * time.Second
 	}
 	c.Limits = c.Limits.withDefaults()
+	if c.Requests == nil {
+		c.Requests = telemetry.NewGateObserver(nil)
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -186,7 +193,7 @@ func New(cfg Config) *Server {
 		logger: cfg.Logger, calls: newCallLog(cfg.Logger), limits: cfg.Limits, defaultTimeout: cfg.DefaultTimeout, sendTimeout: cfg.SendTimeout,
 		outbox: newOutbox(cfg.MaxUnreadBytes), streams: newStreamLimits(cfg.MaxStreamsPerCaller),
 	}
-	quotas := &quotaService{quota: cfg.Quota, totals: cfg.Users, users: cfg.Users, unauthenticated: cfg.Unauthenticated}
+	quotas := &quotaService{quota: cfg.Quota, sent: cfg.Requests, totals: cfg.Users, users: cfg.Users, unauthenticated: cfg.Unauthenticated}
 	quotas.feed = &quotaFeed{read: quotas.read}
 	s := &Server{cfg: cfg, edge: e, ready: newReadiness(cfg.Quota, cfg.Logger), feed: quotas.feed, after: time.After}
 	e.drain, s.drain = context.WithCancel(context.Background())

@@ -37,12 +37,12 @@ func BenchmarkTelemetryCost(b *testing.B) {
 		})
 	})
 	seen := startCachedServer(b, like, users, func(store *usercache.Store) *Server {
-		callers := usage.New()
-		g := gate.New(gate.Config{Callers: callers})
+		callers, observer := usage.New(), telemetry.NewGateObserver(nil)
+		g := gate.New(gate.Config{Callers: callers, Observer: observer})
 		cache, metrics := usercache.New(store, g, callers), prometheus.NewRegistry()
-		s := New(Config{Users: cache, Quota: g, Metrics: metrics, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		s := New(Config{Users: cache, Quota: g, Requests: observer, Metrics: metrics, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 		if err := telemetry.Register(metrics, telemetry.Sources{
-			Version: "bench", Gate: g, Cache: cache, Store: store, Webhooks: webhook.New(webhook.Config{}), Server: s,
+			Version: "bench", Gate: g, Requests: observer, Cache: cache, Store: store, Webhooks: webhook.New(webhook.Config{}), Server: s,
 		}); err != nil {
 			b.Fatal(err)
 		}

@@ -81,17 +81,17 @@ func startTracedLine(t testing.TB, simulated clerksim.Config, q quota.Config, tr
 	if err != nil {
 		t.Fatal(err)
 	}
-	callers := usage.New()
-	g := gate.New(gate.Config{Upstream: client, Quota: q, Callers: callers, Stamp: store.Stamp, Keep: store.Keep, Tracer: tracer})
+	callers, observer := usage.New(), telemetry.NewGateObserver(tracer)
+	g := gate.New(gate.Config{Upstream: client, Quota: q, Callers: callers, Stamp: store.Stamp, Keep: store.Keep, Observer: observer})
 	cache, metrics := usercache.New(store, g, callers), prometheus.NewRegistry()
 	addrs := make(chan server.Addresses, 1)
 	s := server.New(server.Config{
-		Users: cache, Quota: g, GRPCListen: "127.0.0.1:0", HTTPListen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler),
+		Users: cache, Quota: g, Requests: observer, GRPCListen: "127.0.0.1:0", HTTPListen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler),
 		Metrics: metrics, Traces: traces, DefaultTimeout: patience, FullView: server.FullViewAny,
 		OnListen: func(a server.Addresses) { addrs <- a },
 	})
 	err = telemetry.Register(metrics, telemetry.Sources{
-		Version: "test", Gate: g, Cache: cache, Store: store, Webhooks: webhook.New(webhook.Config{}), Server: s,
+		Version: "test", Gate: g, Requests: observer, Cache: cache, Store: store, Webhooks: webhook.New(webhook.Config{}), Server: s,
 	})
 	if err != nil {
 		t.Fatal(err)

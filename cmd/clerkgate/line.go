@@ -209,12 +209,12 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 		defer shared.Close()
 		shared.CountErrors(s.cache.RedisErrors)
 	}
-	callers := usage.New()
+	callers, observer := usage.New(), telemetry.NewGateObserver(spans.tracer("gate"))
 	gateConfig := gate.Config{
 		Callers:  callers,
 		Upstream: client, Quota: s.quota, Key: s.key, AskKey: !c.Sim, StateFile: state, Stamp: store.Stamp, Keep: store.Keep,
 		MaxInFlight: c.MaxInFlight, QueueLimit: c.QueueLimit, CallerQueueLimit: c.CallerQueueLimit,
-		BreakerFailures: c.BreakerFailures, BreakerOpen: c.BreakerOpen, Logger: logger, Tracer: spans.tracer("gate"),
+		BreakerFailures: c.BreakerFailures, BreakerOpen: c.BreakerOpen, Logger: logger, Observer: observer,
 	}
 	if shared != nil {
 		gateConfig.Shared, gateConfig.Place = shared, c.place()
@@ -245,7 +245,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 		shown.Webhooks = hooks
 	}
 	srv = server.New(server.Config{
-		Users: cache, Quota: g, Instance: s.cache.RedisInstance, GRPCListen: c.GRPCListen, HTTPListen: c.HTTPListen,
+		Users: cache, Quota: g, Requests: observer, Instance: s.cache.RedisInstance, GRPCListen: c.GRPCListen, HTTPListen: c.HTTPListen,
 		WebhookListen: c.WebhookListen, Webhooks: hooks,
 		TLS: s.tls.grpc, HTTPTLS: s.tls.http, WebhookTLS: s.tls.webhooks, Metrics: metrics, Traces: spans.provider,
 		CallersFile: c.CallersFile, Unauthenticated: c.unauthenticated(s.tls), Pprof: c.Pprof,
@@ -282,7 +282,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 		},
 	})
 	err = telemetry.Register(metrics, telemetry.Sources{
-		Version: buildVersion(), Gate: g, Cache: cache, Store: store, Webhooks: hooks, Server: srv,
+		Version: buildVersion(), Gate: g, Requests: observer, Cache: cache, Store: store, Webhooks: hooks, Server: srv,
 		Tracing: spans.sender, KeyFile: s.files.keyErr, Unread: unread.Counts,
 		MaxInFlight: c.MaxInFlight, HasWebhooks: c.WebhookListen != "",
 	})

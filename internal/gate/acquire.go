@@ -32,7 +32,7 @@ func (g *Gate) acquire(ctx context.Context, r LeaseRequest, o Options) (Lease, e
 	if le == nil {
 		var err error
 		if le, err = g.newLease(p, r, o, now); err != nil {
-			g.countRefused(p.caller, r.Permits, err)
+			g.reportRefused(p.caller, r.Permits, err)
 			p.fill(0, Result{Err: err})
 		}
 	} else if kind := g.crowded(p.line); kind != nil {

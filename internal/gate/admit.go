@@ -66,7 +66,9 @@ func (g *Gate) joinSent(p *pending, i int, w *want, now time.Time) {
 		return
 	}
 	w.join(p, i).count(true)
-	w.trace.join(p.trace, i, w.tries+1, now)
+	if p.trace != nil {
+		p.trace.Left(i, w.tries+1, w.trace, now)
+	}
 }
 
 // List reads one page of users. Its errors are those of Result.
@@ -127,7 +129,7 @@ func (g *Gate) newPending(ctx context.Context, n int) *pending {
 		unanswered: n,
 		done:       make(chan struct{}),
 		waiters:    make([]waiter, n),
-		trace:      g.trace(ctx, n),
+		trace:      g.cfg.Observer.Queued(ctx, n),
 	}
 	p.deadline, _ = ctx.Deadline()
 	return p
@@ -180,14 +182,16 @@ func (g *Gate) admit(p *pending, w *want, k fairqueue.Kind, n int, now time.Time
 
 // turnAway refuses place i of p.
 func (g *Gate) turnAway(p *pending, i int, err error) {
-	g.countRefused(p.caller, 1, err)
+	g.reportRefused(p.caller, 1, err)
 	p.fill(i, Result{Err: err})
 }
 
 // wait blocks until p is answered or ctx ends. In the second case p leaves whatever it
 // still waits for.
 func (g *Gate) wait(ctx context.Context, p *pending) {
-	defer g.traceWaits(ctx, p) // after the lock is free again
+	if p.trace != nil {
+		defer p.trace.Done(ctx, p.results) // after the lock is free again
+	}
 	select {
 	case <-p.done:
 		return

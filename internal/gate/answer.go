@@ -13,7 +13,7 @@ func (g *Gate) finish(w *want, r Result, value any) {
 // fail answers w with err and forgets it.
 func (g *Gate) fail(w *want, err error) {
 	for _, x := range w.waiters {
-		g.countRefused(x.pending.caller, w.permits(), err)
+		g.reportRefused(x.pending.caller, w.permits(), err)
 	}
 	g.finish(w, Result{Err: err}, nil)
 }
@@ -31,7 +31,7 @@ func (g *Gate) refuseBefore(w *want, t time.Time, err error) {
 		x := w.waiters[i]
 		if d := x.pending.deadline; !d.IsZero() && d.Before(t) {
 			g.leave(x)
-			g.countRefused(x.pending.caller, w.permits(), err)
+			g.reportRefused(x.pending.caller, w.permits(), err)
 			x.pending.fill(x.place, Result{Err: err})
 		}
 	}

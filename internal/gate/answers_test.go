@@ -89,12 +89,7 @@ func TestOneQueryStopsNobodyElse(t *testing.T) {
 				if s := g.Status(); s.Breaker.TimesOpened != 0 {
 					t.Errorf("the breaker has opened: %+v", s.Breaker)
 				}
-				probes := 0
-				for r, n := range g.Status().Stats.Requests {
-					if r.Endpoint == "probe" {
-						probes += int(n)
-					}
-				}
+				probes := seenAt(g).probes
 				if n := clerk.count() - 2*calls - probes; n > calls*tt.most {
 					t.Errorf("%d requests for %d calls, want at most %d for each", n, calls, tt.most)
 				}
@@ -123,7 +118,7 @@ func TestFailuresOfDifferentCallersOpenTheBreaker(t *testing.T) {
 			if s.Breaker.State != Open {
 				t.Errorf("%d callers: the breaker is %+v", callers, s.Breaker)
 			}
-			if n := s.Stats.Requests[Ended{"probe", serverError}]; n != int64(probes) {
+			if n := seenAt(g).probes; n != probes {
 				t.Errorf("%d callers: %d probes, want %d", callers, n, probes)
 			}
 		})

@@ -11,7 +11,7 @@ import (
 
 // sumsOf returns all counts that must never fall.
 func sumsOf(s Status) map[string]float64 {
-	sums := map[string]float64{"unsent": float64(s.Stats.Unsent)}
+	sums := map[string]float64{}
 	caller := func(name string, c usage.Counts) {
 		sums[name+" lookups"] = float64(c.Lookups)
 		sums[name+" share"] = c.Requests
@@ -21,9 +21,6 @@ func sumsOf(s Status) map[string]float64 {
 		caller(c.Name, c)
 	}
 	caller("later ones", s.Callers.Later)
-	for r, n := range s.Stats.Requests {
-		sums[fmt.Sprint(r)] = float64(n)
-	}
 	return sums
 }
 

@@ -71,7 +71,7 @@ func (g *Gate) depart(r *request) {
 	}
 	g.requests[r] = struct{}{}
 	r.number, r.beside = g.concurrency.launch(len(g.requests)), len(g.requests)
-	g.traceSent(r, r.sentAt)
+	g.reportSent(r)
 	g.retries.sent(r.sentAt)
 }
 

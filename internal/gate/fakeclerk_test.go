@@ -135,7 +135,7 @@ func inBubble(t *testing.T, clerk *fakeClerk, cfg Config, f func(*testing.T, *Ga
 func inBubbleOf(t *testing.T, up upstream, clerk *fakeClerk, cfg Config, f func(*testing.T, *Gate)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		cfg.Upstream = up
+		cfg.Upstream, cfg.Observer = up, &recorder{}
 		g := New(cfg)
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan struct{})
@@ -147,7 +147,7 @@ func inBubbleOf(t *testing.T, up upstream, clerk *fakeClerk, cfg Config, f func(
 		stop()
 		<-ended
 		time.Sleep(10 * time.Second) // until callers have come to their deadlines
-		checkStats(t, g, clerk)
+		checkSeen(t, g, clerk)
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		if len(g.queued)+len(g.asked)+len(g.requests) != 0 {

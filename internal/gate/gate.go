@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
-
 	"github.com/clerkgate/clerkgate/clerkapi"
 	"github.com/clerkgate/clerkgate/internal/fairqueue"
 	"github.com/clerkgate/clerkgate/internal/quota"
@@ -58,10 +56,8 @@ type Config struct {
 	// Callers counts what each caller uses. Default: a new one.
 	Callers *usage.Callers
 
-	// Tracer makes spans for the requests to Clerk, and for the time that the wants of
-	// sampled calls wait. Nil: no spans.
-	Tracer trace.Tracer
-	Logger *slog.Logger // default: discards
+	Observer Observer     // default: nobody watches
+	Logger   *slog.Logger // default: discards
 }
 
 // DefaultConfig returns the defaults of a Config.
@@ -91,6 +87,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Callers == nil {
 		c.Callers = usage.New()
+	}
+	if c.Observer == nil {
+		c.Observer = unobserved{}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -145,7 +144,6 @@ type Gate struct {
 	culprits      *recentSet // queries of ids that have spoilt a lookup of several
 
 	headers *Upstream // what the last answer's headers said
-	stats   Stats
 }
 
 // New returns a Gate. It sends nothing before Run.
@@ -165,7 +163,6 @@ func New(cfg Config) *Gate {
 		lookupSize:  newLookupSize(),
 		key:         newKeyCheck(cfg.Key, cfg.AskKey, now),
 		culprits:    newRecentSet(),
-		stats:       newStats(),
 	}
 	g.occupancy = occupancy{byLine: make(map[*fairqueue.Line]int)}
 	g.breaker = newBreaker(cfg.BreakerFailures, cfg.BreakerOpen, func(until time.Time) { g.probes.next = until })

@@ -212,9 +212,9 @@ func TestAnUntriedKeyIsNotTaken(t *testing.T) {
 func TestLowIsNoWordOfTheFirstWindow(t *testing.T) {
 	for _, first := range []quota.FirstWindow{quota.FullWindow, quota.SlowWindow} {
 		inBubble(t, &fakeClerk{}, Config{Quota: quota.Config{FirstWindow: first}}, func(t *testing.T, g *Gate) {
-			told := func(when string, want int64) {
+			told := func(when string, want int) {
 				t.Helper()
-				if n := g.Status().Totals.Low; n != want {
+				if n := seenAt(g).low; n != want {
 					t.Errorf("first window %d, %s: told %d times, want %d", first, when, n, want)
 				}
 			}

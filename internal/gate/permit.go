@@ -134,7 +134,7 @@ func (g *Gate) checkLow(now time.Time) {
 	switch {
 	case !g.low.low && 10*s.Available < s.Capacity:
 		g.low.low = true
-		g.stats.low++
+		g.cfg.Observer.QuotaLow()
 		g.cfg.Logger.Warn("less than a tenth of the quota is left", "available", s.Available, "of", s.Capacity, "waiting", g.queue.Len())
 	case g.low.low && 5*s.Available >= s.Capacity:
 		g.low.low = false

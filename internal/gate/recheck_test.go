@@ -65,7 +65,7 @@ func TestAPauseIsComparedWithInSlices(t *testing.T) {
 // ids wait and 64 requests are answered with a 429 at once.
 func TestNobodyWaitsForTheLock(t *testing.T) {
 	clerk := &fakeClerk{latency: 200 * time.Millisecond, reply: func(int, []string) error { return limited }}
-	g := New(Config{Upstream: clerk, Quota: quota.Config{Limit: 1000}})
+	g := New(Config{Upstream: clerk, Quota: quota.Config{Limit: 1000}, Observer: &recorder{}})
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {
@@ -80,12 +80,12 @@ func TestNobodyWaitsForTheLock(t *testing.T) {
 	g.mu.Unlock()
 	g.poke()
 	var took []time.Duration
-	for limited := int64(0); limited < 64; {
+	for limited := 0; limited < 64; {
 		start := time.Now()
 		_ = g.Health()
 		s := g.Status()
 		took = append(took, time.Since(start))
-		limited = s.Totals.RateLimited
+		limited = seenAt(g).limited
 		time.Sleep(time.Millisecond)
 		if len(s.Callers.First) == 0 {
 			t.Fatal("nobody calls")

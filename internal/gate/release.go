@@ -15,8 +15,9 @@ func (g *Gate) lend(le *lease, now time.Time) {
 	le.permits = nil
 	le.state = leaseLent
 	g.leases.lent(le)
-	g.stats.Waits[le.want.waiters[0].pending.line.Priority()].observe(now.Sub(le.want.waiters[0].pending.since).Seconds())
-	le.want.traceGranted(now)
+	first := le.want.waiters[0].pending
+	g.cfg.Observer.Dequeued(first.line.Priority(), now.Sub(first.since))
+	le.want.reportLeft(nil, now)
 	switch {
 	case g.ledger != nil:
 		g.leases.unkept = append(g.leases.unkept, le)

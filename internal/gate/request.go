@@ -45,10 +45,10 @@ type request struct {
 	permit  quota.Permit
 	sentAt  time.Time
 	stamp   uint64
-	number  uint64        // counts all requests that have left
-	beside  int           // how many were under way when it left, itself included
-	done    func(error)   // reports its end to the breaker
-	trace   *requestTrace // nil if nothing is traced
+	number  uint64       // counts all requests that have left
+	beside  int          // how many were under way when it left, itself included
+	done    func(error)  // reports its end to the breaker
+	trace   RequestTrace // nil if nothing is traced
 
 	asksHang  bool   // a probe: it asks whether Clerk hangs
 	cancel    func() // ends it; nil for a probe
@@ -105,20 +105,15 @@ func (r *request) queries() []uint64 {
 	return queries
 }
 
-// lookupEndpoint is the endpoint of all requests for users by their ids.
-const lookupEndpoint = "lookup"
-
-// endpoint returns the name of what r asks Clerk, for the log.
+// endpoint returns the name of what r asks Clerk, as in SentRequest.
 func (r *request) endpoint() string {
-	switch {
-	case r.kind == probeRequest:
+	switch r.kind {
+	case probeRequest:
 		return "probe"
-	case r.kind == callRequest:
+	case callRequest:
 		return r.wants[0].call.endpoint
-	case len(r.wants) == 1:
-		return "get"
 	}
-	return lookupEndpoint
+	return "lookup"
 }
 
 // answer is the answer to a request, or its failure.

@@ -82,6 +82,6 @@ func (g *Gate) retry(r *request, v clerkapi.Verdict, now time.Time, err error) {
 		delayed = g.putOff(w, until, now, err) || delayed
 	}
 	if delayed {
-		g.stats.Retries[outcomeOf(err)]++
+		g.cfg.Observer.Retried(err)
 	}
 }

@@ -60,8 +60,11 @@ func (g *Gate) Run(ctx context.Context) error {
 
 // serve sends r to Clerk and settles it.
 func (g *Gate) serve(ctx context.Context, r *request) {
-	a := g.ask(r.context(ctx), r)
-	r.traceAnswered(a.err)
+	if r.trace != nil {
+		ctx = r.trace.Context(ctx)
+	}
+	a := g.ask(ctx, r)
+	g.reportAnswered(r, a)
 	g.settle(r, a)
 	g.poke()
 }

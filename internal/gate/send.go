@@ -23,7 +23,7 @@ func (g *Gate) load(t turn, now time.Time) *request {
 	turns := g.queue.Take(t.priority, t.item, g.lookupSize.limit)
 	for _, taken := range turns {
 		for range wantsOf(taken.Item) {
-			g.stats.Waits[taken.Line.Priority()].observe(now.Sub(taken.Item.Since()).Seconds())
+			g.cfg.Observer.Dequeued(taken.Line.Priority(), now.Sub(taken.Item.Since()))
 		}
 	}
 	if pt, ok := turns[0].Item.Value.(*part); ok {

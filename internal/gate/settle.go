@@ -18,8 +18,7 @@ func (g *Gate) settle(r *request, a answer) {
 		g.places.overtaken--
 	}
 	v := clerkapi.Judge(a.err)
-	g.traceRequeued(r, now)
-	g.countRequest(r, a, now)
+	r.reportReturned(now)
 	if !errors.Is(a.err, clerkapi.ErrNotSent) {
 		g.cfg.Callers.Share(r.payers)
 	}
@@ -60,7 +59,7 @@ func (g *Gate) settleWants(r *request, a answer, v clerkapi.Verdict, now time.Ti
 		for _, w := range r.wants {
 			w.resent = true
 		}
-		g.stats.Retries[outcomeOf(a.err)]++
+		g.cfg.Observer.Retried(a.err)
 		g.requeueAll(r, now)
 	case v.Concern == clerkapi.ConcernsKey:
 		g.doubtKey(r, a, v, now)
@@ -86,7 +85,6 @@ func (g *Gate) deliver(r *request, a answer, now time.Time) {
 			continue
 		}
 		g.finish(w, a.results[i], nil)
-		g.stats.lookups++
 	}
 }
 
@@ -118,7 +116,11 @@ func (g *Gate) failWaiting(err error) {
 
 // logFailure logs that r has failed, with Clerk's own words.
 func (g *Gate) logFailure(r *request, err error, took time.Duration) {
-	attrs := []any{"endpoint", r.endpoint(), "took", took, "error", err}
+	endpoint := r.endpoint()
+	if r.forUsers() && len(r.wants) == 1 {
+		endpoint = "get"
+	}
+	attrs := []any{"endpoint", endpoint, "took", took, "error", err}
 	if r.forUsers() {
 		attrs = append(attrs, "ids", len(r.wants))
 	}

@@ -215,7 +215,7 @@ func TestAStateThatHangsHoldsUpNobodyForLong(t *testing.T) {
 		if took := time.Since(start); took < 8*time.Second {
 			t.Errorf("a fifth permit was there after %v, want the first of before when it comes free", took)
 		}
-		if n := g.Status().Totals.Low; n != 0 {
+		if n := seenAt(g).low; n != 0 {
 			t.Errorf("told %d times that little is left of the quota, of which nothing is known", n)
 		}
 		time.Sleep(10 * time.Second)

@@ -33,8 +33,8 @@ func TestARefusedBatchIsHalved(t *testing.T) {
 		if n := clerk.count(); n > 1+maxSearch {
 			t.Errorf("%d requests, want at most %d", n, 1+maxSearch)
 		}
-		if s := g.Status(); s.Totals.Retries != 0 {
-			t.Errorf("%d retries, halves are none", s.Totals.Retries)
+		if n := seenAt(g).retries; n != 0 {
+			t.Errorf("%d retries, halves are none", n)
 		}
 	})
 }

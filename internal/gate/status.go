@@ -26,10 +26,7 @@ type Status struct {
 	Breaker        BreakerStatus
 	KeyRefused     bool // as in Health
 	KeyTaken       bool // as in Health
-	Totals         Totals
-	Stats          Stats
-
-	Callers usage.Report
+	Callers        usage.Report
 }
 
 // SharedStatus describes the sharing of the quota.
@@ -101,8 +98,6 @@ func (g *Gate) status() Status {
 		Breaker:        g.breaker.status(),
 		KeyRefused:     health.KeyRefused,
 		KeyTaken:       health.KeyTaken,
-		Totals:         g.stats.totals(),
-		Stats:          g.stats.clone(),
 	}
 	if g.shared != nil {
 		shared := g.exchanges

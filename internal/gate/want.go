@@ -34,9 +34,9 @@ type want struct {
 	crowdLimits int  // 429s that were taken for those of a limit on concurrency
 	resent      bool // it was sent again because a kept connection was dead
 
-	eta    time.Time     // when it is expected to be sent, as first estimated
-	sentAt time.Time     // when the last request that carries it left
-	trace  *requestTrace // of that request; nil if nothing is traced
+	eta    time.Time    // when it is expected to be sent, as first estimated
+	sentAt time.Time    // when the last request that carries it left
+	trace  RequestTrace // of that request; nil if nothing is traced
 }
 
 // call is a list or a count.
@@ -127,7 +127,7 @@ type pending struct {
 	unanswered int
 	done       chan struct{} // closed when unanswered drops to 0
 	waiters    []waiter
-	trace      *callTrace // nil: it is not traced
+	trace      CallTrace // nil: it is not traced
 }
 
 // fill answers place i.

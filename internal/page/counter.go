@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/telemetry"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
 
@@ -13,6 +14,7 @@ import (
 // reading holds what the sources returned at one moment.
 type reading struct {
 	gate      gate.Status
+	requests  telemetry.GateStats
 	lookups   usercache.Totals
 	store     usercache.Stats
 	webhooks  map[webhook.Count]int64
@@ -47,7 +49,7 @@ func refusalCounter(reason string) string              { return "refused." + rea
 func webhookCounter(o webhook.Outcome) string          { return "webhook." + string(o) }
 func lookupCounter(from clerkgatev1.ServedFrom) string { return "lookup." + sourceName(from) }
 
-// waitsByBucket has room for the buckets of gate.Stats.Waits.
+// waitsByBucket has room for the buckets of telemetry.GateStats.Waits.
 var waitsByBucket [2][16]struct{}
 
 func waitCounter(p gate.Priority, bucket int) string { return fmt.Sprintf("wait.%d.%d", p, bucket) }
@@ -78,11 +80,11 @@ var counters = makeCounters()
 
 func makeCounters() []counter {
 	all := []counter{
-		{requestsCount, func(r *reading) int64 { return r.gate.Totals.Requests }},
-		{batchesCount, func(r *reading) int64 { return int64(r.gate.Stats.LookupSizes.Count()) }},
-		{batchUsersCount, func(r *reading) int64 { return int64(r.gate.Stats.LookupSizes.Sum) }},
-		{rateLimitedCount, func(r *reading) int64 { return r.gate.Totals.RateLimited }},
-		{retriesCount, func(r *reading) int64 { return r.gate.Totals.Retries }},
+		{requestsCount, func(r *reading) int64 { return r.requests.Totals().Requests }},
+		{batchesCount, func(r *reading) int64 { return int64(r.requests.LookupSizes.Count()) }},
+		{batchUsersCount, func(r *reading) int64 { return int64(r.requests.LookupSizes.Sum) }},
+		{rateLimitedCount, func(r *reading) int64 { return r.requests.Totals().RateLimited }},
+		{retriesCount, func(r *reading) int64 { return r.requests.Totals().Retries }},
 		{staleCount, func(r *reading) int64 { return r.lookups.Stale }},
 		{evictedCount, func(r *reading) int64 { return r.store.Evictions }},
 		{spansLostCount, func(r *reading) int64 { return r.spansLost }},
@@ -93,7 +95,7 @@ func makeCounters() []counter {
 	for _, f := range failures {
 		all = append(all, counter{failureCounter(f.name), func(r *reading) int64 {
 			var n int64
-			for request, count := range r.gate.Stats.Requests {
+			for request, count := range r.requests.Requests {
 				if request.Outcome == f.name {
 					n += count
 				}
@@ -102,7 +104,7 @@ func makeCounters() []counter {
 		}})
 	}
 	for _, f := range refusals {
-		all = append(all, counter{refusalCounter(f.name), func(r *reading) int64 { return r.gate.Stats.Refused[f.name] }})
+		all = append(all, counter{refusalCounter(f.name), func(r *reading) int64 { return r.requests.Refused[f.name] }})
 	}
 	for _, from := range places {
 		all = append(all, counter{lookupCounter(from), func(r *reading) int64 { return r.lookups.Lookups[from] }})
@@ -110,7 +112,7 @@ func makeCounters() []counter {
 	for p := range waitsByBucket {
 		for i := range waitsByBucket[p] {
 			all = append(all, counter{waitCounter(gate.Priority(p), i), func(r *reading) int64 {
-				if counts := r.gate.Stats.Waits[p].Counts; i < len(counts) {
+				if counts := r.requests.Waits[p].Counts; i < len(counts) {
 					return int64(counts[i])
 				}
 				return 0

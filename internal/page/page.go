@@ -7,20 +7,22 @@ import (
 
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/telemetry"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
 
-// Sources are what the page reads, once a second and from one goroutine. Gate, Cache and
-// Store are required.
+// Sources are what the page reads, once a second and from one goroutine. Gate, Requests,
+// Cache and Store are required.
 type Sources struct {
 	Version string // of the build
 	Gate    interface {
 		Status() gate.Status
 		Health() gate.Health
 	}
-	Cache interface{ Totals() usercache.Totals }
-	Store interface{ Stats() usercache.Stats }
+	Requests interface{ Stats() telemetry.GateStats }
+	Cache    interface{ Totals() usercache.Totals }
+	Store    interface{ Stats() usercache.Stats }
 	// Webhooks counts events. Nil: none are taken.
 	Webhooks interface {
 		Stats() map[webhook.Count]int64
@@ -91,7 +93,7 @@ func (p *Page) Run(ctx context.Context) {
 // read reads all sources.
 func (p *Page) read() *reading {
 	s := &p.sources
-	r := &reading{gate: s.Gate.Status(), lookups: s.Cache.Totals(), store: s.Store.Stats()}
+	r := &reading{gate: s.Gate.Status(), requests: s.Requests.Stats(), lookups: s.Cache.Totals(), store: s.Store.Stats()}
 	if s.Webhooks != nil {
 		r.webhooks = s.Webhooks.Stats()
 	}
@@ -134,7 +136,7 @@ func (p *Page) view(r *reading, now time.Time) *View {
 	v := &View{
 		Now: now, Started: p.started, Phase: s.Phase(), AskingKey: health.AskingKey,
 		KeyPlace: s.KeyPlace, KeyFileFails: s.KeyFile != nil && s.KeyFile() != nil,
-		Gate: r.gate, MaxInFlight: s.MaxInFlight, Lookups: r.lookups, Store: r.store,
+		Gate: r.gate, Requests: r.requests, MaxInFlight: s.MaxInFlight, Lookups: r.lookups, Store: r.store,
 		TakesWebhooks: s.Webhooks != nil, Webhooks: r.webhooks, KeySince: now,
 	}
 	if s.Webhooks != nil {

@@ -2,6 +2,7 @@ package page
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/telemetry"
 	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
@@ -25,6 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fake struct {
 	mu       sync.Mutex
 	status   gate.Status
+	requests telemetry.GateStats
 	health   gate.Health
 	totals   usercache.Totals
 	stats    usercache.Stats
@@ -36,7 +39,7 @@ type fake struct {
 
 func newFake() *fake {
 	f := &fake{status: well().Gate, stats: well().Store, events: map[webhook.Count]int64{}, refusals: map[string]int64{}}
-	f.status.Stats = gate.New(gate.Config{}).Status().Stats
+	f.requests = telemetry.NewGateObserver(nil).Stats()
 	return f
 }
 
@@ -44,6 +47,21 @@ func (f *fake) change(do func())         { f.mu.Lock(); defer f.mu.Unlock(); do(
 func (f *fake) Status() gate.Status      { f.mu.Lock(); defer f.mu.Unlock(); return f.status }
 func (f *fake) Health() gate.Health      { f.mu.Lock(); defer f.mu.Unlock(); return f.health }
 func (f *fake) Totals() usercache.Totals { f.mu.Lock(); defer f.mu.Unlock(); return f.totals }
+
+// ended sets how many lists have ended with an outcome. The page reads the old map without
+// a lock.
+func (f *fake) ended(outcome string, n int64) {
+	f.requests.Requests = maps.Clone(f.requests.Requests)
+	f.requests.Requests[telemetry.Ended{Endpoint: "list", Outcome: outcome}] = n
+}
+
+type fakeRequests struct{ *fake }
+
+func (f fakeRequests) Stats() telemetry.GateStats {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.requests
+}
 
 type fakeStore struct{ *fake }
 
@@ -56,7 +74,7 @@ func (f fakeWebhooks) LastEvent() time.Time           { return f.last }
 
 func (f *fake) sources() Sources {
 	return Sources{
-		Version: "v1.2.3", Gate: f, Cache: f, Store: fakeStore{f}, Webhooks: fakeWebhooks{f}, MaxInFlight: 64,
+		Version: "v1.2.3", Gate: f, Requests: fakeRequests{f}, Cache: f, Store: fakeStore{f}, Webhooks: fakeWebhooks{f}, MaxInFlight: 64,
 		Refusals: func() map[string]int64 { return f.refusals }, SpansLost: func() int64 { return f.lost },
 		Settings: []Setting{{"quota", "100/10s", "default"}},
 		Cap: func(name string) string {
@@ -97,7 +115,7 @@ func TestEveryReasonHasWords(t *testing.T) {
 		}
 		return all
 	}
-	figures := newFake().status.Stats
+	figures := newFake().requests
 	for r := range figures.Requests {
 		if r.Outcome != "ok" && r.Outcome != "not_found" && !slices.Contains(names(failures), r.Outcome) {
 			t.Errorf("the outcome %s has no words", r.Outcome)
@@ -130,14 +148,14 @@ func TestSums(t *testing.T) {
 				t.Errorf("%d since the start, %d in ten minutes, %d in the last one; want %d, %d, %d", a, b, c, total, recent, lately)
 			}
 		}
-		f.change(func() { f.status.Totals.RateLimited = 3 })
+		f.change(func() { f.ended("rate_limited", 3) })
 		time.Sleep(every)
 		check(3, 3, 3)
 		time.Sleep(59 * time.Second)
 		check(3, 3, 3)
 		time.Sleep(time.Second)
 		check(3, 3, 0)
-		f.change(func() { f.status.Totals.RateLimited = 5 })
+		f.change(func() { f.ended("rate_limited", 5) })
 		time.Sleep(time.Second)
 		check(5, 5, 2)
 		time.Sleep(538 * time.Second)
@@ -153,7 +171,7 @@ func TestSums(t *testing.T) {
 func TestWhatWasBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
-		f.status.Totals.RateLimited = 7
+		f.ended("rate_limited", 7)
 		p := New(f.sources())
 		p.sample()
 		if v := viewOf(p); v.Total[rateLimitedCount] != 7 || v.Recent[rateLimitedCount] != 0 {
@@ -168,7 +186,7 @@ func TestGap(t *testing.T) {
 		f := newFake()
 		p := New(f.sources())
 		p.sample()
-		f.status.Totals.RateLimited = 7
+		f.ended("rate_limited", 7)
 		time.Sleep(every)
 		p.sample()
 		time.Sleep(9 * time.Minute)
@@ -207,8 +225,8 @@ func TestUsed(t *testing.T) {
 	}{{10 * time.Second, 20}, {time.Second, 2}, {500 * time.Millisecond, 1}, {time.Hour, 60}} {
 		inBubble(t, func(t *testing.T, f *fake, p *Page) {
 			f.change(func() { f.status.Window = tt.window })
-			for range 30 { // 2 a second
-				f.change(func() { f.status.Totals.Requests += 2 })
+			for i := range int64(30) { // 2 a second
+				f.change(func() { f.ended("ok", 2*(i+1)) })
 				time.Sleep(every)
 			}
 			history := p.helloOf(true).History
@@ -227,7 +245,7 @@ func TestUsedByUnevenSamples(t *testing.T) {
 		f.status.Window = 10 * time.Second
 		p := New(f.sources())
 		for i := range 60 { // 10 a second
-			f.status.Totals.Requests += 10
+			f.ended("ok", int64(10*(i+1)))
 			p.sample()
 			late := time.Duration(1-2*(i%2)) * 3 * time.Millisecond // late and early in turn
 			if i%10 == 9 {
@@ -257,7 +275,7 @@ func TestEvents(t *testing.T) {
 		step(func() { f.status.Breaker.TimesOpened = 2 })
 		step(func() { f.status.KeyRefused = true })
 		step(func() { f.status.KeyRefused = false })
-		step(func() { f.status.PausedUntil, f.status.Totals.RateLimited = time.Now().Add(30*time.Second), 1 })
+		step(func() { f.status.PausedUntil = time.Now().Add(30 * time.Second); f.ended("rate_limited", 1) })
 		if v := viewOf(p); v.Now.Sub(v.LimitedAt) != 0 || !strings.HasPrefix(Tell(v).Text, "Clerk answered 429 at ") {
 			t.Errorf("%s", Tell(v).Text)
 		}
@@ -299,7 +317,7 @@ func TestState(t *testing.T) {
 			f.status.Callers.Busiest = []usage.Counts{{Name: "billing", Requests: 3, Lookups: 30}, {Name: "mailer", Requests: 1, Queued: 2}}
 			f.status.Callers.Others = usage.Counts{Requests: 4}
 			f.totals.Lookups = map[clerkgatev1.ServedFrom]int64{clerkgatev1.ServedFrom_SERVED_FROM_MEMORY: 12}
-			waits := &f.status.Stats.Waits[gate.Batch]
+			waits := &f.requests.Waits[gate.Batch]
 			waits.Counts = slices.Clone(waits.Counts) // the page reads the old ones without a lock
 			waits.Counts[2] = 10
 		})

@@ -200,7 +200,7 @@ func tickOf(v *View, newest sample) *tickReport {
 // waitsOf returns how many were sent in the last ten minutes, and upper bounds of the waits
 // of half and of 99 % of them.
 func waitsOf(v *View, p gate.Priority) (served int64, half, most float64) {
-	bounds := v.Gate.Stats.Waits[p].Bounds
+	bounds := v.Requests.Waits[p].Bounds
 	of := func(i int) int64 { return v.Recent[waitCounter(p, i)] }
 	for i := range waitsByBucket[p] {
 		served += of(i)
@@ -229,7 +229,7 @@ func (p *Page) stateOf(v *View, events []event, names bool) *stateReport {
 		Stale:   v.count(staleCount, "older than their time to live, since Clerk is away"),
 		Requests: requestsReport{
 			Count: v.count(requestsCount, ""), RateLimited: v.count(rateLimitedCount, ""), Retries: v.count(retriesCount, ""),
-			UsersPerRequestIn: g.Totals.UsersPerRequest,
+			UsersPerRequestIn: v.Requests.Totals().UsersPerRequest,
 		},
 		Cache: cacheReport{v.Store.Entries, v.Store.Bytes, v.Store.MaxBytes, v.count(evictedCount, "")},
 	}

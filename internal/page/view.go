@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/telemetry"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
@@ -27,6 +28,7 @@ type View struct {
 	KeyFileFails bool
 
 	Gate        gate.Status
+	Requests    telemetry.GateStats
 	MaxInFlight int // as configured
 	Lookups     usercache.Totals
 	Store       usercache.Stats

@@ -20,6 +20,7 @@ import (
 type snapshot struct {
 	version      string
 	gate         gate.Status
+	requests     GateStats
 	lookups      usercache.Totals
 	store        usercache.Stats
 	events       map[webhook.Count]int64
@@ -69,7 +70,7 @@ func (e emit) value(v float64, labels ...string) {
 }
 
 // histogram sends a series of a histogram.
-func (e emit) histogram(h gate.Histogram, labels ...string) {
+func (e emit) histogram(h Histogram, labels ...string) {
 	upTo, count := make(map[float64]uint64, len(h.Bounds)), uint64(0)
 	for i, bound := range h.Bounds {
 		count += h.Counts[i]
@@ -103,25 +104,25 @@ var metrics = []metric{
 		func(f *snapshot, e emit) { e.value(oneIf(!f.gate.PausedUntil.IsZero())) }},
 	{"clerkgate_quota_low_total", counter, nil,
 		"How often less than a tenth of the quota was left, except in a first window that is held back (`--first-window`).",
-		one(func(f *snapshot) int64 { return f.gate.Totals.Low })},
+		one(func(f *snapshot) int64 { return f.requests.Low })},
 
 	{"clerkgate_upstream_requests_total", counter, []string{"endpoint", "outcome"},
 		"Requests to Clerk that were sent and have ended.",
 		func(f *snapshot, e emit) {
-			for r, n := range f.gate.Stats.Requests {
+			for r, n := range f.requests.Requests {
 				e.value(float64(n), r.Endpoint, r.Outcome)
 			}
 		}},
 	{"clerkgate_upstream_request_duration_seconds", histogram, []string{"endpoint"},
 		"Duration of these requests.",
 		func(f *snapshot, e emit) {
-			for endpoint, h := range f.gate.Stats.Durations {
+			for endpoint, h := range f.requests.Durations {
 				e.histogram(h, endpoint)
 			}
 		}},
 	{"clerkgate_upstream_requests_unsent_total", counter, nil,
 		"Requests to Clerk that were not sent, because there was no connection or no key. They use no quota.",
-		one(func(f *snapshot) int64 { return f.gate.Stats.Unsent })},
+		one(func(f *snapshot) int64 { return f.requests.Unsent })},
 	{"clerkgate_unread_fields_total", counter, []string{"field"},
 		"Values in Clerk's users that could not be read because of their types, by field.",
 		func(f *snapshot, e emit) {
@@ -140,19 +141,19 @@ var metrics = []metric{
 		one(func(f *snapshot) int { return f.gate.InFlight })},
 	{"clerkgate_upstream_ids_total", counter, nil,
 		"Ids in lookups that Clerk has answered, found or not.",
-		one(func(f *snapshot) int64 { return f.gate.Totals.Lookups })},
+		one(func(f *snapshot) int64 { return f.requests.Lookups })},
 	{"clerkgate_batch_users", histogram, nil,
 		"Ids per lookup request that was sent and has ended; at most 100.",
-		func(f *snapshot, e emit) { e.histogram(f.gate.Stats.LookupSizes) }},
+		func(f *snapshot, e emit) { e.histogram(f.requests.LookupSizes) }},
 	{"clerkgate_rate_limited_total", counter, nil,
 		"Answers of Clerk with status 429.",
-		one(func(f *snapshot) int64 { return f.gate.Totals.RateLimited })},
+		one(func(f *snapshot) int64 { return f.requests.Totals().RateLimited })},
 	{"clerkgate_retries_total", counter, []string{"reason"},
 		"Requests to Clerk that failed and were retried, by outcome.",
-		byReason(func(f gate.Stats) map[string]int64 { return f.Retries })},
+		byReason(func(s GateStats) map[string]int64 { return s.Retries })},
 	{"clerkgate_refused_total", counter, []string{"reason"},
 		"Wants (ids, lists, counts, leases) that were refused.",
-		byReason(func(f gate.Stats) map[string]int64 { return f.Refused })},
+		byReason(func(s GateStats) map[string]int64 { return s.Refused })},
 
 	{"clerkgate_queue_wants", gauge, []string{"priority"},
 		"Wants (ids, lists, counts, leases) that wait, for the quota or for a retry. An id for which several callers wait is one want, and interactive if one of them is.",
@@ -163,7 +164,7 @@ var metrics = []metric{
 	{"clerkgate_queue_wait_seconds", histogram, []string{"priority"},
 		"Time that wants waited in the queue until their turn. A want that returns to the queue counts again; one that leaves or is refused does not count.",
 		func(f *snapshot, e emit) {
-			for p, h := range f.gate.Stats.Waits {
+			for p, h := range f.requests.Waits {
 				e.histogram(h, priorities[p])
 			}
 		}},
@@ -323,9 +324,9 @@ func byPriority(read func(gate.QueueLevel) float64) func(*snapshot, emit) {
 }
 
 // byReason reads a metric with a series for each reason.
-func byReason(read func(gate.Stats) map[string]int64) func(*snapshot, emit) {
+func byReason(read func(GateStats) map[string]int64) func(*snapshot, emit) {
 	return func(f *snapshot, e emit) {
-		for reason, n := range read(f.gate.Stats) {
+		for reason, n := range read(f.requests) {
 			e.value(float64(n), reason)
 		}
 	}

@@ -23,6 +23,7 @@ import (
 type Sources struct {
 	Version  string // of the build
 	Gate     quotas
+	Requests requests
 	Cache    lookups
 	Store    store
 	Webhooks events
@@ -42,6 +43,9 @@ type Sources struct {
 
 // quotas returns the state of the quota, the queue and the breaker; *gate.Gate implements it.
 type quotas interface{ Status() gate.Status }
+
+// requests counts requests to Clerk; *GateObserver implements it.
+type requests interface{ Stats() GateStats }
 
 // lookups counts answers; *usercache.Cache implements it.
 type lookups interface{ Totals() usercache.Totals }
@@ -103,7 +107,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	s := c.sources
 	now := snapshot{
-		version: s.Version, gate: s.Gate.Status(), lookups: s.Cache.Totals(), store: s.Store.Stats(),
+		version: s.Version, gate: s.Gate.Status(), requests: s.Requests.Stats(), lookups: s.Cache.Totals(), store: s.Store.Stats(),
 		events: s.Webhooks.Stats(), panics: s.Server.Panics(), refusals: s.Server.Refusals(), spansLost: s.Tracing.Lost(),
 		keyFileFails: s.KeyFile != nil && s.KeyFile() != nil,
 		unread:       unreadOf(s),

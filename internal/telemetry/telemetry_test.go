@@ -34,6 +34,10 @@ func (k known) Totals() usercache.Totals { return k.totals }
 func (known) Panics() int64              { return 41 }
 func (known) Refusals() map[string]int64 { return map[string]int64{"unknown_token": 63} }
 
+type knownRequests GateStats
+
+func (r knownRequests) Stats() GateStats { return GateStats(r) }
+
 type knownStore usercache.Stats
 
 func (s knownStore) Stats() usercache.Stats { return usercache.Stats(s) }
@@ -56,18 +60,6 @@ func knownSources() Sources {
 			EstimatedWait: 1100 * time.Millisecond,
 			Breaker:       gate.BreakerStatus{State: gate.HalfOpen, TimesOpened: 12},
 			KeyRefused:    true,
-			Totals:        gate.Totals{Lookups: 13, RateLimited: 15, Low: 17},
-			Stats: gate.Stats{
-				Requests:    map[gate.Ended]int64{{Endpoint: "list", Outcome: "ok"}: 14, {Endpoint: "probe", Outcome: "no_answer"}: 0},
-				Durations:   map[string]gate.Histogram{"list": {Bounds: []float64{0.5, 1}, Counts: []uint64{2, 0, 12}, Sum: 36.5}},
-				LookupSizes: gate.Histogram{Bounds: []float64{1}, Counts: []uint64{37, 38}, Sum: 39},
-				Unsent:      40,
-				Retries:     map[string]int64{"no_answer": 16},
-				Refused:     map[string]int64{"queue_full": 42, "shutting_down": 0},
-				Waits: [2]gate.Histogram{
-					{Bounds: []float64{2}, Counts: []uint64{43, 44}, Sum: 45}, {Bounds: []float64{2}, Counts: []uint64{0, 46}, Sum: 47},
-				},
-			},
 			Callers: usage.Report{
 				First: []usage.Counts{{Name: "a/b", Lookups: 48, Requests: 49.5, Refused: 50}, {Lookups: 51, Requests: 52, Refused: 53}},
 				Later: usage.Counts{Lookups: 54, Requests: 55, Refused: 56},
@@ -78,6 +70,20 @@ func knownSources() Sources {
 		}},
 	}
 	return Sources{
+		Requests: knownRequests{
+			Lookups: 13, Low: 17,
+			Requests: map[Ended]int64{
+				{Endpoint: "list", Outcome: "ok"}: 14, {Endpoint: "list", Outcome: "rate_limited"}: 15, {Endpoint: "probe", Outcome: "no_answer"}: 0,
+			},
+			Durations:   map[string]Histogram{"list": {Bounds: []float64{0.5, 1}, Counts: []uint64{2, 0, 12}, Sum: 36.5}},
+			LookupSizes: Histogram{Bounds: []float64{1}, Counts: []uint64{37, 38}, Sum: 39},
+			Unsent:      40,
+			Retries:     map[string]int64{"no_answer": 16},
+			Refused:     map[string]int64{"queue_full": 42, "shutting_down": 0},
+			Waits: [2]Histogram{
+				{Bounds: []float64{2}, Counts: []uint64{43, 44}, Sum: 45}, {Bounds: []float64{2}, Counts: []uint64{0, 46}, Sum: 47},
+			},
+		},
 		Version: "1.2.3", Gate: k, Cache: k, Server: k, Tracing: &Tracing{lost: &lostSpans{total: 61}},
 		KeyFile: func() error { return io.ErrUnexpectedEOF }, MaxInFlight: 65, HasWebhooks: true,
 		Store: knownStore{Entries: 23, Bytes: 24, MaxBytes: 25, Evictions: 26, Redis: &usercache.RedisStats{
@@ -194,6 +200,7 @@ clerkgate_upstream_requests_in_flight 6
 clerkgate_upstream_requests_in_flight_limit 64
 clerkgate_upstream_requests_in_flight_max 65
 clerkgate_upstream_requests_total{endpoint="list",outcome="ok"} 14
+clerkgate_upstream_requests_total{endpoint="list",outcome="rate_limited"} 15
 clerkgate_upstream_requests_total{endpoint="probe",outcome="no_answer"} 0
 clerkgate_upstream_requests_unsent_total 40
 clerkgate_webhook_events_total{outcome="applied",type="user.updated"} 34

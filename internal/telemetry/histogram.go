@@ -1,4 +1,4 @@
-package gate
+package telemetry
 
 import "slices"
 
@@ -13,7 +13,7 @@ func newHistogram(bounds ...float64) Histogram {
 	return Histogram{Bounds: bounds, Counts: make([]uint64, len(bounds)+1)}
 }
 
-// Count is how many values there were.
+// Count returns the number of values.
 func (h Histogram) Count() uint64 {
 	var n uint64
 	for _, c := range h.Counts {

@@ -1,29 +1,27 @@
-package gate
+package telemetry
 
 import (
 	"context"
 	"errors"
 	"maps"
 	"net/http"
-	"time"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
-	"github.com/clerkgate/clerkgate/internal/usage"
+	"github.com/clerkgate/clerkgate/internal/gate"
 )
 
-// Stats are counts since the start. None of them ever falls, and every key that a map
+// GateStats are counts since the start. None of them ever falls, and every key that a map
 // can have is there from the start.
-type Stats struct {
+type GateStats struct {
 	Requests    map[Ended]int64      // requests that were sent and have ended
 	Durations   map[string]Histogram // of these, in seconds, by endpoint
 	LookupSizes Histogram            // ids in each of these that is a lookup
 	Unsent      int64                // requests that turned out not to have left
 	Retries     map[string]int64     // requests whose wants were delayed to be tried again, by outcome
 	Refused     map[string]int64     // wants refused, by reason
-	Waits       [2]Histogram         // of wants in the queue until their turn came, in seconds, by Priority
-
-	lookups int64 // ids answered by Clerk
-	low     int64 // times that less than a tenth of the quota was left
+	Waits       [2]Histogram         // of wants in the queue until their turn came, in seconds, by gate.Priority
+	Lookups     int64                // ids answered by Clerk
+	Low         int64                // times that less than a tenth of the quota was left
 }
 
 // Ended is the endpoint and the outcome of requests to Clerk, which are counted by both.
@@ -32,7 +30,10 @@ type Ended struct {
 	Outcome  string // "ok", "server_error", "no_answer" and so on; see outcomes
 }
 
+// endpoints are those of gate.SentRequest.
 var endpoints = []string{lookupEndpoint, "list", "count", "probe"}
+
+const lookupEndpoint = "lookup"
 
 // The outcomes that this package names.
 const (
@@ -65,19 +66,19 @@ var outcomes = []struct {
 }
 
 // refusals are the errors by which wants are refused, with their reasons in
-// Stats.Refused.
+// GateStats.Refused.
 var refusals = map[error]string{
-	ErrQueueFull:            "queue_full",
-	ErrCallerQueueFull:      "caller_queue_full",
-	ErrDeadlineTooShort:     "deadline_too_short",
-	ErrRateLimited:          "rate_limited",
-	ErrBreakerOpen:          "breaker_open",
-	ErrShuttingDown:         "shutting_down",
-	clerkapi.ErrKeyRejected: "key_rejected",
+	gate.ErrQueueFull:        "queue_full",
+	gate.ErrCallerQueueFull:  "caller_queue_full",
+	gate.ErrDeadlineTooShort: "deadline_too_short",
+	gate.ErrRateLimited:      "rate_limited",
+	gate.ErrBreakerOpen:      "breaker_open",
+	gate.ErrShuttingDown:     "shutting_down",
+	clerkapi.ErrKeyRejected:  "key_rejected",
 }
 
-func newStats() Stats {
-	s := Stats{
+func newGateStats() GateStats {
+	s := GateStats{
 		Requests:    make(map[Ended]int64),
 		Durations:   make(map[string]Histogram),
 		LookupSizes: newHistogram(1, 2, 5, 10, 25, 50, 75, clerkapi.MaxLookup-1), // full lookups are above these
@@ -99,7 +100,7 @@ func newStats() Stats {
 	return s
 }
 
-func (s Stats) clone() Stats {
+func (s GateStats) clone() GateStats {
 	s.Requests = maps.Clone(s.Requests)
 	s.Durations = maps.Clone(s.Durations)
 	for endpoint, h := range s.Durations {
@@ -114,19 +115,17 @@ func (s Stats) clone() Stats {
 	return s
 }
 
-// Totals are sums since the start.
+// Totals are sums of GateStats.
 type Totals struct {
-	Lookups         int64   // ids answered by Clerk
 	Requests        int64   // requests that were sent and have ended
 	RateLimited     int64   // answers of 429
 	Retries         int64   // requests that failed and were to be tried again
-	Low             int64   // times that less than a tenth of the quota was left
 	UsersPerRequest float64 // mean number of ids per lookup
 }
 
-// totals returns the sums.
-func (s Stats) totals() Totals {
-	t := Totals{Lookups: s.lookups, Low: s.low}
+// Totals returns the sums.
+func (s GateStats) Totals() Totals {
+	var t Totals
 	for r, n := range s.Requests {
 		t.Requests += n
 		if r.Outcome == rateLimited {
@@ -144,13 +143,14 @@ func (s Stats) totals() Totals {
 
 // outcomeOf returns the outcome of a request that ended with err.
 func outcomeOf(err error) string {
-	var e *clerkapi.Error
-	switch {
-	case err == nil:
+	if err == nil {
 		return endedOK
+	}
+	e, ok := errors.AsType[*clerkapi.Error](err)
+	switch {
 	case errors.Is(err, clerkapi.ErrNotSent):
 		return notSent
-	case errors.Is(err, clerkapi.ErrUnavailable) && errors.As(err, &e) && e.Status >= http.StatusBadRequest:
+	case ok && errors.Is(err, clerkapi.ErrUnavailable) && e.Status >= http.StatusBadRequest:
 		return serverError
 	}
 	for _, o := range outcomes {
@@ -161,36 +161,22 @@ func outcomeOf(err error) string {
 	return noAnswer
 }
 
-// countRequest counts r, which has brought a.
-func (g *Gate) countRequest(r *request, a answer, now time.Time) {
-	outcome := outcomeOf(a.err)
+// answered counts a request.
+func (s *GateStats) answered(r gate.AnsweredRequest) {
+	outcome := outcomeOf(r.Err)
 	if outcome == notSent {
-		g.stats.Unsent++
+		s.Unsent++
 		return
 	}
-	endpoint := r.endpoint()
-	if r.forUsers() {
-		endpoint = lookupEndpoint
-		g.stats.LookupSizes.observe(float64(len(r.wants)))
-		if len(a.results) == 1 && errors.Is(a.results[0].Err, clerkapi.ErrNotFound) {
-			outcome = notFound
-		}
+	if r.Missing {
+		outcome = notFound
 	}
-	g.stats.Requests[Ended{endpoint, outcome}]++
-	h := g.stats.Durations[endpoint]
-	h.observe(now.Sub(r.sentAt).Seconds())
-	g.stats.Durations[endpoint] = h
-}
-
-// countRefused counts wants of c's that were answered with err, if that is a refusal and
-// no failure of Clerk's.
-func (g *Gate) countRefused(c *usage.Caller, wants int, err error) {
-	kind := clerkapi.ErrKeyRejected
-	if own, ok := errors.AsType[*Error](err); ok {
-		kind = own.Kind
-	} else if !errors.Is(err, kind) {
-		return
+	if r.Endpoint == lookupEndpoint {
+		s.LookupSizes.observe(float64(r.Wants))
 	}
-	g.stats.Refused[refusals[kind]] += int64(wants)
-	c.Refused(wants)
+	s.Lookups += int64(r.Ids)
+	s.Requests[Ended{r.Endpoint, outcome}]++
+	h := s.Durations[r.Endpoint]
+	h.observe(r.Took.Seconds())
+	s.Durations[r.Endpoint] = h
 }

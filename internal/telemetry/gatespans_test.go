@@ -1,4 +1,4 @@
-package gate
+package telemetry
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
+	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
@@ -38,6 +39,11 @@ func (s spans) caller(ctx context.Context, name string) context.Context {
 	ctx, _ = s.tracer.Start(ctx, name)
 	return ctx
 }
+
+// sampledCall is the span of a call that is recorded.
+var sampledCall = trace.NewSpanContext(trace.SpanContextConfig{
+	TraceID: trace.TraceID{2}, SpanID: trace.SpanID{2}, TraceFlags: trace.FlagsSampled,
+})
 
 // unsampled returns the context of a call that is traced but not recorded.
 func unsampled(ctx context.Context) context.Context {
@@ -91,7 +97,7 @@ func (s spans) told(t *testing.T) []string {
 }
 
 func TestSpans(t *testing.T) {
-	ask := func(g *Gate, ctx context.Context, id string) { _ = one(ctx, g, id, Options{}) }
+	ask := func(g *gate.Gate, ctx context.Context, id string) { _ = lookUp(ctx, g, id) }
 	fails := func(first int, err error) func(int, []string) error {
 		return func(n int, _ []string) error {
 			if n == first {
@@ -103,18 +109,18 @@ func TestSpans(t *testing.T) {
 	oneAtATime := quota.Config{Limit: 1}
 	for _, tt := range []struct {
 		name  string
-		cfg   Config
-		reply func(int, []string) error // Clerk takes 2 s for it
-		do    func(t *testing.T, g *Gate, s spans)
+		cfg   gate.Config
+		reply func(int, []string) error // Clerk takes 0.6 s for it
+		do    func(t *testing.T, g *gate.Gate, s spans)
 		want  []string
 	}{
-		{"a lone lookup", Config{}, nil, func(t *testing.T, g *Gate, s spans) {
+		{"a lone lookup", gate.Config{}, nil, func(t *testing.T, g *gate.Gate, s spans) {
 			ask(g, s.caller(t.Context(), "ann"), "user_1")
 		}, []string{
 			"ann waits: wants=1 try=1 0s -> batch 1",
-			"batch 1: kind=lookup wants=1 try=1 2s -> ann",
+			"batch 1: kind=lookup wants=1 try=1 1s -> ann",
 		}},
-		{"two lookups that share a request", Config{Quota: oneAtATime}, nil, func(t *testing.T, g *Gate, s spans) {
+		{"two lookups that share a request", gate.Config{Quota: oneAtATime}, nil, func(t *testing.T, g *gate.Gate, s spans) {
 			ask(g, t.Context(), "user_0")
 			var callers sync.WaitGroup
 			for i, name := range []string{"ann", "bob"} {
@@ -124,125 +130,125 @@ func TestSpans(t *testing.T) {
 			callers.Wait()
 		}, []string{
 			"ann waits: wants=1 try=1 10s -> batch 2",
-			"batch 1: kind=lookup wants=1 try=1 2s",
-			"batch 2: kind=lookup wants=2 try=1 2s -> ann, bob",
+			"batch 1: kind=lookup wants=1 try=1 1s",
+			"batch 2: kind=lookup wants=2 try=1 1s -> ann, bob",
 			"bob waits: wants=1 try=1 10s -> batch 2",
 		}},
-		{"one who joins a request under way", Config{}, nil, func(t *testing.T, g *Gate, s spans) {
+		{"one who joins a request under way", gate.Config{}, nil, func(t *testing.T, g *gate.Gate, s spans) {
 			var callers sync.WaitGroup
 			for _, name := range []string{"ann", "bob"} {
 				ctx := s.caller(t.Context(), name)
 				callers.Go(func() { ask(g, ctx, "user_1") })
-				time.Sleep(time.Second)
+				time.Sleep(300 * time.Millisecond)
 			}
 			callers.Wait()
 		}, []string{
 			"ann waits: wants=1 try=1 0s -> batch 1",
-			"batch 1: kind=lookup wants=1 try=1 2s -> ann, bob",
+			"batch 1: kind=lookup wants=1 try=1 1s -> ann, bob",
 			"bob waits: wants=1 try=1 0s -> batch 1",
 		}},
-		{"one who leaves the queue", Config{Quota: oneAtATime}, nil, func(t *testing.T, g *Gate, s spans) {
+		{"one who leaves the queue", gate.Config{Quota: oneAtATime}, nil, func(t *testing.T, g *gate.Gate, s spans) {
 			ask(g, t.Context(), "user_0")
 			ctx, leave := context.WithCancel(s.caller(t.Context(), "ann"))
 			time.AfterFunc(3*time.Second, leave)
-			g.Lookup(ctx, []string{"user_1", "user_2"}, Options{})
+			g.Lookup(ctx, []string{"user_1", "user_2"}, gate.Options{})
 		}, []string{
 			"ann waits: wants=2 3s (the caller gave up)",
-			"batch 1: kind=lookup wants=1 try=1 2s",
+			"batch 1: kind=lookup wants=1 try=1 1s",
 		}},
-		{"one who leaves a request under way", Config{}, nil, func(t *testing.T, g *Gate, s spans) {
+		{"one who leaves a request under way", gate.Config{}, nil, func(t *testing.T, g *gate.Gate, s spans) {
 			ctx, leave := context.WithCancel(s.caller(t.Context(), "ann"))
-			time.AfterFunc(time.Second, leave)
+			time.AfterFunc(300*time.Millisecond, leave)
 			ask(g, ctx, "user_1")
 			time.Sleep(2 * time.Second)
 		}, []string{
 			"ann waits: wants=1 try=1 0s -> batch 1",
-			"batch 1: kind=lookup wants=1 try=1 2s -> ann",
+			"batch 1: kind=lookup wants=1 try=1 1s -> ann",
 		}},
-		{"a retry", Config{}, fails(1, down), func(t *testing.T, g *Gate, s spans) {
+		{"a retry", gate.Config{}, fails(1, down), func(t *testing.T, g *gate.Gate, s spans) {
 			ask(g, s.caller(t.Context(), "ann"), "user_1")
 		}, []string{
 			"ann waits: wants=1 try=1 0s -> batch 1",
 			"ann waits: wants=1 try=2 0s -> batch 2",
-			"batch 1: kind=lookup wants=1 try=1 2s (clerk is unavailable) -> ann",
-			"batch 2: kind=lookup wants=1 try=2 2s -> ann",
+			"batch 1: kind=lookup wants=1 try=1 1s (clerk is unavailable) -> ann",
+			"batch 2: kind=lookup wants=1 try=2 1s -> ann",
 		}},
-		{"an error", Config{}, fails(1, badKey), func(t *testing.T, g *Gate, s spans) {
+		{"an error", gate.Config{}, fails(1, badKey), func(t *testing.T, g *gate.Gate, s spans) {
 			ask(g, s.caller(t.Context(), "ann"), "user_1")
 		}, []string{
 			"ann waits: wants=1 try=1 0s -> batch 1",
-			"batch 1: kind=lookup wants=1 try=1 2s (clerk refused the secret key) -> ann",
-			"batch 2: kind=probe wants=0 try=1 2s", // which shows whether that is so
+			"batch 1: kind=lookup wants=1 try=1 1s (clerk refused the secret key) -> ann",
+			"batch 2: kind=probe wants=0 try=1 1s", // which shows whether that is so
 		}},
-		{"a 429", Config{}, first(3*time.Second, limited), func(t *testing.T, g *Gate, s spans) {
+		{"a 429", gate.Config{}, first(3*time.Second, limited), func(t *testing.T, g *gate.Gate, s spans) {
 			ask(g, s.caller(t.Context(), "ann"), "user_1")
 		}, []string{
 			"ann waits: wants=1 try=1 0s -> batch 1",
-			"ann waits: wants=1 try=1 6s -> batch 4",
-			"batch 1: kind=lookup wants=1 try=1 2s (clerk's quota is spent) -> ann",
-			"batch 2: kind=probe wants=0 try=1 2s (clerk's quota is spent)", // which shows whom it concerns
-			"batch 3: kind=probe wants=0 try=1 2s",                          // after the pause
-			"batch 4: kind=lookup wants=1 try=1 2s -> ann",
+			"ann waits: wants=1 try=1 3s -> batch 4",
+			"batch 1: kind=lookup wants=1 try=1 1s (clerk's quota is spent) -> ann",
+			"batch 2: kind=probe wants=0 try=1 1s (clerk's quota is spent)", // which shows whom it concerns
+			"batch 3: kind=probe wants=0 try=1 1s",                          // after the pause
+			"batch 4: kind=lookup wants=1 try=1 1s -> ann",
 		}},
-		{"a batch that Clerk refuses", Config{}, fails(1, refused), func(t *testing.T, g *Gate, s spans) {
-			g.Lookup(s.caller(t.Context(), "ann"), []string{"user_1", "user_2"}, Options{})
+		{"a batch that Clerk refuses", gate.Config{}, fails(1, refused), func(t *testing.T, g *gate.Gate, s spans) {
+			g.Lookup(s.caller(t.Context(), "ann"), []string{"user_1", "user_2"}, gate.Options{})
 		}, []string{
 			"ann waits: wants=1 try=1 0s -> batch 2",
 			"ann waits: wants=1 try=1 0s -> batch 3",
 			"ann waits: wants=2 try=1 0s -> batch 1",
-			"batch 1: kind=lookup wants=2 try=1 2s (clerk refused the arguments) -> ann",
-			"batch 2: kind=split wants=1 try=1 2s -> ann",
-			"batch 3: kind=split wants=1 try=1 2s -> ann",
+			"batch 1: kind=lookup wants=2 try=1 1s (clerk refused the arguments) -> ann",
+			"batch 2: kind=split wants=1 try=1 1s -> ann",
+			"batch 3: kind=split wants=1 try=1 1s -> ann",
 		}},
-		{"more ids than fit into a request", Config{}, nil, func(t *testing.T, g *Gate, s spans) {
-			g.Lookup(s.caller(t.Context(), "ann"), userIDs("", 150), Options{})
+		{"more ids than fit into a request", gate.Config{}, nil, func(t *testing.T, g *gate.Gate, s spans) {
+			g.Lookup(s.caller(t.Context(), "ann"), userIDs(150), gate.Options{})
 		}, []string{
 			"ann waits: wants=100 try=1 0s -> batch 1",
 			"ann waits: wants=50 try=1 0s -> batch 2",
-			"batch 1: kind=lookup wants=100 try=1 2s -> ann",
-			"batch 2: kind=lookup wants=50 try=1 2s -> ann",
+			"batch 1: kind=lookup wants=100 try=1 1s -> ann",
+			"batch 2: kind=lookup wants=50 try=1 1s -> ann",
 		}},
-		{"refused on arrival", Config{Quota: oneAtATime}, nil, func(t *testing.T, g *Gate, s spans) {
+		{"refused on arrival", gate.Config{Quota: oneAtATime}, nil, func(t *testing.T, g *gate.Gate, s spans) {
 			ask(g, t.Context(), "user_0")
 			ctx, cancel := context.WithTimeout(s.caller(t.Context(), "ann"), time.Second)
 			defer cancel()
 			ask(g, ctx, "user_1")
 		}, []string{
 			"ann waits: wants=1 0s (the wait would outlast the deadline)",
-			"batch 1: kind=lookup wants=1 try=1 2s",
+			"batch 1: kind=lookup wants=1 try=1 1s",
 		}},
-		{"a list and a count", Config{}, nil, func(t *testing.T, g *Gate, s spans) {
-			_, _ = g.List(s.caller(t.Context(), "ann"), clerkapi.ListParams{}, Options{})
-			_, _ = g.Count(s.caller(t.Context(), "bob"), nil, Options{})
+		{"a list and a count", gate.Config{}, nil, func(t *testing.T, g *gate.Gate, s spans) {
+			_, _ = g.List(s.caller(t.Context(), "ann"), clerkapi.ListParams{}, gate.Options{})
+			_, _ = g.Count(s.caller(t.Context(), "bob"), nil, gate.Options{})
 		}, []string{
 			"ann waits: wants=1 try=1 0s -> batch 1",
-			"batch 1: kind=call wants=1 try=1 2s -> ann",
-			"batch 2: kind=call wants=1 try=1 2s -> bob",
+			"batch 1: kind=call wants=1 try=1 1s -> ann",
+			"batch 2: kind=call wants=1 try=1 1s -> bob",
 			"bob waits: wants=1 try=1 0s -> batch 2",
 		}},
-		{"a lease, whose permits are not for this gate's requests", Config{Quota: oneAtATime}, nil, func(t *testing.T, g *Gate, s spans) {
+		{"a lease, whose permits are not for this gate's requests", gate.Config{Quota: oneAtATime}, nil, func(t *testing.T, g *gate.Gate, s spans) {
 			ask(g, t.Context(), "user_0")
-			if _, err := g.Acquire(s.caller(t.Context(), "ann"), LeaseRequest{Permits: 1}, Options{}); err != nil {
+			if _, err := g.Acquire(s.caller(t.Context(), "ann"), gate.LeaseRequest{Permits: 1}, gate.Options{}); err != nil {
 				t.Error(err)
 			}
 		}, []string{
 			"ann waits: wants=1 10s",
-			"batch 1: kind=lookup wants=1 try=1 2s",
+			"batch 1: kind=lookup wants=1 try=1 1s",
 		}},
-		{"a probe", Config{BreakerFailures: 1}, fails(1, down), func(t *testing.T, g *Gate, s spans) {
+		{"a probe", gate.Config{BreakerFailures: 1}, fails(1, down), func(t *testing.T, g *gate.Gate, s spans) {
 			ask(g, s.caller(t.Context(), "ann"), "user_1")
 			time.Sleep(5 * time.Second)
 		}, []string{
 			"ann waits: wants=1 try=1 0s -> batch 1",
 			"ann waits: wants=1 try=2 0s -> batch 3",
-			"batch 1: kind=lookup wants=1 try=1 2s (clerk is unavailable) -> ann",
-			"batch 2: kind=probe wants=0 try=1 2s",
-			"batch 3: kind=lookup wants=1 try=2 2s -> ann",
+			"batch 1: kind=lookup wants=1 try=1 1s (clerk is unavailable) -> ann",
+			"batch 2: kind=probe wants=0 try=1 1s",
+			"batch 3: kind=lookup wants=1 try=2 1s -> ann",
 		}},
-		{"one who is not sampled", Config{}, nil, func(t *testing.T, g *Gate, s spans) {
+		{"one who is not sampled", gate.Config{}, nil, func(t *testing.T, g *gate.Gate, s spans) {
 			ask(g, unsampled(t.Context()), "user_1")
 		}, nil},
-		{"one who joins a request that nobody samples", Config{}, nil, func(t *testing.T, g *Gate, s spans) {
+		{"one who joins a request that nobody samples", gate.Config{}, nil, func(t *testing.T, g *gate.Gate, s spans) {
 			var callers sync.WaitGroup
 			for _, ctx := range []context.Context{unsampled(t.Context()), s.caller(t.Context(), "ann")} {
 				callers.Go(func() { ask(g, ctx, "user_1") })
@@ -250,7 +256,7 @@ func TestSpans(t *testing.T) {
 			}
 			callers.Wait()
 		}, []string{"ann waits: wants=1 try=1 0s"}},
-		{"one who is sampled with one who is not", Config{Quota: oneAtATime}, nil, func(t *testing.T, g *Gate, s spans) {
+		{"one who is sampled with one who is not", gate.Config{Quota: oneAtATime}, nil, func(t *testing.T, g *gate.Gate, s spans) {
 			ask(g, unsampled(t.Context()), "user_0")
 			var callers sync.WaitGroup
 			for _, ctx := range []context.Context{unsampled(t.Context()), s.caller(t.Context(), "ann")} {
@@ -259,17 +265,14 @@ func TestSpans(t *testing.T) {
 			callers.Wait()
 		}, []string{
 			"ann waits: wants=1 try=1 10s -> batch 1",
-			"batch 1: kind=lookup wants=1 try=1 2s -> ann",
+			"batch 1: kind=lookup wants=1 try=1 1s -> ann",
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newSpans()
-			tt.cfg.Tracer = s.tracer
-			clerk := &fakeClerk{latency: 2 * time.Second, reply: tt.reply}
-			inBubble(t, clerk, tt.cfg, func(t *testing.T, g *Gate) {
-				g.mu.Lock()
-				g.probes.took = clerk.latency // as if a probe had shown it
-				g.mu.Unlock()
+			tt.cfg.Observer = NewGateObserver(s.tracer)
+			clerk := &fakeClerk{latency: 600 * time.Millisecond, reply: tt.reply}
+			atGate(t, clerk, tt.cfg, func(t *testing.T, g *gate.Gate) {
 				tt.do(t, g, s)
 			})
 			if diff := cmp.Diff(tt.want, s.told(t)); diff != "" {
@@ -282,10 +285,10 @@ func TestSpans(t *testing.T) {
 // TestSpansAtTheEnd stops a gate with a request under way and wants that wait.
 func TestSpansAtTheEnd(t *testing.T) {
 	s := newSpans()
-	inBubble(t, &fakeClerk{latency: time.Hour}, Config{Quota: quota.Config{Limit: 1}, Tracer: s.tracer}, func(t *testing.T, g *Gate) {
+	atGate(t, &fakeClerk{latency: time.Hour}, gate.Config{Quota: quota.Config{Limit: 1}, Observer: NewGateObserver(s.tracer)}, func(t *testing.T, g *gate.Gate) {
 		for i, name := range []string{"ann", "bob"} {
 			ctx := s.caller(t.Context(), name)
-			go one(ctx, g, fmt.Sprint("user_", i), Options{})
+			go lookUp(ctx, g, fmt.Sprint("user_", i))
 			time.Sleep(3 * time.Second)
 		}
 	})
@@ -303,13 +306,13 @@ func TestSpansAtTheEnd(t *testing.T) {
 // request is under way.
 func TestLinksAreBounded(t *testing.T) {
 	s := newSpans()
-	inBubble(t, &fakeClerk{latency: time.Second}, Config{Quota: quota.Config{Limit: 1}, Tracer: s.tracer}, func(t *testing.T, g *Gate) {
-		spend(t, g)
+	atGate(t, &fakeClerk{latency: time.Second}, gate.Config{Quota: quota.Config{Limit: 1}, Observer: NewGateObserver(s.tracer)}, func(t *testing.T, g *gate.Gate) {
+		_, _ = g.List(t.Context(), clerkapi.ListParams{}, gate.Options{}) // it spends the quota
 		var callers sync.WaitGroup
 		for _, more := range []func(){func() { time.Sleep(10*time.Second + 200*time.Millisecond) }, synctest.Wait} {
 			for range 200 {
 				ctx := s.caller(t.Context(), "ann")
-				callers.Go(func() { _ = one(ctx, g, "user_1", Options{}) })
+				callers.Go(func() { _ = lookUp(ctx, g, "user_1") })
 			}
 			more()
 		}
@@ -327,25 +330,20 @@ func TestLinksAreBounded(t *testing.T) {
 	}
 }
 
+// TestNoTracerCostsNothing: without a tracer the events of calls that succeed, or are refused, allocate
+// nothing.
 func TestNoTracerCostsNothing(t *testing.T) {
-	g := New(Config{})
-	ctx := t.Context()
-	w := &want{id: "user_1"}
-	p := g.newPending(ctx, 1)
-	w.join(p, 0)
-	r := &request{wants: []*want{w}}
+	o, ctx := NewGateObserver(nil), trace.ContextWithRemoteSpanContext(t.Context(), sampledCall)
 	n := testing.AllocsPerRun(100, func() {
-		p.trace = g.trace(ctx, 1)
-		g.traceSent(r, time.Time{})
-		w.trace.join(p.trace, 0, 1, time.Time{})
-		if r.context(ctx) != ctx {
-			t.Error("the request has another context")
+		if o.Queued(ctx, 100) != nil || o.Sent(gate.SentRequest{Endpoint: "lookup", Wants: 100, Try: 1}) != nil {
+			t.Error("something is traced")
 		}
-		r.traceAnswered(nil)
-		g.traceRequeued(r, time.Time{})
-		g.traceWaits(ctx, p)
+		o.Dequeued(gate.Batch, time.Second)
+		o.Answered(gate.AnsweredRequest{Endpoint: "lookup", Wants: 100, Ids: 100, Took: time.Second})
+		o.Refused(gate.ErrQueueFull, 1)
+		o.QuotaLow()
 	})
-	if n != 0 || r.trace != nil || p.trace != nil {
+	if n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
