@@ -39,7 +39,8 @@ type settings struct {
 	clerk  clerkapi.Config
 	secret func() string // of webhooks; nil: none are taken
 	view   server.FullView
-	spans  *telemetry.Tracing // nil: nothing is traced
+	spans  *telemetry.Tracing       // nil: nothing is traced
+	export *telemetry.MetricsExport // nil: metrics are only scraped
 	tls    listenerTLS
 }
 
@@ -85,6 +86,9 @@ func (c *serveCmd) settings(logger *slog.Logger) (s settings, err error) {
 		return s, usagef("--clerk-api-url: %v", err)
 	} else {
 		client.CloseIdleConnections()
+	}
+	if s.export, err = c.metricsExport(logger); err != nil {
+		return s, err
 	}
 	if s.spans, err = c.tracing(logger); err != nil {
 		return s, err
@@ -149,7 +153,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 	hangups := make(chan os.Signal, 1) // from here on, SIGHUP ends nothing
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	if c.Tracing != "off" {
+	if c.Tracing != "off" || c.Metrics == "otlp" {
 		telemetry.LogOpenTelemetry(logger) // before anything of it is made
 	}
 	s, err := c.settings(logger)
@@ -288,6 +292,9 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 	})
 	if err != nil {
 		return err
+	}
+	if s.export != nil {
+		run("metrics", func(ctx context.Context) error { return s.export.Run(ctx, metrics) })
 	}
 	err = errors.Join(srv.Run(serving), simErr)
 	stopBelow()

@@ -71,8 +71,9 @@ type serveCmd struct {
 	CallerQueueLimit int           `default:"20000" group:"Calls" unit:"waiters" help:"The same limit for one caller: one name at one address, at one priority."`
 	MaxInFlight      int           `default:"64" group:"Clerk" unit:"requests" help:"The maximum number of concurrent requests to Clerk. Fewer are sent while Clerk accepts fewer."`
 
-	Tracing     string  `enum:"off,otlp" default:"off" group:"Tracing and logging" help:"Where to send spans: off, nowhere; otlp, to an OpenTelemetry collector with OTLP over gRPC. The environment variables OTEL_EXPORTER_OTLP_ENDPOINT (default http://localhost:4317), OTEL_EXPORTER_OTLP_HEADERS and so on configure the collector."`
-	TraceSample float64 `default:"1" placeholder:"SHARE" group:"Tracing and logging" help:"The part of the traces started here that is sampled, 0 to 1. A call that belongs to a trace of its caller follows the caller's sampling decision."`
+	Metrics     string  `enum:"prometheus,otlp" default:"prometheus" group:"Metrics, tracing and logging" help:"How metrics leave the server: prometheus, at /metrics of the HTTP listener; otlp, there and also to an OpenTelemetry collector with OTLP over gRPC, every minute. The same environment variables as for --tracing configure the collector."`
+	Tracing     string  `enum:"off,otlp" default:"off" group:"Metrics, tracing and logging" help:"Where to send spans: off, nowhere; otlp, to an OpenTelemetry collector with OTLP over gRPC. The environment variables OTEL_EXPORTER_OTLP_ENDPOINT (default http://localhost:4317), OTEL_EXPORTER_OTLP_HEADERS and so on configure the collector."`
+	TraceSample float64 `default:"1" placeholder:"SHARE" group:"Metrics, tracing and logging" help:"The part of the traces started here that is sampled, 0 to 1. A call that belongs to a trace of its caller follows the caller's sampling decision."`
 
 	Sim      bool     `group:"Simulator" help:"Run a simulated Clerk and serve its users. Needs no account and no key."`
 	SimFlags simFlags `embed:"" group:"Simulator" prefix:"sim-" envprefix:"CLERKGATE_SIM_"`
@@ -80,7 +81,7 @@ type serveCmd struct {
 	limitFlags  `embed:""`
 	callerFlags `embed:""`
 	tlsFlags    `embed:""`
-	logFlags    `embed:"" group:"Tracing and logging"`
+	logFlags    `embed:"" group:"Metrics, tracing and logging"`
 }
 
 // check looks at the numbers that have a least value.

@@ -37,6 +37,18 @@ func (c *serveCmd) tracing(logger *slog.Logger) (*telemetry.Tracing, error) {
 	return sender, nil
 }
 
+// metricsExport makes what sends metrics, nil if they are only scraped. It starts nothing.
+func (c *serveCmd) metricsExport(logger *slog.Logger) (*telemetry.MetricsExport, error) {
+	if c.Metrics != "otlp" {
+		return nil, nil
+	}
+	export, err := telemetry.NewMetricsExport(telemetry.MetricsExportConfig{Version: buildVersion(), Logger: logger})
+	if err != nil {
+		return nil, usagef("--metrics: %v", err)
+	}
+	return export, nil
+}
+
 // startTracing has sender, if it is not nil, send spans. What ends that waits until
 // the last spans have been sent, or given up.
 func startTracing(ctx context.Context, sender *telemetry.Tracing, logger *slog.Logger) (t tracing, stop func()) {

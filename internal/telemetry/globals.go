@@ -9,7 +9,7 @@ import (
 
 // LogOpenTelemetry sends OpenTelemetry's own log messages to logger. By default they go
 // to stderr, without the log's format and redaction. The setting is global: only the
-// program's main package should call it, once, before NewTracing.
+// program's main package should call it, once, before NewTracing and NewMetricsExport.
 func LogOpenTelemetry(logger *slog.Logger) {
 	otel.SetLogger(logr.FromSlogHandler(logger.Handler()))
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {

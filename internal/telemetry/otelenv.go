@@ -24,7 +24,7 @@ type variable struct {
 }
 
 // exporterVariables are the OTEL_EXPORTER_OTLP_… variables, without that prefix. Each may
-// also be for traces only: OTEL_EXPORTER_OTLP_TRACES_….
+// also be for one signal only: OTEL_EXPORTER_OTLP_TRACES_…, OTEL_EXPORTER_OTLP_METRICS_….
 var exporterVariables = []variable{
 	{"PROTOCOL", "grpc, which is the only one that is spoken here", oneOf("grpc")},
 	{"ENDPOINT", "a URL such as http://localhost:4317, or https:// for TLS", goodEndpoint},
@@ -35,15 +35,27 @@ var exporterVariables = []variable{
 	{"CERTIFICATE", "a file of PEM certificates that can be read", goodCertificates},
 }
 
-// otherVariables are those of the batch processor, the resource, the limits of a span,
-// and the sampler.
-var otherVariables = []variable{
+// resourceVariables are those of the resource.
+var resourceVariables = []variable{
+	{"OTEL_SERVICE_NAME", "text in UTF-8", utf8.ValidString},
+	{"OTEL_RESOURCE_ATTRIBUTES", "name=value, several with commas between, percent-encoded UTF-8", goodAttributes},
+}
+
+// metricsVariables are those of the export of metrics. Prometheus's counters and histograms can't be
+// sent in another form.
+var metricsVariables = []variable{
+	atLeastOne("OTEL_METRIC_EXPORT_INTERVAL", maxMilliseconds, "milliseconds"),
+	atLeastOne("OTEL_METRIC_EXPORT_TIMEOUT", maxMilliseconds, "milliseconds"),
+	{"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "cumulative, which is the only one that is sent here", isFold("cumulative")},
+	{"OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "explicit_bucket_histogram, which is the only one that is sent here", isFold("explicit_bucket_histogram")},
+}
+
+// tracesVariables are those of the batch processor and the limits of a span.
+var tracesVariables = []variable{
 	atLeastOne("OTEL_BSP_SCHEDULE_DELAY", maxMilliseconds, "milliseconds"),
 	atLeastOne("OTEL_BSP_EXPORT_TIMEOUT", maxMilliseconds, "milliseconds"),
 	atLeastOne(queueVariable, maxQueue, "spans"),
 	atLeastOne(batchVariable, maxQueue, "spans"),
-	{"OTEL_SERVICE_NAME", "text in UTF-8", utf8.ValidString},
-	{"OTEL_RESOURCE_ATTRIBUTES", "name=value, several with commas between, percent-encoded UTF-8", goodAttributes},
 	limit("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"),
 	limit("OTEL_ATTRIBUTE_COUNT_LIMIT"),
 	limit("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT"),
@@ -63,35 +75,46 @@ const (
 	maxLimit        = 1_000_000
 )
 
-// exporterOptions checks the environment and returns defaults for what it does not set.
-// Its errors name the variable and do not show the value: headers contain secrets.
-func exporterOptions() ([]otlptracegrpc.Option, error) {
-	given := false // whether TLS is set explicitly
-	for _, prefix := range []string{"OTEL_EXPORTER_OTLP_", "OTEL_EXPORTER_OTLP_TRACES_"} {
+// defaultEndpoint is the specification's. It is without TLS; the Go library's default is TLS.
+const defaultEndpoint = "http://localhost:4317"
+
+// checkExporter checks the environment of the exporter of a signal, TRACES or METRICS, and others.
+// It reports whether the environment sets an endpoint or TLS. Its errors name the variable and do
+// not show the value: headers contain secrets.
+func checkExporter(signal string, others []variable) (isSet bool, err error) {
+	for _, prefix := range []string{"OTEL_EXPORTER_OTLP_", "OTEL_EXPORTER_OTLP_" + signal + "_"} {
 		for _, v := range exporterVariables {
 			value := strings.TrimSpace(os.Getenv(prefix + v.name))
 			if value != "" && !v.good(value) {
-				return nil, fmt.Errorf("%s%s: want %s", prefix, v.name, v.want)
+				return false, fmt.Errorf("%s%s: want %s", prefix, v.name, v.want)
 			}
-			given = given || value != "" && (v.name == "ENDPOINT" || v.name == "INSECURE")
+			isSet = isSet || value != "" && (v.name == "ENDPOINT" || v.name == "INSECURE")
 		}
 		if !goodKeyPair(os.Getenv(prefix+"CLIENT_CERTIFICATE"), os.Getenv(prefix+"CLIENT_KEY")) {
-			return nil, fmt.Errorf("%[1]sCLIENT_CERTIFICATE, %[1]sCLIENT_KEY: want two files that can be read, of a PEM certificate and of its key", prefix)
+			return false, fmt.Errorf("%[1]sCLIENT_CERTIFICATE, %[1]sCLIENT_KEY: want two files that can be read, of a PEM certificate and of its key", prefix)
 		}
 	}
-	for _, v := range otherVariables {
+	for _, v := range slices.Concat(resourceVariables, others) {
 		if value := os.Getenv(v.name); value != "" && !v.good(value) {
-			return nil, fmt.Errorf("%s: want %s", v.name, v.want)
+			return false, fmt.Errorf("%s: want %s", v.name, v.want)
 		}
+	}
+	return isSet, nil
+}
+
+// tracesOptions checks the environment and returns defaults for what it does not set.
+func tracesOptions() ([]otlptracegrpc.Option, error) {
+	isSet, err := checkExporter("TRACES", tracesVariables)
+	if err != nil {
+		return nil, err
 	}
 	if number(batchVariable, 0) > queueSize() {
 		return nil, fmt.Errorf("%s: want no more than %s, %d", batchVariable, queueVariable, queueSize())
 	}
-	if given {
+	if isSet {
 		return nil, nil
 	}
-	// The specification's default is without TLS; the Go library's default is TLS.
-	return []otlptracegrpc.Option{otlptracegrpc.WithEndpointURL("http://localhost:4317")}, nil
+	return []otlptracegrpc.Option{otlptracegrpc.WithEndpointURL(defaultEndpoint)}, nil
 }
 
 // queueSize returns the maximum of spans that wait for export.
@@ -124,6 +147,10 @@ func from(least, most int) func(string) bool {
 
 func oneOf(values ...string) func(string) bool {
 	return func(s string) bool { return slices.Contains(values, s) }
+}
+
+func isFold(value string) func(string) bool {
+	return func(s string) bool { return strings.EqualFold(strings.TrimSpace(s), value) }
 }
 
 func goodEndpoint(s string) bool {

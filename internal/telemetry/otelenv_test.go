@@ -118,11 +118,42 @@ func TestEnvironment(t *testing.T) {
 func checkEnvironment(t *testing.T, want string) {
 	t.Helper()
 	_, err := NewTracing(TracingConfig{Sample: 1, Logger: slog.New(slog.DiscardHandler)})
+	checkError(t, err, want)
+}
+
+// checkError checks that err has want in it and not the value, or is nil if want is empty.
+func checkError(t *testing.T, err error, want string) {
+	t.Helper()
 	switch {
 	case want == "" && err != nil:
 		t.Error(err)
 	case want != "" && (err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hidden")):
 		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// TestMetricsEnvironment: the same for metrics, whose variables do not concern spans.
+func TestMetricsEnvironment(t *testing.T) {
+	for _, tt := range []struct{ name, value, want string }{
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "hidden:4317", "OTEL_EXPORTER_OTLP_ENDPOINT: want a URL"},
+		{"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "hidden:4317", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: want a URL"},
+		{"OTEL_EXPORTER_OTLP_METRICS_HEADERS", "hidden", "OTEL_EXPORTER_OTLP_METRICS_HEADERS: want name=value"},
+		{"OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/protobuf", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL: want grpc"},
+		{"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta", "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE: want cumulative"},
+		{"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "Cumulative", ""},
+		{"OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "base2_exponential_bucket_histogram", "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION: want explicit_bucket_histogram"},
+		{"OTEL_METRIC_EXPORT_INTERVAL", "1m", "OTEL_METRIC_EXPORT_INTERVAL: want 1 to 86400000 milliseconds"},
+		{"OTEL_METRIC_EXPORT_INTERVAL", "15000", ""},
+		{"OTEL_METRIC_EXPORT_TIMEOUT", "0", "OTEL_METRIC_EXPORT_TIMEOUT: want 1 to 86400000 milliseconds"},
+		{"OTEL_SERVICE_NAME", "hidden\xff", "OTEL_SERVICE_NAME: want text in UTF-8"},
+		{"OTEL_BSP_SCHEDULE_DELAY", "abc", ""},
+		{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "hidden:4317", ""},
+	} {
+		t.Run(tt.name+"="+tt.value, func(t *testing.T) {
+			t.Setenv(tt.name, tt.value)
+			_, err := NewMetricsExport(MetricsExportConfig{Logger: slog.New(slog.DiscardHandler)})
+			checkError(t, err, tt.want)
+		})
 	}
 }
 
@@ -166,7 +197,7 @@ func TestDefaultEndpoint(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Setenv(tt.name, tt.value)
-			if options, err := exporterOptions(); len(options) != tt.want || err != nil {
+			if options, err := tracesOptions(); len(options) != tt.want || err != nil {
 				t.Errorf("%d options, error %v", len(options), err)
 			}
 		})

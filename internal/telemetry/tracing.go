@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"time"
@@ -37,25 +38,37 @@ type Tracing struct {
 // NewTracing returns a Tracing. It starts nothing and does not connect. It fails if an
 // environment variable is invalid, and names it.
 func NewTracing(cfg TracingConfig) (*Tracing, error) {
-	options, err := exporterOptions()
+	options, err := tracesOptions()
 	if err != nil {
 		return nil, err
 	}
 	options = append(options, otlptracegrpc.WithDialOption(grpc.WithNoProxy())) // HTTPS_PROXY is for requests to Clerk only
-	// Later attributes win: OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES.
-	about, err := resource.New(context.Background(),
-		resource.WithTelemetrySDK(),
-		resource.WithAttributes(semconv.ServiceName("clerkgate"), semconv.ServiceVersion(cfg.Version)),
-		resource.WithFromEnv(),
-	)
+	about, err := resourceOf(cfg.Version)
 	if err != nil {
-		return nil, fmt.Errorf("OpenTelemetry's resource: %w", err)
+		return nil, err
 	}
 	return &Tracing{
 		provider: sdktrace.NewTracerProvider(sdktrace.WithSampler(Sampler(cfg.Sample)), sdktrace.WithResource(about)),
 		otlp:     otlptracegrpc.NewUnstarted(options...),
 		lost:     newLostSpans(cfg.Logger),
 	}, nil
+}
+
+// instance distinguishes this process from other replicas, whose metrics have the same names.
+var instance = rand.Text()
+
+// resourceOf returns what the collector gets to know about this process.
+func resourceOf(version string) (*resource.Resource, error) {
+	// Later attributes win: OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES.
+	r, err := resource.New(context.Background(),
+		resource.WithTelemetrySDK(),
+		resource.WithAttributes(semconv.ServiceName("clerkgate"), semconv.ServiceVersion(version), semconv.ServiceInstanceID(instance)),
+		resource.WithFromEnv(),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("OpenTelemetry's resource: %w", err)
+	}
+	return r, nil
 }
 
 // Provider returns the provider of tracers. Spans that end before or after Run are
