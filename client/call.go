@@ -1,0 +1,68 @@
+package client
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+)
+
+// Priority is how urgent a call is.
+type Priority string
+
+// The priorities. Batch calls wait behind interactive ones.
+const (
+	Interactive Priority = "interactive"
+	Batch       Priority = "batch"
+)
+
+type priorityKey struct{}
+
+// WithPriority returns a context whose calls have the priority. Streams of users always have
+// Batch.
+func WithPriority(ctx context.Context, p Priority) context.Context {
+	return context.WithValue(ctx, priorityKey{}, p)
+}
+
+// perCall gives each call what Config says.
+type perCall struct {
+	caller   string
+	priority Priority
+	timeout  time.Duration
+}
+
+// context returns the context of a call.
+func (p *perCall) context(ctx context.Context) context.Context {
+	priority, ok := ctx.Value(priorityKey{}).(Priority)
+	if !ok {
+		priority = p.priority
+	}
+	ctx = metadata.AppendToOutgoingContext(ctx, "clerkgate-priority", string(priority))
+	if p.caller != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "clerkgate-caller", p.caller)
+	}
+	return ctx
+}
+
+func (p *perCall) unary(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, p.timeout)
+		defer cancel()
+	}
+	return toError(invoke(p.context(ctx), method, req, reply, conn, opts...))
+}
+
+func (p *perCall) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	s, err := open(p.context(ctx), desc, conn, method, opts...)
+	if err != nil {
+		return nil, toError(err)
+	}
+	return typedStream{s}, nil
+}
+
+// typedStream is a stream whose errors are *Error.
+type typedStream struct{ grpc.ClientStream }
+
+func (s typedStream) RecvMsg(m any) error { return toError(s.ClientStream.RecvMsg(m)) }
