@@ -137,6 +137,7 @@ func TestErrors(t *testing.T) {
 	f := &fake{get: func(ctx context.Context, req *clerkgatev1.GetUserRequest) (*clerkgatev1.GetUserResponse, error) {
 		if req.GetUserId() == "user_slow" {
 			<-ctx.Done()
+			return nil, ctx.Err()
 		}
 		return nil, errs[req.GetUserId()]
 	}}

@@ -24,7 +24,7 @@ func (u *User) String() string { return u.GetId() }
 // PrimaryEmailAddress returns the primary email address, empty if there is none.
 func (u *User) PrimaryEmailAddress() string {
 	for _, e := range u.GetEmailAddresses() {
-		if e.GetId() == u.GetPrimaryEmailAddressId() {
+		if e.GetId() != "" && e.GetId() == u.GetPrimaryEmailAddressId() {
 			return e.GetEmailAddress()
 		}
 	}
