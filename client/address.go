@@ -23,7 +23,7 @@ func parseAddress(address string, wantTLS bool) (target string, secure bool, err
 	if address == "" {
 		address = defaultAddress
 	}
-	invalid := func(want string) error { return fmt.Errorf("client: address %q: %s", address, want) }
+	invalid := func(want string) error { return fmt.Errorf("address %q: %s", address, want) }
 	scheme, rest, found := strings.Cut(address, "://")
 	switch {
 	case strings.HasPrefix(address, "unix:"):
@@ -77,23 +77,23 @@ func LoadTLS(caFile, certFile, keyFile string) (*tls.Config, error) {
 	if caFile != "" {
 		pem, err := os.ReadFile(caFile)
 		if err != nil {
-			return nil, fmt.Errorf("client: file of authorities: %w", err)
+			return nil, fmt.Errorf("file of authorities: %w", err)
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("client: file of authorities: %s holds no PEM certificate", caFile)
+			return nil, fmt.Errorf("file of authorities: %s holds no PEM certificate", caFile)
 		}
 	}
 	switch {
 	case certFile == "" && keyFile == "":
 		return config, nil
 	case certFile == "" || keyFile == "":
-		return nil, errors.New("client: a certificate needs both its file and the file of its key")
+		return nil, errors.New("a certificate needs both its file and the file of its key")
 	}
 	load := func() (*tls.Certificate, error) {
 		pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 		if err != nil {
-			return nil, fmt.Errorf("client: certificate: %w", err)
+			return nil, fmt.Errorf("certificate: %w", err)
 		}
 		return &pair, nil
 	}

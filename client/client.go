@@ -86,9 +86,9 @@ func New(cfg Config) (*Client, error) {
 	}
 	switch {
 	case cfg.Timeout < 0:
-		return nil, fmt.Errorf("client: Config.Timeout is %v; want 0 for the default, or more", cfg.Timeout)
+		return nil, fmt.Errorf("Config.Timeout is %v; want 0 for the default, or more", cfg.Timeout)
 	case cfg.Token != nil && !secure && !staysHere(target):
-		return nil, errors.New("client: a token is not sent without TLS to another machine; use https:// or Config.TLS")
+		return nil, errors.New("a token is sent over TLS, to a loopback address or to a Unix socket only; use an https:// address")
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = defaultTimeout
@@ -115,7 +115,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	conn, err := grpc.NewClient(target, append(options, cfg.DialOptions...)...)
 	if err != nil {
-		return nil, fmt.Errorf("client: address %q: %w", cfg.Address, err)
+		return nil, fmt.Errorf("address %q: %w", cfg.Address, err)
 	}
 	return &Client{
 		conn:    conn,

@@ -108,7 +108,7 @@ func (c *Client) WithPermits(ctx context.Context, count int, ttl time.Duration, 
 	}
 	failed = false
 	if err := c.release(ctx, lease, granted.GetLeaseId(), false); err != nil {
-		return fmt.Errorf("client: %w: %w", ErrNotReleased, err)
+		return fmt.Errorf("%w: %w", ErrNotReleased, err)
 	}
 	return nil
 }

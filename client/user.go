@@ -40,7 +40,7 @@ func DecodeMetadata[T any](text string) (T, error) {
 		return v, nil
 	}
 	if err := json.Unmarshal([]byte(text), &v); err != nil {
-		return v, fmt.Errorf("client: metadata: %w", err)
+		return v, fmt.Errorf("metadata: %w", err)
 	}
 	return v, nil
 }

@@ -8,7 +8,6 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
@@ -16,12 +15,7 @@ import (
 
 // context returns the context of a call.
 func (f clientFlags) context(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(callerContext(ctx), f.Timeout)
-}
-
-// callerContext returns ctx with the name of this program as the caller.
-func callerContext(ctx context.Context) context.Context {
-	return metadata.AppendToOutgoingContext(ctx, "clerkgate-caller", "clerkgate-cli")
+	return context.WithTimeout(ctx, f.Timeout)
 }
 
 // once connects to the server for one call.

@@ -1,18 +1,13 @@
 package main
 
 import (
-	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"net"
-	"net/url"
 	"os"
 	"strings"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/clerkgate/clerkgate/client"
 )
 
 // clientFlags are the flags of the connection to a server.
@@ -35,107 +30,28 @@ func (f clientFlags) connect() (*grpc.ClientConn, error) {
 	if f.Timeout <= 0 {
 		return nil, usagef("--timeout: want a duration above 0, such as 30s")
 	}
-	target, secure, err := f.target()
-	if err != nil {
-		return nil, err
+	cfg := client.Config{
+		Address: f.Address, Caller: "clerkgate-cli",
+		DialOptions: []grpc.DialOption{grpc.WithUserAgent("clerkgate/" + buildVersion())},
 	}
-	options := []grpc.DialOption{
-		grpc.WithNoProxy(), // HTTPS_PROXY is for the way to Clerk
-		grpc.WithUserAgent("clerkgate/" + buildVersion()),
-	}
-	if secure {
-		config, err := f.tlsConfig()
-		if err != nil {
-			return nil, err
+	var err error
+	if f.TLS || f.CAFile != "" || f.CertFile != "" || f.KeyFile != "" {
+		if cfg.TLS, err = client.LoadTLS(f.CAFile, f.CertFile, f.KeyFile); err != nil {
+			return nil, usagef("--ca-file, --cert-file, --key-file: %v", err)
 		}
-		options = append(options, grpc.WithTransportCredentials(credentials.NewTLS(config)))
-	} else {
-		options = append(options, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	}
 	token, err := f.token()
 	if err != nil {
 		return nil, err
 	}
 	if token != "" {
-		if !secure && !staysHere(target) {
-			return nil, usagef("a token is not sent without TLS to another machine: use --tls or --ca-file")
-		}
-		options = append(options, grpc.WithPerRPCCredentials(bearer(token)))
+		cfg.Token = client.StaticToken(token)
 	}
-	conn, err := grpc.NewClient(target, options...)
+	c, err := client.New(cfg)
 	if err != nil {
-		return nil, usagef("--address: want host:port, such as 127.0.0.1:9090: %v", err)
+		return nil, usagef("--address, --tls: %v", err)
 	}
-	return conn, nil
-}
-
-// target returns the server's address as gRPC takes it, and whether to speak TLS.
-func (f clientFlags) target() (target string, secure bool, err error) {
-	secure = f.TLS || f.CAFile != "" || f.CertFile != "" || f.KeyFile != ""
-	scheme, rest, found := strings.Cut(f.Address, "://")
-	switch {
-	case strings.HasPrefix(f.Address, "unix:"):
-		if secure {
-			return "", false, usagef("--address: a Unix socket has no TLS")
-		}
-		return f.Address, false, nil
-	case !found:
-		return withPort(f.Address, defaultPort), secure, nil
-	case scheme != "https" && scheme != "http":
-		return "", false, usagef("--address: want host:port, unix:/path or https://host:port")
-	case scheme == "http" && secure:
-		return "", false, usagef("--address: http:// means no TLS; want https://")
-	}
-	u, err := url.Parse(f.Address)
-	if err != nil || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || strings.ContainsAny(rest, "?#") {
-		return "", false, usagef("--address: want https://host:port, and nothing else")
-	}
-	host := u.Host
-	if u.Port() == "" {
-		host = net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443"}[scheme])
-	}
-	return host, scheme == "https", nil
-}
-
-// defaultPort is the port of an address without one.
-const defaultPort = "9090"
-
-// withPort returns an address with the port, if it has none: a host alone, or an IPv6
-// address with or without brackets.
-func withPort(address, port string) string {
-	bare := strings.TrimSuffix(strings.TrimPrefix(address, "["), "]")
-	if address != "" && !strings.Contains(address, ":") || net.ParseIP(bare) != nil {
-		return net.JoinHostPort(bare, port)
-	}
-	return address
-}
-
-// tlsConfig returns whom to trust, and what to show.
-func (f clientFlags) tlsConfig() (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if f.CAFile != "" {
-		pem, err := os.ReadFile(f.CAFile)
-		if err != nil {
-			return nil, usagef("--ca-file: %v", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, usagef("--ca-file: %s holds no PEM certificate", f.CAFile)
-		}
-	}
-	if f.CertFile == "" && f.KeyFile == "" {
-		return config, nil
-	}
-	if f.CertFile == "" || f.KeyFile == "" {
-		return nil, usagef("--cert-file and --key-file: give both")
-	}
-	pair, err := tls.LoadX509KeyPair(f.CertFile, f.KeyFile)
-	if err != nil {
-		return nil, usagef("--cert-file: %v", err)
-	}
-	// Shown whatever authorities the server names: if it takes others, it says so.
-	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
-	return config, nil
+	return c.Conn(), nil
 }
 
 // token returns the token to show, empty for none.
@@ -159,23 +75,3 @@ func (f clientFlags) token() (string, error) {
 	}
 	return text, nil
 }
-
-// staysHere reports whether what is sent to target does not leave this machine.
-func staysHere(target string) bool {
-	if strings.HasPrefix(target, "unix:") {
-		return true
-	}
-	host, _, err := net.SplitHostPort(target)
-	return err == nil && (host == "localhost" || net.ParseIP(host).IsLoopback())
-}
-
-// bearer is a token that every call shows.
-type bearer string
-
-// GetRequestMetadata returns the token's header.
-func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	return map[string]string{"authorization": "Bearer " + string(b)}, nil
-}
-
-// RequireTransportSecurity reports false: connect has checked where the token goes.
-func (bearer) RequireTransportSecurity() bool { return false }

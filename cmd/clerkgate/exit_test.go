@@ -53,17 +53,6 @@ func TestExitCodesOfCommands(t *testing.T) {
 	}
 }
 
-func TestAddresses(t *testing.T) {
-	for address, want := range map[string]string{
-		"localhost": "localhost:9090", "gate.example": "gate.example:9090", "127.0.0.1": "127.0.0.1:9090", "::1": "[::1]:9090", "[::1]": "[::1]:9090",
-		"localhost:1": "localhost:1", "[::1]:1": "[::1]:1", "unix:/x": "unix:/x", "https://gate.example": "gate.example:443", "https://gate.example:1/": "gate.example:1",
-	} {
-		if got, _, err := (clientFlags{Address: address}).target(); err != nil || got != want {
-			t.Errorf("%s: %s, %v, want %s", address, got, err, want)
-		}
-	}
-}
-
 func TestParseFilter(t *testing.T) {
 	got, err := parseFilter([]string{"email_addresses=a@b.c", "email_addresses=d@e.f\nbanned=true", "query=x=y"})
 	if err != nil || len(got.GetEmailAddresses().GetValues()) != 2 || !got.GetBanned() || got.GetQuery() != "x=y" {

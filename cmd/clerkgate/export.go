@@ -169,7 +169,7 @@ func (e *export) stream(ctx context.Context) (last bool, err error) {
 	if e.file.state.Walked > 0 && e.file.state.ResumeToken == "" {
 		return true, nil
 	}
-	ctx, cancel := context.WithCancelCause(callerContext(ctx))
+	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	silence := time.AfterFunc(e.cmd.Timeout, func() { cancel(context.DeadlineExceeded) })
 	defer silence.Stop()

@@ -26,7 +26,7 @@ func (c *quotaCmd) watch(ctx context.Context, std streams) (err error) {
 	}
 	defer conn.Close()
 	interrupted := ctx
-	ctx, cancel := context.WithCancelCause(callerContext(ctx))
+	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	timeout := time.AfterFunc(c.Timeout, func() { cancel(context.DeadlineExceeded) })
 	defer timeout.Stop()

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/clerkgate/clerkgate/client"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/caller"
 	"github.com/clerkgate/clerkgate/internal/caller/callertest"
@@ -94,20 +94,22 @@ func (r *rotation) callers(hashes ...string) {
 // connect replaces the connection of a caller. The old one goes on with its calls.
 func (r *rotation) connect(who int, cert *tls.Certificate, token string) {
 	r.t.Helper()
-	config := &tls.Config{RootCAs: r.ca.Pool()}
+	cfg := client.Config{
+		Address: r.grpc, TLS: &tls.Config{RootCAs: r.ca.Pool()},
+		DialOptions: []grpc.DialOption{grpc.WithDisableRetry()}, // a call that fails must be seen
+	}
 	if cert != nil {
-		config.Certificates = []tls.Certificate{*cert}
+		cfg.TLS.Certificates = []tls.Certificate{*cert}
 	}
-	options := []grpc.DialOption{grpc.WithTransportCredentials(credentials.NewTLS(config))}
 	if token != "" {
-		options = append(options, grpc.WithPerRPCCredentials(bearer(token)))
+		cfg.Token = client.StaticToken(token)
 	}
-	conn, err := grpc.NewClient(r.grpc, options...)
+	c, err := client.New(cfg)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.t.Cleanup(func() { _ = conn.Close() })
-	r.load.conns[who].Store(conn)
+	r.t.Cleanup(func() { _ = c.Close() })
+	r.load.conns[who].Store(c.Conn())
 }
 
 func (r *rotation) logged(text string, times int) {
