@@ -18,6 +18,7 @@ import (
 	"github.com/clerkgate/clerkgate/client"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/server"
 )
@@ -63,11 +64,12 @@ func New(t testing.TB, cfg Config) (*client.Client, *Server) {
 
 	store, err := usercache.NewStore(usercache.Config{})
 	must(err)
+	callers := usage.New()
 	g := gate.New(gate.Config{
-		Upstream: upstream, Quota: quota.Config{Limit: 100_000}, Stamp: store.Stamp, Keep: store.Keep,
+		Upstream: upstream, Callers: callers, Quota: quota.Config{Limit: 100_000}, Stamp: store.Stamp, Keep: store.Keep,
 	})
 	s := &Server{t: t, sim: sim, trouble: &trouble{Gate: g}}
-	s.cache = usercache.New(store, s.trouble)
+	s.cache = usercache.New(store, s.trouble, callers)
 	listening := make(chan server.Addresses, 1)
 	srv := server.New(server.Config{
 		Users: s.cache, Quota: s.trouble, FullView: server.FullViewAny,
