@@ -184,7 +184,8 @@ func TestErrors(t *testing.T) {
 	}
 	defer c.Close()
 	_, err = c.GetUser(t.Context(), "user_x")
-	if e, ok := err.(*Error); !ok || e.Code != codes.Unavailable || e.Reason != "" {
+	var e *Error
+	if !errors.As(err, &e) || e.Code != codes.Unavailable || e.Reason != "" {
 		t.Errorf("%#v", err)
 	}
 }

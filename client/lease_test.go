@@ -171,7 +171,8 @@ func TestPermitsTrouble(t *testing.T) {
 			t.Error("called without permits")
 			return nil
 		})
-		if e, ok := err.(*Error); !ok || e.RetryAfter != time.Second || len(l.released) != 0 {
+		var e *Error
+		if !errors.As(err, &e) || e.RetryAfter != time.Second || len(l.released) != 0 {
 			t.Errorf("%v", err)
 		}
 	})

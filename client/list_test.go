@@ -126,7 +126,10 @@ func TestStreamIsLeft(t *testing.T) {
 			return s.Context().Err()
 		}}
 		f.run(t, Config{}, func(c *Client) {
-			for range c.StreamUsers(t.Context(), StreamOptions{}) {
+			for _, err := range c.StreamUsers(t.Context(), StreamOptions{}) {
+				if err != nil {
+					t.Error(err)
+				}
 				break
 			}
 			if err := <-ended; !errors.Is(err, context.Canceled) {
@@ -141,7 +144,7 @@ func TestStreamIsLeft(t *testing.T) {
 			if !errors.Is(last, context.DeadlineExceeded) {
 				t.Error(last)
 			}
-			<-ended
+			_ = <-ended
 		})
 		f = &fake{stream: func(*clerkgatev1.StreamUsersRequest, streamOfUsers) error {
 			return refusal(codes.Unavailable, "BREAKER_OPEN", time.Hour)
@@ -195,7 +198,10 @@ func TestList(t *testing.T) {
 			t.Errorf("asked %v, want %v", asked, want)
 		}
 		asked = nil
-		for range c.ListUsers(t.Context(), ListOptions{}) {
+		for _, err := range c.ListUsers(t.Context(), ListOptions{}) {
+			if err != nil {
+				t.Error(err)
+			}
 			break
 		}
 		if len(asked) != 1 || asked[0].GetPageSize() != 100 {

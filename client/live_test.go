@@ -65,7 +65,10 @@ func TestLive(t *testing.T) {
 	banned := &clerkgatev1.UserFilter{Banned: new(true)}
 	n, err := clerk.CountUsers(ctx, banned)
 	listed := 0
-	for range clerk.ListUsers(ctx, client.ListOptions{Filter: banned}) {
+	for _, err := range clerk.ListUsers(ctx, client.ListOptions{Filter: banned}) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		listed++
 	}
 	if err != nil || n == 0 || n != listed {

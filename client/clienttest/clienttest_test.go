@@ -1,6 +1,7 @@
 package clienttest
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -21,7 +22,7 @@ func TestUsers(t *testing.T) {
 	if n, err := clerk.CountUsers(ctx, nil); n != 0 || err != nil {
 		t.Errorf("%d users at first, %v", n, err)
 	}
-	if _, err := clerk.GetUser(ctx, "user_ann"); !isCode(err, codes.NotFound) {
+	if _, err := clerk.GetUser(ctx, "user_ann"); !errors.Is(err, client.ErrNotFound) {
 		t.Errorf("before: %v", err)
 	}
 	id := server.Add(&clerksim.User{ID: "user_ann", FirstName: new("Ann")})
@@ -45,7 +46,7 @@ func TestUsers(t *testing.T) {
 		t.Errorf("changed first name %q", got)
 	}
 	server.Delete(id)
-	if _, err := clerk.GetUser(ctx, id); !isCode(err, codes.NotFound) {
+	if _, err := clerk.GetUser(ctx, id); !errors.Is(err, client.ErrNotFound) {
 		t.Errorf("deleted: %v", err)
 	}
 	if n := server.Sim().Stats().Requests; n == 0 {
@@ -77,8 +78,8 @@ func TestTrouble(t *testing.T) {
 			tt.begin()
 			check := func(err error) {
 				t.Helper()
-				e, ok := err.(*client.Error)
-				if !ok || e.Code != tt.code || e.Reason != tt.reason || e.RetryAfter != tt.retry {
+				var e *client.Error
+				if !errors.As(err, &e) || e.Code != tt.code || e.Reason != tt.reason || e.RetryAfter != tt.retry {
 					t.Errorf("%#v", err)
 				}
 			}
@@ -126,9 +127,4 @@ func TestSeveral(t *testing.T) {
 			}
 		})
 	}
-}
-
-func isCode(err error, code codes.Code) bool {
-	e, ok := err.(*client.Error)
-	return ok && e.Code == code
 }
