@@ -173,10 +173,11 @@ func TestRedact(t *testing.T) {
 	tests := []struct{ in, want string }{
 		{"plain", "plain"},
 		{"a sk_test_abc b sk_live_d,e whsec_f= g", "a [redacted] b [redacted] [redacted] g"},
-		{`"sk_live_abc"`, `"[redacted]`},
+		{`"sk_live_abc"`, `"[redacted]"`},
+		{`{"key":"sk_live_abc"}, (sk_live_a"b), sk_test_x.`, `{"key":"[redacted]"}, ([redacted]), [redacted].`},
 		{"sk_live_", "sk_live_"},
 		{"a publishable key (pk_…); want sk_test_… or sk_live_…", "a publishable key (pk_…); want sk_test_… or sk_live_…"},
-		{"sk_live_)", "[redacted]"},
+		{"sk_live_)", "[redacted])"},
 	}
 	for _, test := range tests {
 		if got := Redact(test.in); got != test.want {

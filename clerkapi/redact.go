@@ -13,11 +13,17 @@ const redacted = "[redacted]"
 // so "sk_test_…" in a message is not one.
 var secrets = regexp.MustCompile(`sk_(test|live)_[!-~]\S*|(whsec|cgt)_[!-~]\S*`)
 
+// closing may close what a secret stands in, such as a quotation. It stays, so that the text
+// around a secret can still be read.
+const closing = "\"'`)]}>,.;:"
+
 // Redact replaces Clerk's secret keys, webhook secrets and callers' tokens in s with
 // "[redacted]". Text from outside must pass through Redact or Clean before it is logged or
 // shown.
 func Redact(s string) string {
-	return secrets.ReplaceAllString(s, redacted)
+	return secrets.ReplaceAllStringFunc(s, func(secret string) string {
+		return redacted + secret[len(strings.TrimRight(secret, closing)):]
+	})
 }
 
 // Clean makes text from outside fit for a log line, an error or a terminal: without secrets,

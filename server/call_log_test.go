@@ -20,6 +20,7 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 func TestSampler(t *testing.T) {
@@ -61,7 +62,7 @@ func logLines(t *testing.T, text string) []map[string]any {
 func TestFailuresInAFlood(t *testing.T) {
 	const failures, spread = 100_000, 10 * time.Second
 	log := &logBuffer{}
-	l := newCallLog(slog.New(slog.NewJSONHandler(log, nil)))
+	l := newCallLog(leaktest.Logger(slog.NewJSONHandler(log, nil)))
 	var callers sync.WaitGroup
 	for c := range 4 {
 		callers.Go(func() {
@@ -110,7 +111,7 @@ func TestLevels(t *testing.T) {
 		{context.Canceled, slowCall, "INFO"},
 	} {
 		log := &logBuffer{}
-		l := newCallLog(slog.New(slog.NewJSONHandler(log, nil)))
+		l := newCallLog(leaktest.Logger(slog.NewJSONHandler(log, nil)))
 		flood(t, l, 1, tt.took, tt.err)
 		alone := log.String()
 		flood(t, l, lineBurst, tt.took, tt.err)
@@ -151,7 +152,7 @@ func TestWhoHangsUpAtItsDeadline(t *testing.T) {
 	} {
 		ctx, cancel := context.WithDeadline(t.Context(), now.Add(tt.left))
 		defer cancel()
-		l := newCallLog(slog.New(slog.DiscardHandler))
+		l := newCallLog(leaktest.Logger(slog.DiscardHandler))
 		if f, _ := l.failed(ctx, "/clerkgate.v1.UserService/GetUser", now, now, tt.err, true); f.code != tt.want {
 			t.Errorf("%s: %v, want %v", tt.name, f.code, tt.want)
 		}
@@ -163,7 +164,7 @@ func TestWhoHangsUpAtItsDeadline(t *testing.T) {
 func TestAnsweredCalls(t *testing.T) {
 	const get, stream = "/clerkgate.v1.UserService/GetUser", "/clerkgate.v1.UserService/StreamUsers"
 	log := &logBuffer{}
-	l := newCallLog(slog.New(slog.NewJSONHandler(log, nil)))
+	l := newCallLog(leaktest.Logger(slog.NewJSONHandler(log, nil)))
 	call := func(method string, at, took time.Duration, mayBeSlow bool) {
 		end := l.epoch.Add(at)
 		l.answered(t.Context(), method, end.Add(-took), end, mayBeSlow)
@@ -202,7 +203,7 @@ func TestAnsweredCalls(t *testing.T) {
 func TestLeftOutIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &logBuffer{}
-		s := New(Config{Users: &fakeUpstream{}, Quota: &fakeUpstream{}, Logger: slog.New(slog.NewJSONHandler(log, nil))})
+		s := New(Config{Users: &fakeUpstream{}, Quota: &fakeUpstream{}, Logger: leaktest.Logger(slog.NewJSONHandler(log, nil))})
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {

@@ -17,6 +17,7 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 	"github.com/clerkgate/clerkgate/internal/quota"
 	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/usercache"
@@ -102,7 +103,7 @@ func lineInBubble(t *testing.T, simulated clerksim.Config, q quota.Config, cache
 // dialInBubble returns a connection to listener.
 func dialInBubble(t *testing.T, listener *bufconn.Listener, options ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
-	conn, err := grpc.NewClient("passthrough:///bubble", append(options, grpc.WithTransportCredentials(insecure.NewCredentials()),
+	conn, err := leaktest.Dial("passthrough:///bubble", append(options, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))...)
 	if err != nil {
 		t.Fatal(err)

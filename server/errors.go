@@ -324,9 +324,9 @@ func clean(s string) string { return clerkapi.Clean(s, maxText) }
 
 // panicError is a recovered panic.
 type panicError struct {
-	value     any
+	text      string
 	requestID string // the call's id in the log
 }
 
-func (e *panicError) Error() string { return fmt.Sprintf("%v: %v", errPanic, e.value) }
+func (e *panicError) Error() string { return fmt.Sprintf("%v: %s", errPanic, e.text) }
 func (e *panicError) Unwrap() error { return errPanic }

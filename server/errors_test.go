@@ -45,7 +45,7 @@ func TestClassify(t *testing.T) {
 		{errNotAllowed, codes.PermissionDenied, "CALLER_NOT_ALLOWED", 0},
 		{errAnswerTooLarge, codes.ResourceExhausted, "ANSWER_TOO_LARGE", 0},
 		{errUserTooLarge, codes.ResourceExhausted, "ANSWER_TOO_LARGE", 0},
-		{&panicError{value: clerkWords}, codes.Internal, "INTERNAL", 0},
+		{&panicError{text: clerkWords}, codes.Internal, "INTERNAL", 0},
 		{errors.New(clerkWords), codes.Internal, "INTERNAL", 0},
 		{listError(clerkError(clerkapi.ErrRejected)), codes.InvalidArgument, "CLERK_REJECTED_ARGUMENT", 0},
 		{listError(clerkError(clerkapi.ErrNotFound)), codes.InvalidArgument, "CLERK_REJECTED_ARGUMENT", 0},

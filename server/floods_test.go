@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
 
@@ -38,7 +39,7 @@ func TestFloodsLeaveNothing(t *testing.T) {
 		ctx, end := context.WithCancel(t.Context())
 		defer end()
 		var wg sync.WaitGroup
-		conn, err := grpc.NewClient(r.conn.Target(), grpc.WithTransportCredentials(insecure.NewCredentials()), fixedWindow)
+		conn, err := leaktest.Dial(r.conn.Target(), grpc.WithTransportCredentials(insecure.NewCredentials()), fixedWindow)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -21,6 +21,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/caller"
 	"github.com/clerkgate/clerkgate/internal/caller/callertest"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 // guarded is a server with TLS and a callers file: one caller by certificate, one by
@@ -356,7 +357,7 @@ func TestCallersFileIsReadAgain(t *testing.T) {
 // TestCallersOverHTTP requests the endpoints of the HTTP listener.
 func TestCallersOverHTTP(t *testing.T) {
 	g := startGuarded(t, Config{Pprof: true})
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: g.ca.Pool()}}}
+	client := &http.Client{Transport: leaktest.Transport(&http.Transport{TLSClientConfig: &tls.Config{RootCAs: g.ca.Pool()}})}
 	defer client.CloseIdleConnections()
 	for _, tt := range []struct {
 		path, password string

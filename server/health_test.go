@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/clerkgate/clerkgate/internal/gate"
+
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 // httpAnswer returns the status and body of a URL.
@@ -51,7 +53,7 @@ func TestReadiness(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			log := &logBuffer{}
-			r := newReadiness(&fakeUpstream{health: tt.health}, slog.New(slog.NewTextHandler(log, nil)))
+			r := newReadiness(&fakeUpstream{health: tt.health}, leaktest.Logger(slog.NewTextHandler(log, nil)))
 			r.enter("")
 			r.enter(tt.phase)
 			check := func(service, reason string) {

@@ -21,6 +21,7 @@ import (
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 // protocols are the ways to call by HTTP: the client's options, and whether it speaks
@@ -40,21 +41,25 @@ var protocols = map[string]struct {
 
 // httpClient returns a client of HTTP/1.1 or of HTTP/2 alone, until the test ends.
 func httpClient(t testing.TB, h2 bool, config *tls.Config) *http.Client {
+	return &http.Client{Transport: leaktest.Transport(httpTransport(t, h2, config))}
+}
+
+func httpTransport(t testing.TB, h2 bool, config *tls.Config) *http.Transport {
 	transport := &http.Transport{TLSClientConfig: config, Protocols: new(http.Protocols)}
 	transport.Protocols.SetHTTP1(!h2)
 	transport.Protocols.SetHTTP2(h2)
 	transport.Protocols.SetUnencryptedHTTP2(h2)
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport}
+	return transport
 }
 
 // httpClient returns a client that connects to the server, be it a port or a Unix socket.
 func (r *running) httpClient(t testing.TB, h2c bool) *http.Client {
-	c := httpClient(t, h2c, nil)
-	c.Transport.(*http.Transport).DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+	transport := httpTransport(t, h2c, nil)
+	transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, r.httpAt.Network(), r.httpAt.String())
 	}
-	return c
+	return &http.Client{Transport: leaktest.Transport(transport)}
 }
 
 // callByHTTP calls a method whose answer is one message.

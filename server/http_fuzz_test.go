@@ -11,6 +11,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 // FuzzFrame wants no panic and no answer to what is no message, and each request that
@@ -50,7 +52,7 @@ func FuzzHTTPCall(f *testing.F) {
 	f.Add(getUserPath, "application/json", "Connect-Timeout-Ms", "5", []byte(`{"userId": "user_a"}`))
 	f.Add(streamPath, "application/connect+json", "Content-Encoding", "gzip", []byte("\x00\x00\x00\x00\x02{}"))
 	up := &fakeUpstream{users: usersAt(1)}
-	s := New(Config{Users: up, Quota: up, Logger: slog.New(slog.DiscardHandler)})
+	s := New(Config{Users: up, Quota: up, Logger: leaktest.Logger(slog.DiscardHandler)})
 	h := s.probes()
 	f.Fuzz(func(t *testing.T, path, contentType, key, value string, body []byte) {
 		if !strings.HasPrefix(path, "/clerkgate.v1.") || strings.Contains(path, "Watch") {

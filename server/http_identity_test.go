@@ -26,6 +26,7 @@ import (
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/caller"
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 // TestHTTPGuard calls every method as callers that may and may not.
@@ -276,7 +277,7 @@ func TestHTTPFullViewOnLoopback(t *testing.T) {
 		}
 	}
 
-	cfg.Logger = slog.New(slog.DiscardHandler)
+	cfg.Logger = leaktest.Logger(slog.DiscardHandler)
 	h := New(cfg).probes()
 	for _, peer := range []net.Addr{nil, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}, &net.TCPAddr{IP: net.ParseIP("2001:db8::1")}} {
 		r := httptest.NewRequest(http.MethodPost, getUserPath, strings.NewReader(`{"userId": "user_a", "view": "USER_VIEW_FULL"}`))

@@ -12,13 +12,15 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 // TestHTTPTraces wants the same span of a call by each protocol as by gRPC.
 func TestHTTPTraces(t *testing.T) {
 	recorder := tracetest.NewSpanRecorder()
 	up := &fakeUpstream{users: usersAt(1)}
-	r := start(t, Config{Users: up, Quota: up, Traces: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder))})
+	r := start(t, Config{Users: up, Quota: up, Traces: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder), sdktrace.WithSpanProcessor(leaktest.Spans()))})
 	const parent = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
 	span := func(name string) string {
 		eventually(t, "a span of "+name, func() bool { return len(recorder.Ended()) > 0 })

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/clerkgate/clerkgate/clerkapi"
 	"github.com/clerkgate/clerkgate/internal/gate"
 )
 
@@ -76,9 +77,9 @@ func (e *edge) outer() chain {
 func (e *edge) inner() chain {
 	recovered := recovery.WithRecoveryHandlerContext(func(ctx context.Context, value any) error {
 		e.panics.Add(1)
-		id := requestID(ctx)
-		e.logger.ErrorContext(ctx, "panic in a call", "request_id", id, "panic", fmt.Sprint(value), "stack", string(debug.Stack()))
-		return &panicError{value, id}
+		id, text := requestID(ctx), clerkapi.Redact(fmt.Sprint(value))
+		e.logger.ErrorContext(ctx, "panic in a call", "request_id", id, "panic", text, "stack", string(debug.Stack()))
+		return &panicError{text, id}
 	})
 	return chain{
 		unary: []grpc.UnaryServerInterceptor{

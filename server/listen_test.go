@@ -17,6 +17,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 func TestCheckAddress(t *testing.T) {
@@ -87,7 +89,7 @@ func TestUnixSockets(t *testing.T) {
 		}
 	}
 
-	conn, err := grpc.NewClient("unix:"+grpcPath, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := leaktest.Dial("unix:"+grpcPath, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 func TestAddressOf(t *testing.T) {
@@ -40,7 +42,7 @@ func TestConnectionsAreLimited(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := &logBuffer{}
-	l := newBoundedListener(tcp, "test", 12, 0.25, time.Second, slog.New(slog.NewTextHandler(log, nil)))
+	l := newBoundedListener(tcp, "test", 12, 0.25, time.Second, leaktest.Logger(slog.NewTextHandler(log, nil)))
 	accepted := make(chan net.Conn, 100)
 	go func() {
 		defer close(accepted)
@@ -92,7 +94,7 @@ func TestConnectionsAreLimited(t *testing.T) {
 // TestConnectionsOfAllAddresses: the total limit applies to any mix of addresses, and one
 // address can't exclude the others.
 func TestConnectionsOfAllAddresses(t *testing.T) {
-	l := newBoundedListener(nil, "test", 12, 0.25, 0, slog.New(slog.DiscardHandler))
+	l := newBoundedListener(nil, "test", 12, 0.25, 0, leaktest.Logger(slog.DiscardHandler))
 	from := func(ip string) bool {
 		near, far := net.Pipe()
 		t.Cleanup(func() { near.Close() })
@@ -125,7 +127,7 @@ func (c addressedConn) RemoteAddr() net.Addr { return c.from }
 func TestWriteTimeout(t *testing.T) {
 	near, far := net.Pipe()
 	defer near.Close()
-	l := newBoundedListener(nil, "test", 1, 0.25, 50*time.Millisecond, slog.New(slog.DiscardHandler))
+	l := newBoundedListener(nil, "test", 1, 0.25, 50*time.Millisecond, leaktest.Logger(slog.DiscardHandler))
 	conn := l.admit(addressedConn{far, &net.TCPAddr{}})
 	defer conn.Close()
 	began := time.Now()

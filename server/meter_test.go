@@ -13,13 +13,14 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/caller"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 // TestMeter spends a limit in virtual time, alone and as one of four replicas.
 func TestMeter(t *testing.T) {
 	limit := caller.Limit{Count: 1000, Window: 10 * time.Second}
 	for _, replicas := range []int64{0, 1, 4} {
-		g := newGuard(nil, false, slog.New(slog.DiscardHandler))
+		g := newGuard(nil, false, leaktest.Logger(slog.DiscardHandler))
 		g.replicas.Store(replicas)
 		share := 1000 / max(int(replicas), 1)
 		start := time.Now()
@@ -44,7 +45,7 @@ func TestMeter(t *testing.T) {
 
 // TestMeterFollowsTheFile changes a limit while it is in use.
 func TestMeterFollowsTheFile(t *testing.T) {
-	g, now := newGuard(nil, false, slog.New(slog.DiscardHandler)), time.Now()
+	g, now := newGuard(nil, false, leaktest.Logger(slog.DiscardHandler)), time.Now()
 	small, large := caller.Limit{Count: 1, Window: time.Minute}, caller.Limit{Count: 1000, Window: time.Second}
 	if g.spend("a", small, 1, 1, now) != nil || g.spend("a", small, 1, 1, now) == nil {
 		t.Error("the small limit")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/clerkgate/clerkgate/internal/caller"
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 	"github.com/clerkgate/clerkgate/internal/page"
 	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/usercache"
@@ -36,7 +37,7 @@ func TestPageOverHTTP(t *testing.T) {
 	if err := g.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: g.ca.Pool()}}}
+	client := &http.Client{Transport: leaktest.Transport(&http.Transport{TLSClientConfig: &tls.Config{RootCAs: g.ca.Pool()}})}
 	defer client.CloseIdleConnections()
 	ask := func(path, password string) *http.Response {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+g.at.HTTP.String()+path, nil)

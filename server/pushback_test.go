@@ -11,6 +11,7 @@ import (
 
 	"github.com/clerkgate/clerkgate/clerkapi"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 // TestRetriesKeepTheReason: a client with gRPC's own retries gets the failure at once if
@@ -22,7 +23,7 @@ func TestRetriesKeepTheReason(t *testing.T) {
 		"user_soon":  &clerkapi.Error{Kind: clerkapi.ErrUnavailable, RetryAfter: soon},
 	}}
 	r := start(t, Config{Users: up, Quota: up})
-	conn, err := grpc.NewClient(r.conn.Target(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultServiceConfig(`{
+	conn, err := leaktest.Dial(r.conn.Target(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultServiceConfig(`{
 		"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 3, "initialBackoff": "0.1s", "maxBackoff": "2s",
 			"backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]}`))
 	if err != nil {

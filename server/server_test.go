@@ -24,6 +24,7 @@ import (
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 // running is a server with a client.
@@ -69,7 +70,7 @@ func start(t testing.TB, cfg Config, prepare ...func(*Server)) *running {
 			*listen = "127.0.0.1:0"
 		}
 	}
-	cfg.Logger = slog.New(slog.NewJSONHandler(r.log, nil))
+	cfg.Logger = leaktest.Logger(slog.NewJSONHandler(r.log, nil))
 	cfg.OnListen = func(a Addresses) { addrs <- a }
 	ctx, stop := context.WithCancel(context.Background())
 	finished := make(chan error, 1)
@@ -85,7 +86,7 @@ func start(t testing.TB, cfg Config, prepare ...func(*Server)) *running {
 	if listening.GRPC.Network() == "unix" {
 		target = unixPrefix + target
 	}
-	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := leaktest.Dial(target, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,6 +97,7 @@ func start(t testing.TB, cfg Config, prepare ...func(*Server)) *running {
 	r.users, r.quota = clerkgatev1.NewUserServiceClient(conn), clerkgatev1.NewQuotaServiceClient(conn)
 	r.health = grpc_health_v1.NewHealthClient(conn)
 	t.Cleanup(func() {
+		leaktest.Pages(r.httpURL)
 		conn.Close()
 		stop()
 		if err := <-finished; err != nil {

@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 // TestServerStops stops a server with a call, a stream and a health watch in flight: the
@@ -85,7 +87,7 @@ func TestServerSaysFirstThatItStops(t *testing.T) {
 	if d := <-asked; d != 5*time.Second {
 		t.Errorf("the delay is %v", d)
 	}
-	conn, err := grpc.NewClient(r.conn.Target(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := leaktest.Dial(r.conn.Target(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 func TestStreamLimits(t *testing.T) {
@@ -282,7 +284,7 @@ func TestStopBesideUnreadStreams(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			up := &fakeUpstream{users: largeUsers(1200, 1000)}
 			r := start(t, Config{Users: up, Quota: up, DrainTimeout: time.Minute})
-			conn, err := grpc.NewClient(r.conn.Target(), grpc.WithTransportCredentials(insecure.NewCredentials()), fixedWindow)
+			conn, err := leaktest.Dial(r.conn.Target(), grpc.WithTransportCredentials(insecure.NewCredentials()), fixedWindow)
 			if err != nil {
 				t.Fatal(err)
 			}

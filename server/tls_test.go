@@ -18,6 +18,7 @@ import (
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/caller/callertest"
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 // secured is a server with TLS on all listeners.
@@ -33,7 +34,7 @@ func startSecured(t *testing.T, cfg Config) *secured {
 	s := &secured{log: &logBuffer{}}
 	addrs := make(chan Addresses, 1)
 	cfg.GRPCListen, cfg.HTTPListen = "127.0.0.1:0", "127.0.0.1:0"
-	cfg.Logger = slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	cfg.Logger = leaktest.Logger(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	cfg.OnListen = func(a Addresses) { addrs <- a }
 	if cfg.Users == nil {
 		up := &fakeUpstream{}
@@ -61,7 +62,7 @@ func startSecured(t *testing.T, cfg Config) *secured {
 // dial connects to the gRPC listener with the given TLS configuration.
 func (s *secured) dial(t *testing.T, config *tls.Config, options ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
-	conn, err := grpc.NewClient(s.at.GRPC.String(), append(options, grpc.WithTransportCredentials(credentials.NewTLS(config)))...)
+	conn, err := leaktest.Dial(s.at.GRPC.String(), append(options, grpc.WithTransportCredentials(credentials.NewTLS(config)))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +111,7 @@ func TestTLSOnEveryListener(t *testing.T) {
 		cancel()
 	}
 
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: trust}}
+	client := &http.Client{Transport: leaktest.Transport(&http.Transport{TLSClientConfig: trust})}
 	defer client.CloseIdleConnections()
 	for url, want := range map[string]string{
 		"https://" + s.at.HTTP.String() + "/healthz":  "alive\n",

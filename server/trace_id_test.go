@@ -14,6 +14,7 @@ import (
 
 	"github.com/clerkgate/clerkgate/clerkapi"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 // traceIDs returns the trace ids in log lines about calls, by message; "" if a line has
@@ -68,7 +69,7 @@ func TestLinesHaveTheTraceID(t *testing.T) {
 
 func TestASlowCallHasTheTraceID(t *testing.T) {
 	log := &logBuffer{}
-	l := newCallLog(slog.New(slog.NewJSONHandler(log, nil)))
+	l := newCallLog(leaktest.Logger(slog.NewJSONHandler(log, nil)))
 	ctx, span := sdktrace.NewTracerProvider().Tracer("test").Start(t.Context(), "call")
 	defer span.End()
 	l.answered(ctx, "/clerkgate.v1.UserService/GetUser", l.epoch, l.epoch.Add(time.Minute), true)

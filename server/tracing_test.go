@@ -15,12 +15,15 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 	"github.com/clerkgate/clerkgate/internal/quota"
 	"github.com/clerkgate/clerkgate/internal/telemetry"
 )
@@ -44,7 +47,7 @@ func (l *traced) ForceFlush(context.Context) error                { return nil }
 func startTraced(t *testing.T, share float64) *traced {
 	t.Helper()
 	l := &traced{ended: make(chan sdktrace.ReadOnlySpan, 1000)}
-	provider := sdktrace.NewTracerProvider(sdktrace.WithSampler(telemetry.Sampler(share)), sdktrace.WithSpanProcessor(l))
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSampler(telemetry.Sampler(share)), sdktrace.WithSpanProcessor(l), sdktrace.WithSpanProcessor(leaktest.Spans()))
 	l.line = startTracedLine(t, clerksim.Config{Users: 10}, quota.Config{}, provider, func(h http.Header) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -185,7 +188,13 @@ func TestWhatIsNotTraced(t *testing.T) {
 	if _, err := grpc_health_v1.NewHealthClient(l.conn).Check(t.Context(), &grpc_health_v1.HealthCheckRequest{}); err != nil {
 		t.Error(err)
 	}
-	if err := l.conn.Invoke(t.Context(), "/clerkgate.v1.UserService/"+lineKey, &clerkgatev1.GetUserRequest{}, &clerkgatev1.GetUserResponse{}); err == nil {
+	// gRPC answers with the name of the method. Only its caller sees that.
+	unwatched, err := grpc.NewClient(l.conn.Target(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unwatched.Close()
+	if err := unwatched.Invoke(t.Context(), "/clerkgate.v1.UserService/"+lineKey, &clerkgatev1.GetUserRequest{}, &clerkgatev1.GetUserResponse{}); err == nil {
 		t.Error("a method that does not exist has answered")
 	}
 	if _, err := l.GetUser(t.Context(), &clerkgatev1.GetUserRequest{UserId: id}); err != nil {

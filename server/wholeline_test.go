@@ -29,6 +29,7 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 	"github.com/clerkgate/clerkgate/internal/quota"
 	"github.com/clerkgate/clerkgate/internal/telemetry"
 	"github.com/clerkgate/clerkgate/internal/usage"
@@ -86,7 +87,7 @@ func startTracedLine(t testing.TB, simulated clerksim.Config, q quota.Config, tr
 	cache, metrics := usercache.New(store, g, callers), prometheus.NewRegistry()
 	addrs := make(chan server.Addresses, 1)
 	s := server.New(server.Config{
-		Users: cache, Quota: g, Requests: observer, GRPCListen: "127.0.0.1:0", HTTPListen: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler),
+		Users: cache, Quota: g, Requests: observer, GRPCListen: "127.0.0.1:0", HTTPListen: "127.0.0.1:0", Logger: leaktest.Logger(slog.DiscardHandler),
 		Metrics: metrics, Traces: traces, DefaultTimeout: patience, FullView: server.FullViewAny,
 		OnListen: func(a server.Addresses) { addrs <- a },
 	})
@@ -103,11 +104,12 @@ func startTracedLine(t testing.TB, simulated clerksim.Config, q quota.Config, tr
 	go func() { stored <- store.Run(gateCtx) }()
 	go func() { served <- s.Run(ctx) }()
 	listening := <-addrs
-	conn, err := grpc.NewClient(listening.GRPC.String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := leaktest.Dial(listening.GRPC.String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		leaktest.Pages("http://" + listening.HTTP.String())
 		conn.Close()
 		stop()
 		if err := <-served; err != nil {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 // watched is a server with its simulated Clerk, and what its callers have seen.
@@ -53,7 +54,7 @@ func watch(t *testing.T) *watched {
 			w.http = "http://" + l.HTTP
 		}
 	}
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := leaktest.Dial(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 // TestClientCommands runs the commands against a server on simulated users.
@@ -146,7 +148,7 @@ func TestPrintQuota(t *testing.T) {
 // TestSimCommand asks the lone simulator over TLS, trusting what it wrote.
 func TestSimCommand(t *testing.T) {
 	cert := filepath.Join(t.TempDir(), "cert.pem")
-	out, errs := &output{first: make(chan string, 1)}, &output{}
+	out, errs := &output{first: make(chan string, 1), shows: true}, &output{}
 	line := out.first
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan int, 1)
@@ -159,7 +161,7 @@ func TestSimCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}}
+	client := &http.Client{Transport: leaktest.Transport(&http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true})}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)

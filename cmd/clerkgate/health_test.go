@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
+
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 // TestHealthFollowsTheKey serves with a key that Clerk refuses, replaces it, and
@@ -61,7 +63,7 @@ func TestHealthFollowsTheKey(t *testing.T) {
 	if err := json.Unmarshal([]byte(<-first), &listening); err != nil {
 		t.Fatal(err)
 	}
-	conn, err := grpc.NewClient(listening.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := leaktest.Dial(listening.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 // patience is how long a test waits for what its flags shorten to a second. It is shorter
@@ -114,7 +116,7 @@ func (l limited) get(conn net.Conn) (last bool) {
 // call gets a user with a padding in the request and in the metadata, by gRPC and by HTTP.
 func (l limited) call(request, md int) (byGRPC codes.Code, byHTTP int) {
 	l.Helper()
-	conn, err := grpc.NewClient(l.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := leaktest.Dial(l.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		l.Fatal(err)
 	}
@@ -125,7 +127,7 @@ func (l limited) call(request, md int) (byGRPC codes.Code, byHTTP int) {
 	req, _ := http.NewRequestWithContext(l.Context(), http.MethodPost, "http://"+l.http+"/clerkgate.v1.UserService/GetUser", strings.NewReader(body))
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-Padding", strings.Repeat("x", md))
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Transport: leaktest.Transport(&http.Transport{DisableKeepAlives: true})}
 	resp, httpErr := client.Do(req)
 	if httpErr != nil {
 		l.Fatal(httpErr)
@@ -248,7 +250,7 @@ func TestLimitsTakeEffect(t *testing.T) {
 	t.Run("max-timeout", func(t *testing.T) {
 		t.Parallel()
 		l := serveLimited(t, "--max-timeout", "1s", "--default-timeout", "1s", "--sim-latency", "30s", "--upstream-timeout", "60s")
-		conn, err := grpc.NewClient(l.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		conn, err := leaktest.Dial(l.grpc, grpc.WithTransportCredentials(insecure.NewCredentials()))
 		if err != nil {
 			t.Fatal(err)
 		}

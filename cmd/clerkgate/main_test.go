@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +18,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 func TestMain(m *testing.M) {
@@ -31,7 +34,7 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Setenv("CLERKGATE_DRAIN_DELAY", "0s") // nobody has to turn away from these servers
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(leaktest.Run(m, leaktest.Log, leaktest.Error, leaktest.Answer, leaktest.HTTP, leaktest.Span))
 }
 
 // asCommand is the variable that makes the test binary run as clerkgate.
@@ -57,11 +60,15 @@ type output struct {
 	mu    sync.Mutex
 	buf   bytes.Buffer // guarded by mu
 	first chan string  // gets the first line
+	shows bool         // secrets, on purpose
 }
 
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if !o.shows {
+		leaktest.Saw(leaktest.Log, string(p))
+	}
 	o.buf.Write(p)
 	if line, _, whole := strings.Cut(o.buf.String(), "\n"); whole && o.first != nil {
 		o.first <- line
@@ -80,6 +87,7 @@ func (o *output) String() string {
 func runCommand(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs output
+	out.shows = len(args) > 1 && args[0] == "token" && args[1] == "new"
 	code = run(t.Context(), args, streams{&out, &errs})
 	if all := out.String() + errs.String(); strings.Contains(all, secret) {
 		t.Errorf("%v shows the key:\n%s", args, all)
@@ -97,7 +105,7 @@ func serveSim(t *testing.T, args ...string) (address, id string, log *output) {
 	done := make(chan int, 1)
 	all := []string{"serve", "--sim"}
 	for _, f := range [][2]string{
-		{"--sim-users", "700"}, {"--sim-latency", "0s"}, {"--sim-jitter", "0s"}, {"--grpc-listen", "127.0.0.1:0"}, {"--http-listen", "127.0.0.1:0"},
+		{"--sim-users", "700"}, {"--sim-latency", "0s"}, {"--sim-jitter", "0s"}, {"--log-level", "debug"}, {"--grpc-listen", "127.0.0.1:0"}, {"--http-listen", "127.0.0.1:0"},
 	} {
 		if !slices.Contains(args, f[0]) {
 			all = append(all, f[0], f[1])
@@ -106,6 +114,7 @@ func serveSim(t *testing.T, args ...string) (address, id string, log *output) {
 	args = append(all, args...)
 	go func() { done <- run(ctx, args, streams{out, log}) }()
 	t.Cleanup(func() {
+		lookAt(log.String())
 		stop()
 		if code := <-done; code != 0 {
 			t.Errorf("serve ended with %d:\n%s", code, log)
@@ -128,6 +137,16 @@ func serveSim(t *testing.T, args ...string) (address, id string, log *output) {
 		done <- code
 		t.Fatalf("serve ended with %d:\n%s", code, log)
 		return "", "", nil
+	}
+}
+
+// servingHTTP matches the address of the HTTP listener in a log in either format.
+var servingHTTP = regexp.MustCompile(`\bhttp(?:=|":")(127\.0\.0\.1:\d+)`)
+
+// lookAt has leaktest see the metrics and the page of a server, by its log.
+func lookAt(log string) {
+	if at := servingHTTP.FindStringSubmatch(log); at != nil {
+		leaktest.Pages("http://"+at[1], "https://"+at[1])
 	}
 }
 

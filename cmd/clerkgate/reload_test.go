@@ -42,6 +42,9 @@ func serveKeyed(t *testing.T, settings string) *keyed {
 	simDone, done := make(chan error, 1), make(chan int, 1)
 	go func() { simDone <- k.simulated.Serve(ctx, listener, nil) }()
 	k.write("key", "sk_test_first\n")
+	if !strings.Contains(settings, "log-level") {
+		settings += "log-level: debug\n" // leaktest sees all lines
+	}
 	k.write("settings.yaml", settings)
 	first := k.log.first
 	go func() {
@@ -50,6 +53,7 @@ func serveKeyed(t *testing.T, settings string) *keyed {
 			streams{io.Discard, k.log})
 	}()
 	t.Cleanup(func() {
+		lookAt(k.log.String())
 		stop()
 		if code := <-done; code != 0 {
 			t.Errorf("serve ended with %d:\n%s", code, k.log)

@@ -19,6 +19,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/caller"
 	"github.com/clerkgate/clerkgate/internal/caller/callertest"
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 // load calls a server without pause, as three callers in turn, and counts.
@@ -96,7 +97,7 @@ func (r *rotation) connect(who int, cert *tls.Certificate, token string) {
 	r.t.Helper()
 	cfg := client.Config{
 		Address: r.grpc, TLS: &tls.Config{RootCAs: r.ca.Pool()},
-		DialOptions: []grpc.DialOption{grpc.WithDisableRetry()}, // a call that fails must be seen
+		DialOptions: append(leaktest.DialOptions(), grpc.WithDisableRetry()), // a call that fails must be seen
 	}
 	if cert != nil {
 		cfg.TLS.Certificates = []tls.Certificate{*cert}

@@ -26,6 +26,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/caller"
 	"github.com/clerkgate/clerkgate/internal/caller/callertest"
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 	"github.com/clerkgate/clerkgate/internal/redislink/redistest"
 )
 
@@ -44,6 +45,7 @@ func (s *shownTo) add(what, text string) {
 
 // Export takes spans as a collector does.
 func (s *shownTo) Export(_ context.Context, req *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
+	leaktest.Saw(leaktest.Span, req.String())
 	s.add("spans", req.String())
 	return &collector.ExportTraceServiceResponse{}, nil
 }
@@ -121,7 +123,7 @@ func TestNoSecretIsShown(t *testing.T) {
 // called makes calls with each of the headers, and with secrets in other places.
 func called(t *testing.T, seen *shownTo, address, id string, ca *callertest.CA, headers []string) {
 	t.Helper()
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: ca.Pool()})))
+	conn, err := leaktest.Dial(address, grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: ca.Pool()})))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +169,7 @@ func asked(t *testing.T, seen *shownTo, log string, ca *callertest.CA, token str
 	if at == nil {
 		t.Fatalf("no addresses in the log:\n%s", log)
 	}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.Pool()}}, Timeout: time.Minute}
+	client := &http.Client{Transport: leaktest.Transport(&http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.Pool()}}), Timeout: time.Minute}
 	defer client.CloseIdleConnections()
 	get := func(kind, method, url, body string) {
 		for _, password := range []string{"", token, "cgt_other"} {

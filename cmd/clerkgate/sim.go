@@ -46,14 +46,36 @@ func (f simFlags) config(prefix, secret string, quota clerksim.Quota) (clerksim.
 			Repeat: f.WebhookRepeat, Drop: f.WebhookDrop, Forge: f.WebhookForge,
 		},
 	}
+	for _, n := range []struct {
+		flag        string
+		value, most float64 // most is 0: no limit
+	}{
+		{"latency", f.Latency.Seconds(), 0}, {"jitter", f.Jitter.Seconds(), 0}, {"webhook-delay", f.WebhookDelay.Seconds(), 0},
+		{"webhook-reorder", f.WebhookReorder.Seconds(), 0}, {"webhook-repeat", float64(f.WebhookRepeat), 0},
+		{"webhook-drop", f.WebhookDrop, 1}, {"webhook-forge", f.WebhookForge, 1},
+	} {
+		switch {
+		case n.most > 0 && !(n.value >= 0 && n.value <= n.most):
+			return config, usagef("--%s%s: want 0 to 1", prefix, n.flag)
+		case n.value < 0:
+			return config, usagef("--%s%s: want 0 or more", prefix, n.flag)
+		}
+	}
 	if f.Users < 1 {
 		return config, usagef("--%susers: want 1 or more", prefix)
+	}
+	if err := (clerksim.Config{Quota: clerksim.Quota{Kind: quota.Kind}}).Check(); err != nil {
+		return config, usagef("--%squota-kind: %v", prefix, err)
 	}
 	if f.WebhookURL != "" && secret == "" {
 		return config, usagef("--%swebhook-url: needs %s", prefix, webhookSecretEnv)
 	}
 	if err := config.Check(); err != nil {
-		return config, usagef("--%s*: %v", prefix, err)
+		name := "webhook-url and " + webhookSecretEnv
+		if f.WebhookURL == "" {
+			name = "quota"
+		}
+		return config, usagef("--%s%s: %v", prefix, name, err)
 	}
 	return config, nil
 }
@@ -70,11 +92,7 @@ func (f simFlags) simulator(prefix, secret string, quota clerksim.Quota) (*clerk
 	if err != nil {
 		return nil, err
 	}
-	sim, err := clerksim.New(config)
-	if err != nil {
-		return nil, usagef("--%s*: %v", prefix, err)
-	}
-	return sim, nil
+	return clerksim.New(config)
 }
 
 // simCmd is `clerkgate sim`.

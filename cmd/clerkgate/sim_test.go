@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	svix "github.com/svix/svix-webhooks/go"
+
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 const webhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -23,8 +25,9 @@ func TestSimWebhookUsage(t *testing.T) {
 		{"no secret", "", url, webhookSecretEnv},
 		{"bad secret", "hidden", url, "whsec_"},
 		{"no URL", webhookSecret, []string{"--webhook-url", "receiver"}, "http://"},
-		{"negative delay", webhookSecret, append(url, "--webhook-delay=-1s"), "delay"},
-		{"more than all", webhookSecret, append(url, "--webhook-forge=2"), "0 to 1"},
+		{"negative delay", webhookSecret, append(url, "--webhook-delay=-1s"), "--webhook-delay: want 0 or more"},
+		{"more than all", webhookSecret, append(url, "--webhook-forge=2"), "--webhook-forge: want 0 to 1"},
+		{"odd kind", "", []string{"--quota-kind", "odd"}, "--quota-kind: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Setenv(webhookSecretEnv, tt.secret)
@@ -50,7 +53,7 @@ func TestSimWebhook(t *testing.T) {
 	}))
 	defer receiver.Close()
 	t.Setenv(webhookSecretEnv, webhookSecret)
-	out := &output{first: make(chan string, 1)}
+	out := &output{first: make(chan string, 1), shows: true} // a command with the made-up key
 	line := out.first
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan int, 1)
@@ -59,7 +62,7 @@ func TestSimWebhook(t *testing.T) {
 	}()
 	fields := strings.Fields(<-line)
 	base, _, _ := strings.Cut(fields[len(fields)-1], "/v1/")
-	client := &http.Client{Transport: &http.Transport{}}
+	client := &http.Client{Transport: leaktest.Transport(&http.Transport{})}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/sim/users", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,8 @@ import (
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 // receiver is an OpenTelemetry collector that keeps what it gets.
@@ -29,6 +31,7 @@ type receiver struct {
 func (r *receiver) Export(ctx context.Context, req *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	leaktest.Saw(leaktest.Span, req.String())
 	md, _ := metadata.FromIncomingContext(ctx)
 	r.token = strings.Join(md.Get("x-token"), ",")
 	for _, resource := range req.ResourceSpans {

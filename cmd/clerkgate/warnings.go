@@ -19,6 +19,7 @@ import (
 // no effect. No line holds a secret.
 func (c *serveCmd) warnings(o *origins, flags []*kong.Flag, s settings) []string {
 	w := c.exposures(s)
+	w = append(w, c.shownPassword(o)...)
 	w = append(w, c.readableSecrets()...)
 	w = append(w, c.quotaRisks(s)...)
 	return append(w, c.unused(o, flags, s)...)
@@ -87,19 +88,40 @@ func onlyHere(address string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
+// shownPassword is a password of Redis that others on this machine may read.
+func (c *serveCmd) shownPassword(o *origins) []string {
+	u, err := url.Parse(c.RedisURL)
+	if err != nil || u.User == nil {
+		return nil
+	}
+	if _, has := u.User.Password(); !has {
+		return nil
+	}
+	switch from := o.of("redis-url"); {
+	case from.place == fromFlag:
+		return []string{"--redis-url: every user of this machine can read the password in the list of processes; use --redis-url-file"}
+	case from.place == fromFile && readableByOthers(from.name):
+		return []string{fmt.Sprintf("--redis-url: every user of this machine can read the password in %s; use --redis-url-file", from.name)}
+	}
+	return nil
+}
+
+// readableByOthers reports whether every user of the machine may use a file, by its mode.
+func readableByOthers(path string) bool {
+	const others fs.FileMode = 0o007
+	info, err := os.Stat(path)
+	return runtime.GOOS != "windows" && err == nil && info.Mode()&others != 0 // Windows has no such modes
+}
+
 // readableSecrets are files of secrets that other users of the machine may read.
 func (c *serveCmd) readableSecrets() []string {
-	if runtime.GOOS == "windows" {
-		return nil // files have no such modes
-	}
 	var w []string
 	for _, f := range []struct{ flag, path string }{
 		{"clerk-secret-key-file", c.ClerkSecretKeyFile}, {"webhook-secret-file", c.WebhookSecretFile}, {"redis-url-file", c.RedisURLFile},
 		{"cache-encryption-key-file", c.CacheEncryptionKeyFile},
 	} {
-		const others fs.FileMode = 0o007
-		if info, err := os.Stat(f.path); f.path != "" && err == nil && info.Mode()&others != 0 {
-			w = append(w, fmt.Sprintf("--%s: every user of this machine may use %s, by its mode %v", f.flag, f.path, info.Mode()))
+		if f.path != "" && readableByOthers(f.path) {
+			w = append(w, fmt.Sprintf("--%s: every user of this machine may use %s, by its mode", f.flag, f.path))
 		}
 	}
 	return w
@@ -120,6 +142,18 @@ func (c *serveCmd) unused(o *origins, flags []*kong.Flag, s settings) []string {
 	noEffect := func(name, why string) {
 		if from := o.of(name); from.place != fromDefault {
 			w = append(w, fmt.Sprintf("--%s (%v) has no effect: %s", name, from, why))
+		}
+	}
+	for _, f := range flags {
+		winner := ""
+		for _, name := range f.Envs {
+			switch {
+			case strings.TrimSpace(os.Getenv(name)) == "":
+			case winner == "":
+				winner = name
+			default:
+				w = append(w, name+" has no effect: "+winner+" beats it")
+			}
 		}
 	}
 	if c.Sim {
