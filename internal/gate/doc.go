@@ -73,10 +73,10 @@
 //   - release.go, claim.go: how leases begin and end
 //   - queue.go, answer.go: how wants wait, and how they end; estimate.go: how long that takes
 //   - permit.go, ledger.go: permits taken and settled
-//   - observer.go: what is reported for metrics and traces
+//   - report.go: what is reported to the observer
 //   - request.go, want.go, lease.go: the three types; upstream.go: Clerk
 //   - occupancy.go: limits of the queue
 //   - concurrency.go, lookupsize.go: what Clerk bears
 //   - rollingcount.go, recentset.go, wake.go: small parts
-//   - api.go: what callers pass and get
+//   - observer.go: what observers do, which make metrics and traces; api.go: what callers pass and get
 package gate

@@ -1,9 +1,11 @@
 // Package telemetry exports metrics to Prometheus and spans to an OpenTelemetry collector.
 //
-// The table in metrics.go defines all metrics except those of gRPC calls. Other packages
-// count; this package reads their counters at each scrape. To add a metric, count it where
-// it happens, add its value to that package's status, add a row to the table, and run
-// go test ./internal/telemetry -update.
+// A GateObserver counts what the gate reports (gatestats.go) and makes the spans of it
+// (gatespans.go). The other packages count what happens in them.
+//
+// The table in metrics.go defines all metrics except those of gRPC calls, and reads the
+// counters at each scrape. To add a metric, count it where it happens, add its value to what
+// that package returns, add a row to the table, and run go test ./internal/telemetry -update.
 package telemetry
 
 import (
