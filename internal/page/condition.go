@@ -77,7 +77,7 @@ var conditions = [...]Condition{
 	},
 	{
 		Name: rateLimited, Severity: Warning,
-		Summary: "Clerk answers 429, so requests to Clerk wait for as long as it asks.",
+		Summary: "Clerk has answered 429: after that, requests to Clerk wait for as long as it asks.",
 		Look:    "Find out who else uses this key: with the key to itself, the server draws no 429.",
 		Do:      "Leave others their share with --quota-reserve, or set --quota to what Clerk really allows.",
 		When:    "clerkgate_quota_paused is 1, or clerkgate_rate_limited_total has risen within a minute.",

@@ -216,6 +216,13 @@ func keyState(v *View) string {
 	return "not tried yet"
 }
 
+// keyEvents describe that the key has come into a state of keyState.
+var keyEvents = map[string]string{
+	"accepted":      "Clerk accepted the secret key.",
+	"refused":       "Clerk refused the secret key.",
+	"not tried yet": "The secret key is a new one, which has not been tried yet.",
+}
+
 // noteChanges adds an event to the history for each difference from the last view.
 func (p *Page) noteChanges(v *View) {
 	note := func(kind, text string) { p.history.note(v.Now, kind, text) }
@@ -236,8 +243,8 @@ func (p *Page) noteChanges(v *View) {
 	case !isOut && v.Gate.Breaker.TimesOpened > before.Gate.Breaker.TimesOpened:
 		note("clerk", "Clerk failed for a moment: the breaker opened and closed.")
 	}
-	if now, was := keyState(v), keyState(before); now != was {
-		note("key", "The secret key is "+now+", and was "+was+".")
+	if now := keyState(v); now != keyState(before) {
+		note("key", keyEvents[now])
 	}
 	if until := v.Gate.PausedUntil; !until.IsZero() && until.Sub(before.Gate.PausedUntil) > every {
 		note("quota", "Clerk answered 429: everything waits until "+v.clock(until)+".")

@@ -294,8 +294,8 @@ func TestEvents(t *testing.T) {
 		slices.Reverse(texts)
 		want := []string{
 			"The server started.", "Clerk failed: the breaker opened.", "Clerk answered again after 2.5 s: the breaker closed.",
-			"Clerk failed for a moment: the breaker opened and closed.", "The secret key is refused, and was accepted.",
-			"The secret key is accepted, and was refused.", "Clerk answered 429: everything waits until 00:00:36.",
+			"Clerk failed for a moment: the breaker opened and closed.", "Clerk refused the secret key.",
+			"Clerk accepted the secret key.", "Clerk answered 429: everything waits until 00:00:36.",
 			"Redis stopped answering.", "Redis answered again after 1.0 s.", "The quota is shared by 3 replicas, before by 2 replicas.",
 		}
 		if !slices.Equal(texts, want) {

@@ -1,7 +1,7 @@
 // Opens the page in Chromium, against live servers in the states that somebody may meet
 // it in. Each state must show its first line, change its figures, pass axe-core, and ask
-// nobody else for anything. With SHOTS=folder the screenshots are kept there; WARM is how
-// many seconds of load come before them.
+// nobody else for anything. With SHOTS=folder the screenshots are kept there, and those of
+// docs/images as page-*.png; WARM is how many seconds of load come before them.
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs/promises';
@@ -56,12 +56,13 @@ async function says(page, pattern, ms = 20_000) {
   return last;
 }
 
-// check looks for faults of accessibility and of layout, and keeps a screenshot.
-async function check(at, name, { clip = 0 } = {}) {
+// check looks for faults of accessibility and of layout, and keeps a screenshot. With docs, it
+// also keeps the top of the page, as docs/images has it.
+async function check(at, name, { docs = false } = {}) {
   if (shots) {
     await fs.mkdir(shots, { recursive: true });
-    const size = at.page.viewportSize();
-    await at.page.screenshot({ path: path.join(shots, `${name}.png`), ...(clip ? { clip: { x: 0, y: 0, width: size.width, height: clip } } : { fullPage: true }) });
+    await at.page.screenshot({ path: path.join(shots, `${name}.png`), fullPage: true });
+    if (docs) await at.page.screenshot({ path: path.join(shots, `page-${name}.png`) });
   }
   await at.page.evaluate(axe);
   const found = await at.page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
@@ -121,12 +122,12 @@ test('empty, idle, under load, 429, an outage, narrow, dark, restarted', async (
   await at.page.getByText('The plot as a table').click();
   await at.page.locator('#minutes tbody tr').first().waitFor();
   await at.page.getByText('The plot as a table').click();
-  await check(at, 'load');
+  await check(at, 'load', { docs: true });
 
   for (const [name, options] of [['narrow', { width: 320, height: 700 }], ['dark', { dark: true }], ['narrow-dark', { width: 390, height: 844, dark: true }]]) {
     const other = await look(server.page, options);
     await changes(other.page, '#requests');
-    await check(other, name);
+    await check(other, name, { docs: name === 'narrow-dark' });
     await other.close();
   }
 
@@ -134,7 +135,7 @@ test('empty, idle, under load, 429, an outage, narrow, dark, restarted', async (
   await says(at.page, /^Clerk answered 429 at [\d:]+: everything waits until [\d:]+, [\d.]+ s from now\./);
   await at.page.locator('#conditions', { hasText: 'Find out who else uses this key' }).waitFor();
   await changes(at.page, '#headline');
-  await check(at, 'paused');
+  await check(at, 'paused', { docs: true });
   await fault(server.sim, null);
   await says(at.page, /^Serving again after a 429/, 40_000);
 
@@ -142,7 +143,7 @@ test('empty, idle, under load, 429, an outage, narrow, dark, restarted', async (
   await says(at.page, /^Clerk has failed or not answered since [\d:]+: only users in the cache are served\.$/);
   await at.page.locator('#events', { hasText: 'the breaker opened' }).waitFor();
   await changes(at.page, '#failures tbody');
-  await check(at, 'outage');
+  await check(at, 'outage', { docs: true });
   await fault(server.sim, null);
   await at.page.locator('#events', { hasText: 'Clerk answered again' }).waitFor();
   await stop();
@@ -176,7 +177,7 @@ test('the key is refused, and accepted again', async (t) => {
   await fs.writeFile(`${file}.new`, 'sk_test_good');
   await fs.rename(`${file}.new`, file);
   await says(at.page, /^Serving\. /);
-  await at.page.locator('#events', { hasText: 'The secret key is accepted, and was refused.' }).waitFor();
+  await at.page.locator('#events', { hasText: 'Clerk accepted the secret key.' }).waitFor();
   await check(at, 'key-accepted');
 });
 

@@ -117,7 +117,9 @@ function showTick() {
     $('conditions').dataset.names = names;
     $('conditions').replaceChildren(...tick.conditions.map((c) => {
       const item = element('li', `level-${c.severity}`);
-      item.append(element('strong', '', c.summary), ` ${c.look} ${c.do} `, element('span', 'name', c.name));
+      const what = element('p', '', `${c.do} `);
+      what.append(element('span', 'name', c.name));
+      item.append(element('strong', '', c.summary), element('p', '', c.look), what);
       return item;
     }));
   }
@@ -125,12 +127,13 @@ function showTick() {
   $('link').textContent = 'live';
 
   const bucket = quota.burst > 0;
-  $('held-key').textContent = bucket ? 'taken from the bucket' : 'held: under way, or answered less than a window ago';
+  $('held-key').textContent = bucket ? 'taken from the bucket' : 'held: under way, answered less than a window ago, or kept back after the start';
   $('used-key').textContent = `requests in the last ${seconds(quota.window)}`;
   figures('quota', [
     ['left', number(quota.available), `of ${number(quota.capacity)}`, quota.available * 10 < quota.capacity],
     ...(bucket ? [['refill', number(quota.limit), `per ${seconds(quota.window)}`]] : [['held', number(quota.held)]]),
     ['quota', number(quota.limit), `per ${seconds(quota.window)}`],
+    ...(quota.capacity < quota.limit ? [['usable now', number(quota.capacity)]] : []),
     ['on lease', number(quota.leased)],
     ['paused', quota.paused_until ? `until ${clock(quota.paused_until, tick.now)}` : 'no', '', !!quota.paused_until],
   ]);
@@ -151,15 +154,16 @@ function drawPlots() {
   const now = tick.now, { quota } = tick;
   plot.draw($('quota-plot'), samples, now, { area: plot.HELD, line: plot.USED, limit: plot.LIMIT, marks: true });
   plot.draw($('queue-plot'), samples, now, { area: plot.WAITING });
-  plot.draw($('flight-plot'), samples, now, { area: plot.FLIGHT, limit: plot.FLIGHT_LIMIT });
+  plot.draw($('flight-plot'), samples, now, { area: plot.FLIGHT, limit: plot.FLIGHT_LIMIT, near: true });
   const most = (key) => samples.reduce((m, s) => Math.max(m, s[key]), 0);
   const paused = plot.spans(samples, plot.PAUSED), outage = plot.spans(samples, plot.OUTAGE);
   const length = (all) => seconds(all.reduce((sum, [from, to]) => sum + (to - from) / 1000, 0));
   set('quota-text', `At most ${number(most(plot.HELD))} held at once, and ${number(most(plot.USED))} sent in any ${seconds(quota.window)}. `
     + (paused.length ? `Paused by a 429 ${times(paused.length)}, for ${length(paused)} in all. ` : 'Never paused. ')
     + (outage.length ? `Clerk failed ${times(outage.length)}, for ${length(outage)} in all.` : ''));
-  set('queue-text', `${number(tick.queue.reduce((n, q) => n + q.depth, 0))} wait now, ${number(most(plot.WAITING))} at most in the last ten minutes. A list that came now would wait for about ${seconds(tick.estimated_wait)}.`);
-  set('flight-text', `${number(quota.in_flight)} under way now, ${number(most(plot.FLIGHT))} at most in the last ten minutes. Now ${number(quota.in_flight_limit)} may be; --max-in-flight is ${number(quota.max_in_flight)}.`);
+  set('queue-text', `${number(tick.queue.reduce((n, q) => n + q.depth, 0))} wait now, ${number(most(plot.WAITING))} at most in the last ten minutes. A list that came now would ${tick.estimated_wait < 0.01 ? 'not wait' : `wait for about ${seconds(tick.estimated_wait)}`}.`);
+  set('flight-text', `${number(quota.in_flight)} under way now, ${number(most(plot.FLIGHT))} at most in the last ten minutes. Up to ${number(quota.in_flight_limit)} may be`
+    + (quota.in_flight_limit < quota.max_in_flight ? `, fewer than the ${number(quota.max_in_flight)} of the settings, since Clerk accepts no more.` : '.'));
   showMinutes();
 }
 
@@ -190,7 +194,7 @@ function showRequests() {
   const { requests } = state, { quota } = tick;
   figures('requests', [
     ['in flight', number(quota.in_flight), `of ${number(quota.in_flight_limit)}`],
-    both('in ten minutes', requests.count),
+    both('requests in ten minutes', requests.count),
     ['users per request', requests.users_per_request ? number(requests.users_per_request) : '–', requests.users_per_request_total ? `${number(requests.users_per_request_total)} since the start` : ''],
     both('429s', requests.rate_limited),
     both('tried again', requests.retries),
@@ -212,7 +216,7 @@ function showState() {
   const hits = (key_) => (sum(key_) ? percent(1 - state.lookups.find((l) => l.name === 'Clerk')[key_] / sum(key_)) : '–');
   const { cache, redis, shared, webhooks } = state;
   figures('hits', [
-    ['in ten minutes', number(sum('recent')), `${number(sum('total'))} since the start`],
+    ['ids in ten minutes', number(sum('recent')), `${number(sum('total'))} since the start`],
     ['hit rate', hits('recent'), sum('total') ? `${hits('total')} since the start` : ''],
     ['entries', number(cache.entries)],
     ['memory', bytes(cache.bytes), `of ${bytes(cache.max_bytes)}`, cache.bytes > 0.95 * cache.max_bytes],

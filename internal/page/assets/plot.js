@@ -46,13 +46,16 @@ export function spans(samples, mark) {
   return all;
 }
 
-// draw replaces what svg shows. area and line are series; limit may be null.
-export function draw(svg, samples, now, { area = null, line = null, limit = null, marks = false }) {
+// draw replaces what svg shows. area, line and limit are series; each may be null. With near, a limit
+// that is far above the others is off the plot, which would show nothing else.
+export function draw(svg, samples, now, { area = null, line = null, limit = null, near = false, marks = false }) {
   const box = svg.getBoundingClientRect();
   const width = Math.max(200, Math.round(box.width)), height = Math.max(60, Math.round(box.height));
   const left = 38, right = 6, top = 8, bottom = 18;
   svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
-  const highest = Math.max(...[area, line, limit].filter((k) => k !== null).flatMap((k) => samples.map((s) => s[k])), 1);
+  const values = (k) => (k === null ? [] : samples.map((s) => s[k]));
+  const reach = Math.max(...values(area), ...values(line), 1);
+  const highest = Math.max(reach, ...values(limit).filter((v) => !near || v <= 4 * reach));
   const most = ceiling(highest * 1.02);
   const x = (t) => left + (width - left - right) * Math.min(1, Math.max(0, 1 - (now - t) / SPAN));
   const y = (v) => top + (height - top - bottom) * (1 - v / most);
