@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -31,7 +32,7 @@ func TestDashboardHasData(t *testing.T) {
 	stop := startLoad(t, clerk, replicas)
 	defer stop()
 
-	values := strings.NewReplacer("$job", "clerkgate", "$instance", ".*", "$__rate_interval", "5s")
+	values := strings.NewReplacer("$job", "clerkgate", "$instance", ".*", "$__rate_interval", "10s")
 	for _, p := range readDashboard(t).Panels {
 		for _, target := range p.Targets {
 			what := fmt.Sprintf("%s, %s: %s", p.Title, target.RefID, target.Expr)
@@ -39,6 +40,9 @@ func TestDashboardHasData(t *testing.T) {
 		}
 	}
 	for _, r := range rules(t) {
+		for _, s := range selectors(r.Expr) {
+			eventually(t, r.Alert+r.Record+": "+s, func() error { return prometheus.hasData(s) })
+		}
 		if r.Record != "" {
 			eventually(t, r.Record, func() error { return prometheus.hasData(r.Record) })
 			continue
@@ -52,10 +56,27 @@ func TestDashboardHasData(t *testing.T) {
 	}
 }
 
+// selectors returns what an expression selects of clerkgate's metrics, each alternative of a label
+// by itself: a name or a value that does not exist would keep an alert silent for ever.
+func selectors(expr string) (all []string) {
+	for _, s := range regexp.MustCompile(`\bclerkgate_\w+(\{[^}]*\})?`).FindAllString(strings.NewReplacer("job:clerkgate_", "", "instance:clerkgate_", "").Replace(expr), -1) {
+		values := regexp.MustCompile(`=~"([^"]*)"`).FindStringSubmatchIndex(s)
+		if values == nil {
+			all = append(all, s)
+			continue
+		}
+		for value := range strings.SplitSeq(s[values[2]:values[3]], "|") {
+			all = append(all, s[:values[0]]+`="`+value+`"`+s[values[1]:])
+		}
+	}
+	return all
+}
+
 // startReplicas starts a simulated Clerk and two replicas. It returns the URL of the simulator,
 // connections to the replicas, and the addresses with metrics.
 func startReplicas(t *testing.T) (clerk string, replicas []*grpc.ClientConn, scraped []string) {
 	t.Helper()
+	const quota = "1000/10s"
 	redis, dir := redistest.Start(t), t.TempDir()
 	secret := func(name, value string) string {
 		path := filepath.Join(dir, name)
@@ -70,10 +91,10 @@ func startReplicas(t *testing.T) (clerk string, replicas []*grpc.ClientConn, scr
 	at := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", ports[i]) }
 	clerk = "http://" + at(0)
 	// The simulator takes the secret from its environment only.
-	start(t, "env", "CLERK_WEBHOOK_SIGNING_SECRET="+signing, binary, "sim", "--listen", at(0), "--users", "2000", "--webhook-url", "http://"+at(1)+"/webhooks/clerk")
+	start(t, "env", "CLERK_WEBHOOK_SIGNING_SECRET="+signing, binary, "sim", "--listen", at(0), "--users", "2000", "--quota", quota, "--webhook-url", "http://"+at(1)+"/webhooks/clerk")
 	isReady(t, http.DefaultClient, clerk+"/sim/stats")
 	for i := range 2 {
-		args := []string{"serve", "--clerk-api-url", clerk, "--clerk-secret-key-file", key, "--redis-url", redis.URL(),
+		args := []string{"serve", "--clerk-api-url", clerk, "--clerk-secret-key-file", key, "--redis-url", redis.URL(), "--quota", quota,
 			"--grpc-listen", at(2 + 2*i), "--http-listen", at(3 + 2*i), "--drain-delay", "0s"}
 		if i == 0 {
 			args = append(args, "--webhook-listen", at(1), "--webhook-secret-file", hook)
@@ -94,8 +115,8 @@ func startReplicas(t *testing.T) (clerk string, replicas []*grpc.ClientConn, scr
 	return clerk, replicas, scraped
 }
 
-// startLoad calls in every way that a panel shows, a few hundred times a second, until stop is
-// called.
+// startLoad calls in every way that a panel shows, about two hundred times a second, until stop
+// is called.
 func startLoad(t *testing.T, clerk string, replicas []*grpc.ClientConn) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -122,7 +143,7 @@ func startLoad(t *testing.T, clerk string, replicas []*grpc.ClientConn) (stop fu
 						_, _ = users.ListUsers(ctx, &clerkgatev1.ListUsersRequest{PageSize: 10})
 						changeUser(ctx, clerk, id)
 					}
-					time.Sleep(50 * time.Millisecond)
+					time.Sleep(200 * time.Millisecond) // far less than the quota allows: each kind of call goes on
 				}
 			})
 		}
