@@ -72,7 +72,7 @@ baseline: ## rewrite the contract's baseline (after a release: if nothing breaks
 
 # Needs protoc and its plugins, and the libraries and compilers of their output.
 .PHONY: generators
-generators: ## test other languages' code generators with the contract
+generators: buf ## test other languages' code generators with the contract
 	@tools/need protoc:protobuf-compiler grpc_python_plugin:protobuf-compiler-grpc \
 		grpc_java_plugin:protobuf-compiler-grpc-java-plugin \
 		/usr/include/google/protobuf/message.h:libprotobuf-dev g++:g++ \

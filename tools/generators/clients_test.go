@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -97,6 +98,37 @@ func TestClients(t *testing.T) {
 		run(t, out, "javac", args...)
 		check(t, run(t, out, "java", "-cp", "classes:"+jars+"/*", "Read", address, user.ID), all)
 	})
+}
+
+// TestVendored runs the commands of docs/compatibility.md on the contract of a release, and
+// reads a user with the code that they generate.
+func TestVendored(t *testing.T) {
+	page, err := os.ReadFile("../../docs/compatibility.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllSubmatch(page, -1)
+	if len(commands) != 2 {
+		t.Fatalf("the page has %d blocks of commands, want 2", len(commands))
+	}
+	bin, err := filepath.Abs("../../bin") // has buf
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	t.Setenv("TARGETS", "")
+	dir := t.TempDir()
+	run(t, ".", "../release/release", "1.2.3", dir)
+	for _, block := range commands {
+		run(t, dir, "bash", "-euo", "pipefail", "-c", string(block[1]))
+	}
+	address, program := serve(t)
+	id := strings.TrimSpace(run(t, ".", program, "list", "--address", address, "--limit", "1", "-o", "csv", "--columns", "id"))
+	_, id, _ = strings.Cut(id, "\n")
+	t.Setenv("PYTHONPATH", dir)
+	if got := run(t, "testdata/python", python, "read.py", address, id); !strings.HasPrefix(got, id+"\n") {
+		t.Errorf("read.py %s printed %s", id, got)
+	}
 }
 
 // TestJavaRuntime fails if Debian's runtime is not of protoc's version, for then
