@@ -78,6 +78,7 @@ generators: buf ## test other languages' code generators with the contract
 		/usr/include/google/protobuf/message.h:libprotobuf-dev g++:g++ \
 		javac:default-jdk-headless /usr/share/java/protobuf.jar:libprotobuf-java /usr/share/java/grpc-netty.jar:libgrpc-java \
 		/usr/share/java/netty-all.jar:libnetty-java /usr/share/java/perfmark-api.jar:libperfmark-java \
+		/usr/share/java/guava.jar:libguava-java /usr/share/java/geronimo-annotation-1.3-spec.jar:libgeronimo-annotation-1.3-spec-java \
 		/usr/lib/python3/dist-packages/google/protobuf/message.py:python3-protobuf \
 		/usr/lib/python3/dist-packages/grpc/__init__.py:python3-grpcio \
 		/usr/bin/ruby:ruby "/usr/lib/*/rubygems-integration/*/gems/grpc-*/src/ruby/lib/grpc.rb:ruby-grpc" \
@@ -101,7 +102,8 @@ generate: ## generate gen/ from proto/
 
 .PHONY: generate-clients
 generate-clients: ## write the generated code in clients/ anew from proto/
-	@tools/need protoc:protobuf-compiler grpc_python_plugin:protobuf-compiler-grpc node:nodejs npm:npm
+	@tools/need protoc:protobuf-compiler /usr/include/google/protobuf/timestamp.proto:libprotobuf-dev \
+		grpc_python_plugin:protobuf-compiler-grpc node:nodejs npm:npm
 	clients/python/generate
 	clients/node/generate
 
@@ -116,9 +118,11 @@ client-node: build ## test the Node.js client with a live server
 
 .PHONY: client-java
 client-java: build ## compile and run the Java of docs/clients/java.md with a live server
-	@tools/need protoc:protobuf-compiler grpc_java_plugin:protobuf-compiler-grpc-java-plugin \
+	@tools/need protoc:protobuf-compiler /usr/include/google/protobuf/timestamp.proto:libprotobuf-dev \
+		grpc_java_plugin:protobuf-compiler-grpc-java-plugin \
 		javac:default-jdk-headless /usr/share/java/protobuf.jar:libprotobuf-java /usr/share/java/grpc-netty.jar:libgrpc-java \
-		/usr/share/java/netty-all.jar:libnetty-java /usr/share/java/perfmark-api.jar:libperfmark-java
+		/usr/share/java/netty-all.jar:libnetty-java /usr/share/java/perfmark-api.jar:libperfmark-java \
+		/usr/share/java/guava.jar:libguava-java /usr/share/java/geronimo-annotation-1.3-spec.jar:libgeronimo-annotation-1.3-spec-java
 	clients/java/check
 
 .PHONY: client-python
