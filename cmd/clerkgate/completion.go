@@ -23,15 +23,24 @@ func (*completionCmd) Help() string {
   clerkgate completion fish | source`
 }
 
-// completionCode is what makes each shell ask the program at PATH.
+// completionCode is what makes each shell ask the program at PATH, and complete names of files
+// where the program has no answer.
 var completionCode = map[string]string{
 	"bash": "complete -o default -o bashdefault -C PATH clerkgate\n",
-	"zsh":  "autoload -U +X bashcompinit && bashcompinit\ncomplete -o default -o bashdefault -C PATH clerkgate\n",
+	"zsh": `(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
+autoload -U +X bashcompinit && bashcompinit
+complete -o default -o bashdefault -C PATH clerkgate
+`,
 	"fish": `function __complete_clerkgate
     set -lx COMP_LINE (commandline -cp)
     test -z (commandline -ct)
     and set COMP_LINE "$COMP_LINE "
-    PATH
+    set -l found (PATH)
+    if set -q found[1]
+        printf '%s\n' $found
+    else
+        __fish_complete_path (commandline -ct)
+    end
 end
 complete -f -c clerkgate -a "(__complete_clerkgate)"
 `,

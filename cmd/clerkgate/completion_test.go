@@ -2,6 +2,8 @@ package main
 
 import (
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -38,5 +40,35 @@ func TestCompletions(t *testing.T) {
 	}
 	if code, _, _ := runCommand(t, "completion", "csh"); code != exitUsage {
 		t.Errorf("another shell: exit code %d", code)
+	}
+}
+
+// TestCompletionInShells sources the code in the shells themselves, without a configuration.
+func TestCompletionInShells(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "users.csv"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ shell, options, script, want string }{
+		{"bash", "--norc", "source <(\"$0\" completion bash) && complete -p clerkgate", "-C"},
+		{"zsh", "-f", "source <(\"$0\" completion zsh) && print -r -- $_comps[clerkgate]", "-C"},
+		{"fish", "--no-config", "$argv[1] completion fish | source; complete -C 'clerkgate list --ord'", "--order-by"},
+		{"fish", "--no-config", "$argv[1] completion fish | source; complete -C 'clerkgate config '", "check"},
+		{"fish", "--no-config", "$argv[1] completion fish | source; complete -C 'clerkgate export --file us'", "users.csv"},
+	} {
+		if _, err := exec.LookPath(c.shell); err != nil {
+			t.Logf("%s is not installed", c.shell)
+			continue
+		}
+		cmd := exec.CommandContext(t.Context(), c.shell, c.options, "-c", c.script, self)
+		cmd.Dir = dir
+		cmd.Env = append(command(t).Env, "HOME="+dir)
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), c.want) {
+			t.Errorf("%s: %s: %v, %s, want %s", c.shell, c.script, err, out, c.want)
+		}
 	}
 }
