@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"os"
@@ -192,9 +193,13 @@ var methodCalls = map[string]func(ctx context.Context, conn *grpc.ClientConn, v 
 }
 
 // TestWhatEachCallerMayDo calls each method in each view as each caller, and compares
-// with the file.
+// with the file. A token and a JSON Web Token also come as the password of HTTP Basic.
 func TestWhatEachCallerMayDo(t *testing.T) {
 	g := startGuarded(t, Config{})
+	const byPassword = " by password"
+	for who, password := range map[string]string{"support": g.token, "sync": g.issuer.Token("clerkgate", "sync", nil), "nobody": caller.NewToken()} {
+		g.conns[who+byPassword] = g.dialAs(t, "Basic "+base64.StdEncoding.EncodeToString([]byte("any:"+password)))
+	}
 	for _, service := range services {
 		for _, method := range methodsOf(service) {
 			if methodCalls[method] == nil {
@@ -210,7 +215,8 @@ func TestWhatEachCallerMayDo(t *testing.T) {
 		"prometheus": {"WhoAmI"},
 	}
 	parts := map[string]caller.Parts{"billing": caller.PrivateMetadata, "sync": caller.AllParts}
-	for who, conn := range g.conns {
+	for name, conn := range g.conns {
+		who := strings.TrimSuffix(name, byPassword)
 		for method, call := range methodCalls {
 			for _, view := range []clerkgatev1.UserView{clerkgatev1.UserView_USER_VIEW_BASIC, clerkgatev1.UserView_USER_VIEW_FULL} {
 				before := len(g.up.asked())
@@ -232,7 +238,7 @@ func TestWhatEachCallerMayDo(t *testing.T) {
 					got = "OK" // its one stream is still ending
 				}
 				if got != want {
-					t.Errorf("%s, %s, %v: %s, want %s", who, method, view, got, want)
+					t.Errorf("%s, %s, %v: %s, want %s", name, method, view, got, want)
 				}
 				if want != "OK" && method != "ReleasePermits" && len(g.up.asked()) != before {
 					t.Errorf("%s, %s: the cache is asked though the call is refused", who, method)

@@ -2,6 +2,9 @@ package caller
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,6 +31,33 @@ func TestIssuerAwayAtStart(t *testing.T) {
 	set.issuers[issuer.URL].state.nextTry = time.Time{} // as time would have it
 	if got := reasonOf(t, set, shown); got != "x" {
 		t.Errorf("when the issuer is there: %s", got)
+	}
+}
+
+// TestTokenFile: an issuer that answers known clients only gets the token in token_file, as the
+// file has it at the time.
+func TestTokenFile(t *testing.T) {
+	issuer, file := callertest.NewIssuer(t), filepath.Join(t.TempDir(), "token")
+	set := parse(t, fmt.Sprintf(strings.Replace(oneIssuer, "audience:", "token_file: %q, audience:", 1), issuer.URL, file))
+	state := set.issuers[issuer.URL].state
+	for _, tt := range []struct{ held, known, want string }{
+		{"", "first", "issuer_unreachable"}, // there is no file
+		{"other\n", "first", "issuer_unreachable"},
+		{"first\n", "first", "x"},
+		{"first\n", "second", "issuer_unreachable"},
+		{"second", "second", "x"},
+	} {
+		if tt.held != "" {
+			if err := os.WriteFile(file, []byte(tt.held), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		issuer.Knows.Store(&tt.known)
+		issuer.Rotate()
+		state.nextTry, state.lastFetch = time.Time{}, time.Time{} // as time would have it
+		if got := reasonOf(t, set, &Credentials{Authorization: "Bearer " + issuer.Token("clerkgate", "x", nil)}); got != tt.want {
+			t.Errorf("with %q for an issuer that knows %q: %s, want %s", tt.held, tt.known, got, tt.want)
+		}
 	}
 }
 

@@ -126,6 +126,9 @@ func TestWhatRedisHolds(t *testing.T) {
 				t.Fatal(err)
 			}
 			held := dump(t, redis)
+			if !strings.Contains(held, "user_1") {
+				t.Error("the user's id is in no name of a key")
+			}
 			if got := strings.Contains(held, `{"version":`); got != c.basic {
 				t.Errorf("public data in clear: %v, want %v", got, c.basic)
 			}
@@ -139,6 +142,44 @@ func TestWhatRedisHolds(t *testing.T) {
 				t.Errorf("got version %d (%v)", v, res.Err)
 			}
 		})
+	}
+}
+
+// TestChangedValuesAreIgnored changes each byte string of a user in Redis. A changed value is as
+// good as none: nothing of it is served, and the log says so.
+func TestChangedValuesAreIgnored(t *testing.T) {
+	redis := redistest.Start(t)
+	keys := testKeys(t, "k1")
+	writer := startRedisReplica(t, redisConfig{URL: redis.URL(), Keys: keys})
+	writer.mustPut("user_1", copyAt(5, 1, 1), time.Hour)
+	c, name := redis.Client(), writer.userKey("user_1")
+	fields, err := c.Do(t.Context(), c.B().Hgetall().Key(name).Build()).AsStrMap()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := 0
+	for field, value := range fields {
+		if len(value) < 40 { // times, in clear
+			continue
+		}
+		sealed++
+		changed := value[:len(value)-1] + string(value[len(value)-1]^1)
+		if err := c.Do(t.Context(), c.B().Hset().Key(name).FieldValue().FieldValue(field, changed).Build()).Error(); err != nil {
+			t.Fatal(err)
+		}
+		reader := startRedisReplica(t, redisConfig{URL: redis.URL(), Keys: keys})
+		if e := reader.mustGet(full, "user_1")[0]; e != nil && e.Has(full) {
+			t.Errorf("%s changed: read as %+v", field, e)
+		}
+		if !strings.Contains(reader.log.String(), "can't be read") {
+			t.Errorf("%s changed: the log has nothing of it:\n%s", field, reader.log)
+		}
+		if err := c.Do(t.Context(), c.B().Hset().Key(name).FieldValue().FieldValue(field, value).Build()).Error(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if sealed != 2 {
+		t.Errorf("%d sealed values, want the basic and the private one", sealed)
 	}
 }
 

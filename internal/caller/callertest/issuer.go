@@ -26,6 +26,8 @@ type Issuer struct {
 	Fetches atomic.Int64
 	// Away makes it answer all requests with 503.
 	Away atomic.Bool
+	// Knows, if it is set, is the only token that it answers, as Kubernetes' issuer does.
+	Knows atomic.Pointer[string]
 
 	mu   sync.Mutex
 	id   string                       // id of the signing key; guarded by mu
@@ -61,7 +63,13 @@ func NewIssuer(t testing.TB) *Issuer {
 		i.mu.Unlock()
 		i.answer(w, map[string]any{"keys": all})
 	})
-	server := httptest.NewServer(mux)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if knows := i.Knows.Load(); knows != nil && r.Header.Get("Authorization") != "Bearer "+*knows {
+			http.Error(w, "unknown client", http.StatusUnauthorized)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}))
 	t.Cleanup(server.Close)
 	i.URL = server.URL
 	return i
