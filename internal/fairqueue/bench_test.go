@@ -23,7 +23,7 @@ func crowded(items, peers int) (*Queue, []*Line) {
 		q.Add(&Item{}, l, epoch)
 	}
 	for range items / 100 / 4 { // so that tags differ
-		for _, t := range q.Take(Interactive, Shared, 100) {
+		for _, t := range q.Take(Turn{Priority: Interactive, Kind: Shared}, 100) {
 			q.Add(t.Item, t.Line, epoch)
 		}
 	}
@@ -54,18 +54,18 @@ func BenchmarkQueue(b *testing.B) {
 		run("take", func(q *Queue, lines []*Line, i int) {
 			q.Add(&Item{}, lines[i%len(lines)], epoch)
 			if i%100 == 99 {
-				q.Take(Interactive, Shared, 100)
+				q.Take(Turn{Priority: Interactive, Kind: Shared}, 100)
 			}
 		})
 		run("429", func(q *Queue, lines []*Line, i int) {
 			q.Add(&Item{}, lines[i%len(lines)], epoch)
 			if i%100 == 99 {
-				taken := q.Take(Interactive, Shared, 100)
+				taken := q.Take(Turn{Priority: Interactive, Kind: Shared}, 100)
 				for _, t := range taken {
 					q.Refund(t)
 					q.Return(t.Item, t.Line, epoch, epoch)
 				}
-				q.Take(Interactive, Shared, 100)
+				q.Take(Turn{Priority: Interactive, Kind: Shared}, 100)
 			}
 		})
 		run("recheck", func(q *Queue, _ []*Line, _ int) {

@@ -29,15 +29,21 @@
 // TestEachGetsItsShareOfRequests and TestNoNameGetsLessThanItsShare check the result:
 // over 1,000 requests each gets its part, within a fifth.
 //
+// # Guarantees
+//
+// A peer may have a guaranteed part of all requests (see Share). While it has items and has
+// had less than that, it goes first, at either priority; only the tenth of Batch goes
+// before. See guarantee.
+//
 // # Costs
 //
 // Adding, removing and taking an item cost O(log peers), however many items wait. An
-// estimate takes constant time; see backlog.
+// estimate takes constant time, and a little for each peer with a guarantee; see backlog.
 //
 // # Reading order
 //
 //   - queue.go: Queue: adding and removing items; item.go: Item and its places
-//   - party.go: peers and lines, and when they are forgotten; share.go: their shares
+//   - party.go: peers and lines, and when they are forgotten; share.go, guarantee.go: their shares
 //   - schedule.go, turnheap.go: how peers and lines take turns
 //   - next.go: which item is next; fill.go: requests that several items share
 //   - estimate.go, backlog.go: how many requests go before a newcomer; scan.go: before each item

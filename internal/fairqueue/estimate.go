@@ -44,11 +44,15 @@ func (q *Queue) ahead(l *Line, own int64, k Kind, cost int64) int {
 		place += v.debt(&from.turn, k)
 	}
 	ahead := v.backlog.ahead(place, from.weight) + missing
+	turns := float64(place) / float64(from.weight)
 	interactive, batch := &q.levels[Interactive], &q.levels[Batch]
 	if v == interactive {
-		ahead += min(ahead/(BatchTurn-1), batch.backlog.total)
+		ahead = q.withGuarantees(from, turns, ahead, batch.backlog.total)
 	} else {
-		ahead = min(ahead+interactive.backlog.total, BatchTurn*(ahead+cost))
+		ahead = min(q.withGuarantees(from, turns, ahead+interactive.backlog.total, 0), BatchTurn*(ahead+cost))
+	}
+	if from.guarantee != nil {
+		ahead = min(ahead, from.guarantee.ahead(inPeer+missing, v))
 	}
 	return int(ahead / wholeCost)
 }

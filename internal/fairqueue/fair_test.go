@@ -16,8 +16,9 @@ type asker struct {
 	weight    int
 	backlog   int // items that wait
 	got       float64
-	turns     int // requests in which something of it left
-	leftovers int // ... and something of it stayed
+	turns     int     // requests in which something of it left
+	leftovers int     // ... and something of it stayed
+	served    float64 // requests that were its own, or took all that it had waiting
 }
 
 // perWeight returns what a got, in requests for each unit of its weight.
@@ -38,8 +39,8 @@ func run(q *Queue, askers []*asker, requests int) {
 		}
 	}
 	for range requests {
-		p, k, _ := q.Next(100)
-		taken := q.Take(p, k, 100)
+		turn, _ := q.Next(100)
+		taken := q.Take(turn, 100)
 		again := make(map[*asker]int)
 		for _, t := range taken {
 			a := byLine[t.Line]
@@ -50,6 +51,9 @@ func run(q *Queue, askers []*asker, requests int) {
 			a.turns++
 			if a.line.Len() > 0 {
 				a.leftovers++
+				a.served += float64(n) / float64(len(taken))
+			} else {
+				a.served++
 			}
 			for range n {
 				add(a)
@@ -58,17 +62,19 @@ func run(q *Queue, askers []*asker, requests int) {
 	}
 }
 
-// drawAskers draws callers that look up users one at a time or in batches, or list.
+// drawAsker draws a caller that looks up users one at a time or in batches, or lists.
+func drawAsker(t *rapid.T, peers int) *asker {
+	a := &asker{weight: 1, peer: rapid.IntRange(1, peers).Draw(t, "peer")}
+	if rapid.Bool().Draw(t, "lists") {
+		a.kind, a.backlog = Whole, rapid.IntRange(1, 20).Draw(t, "lists waiting")
+	} else {
+		a.backlog = rapid.SampledFrom([]int{1, 1, 2, 10, 50, 100, 150, 300}).Draw(t, "ids waiting")
+	}
+	return a
+}
+
 func drawAskers(t *rapid.T, peers int) []*asker {
-	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) *asker {
-		a := &asker{weight: 1, peer: rapid.IntRange(1, peers).Draw(t, "peer")}
-		if rapid.Bool().Draw(t, "lists") {
-			a.kind, a.backlog = Whole, rapid.IntRange(1, 20).Draw(t, "lists waiting")
-		} else {
-			a.backlog = rapid.SampledFrom([]int{1, 1, 2, 10, 50, 100, 150, 300}).Draw(t, "ids waiting")
-		}
-		return a
-	}), 1, 8).Draw(t, "callers")
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) *asker { return drawAsker(t, peers) }), 1, 8).Draw(t, "callers")
 }
 
 // TestEachGetsItsShareOfRequests: peers by weight, or names of one peer, get equal parts

@@ -12,16 +12,20 @@ type filling struct {
 	aside []*peer
 }
 
-// fill fills a request of priority p with up to most shared items.
+// fill fills a request for a turn with up to most shared items.
 //
-// First come the peers whose next turn is a shared item's. They pay for the request. Then
+// In a guaranteed turn the items of the peer come first. Otherwise, and after them, first
+// come the peers whose next turn is a shared item's. They pay for the request. Then
 // the rest is filled with items of peers whose next turn is a whole item's. If these paid
 // for a ride that they have not asked for, they might never come to that turn. Their
 // lines pay, so that the names divide what their peer gets.
-func (q *Queue) fill(p Priority, most int) []Taken {
+func (q *Queue) fill(t Turn, most int) []Taken {
 	n := q.together(most)
 	f := &filling{q: q, n: n, units: wholeCost / float64(n), all: make([]Taken, 0, n)}
-	for _, p := range [priorities]Priority{p, 1 - p} {
+	if t.owed != nil {
+		f.payOwed(t.owed)
+	}
+	for _, p := range [priorities]Priority{t.Priority, 1 - t.Priority} {
 		f.pay(&q.levels[p])
 	}
 	payers := len(f.all)
@@ -37,6 +41,14 @@ func (q *Queue) fill(p Priority, most int) []Taken {
 		}
 	}
 	return f.all
+}
+
+// payOwed takes items of a peer in its guaranteed turn. They are not counted among those
+// that leave in turns by weight.
+func (f *filling) payOwed(from *peer) {
+	for len(f.all) < f.n && from.turns[Shared].Len() > 0 {
+		f.all = append(f.all, f.q.take(from, Shared, f.units, f.units))
+	}
 }
 
 // pay takes items of the peers that pay for them.
@@ -55,6 +67,7 @@ func (f *filling) pay(v *level) {
 			f.aside = append(f.aside, from)
 			continue
 		}
+		v.gave(&from.turn, Shared, f.units)
 		f.all = append(f.all, f.q.take(from, Shared, f.units, f.units))
 	}
 }

@@ -10,20 +10,33 @@ type Taken struct {
 	lineUnits, peerUnits float64 // what the line and its peer were charged
 }
 
-// Next returns the priority and kind of the items that the next request is for, and
-// whether there are any. A request takes up to most shared items; with 0, only a whole
-// item may go.
-func (q *Queue) Next(most int) (Priority, Kind, bool) {
-	order := [priorities]Priority{Interactive, Batch}
-	if q.batchAge >= BatchTurn-1 {
-		order = [priorities]Priority{Batch, Interactive}
-	}
-	for _, p := range order {
-		if k, ok := q.levels[p].next(q.together(most)); ok {
-			return p, k, true
+// Turn is what the next request is for.
+type Turn struct {
+	Priority Priority
+	Kind     Kind
+
+	owed *peer // whose guaranteed turn it is; nil: it is one by weight
+}
+
+// Next returns whose turn the next request is, and whether anything may go. A request
+// takes up to most shared items; with 0, only a whole item may go. The turn is outdated
+// once the queue has changed.
+func (q *Queue) Next(most int) (Turn, bool) {
+	batchDue := q.batchAge >= BatchTurn-1
+	if batchDue {
+		if k, ok := q.levels[Batch].next(q.together(most)); ok {
+			return Turn{Batch, k, nil}, true
 		}
 	}
-	return 0, 0, false
+	if t, ok := q.owed(most); ok {
+		return t, true
+	}
+	for p := range Priority(priorities) {
+		if k, ok := q.levels[p].next(q.together(most)); ok {
+			return Turn{p, k, nil}, true
+		}
+	}
+	return Turn{}, false
 }
 
 // together returns how many shared items would go with the next request.
@@ -62,39 +75,58 @@ func (from *peer) next(together int) Kind {
 	return Shared
 }
 
+// first returns the peer that gives the first item in a turn, nil if none has one.
+func (q *Queue) first(t Turn) *peer {
+	if t.owed != nil && t.owed.turns[t.Kind].Len() > 0 {
+		return t.owed
+	}
+	from, _ := q.levels[t.Priority].turns[t.Kind].top()
+	return from
+}
+
 // Head returns the item that Take would take first, nil if there is none.
-func (q *Queue) Head(p Priority, k Kind) *Item {
-	from, ok := q.levels[p].turns[k].top()
-	if !ok {
+func (q *Queue) Head(t Turn) *Item {
+	from := q.first(t)
+	if from == nil {
 		return nil
 	}
-	l, _ := from.turns[k].top()
-	return l.heads[k].first.item
+	l, _ := from.turns[t.Kind].top()
+	return l.heads[t.Kind].first.item
 }
 
 // Take removes and returns the items of the next request, as Next has returned it: one
 // whole item, or up to most shared ones. It charges the lines: of k items that leave
 // together, each costs 1/k. Room that one priority leaves in a request is filled with
 // items of the other, so that each of them costs less.
-func (q *Queue) Take(p Priority, k Kind, most int) []Taken {
-	if q.levels[Batch].all.first != nil && p != Batch {
+func (q *Queue) Take(t Turn, most int) []Taken {
+	// Guaranteed turns of Batch do not count, so that it keeps its tenth for all others.
+	if q.levels[Batch].all.first != nil && (t.Priority != Batch || t.owed != nil) {
 		q.batchAge++
 	} else {
 		q.batchAge = 0
 	}
 	q.round++
 	var all []Taken
-	if k == Whole {
-		v := &q.levels[p]
-		v.begin(Whole, q.round)
-		if from, ok := v.turns[Whole].top(); ok {
-			all = append(all, q.take(from, Whole, wholeCost, wholeCost))
-		}
+	if t.owed != nil {
+		t.owed.haveOwed(func() { all = q.turn(t, most) })
 	} else {
-		all = q.fill(p, most)
+		q.levels[t.Priority].begin(t.Kind, q.round)
+		all = q.turn(t, most)
 	}
 	q.settle()
 	return all
+}
+
+// turn takes the items of a turn.
+func (q *Queue) turn(t Turn, most int) []Taken {
+	if t.Kind == Shared {
+		return q.fill(t, most)
+	}
+	from := q.first(t)
+	if from == nil {
+		return nil
+	}
+	return []Taken{q.take(from, Whole, wholeCost, wholeCost)}
 }
 
 // take removes the next item of a kind from a peer, and charges its line and the peer for
@@ -104,9 +136,6 @@ func (q *Queue) take(from *peer, k Kind, lineUnits, peerUnits float64) Taken {
 	l, _ := from.turns[k].top()
 	it := l.heads[k].first.item
 	from.gave(&l.turn, k, lineUnits)
-	if peerUnits > 0 {
-		from.level.gave(&from.turn, k, peerUnits)
-	}
 	q.remove(it)
 	l.charge(lineUnits, peerUnits)
 	return Taken{Item: it, Line: l, lineUnits: lineUnits, peerUnits: peerUnits}
@@ -123,6 +152,9 @@ func (l *Line) charge(lineUnits, peerUnits float64) {
 	from.charge(l, lineUnits)
 	if peerUnits != 0 {
 		from.level.charge(from, peerUnits)
+		if from.guarantee != nil {
+			from.guarantee.charge(peerUnits)
+		}
 	}
 	if from.slot >= 0 {
 		heap.Fix(&from.level.indebted, from.slot)

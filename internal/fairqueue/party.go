@@ -27,6 +27,8 @@ type peer struct {
 	units  int64            // cost of all items that wait here
 	users  int              // holders of its lines
 	slot   int              // index in level.indebted, -1 if it is not there
+
+	guarantee *guarantee // nil: none
 }
 
 // Line holds the items of one party at one priority.
@@ -52,6 +54,7 @@ func (q *Queue) Line(who Party, p Priority) *Line {
 		from = &peer{turn: newTurn(weightOf(q.shares[who.Peer])), level: v, key: who.Peer, lines: make(map[string]*Line), slot: -1}
 		from.init()
 		v.peers[who.Peer] = from
+		q.guaranteeTo(from)
 	}
 	if from.slot >= 0 {
 		heap.Remove(&v.indebted, from.slot)
@@ -117,7 +120,7 @@ func (from *peer) settle() {
 	switch {
 	case from.users > 0:
 	case from.tag <= v.vtime:
-		delete(v.peers, from.key)
+		v.forget(from)
 	default:
 		heap.Push(&v.indebted, from)
 		if v.indebted.Len() > maxIndebted {
@@ -128,7 +131,15 @@ func (from *peer) settle() {
 
 // forgive forgets, of the peers without items, the one with the fewest turns in advance.
 func (v *level) forgive() {
-	delete(v.peers, heap.Pop(&v.indebted).(*peer).key)
+	v.forget(heap.Pop(&v.indebted).(*peer))
+}
+
+// forget forgets a peer that has neither items nor holders.
+func (v *level) forget(from *peer) {
+	delete(v.peers, from.key)
+	if from.guarantee != nil {
+		from.guarantee.peers[v.priority] = nil
+	}
 }
 
 // settle forgets the peers that have no turns in advance any more.

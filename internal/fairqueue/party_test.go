@@ -22,8 +22,8 @@ func TestInventingNamesWinsNothing(t *testing.T) {
 	}
 	got := 0
 	for range 200 {
-		p, k, _ := q.Next(100)
-		if q.Take(p, k, 100)[0].Line == one {
+		turn, _ := q.Next(100)
+		if q.Take(turn, 100)[0].Line == one {
 			got++
 		}
 	}
@@ -66,7 +66,7 @@ func TestPeersAreForgotten(t *testing.T) {
 	for i := range 2 * maxIndebted {
 		l := q.Line(Party{Peer: fmt.Sprint(i)}, Interactive)
 		q.Add(&Item{}, l, epoch)
-		q.Take(Interactive, Shared, 1)
+		q.Take(Turn{Priority: Interactive, Kind: Shared}, 1)
 		l.Release()
 		if len(peers) > maxIndebted+1 {
 			t.Fatalf("%d peers are remembered", len(peers))
@@ -76,9 +76,9 @@ func TestPeersAreForgotten(t *testing.T) {
 		t.Errorf("%d peers are remembered that have had turns ahead", len(peers))
 	}
 	for range 9 {
-		q.Take(Interactive, Whole, 1)
+		q.Take(Turn{Priority: Interactive, Kind: Whole}, 1)
 	}
-	q.Remove(q.Head(Interactive, Whole))
+	q.Remove(q.Head(Turn{Priority: Interactive, Kind: Whole}))
 	busy.Release()
 	if err := q.CheckEmpty(); err != nil {
 		t.Error(err)

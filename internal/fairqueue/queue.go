@@ -22,20 +22,22 @@ const BatchTurn = 10
 // Queue holds what waits, in the order in which it will leave. It is not safe for
 // concurrent use.
 type Queue struct {
-	levels   [priorities]level
-	shares   map[string]Share // by Party.Peer
-	seq      uint64
-	depth    int    // items in lines, each counted once
-	shared   int    // the shared ones of these
-	urgent   int    // those of them that are in an interactive line
-	batchAge int    // requests since Batch had one, while anything waits there
-	round    uint64 // requests taken
-	scan     scan
+	levels     [priorities]level
+	shares     map[string]Share // by Party.Peer
+	guarantees []*guarantee     // of those with one, in the order of their keys
+	seq        uint64
+	depth      int    // items in lines, each counted once
+	shared     int    // the shared ones of these
+	urgent     int    // those of them that are in an interactive line
+	batchAge   int    // requests since Batch had one, while anything waits there
+	round      uint64 // requests taken
+	scan       scan
 }
 
 // level is one priority's part of the queue.
 type level struct {
 	schedule[*peer]
+	priority Priority
 	peers    map[string]*peer
 	indebted peerHeap  // peers without items or holders that have had turns in advance
 	backlog  backlog   // of all peers, for estimates
@@ -48,6 +50,7 @@ func New() *Queue {
 	for i := range q.levels {
 		v := &q.levels[i]
 		v.init()
+		v.priority = Priority(i)
 		v.peers = make(map[string]*peer)
 		v.all.of = linksInLevel
 	}

@@ -178,17 +178,17 @@ func TestQueueDoesWhatAModelDoes(t *testing.T) {
 			},
 			"take": func() {
 				most := rapid.IntRange(0, 5).Draw(t, "most")
-				p, k, ok := m.q.Next(most)
+				turn, ok := m.q.Next(most)
 				if !ok {
 					return
 				}
-				head := m.q.Head(p, k)
+				head := m.q.Head(turn)
 				want := 1
-				if k == Shared {
+				if turn.Kind == Shared {
 					want = min(most, m.q.Shared())
 				}
-				taken := m.q.Take(p, k, most)
-				if len(taken) != want || taken[0].Item != head || taken[0].Line.Priority() != p {
+				taken := m.q.Take(turn, most)
+				if len(taken) != want || taken[0].Item != head || taken[0].Line.Priority() != turn.Priority {
 					t.Fatalf("took %d items, want %d, the first being the head of the priority", len(taken), want)
 				}
 				cost := 0.0
@@ -206,7 +206,10 @@ func TestQueueDoesWhatAModelDoes(t *testing.T) {
 			"shares": func() {
 				shares := map[string]Share{}
 				for _, peer := range []string{"", "a", "b"} {
-					shares[peer] = Share{Weight: rapid.IntRange(0, 3).Draw(t, "weight")}
+					shares[peer] = Share{
+						Weight:     rapid.IntRange(0, 3).Draw(t, "weight"),
+						Guaranteed: rapid.SampledFrom([]int{0, 0, 1, 20}).Draw(t, "guaranteed"),
+					}
 				}
 				m.q.SetShares(shares)
 			},
@@ -270,8 +273,8 @@ func testTurns(t *testing.T, greatest int, party func(name string) Party) {
 		}
 		rounds := rapid.IntRange(1, 20).Draw(t, "rounds")
 		for range rounds * sum {
-			p, k, _ := q.Next(100)
-			for _, tk := range q.Take(p, k, 100) {
+			turn, _ := q.Next(100)
+			for _, tk := range q.Take(turn, 100) {
 				got[tk.Line]++
 				add(tk.Line)
 			}
@@ -298,11 +301,11 @@ func TestEveryTenthRequestIsBatchs(t *testing.T) {
 		if i%BatchTurn == 0 {
 			want = Batch
 		}
-		p, k, _ := q.Next(100)
-		if p != want {
-			t.Fatalf("request %d is of priority %d, want %d", i, p, want)
+		turn, _ := q.Next(100)
+		if turn.Priority != want {
+			t.Fatalf("request %d is of priority %d, want %d", i, turn.Priority, want)
 		}
-		q.Take(p, k, 1)
+		q.Take(turn, 1)
 	}
 }
 

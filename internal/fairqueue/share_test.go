@@ -18,8 +18,8 @@ func TestSharesHoldForWhatWaits(t *testing.T) {
 	}
 	ofB := func(requests int) (n int) {
 		for range requests {
-			p, k, _ := q.Next(100)
-			if q.Take(p, k, 100)[0].Line == lines["b"] {
+			turn, _ := q.Next(100)
+			if q.Take(turn, 100)[0].Line == lines["b"] {
 				n++
 			}
 		}
@@ -65,7 +65,7 @@ func TestAChangedWeightHoldsForTurnsInAdvance(t *testing.T) {
 		q.Charge(ahead, 20)
 		q.SetShares(map[string]Share{"ahead": {Weight: weight}})
 		n := 0
-		for p, k, _ := q.Next(100); q.Take(p, k, 100)[0].Line == other; n++ {
+		for turn, _ := q.Next(100); q.Take(turn, 100)[0].Line == other; n++ {
 		}
 		if want := 20 / weight; n < want-1 || n > want+1 {
 			t.Errorf("weight %d: the other has %d turns first, want %d", weight, n, want)

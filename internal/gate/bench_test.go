@@ -55,7 +55,7 @@ func BenchmarkQueue(b *testing.B) {
 			for b.Loop() { // one want in, and one out as a hundredth of a request
 				g.wish(fmt.Sprintf("user_new%d", n), fmt.Sprintf("caller%d", n%size.callers))
 				if n++; n%clerkapi.MaxLookup == 0 {
-					r := g.load(turn{kind: lookupRequest, item: fairqueue.Shared}, time.Now())
+					r := g.load(turn{kind: lookupRequest, next: fairqueue.Turn{Kind: fairqueue.Shared}}, time.Now())
 					if len(r.wants) != clerkapi.MaxLookup {
 						b.Fatalf("%d wants in a request", len(r.wants))
 					}

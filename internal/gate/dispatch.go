@@ -102,12 +102,12 @@ func (g *Gate) choose(now time.Time) (t turn, again time.Time) {
 	}
 	most, later := g.mayLookUp(now)
 	again = earlier(again, later)
-	p, k, ok := g.queue.Next(most)
-	for ok && k == fairqueue.Whole && isLease(g.queue.Head(p, k)) {
-		g.startGathering(p)
-		p, k, ok = g.queue.Next(most)
+	next, ok := g.queue.Next(most)
+	for ok && next.Kind == fairqueue.Whole && isLease(g.queue.Head(next)) {
+		g.startGathering(next)
+		next, ok = g.queue.Next(most)
 	}
-	gathers := g.gathers(ok, p, now)
+	gathers := g.gathers(ok, next.Priority, now)
 	switch {
 	case !ok && !gathers:
 		return turn{}, again
@@ -121,7 +121,7 @@ func (g *Gate) choose(now time.Time) (t turn, again time.Time) {
 	case gathers:
 		return turn{kind: leasePermit}, again
 	}
-	return turn{kind: lookupRequest, priority: p, item: k}, again
+	return turn{kind: lookupRequest, next: next}, again
 }
 
 // mayLookUp returns how many ids a lookup may take now, 0 if none may go. One may go

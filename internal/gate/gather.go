@@ -21,8 +21,8 @@ func isLease(it *fairqueue.Item) bool {
 
 // startGathering takes the lease whose turn it is out of the queue, and charges its line
 // for all its permits.
-func (g *Gate) startGathering(p Priority) {
-	for _, t := range g.queue.Take(p, fairqueue.Whole, 1) {
+func (g *Gate) startGathering(next fairqueue.Turn) {
+	for _, t := range g.queue.Take(next, 1) {
 		w := wantOf(t.Item)
 		g.queue.Charge(t.Line, float64(w.lease.request.Permits-1))
 		g.leases.gathering = append(g.leases.gathering, w)

@@ -24,9 +24,8 @@ const (
 
 // turn is what the next permit is used for.
 type turn struct {
-	kind     kind // a lookup, a call and a part are told apart only when they are loaded
-	priority Priority
-	item     fairqueue.Kind // of the item whose turn it is
+	kind     kind           // a lookup, a call and a part are told apart only when they are loaded
+	next     fairqueue.Turn // whose wants; not for probes and leases
 	asksHang bool           // a probe: it asks whether Clerk hangs
 }
 

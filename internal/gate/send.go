@@ -20,7 +20,7 @@ func (g *Gate) load(t turn, now time.Time) *request {
 		}
 		return &request{kind: probeRequest, asksHang: t.asksHang}
 	}
-	turns := g.queue.Take(t.priority, t.item, g.lookupSize.limit)
+	turns := g.queue.Take(t.next, g.lookupSize.limit)
 	for _, taken := range turns {
 		for range wantsOf(taken.Item) {
 			g.cfg.Observer.Dequeued(taken.Line.Priority(), now.Sub(taken.Item.Since()))
