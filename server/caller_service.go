@@ -48,7 +48,7 @@ func (callerService) WhoAmI(ctx context.Context, _ *clerkgatev1.WhoAmIRequest) (
 	}
 	return &clerkgatev1.WhoAmIResponse{
 		Name: who.Name, Methods: who.Methods, FullView: who.FullView.Names(),
-		BatchOnly: who.BatchOnly, MaxStreams: int32(who.Streams), Weight: int32(who.Weight),
+		BatchOnly: who.BatchOnly, MaxStreams: int32(who.Streams), Weight: int32(who.Weight), GuaranteedPercent: int32(who.Guaranteed),
 		MaxLookups: limitOf(who.Lookups), MaxRequests: limitOf(who.Requests),
 	}, nil
 }

@@ -94,7 +94,7 @@ func openCallers(path string, logger *slog.Logger, setShares func(map[string]gat
 func sharesOf(set *caller.Set) map[string]gate.Share {
 	shares := make(map[string]gate.Share)
 	for _, c := range set.Callers() {
-		shares[c.Name] = gate.Share{Weight: c.Weight}
+		shares[c.Name] = gate.Share{Weight: c.Weight, Guaranteed: c.Guaranteed}
 	}
 	return shares
 }

@@ -110,12 +110,12 @@ func TestSharesFollowTheFile(t *testing.T) {
 	if got := g.up.sharesNow()["billing"]; got != (gate.Share{Weight: 1}) {
 		t.Errorf("at the start: %+v", got)
 	}
-	entry := "  - name: shared\n    identity: {label: true}\n    allow: {weight: %s}\n"
+	entry := "  - name: shared\n    identity: {label: true}\n    allow: {weight: %s, guaranteed: 20%%}\n"
 	g.write(t, fmt.Sprintf(entry, "7"))
 	if err := g.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	want := gate.Share{Weight: 7}
+	want := gate.Share{Weight: 7, Guaranteed: 20}
 	if got := g.up.sharesNow()["shared"]; got != want {
 		t.Errorf("after a change: %+v, want %+v", got, want)
 	}

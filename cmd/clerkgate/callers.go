@@ -126,13 +126,17 @@ func printCaller(w io.Writer, who *clerkgatev1.WhoAmIResponse) error {
 	if len(who.GetFullView()) > 0 {
 		view = strings.Join(who.GetFullView(), ", ")
 	}
+	guaranteed := "nothing beyond its turns"
+	if n := who.GetGuaranteedPercent(); n > 0 {
+		guaranteed = fmt.Sprintf("%d%% of the requests", n)
+	}
 	name := who.GetName()
 	if name == "" {
 		name, view = "(the server has no file of callers)", "as its --full-view says"
 	}
-	_, err := fmt.Fprintf(w, "caller          %s\nmethods         %s\nFULL view       %s\npriority        %s at most\nstreams         %s\nweight          %d\nlookups         %s\nrequests        %s\n",
+	_, err := fmt.Fprintf(w, "caller          %s\nmethods         %s\nFULL view       %s\npriority        %s at most\nstreams         %s\nweight          %d\nguaranteed      %s\nlookups         %s\nrequests        %s\n",
 		oneLine(name), oneLine(strings.Join(who.GetMethods(), ", ")), oneLine(view), priority, streams,
-		max(who.GetWeight(), 1), limitText(who.GetMaxLookups()), limitText(who.GetMaxRequests()))
+		max(who.GetWeight(), 1), guaranteed, limitText(who.GetMaxLookups()), limitText(who.GetMaxRequests()))
 	return err
 }
 

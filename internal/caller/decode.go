@@ -145,6 +145,18 @@ func (f *faults) readLimit(n *yaml.Node, field string, to *Limit) {
 	*to = Limit{v, d}
 }
 
+// readPercent reads a percentage of 1% to most, such as 20%.
+func (f *faults) readPercent(n *yaml.Node, field string, most int, to *int) bool {
+	digits, percent := strings.CutSuffix(n.Value, "%")
+	v, err := strconv.Atoi(digits)
+	if n.Kind != yaml.ScalarNode || !percent || err != nil || v < 1 || v > most {
+		f.add(n, field, "want a percentage of 1%% to %d%%, such as 20%%", most)
+		return false
+	}
+	*to = v
+	return true
+}
+
 func names(known fields) []string {
 	var all []string
 	for name := range known {

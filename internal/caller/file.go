@@ -12,6 +12,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
+// maxGuaranteed is the maximum of the callers' guaranteed parts together, in percent. A
+// tenth of the requests is for calls of batch priority, and a tenth is left to all others.
+const maxGuaranteed = 80
+
 // maxName is the maximum length of a caller's name, in bytes.
 const maxName = 64
 
@@ -28,6 +32,8 @@ type reader struct {
 	old     *Set
 	set     *Set
 	issuers map[string]*issuer // by name in the file
+	// guaranteed is the sum of the callers' guaranteed parts, in percent.
+	guaranteed int
 }
 
 // Parse parses a callers file. Its errors have the line and the field of each fault, and
@@ -351,6 +357,7 @@ func (r *reader) readAllow(n *yaml.Node, field string, c *Caller) {
 			}
 		},
 		"streams":      func(n *yaml.Node, field string) { r.readInt(n, field, 1, 1<<20, &c.Streams) },
+		"guaranteed":   func(n *yaml.Node, field string) { r.readGuaranteed(n, field, c) },
 		"weight":       func(n *yaml.Node, field string) { r.readInt(n, field, 1, 100, &c.Weight) },
 		"max_lookups":  func(n *yaml.Node, field string) { r.readLimit(n, field, &c.Lookups) },
 		"max_requests": func(n *yaml.Node, field string) { r.readLimit(n, field, &c.Requests) },
@@ -367,6 +374,16 @@ func (r *reader) readAllow(n *yaml.Node, field string, c *Caller) {
 	}
 	slices.Sort(c.Methods)
 	c.Methods = slices.Compact(c.Methods)
+}
+
+// readGuaranteed reads a caller's guaranteed part of the requests.
+func (r *reader) readGuaranteed(n *yaml.Node, field string, c *Caller) {
+	if !r.readPercent(n, field, maxGuaranteed, &c.Guaranteed) {
+		return
+	}
+	if r.guaranteed += c.Guaranteed; r.guaranteed > maxGuaranteed {
+		r.add(n, field, "up to this caller %d%% are guaranteed: want at most %d%% for all callers together", r.guaranteed, maxGuaranteed)
+	}
 }
 
 func (r *reader) readPart(n *yaml.Node, field string, c *Caller) {

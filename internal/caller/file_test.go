@@ -49,6 +49,13 @@ func TestFileFaults(t *testing.T) {
 		{"no priority", "callers: [{name: a, identity: {label: true}, allow: {max_priority: secret}}]", "max_priority: want interactive or batch"},
 		{"no number", "callers: [{name: a, identity: {label: true}, allow: {streams: secret}}]", "streams: want a number"},
 		{"no weight", "callers: [{name: a, identity: {label: true}, allow: {weight: 0}}]", "weight: want a number from 1 to 100"},
+		{"no percentage", "callers: [{name: a, identity: {label: true}, allow: {guaranteed: 20/10s}}]", "line 1: callers[0].allow.guaranteed: want a percentage of 1% to 80%, such as 20%"},
+		{"all is guaranteed", "callers: [{name: a, identity: {label: true}, allow: {guaranteed: 81%}}]", "guaranteed: want a percentage of 1% to 80%"},
+		{
+			"more than all is guaranteed",
+			"callers:\n- {name: a, identity: {label: true}, allow: {guaranteed: 50%}}\n- {name: b, identity: {label: true}, allow: {guaranteed: 31%}}",
+			"line 3: callers[1].allow.guaranteed: up to this caller 81% are guaranteed: want at most 80% for all callers together",
+		},
 		{"no limit", "callers: [{name: a, identity: {label: true}, allow: {max_lookups: secret}}]", "max_lookups: want a number and a window"},
 		{"no window", "callers: [{name: a, identity: {label: true}, allow: {max_requests: 10/0s}}]", "max_requests: want a number and a window"},
 		{"no bool", "callers: [{name: a, identity: {label: true}, allow: {permits: 'secret'}}]", "permits: want true or false"},
@@ -82,6 +89,7 @@ callers:
       max_priority: batch
       streams: 3
       weight: 7
+      guaranteed: 80%
       max_lookups: 1000/10s
       max_requests: 5/1m
       permits: true
@@ -90,11 +98,11 @@ callers:
       pprof: true
 `)
 	nothing, everything := set.labels["nothing"], set.labels["everything"]
-	if len(nothing.Methods) != 0 || nothing.FullView != 0 || nothing.Metrics || nothing.Pprof || nothing.May("GetUser") || nothing.May("") || nothing.Weight != 1 {
+	if len(nothing.Methods) != 0 || nothing.FullView != 0 || nothing.Metrics || nothing.Pprof || nothing.May("GetUser") || nothing.May("") || nothing.Weight != 1 || nothing.Guaranteed != 0 {
 		t.Errorf("by default a caller may %+v", nothing)
 	}
 	want := []string{"AcquirePermits", "BatchGetUsers", "GetUser", "InvalidateUsers", "ReleasePermits"}
-	if !slices.Equal(everything.Methods, want) || everything.FullView != AllParts || !everything.BatchOnly || everything.Streams != 3 || everything.Weight != 7 ||
+	if !slices.Equal(everything.Methods, want) || everything.FullView != AllParts || !everything.BatchOnly || everything.Streams != 3 || everything.Weight != 7 || everything.Guaranteed != 80 ||
 		everything.Lookups != (Limit{1000, 10 * time.Second}) || everything.Requests != (Limit{5, time.Minute}) ||
 		!everything.Metrics || !everything.Pprof || !everything.May("GetUser") || everything.May("GetQuota") {
 		t.Errorf("%+v", everything)

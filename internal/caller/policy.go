@@ -57,6 +57,9 @@ type Caller struct {
 	Streams int
 	// Weight is its weight in turns at the quota, at least 1.
 	Weight int
+	// Guaranteed is the part of all requests to Clerk, in percent, that it has at least
+	// while it wants that many; 0: none.
+	Guaranteed int
 	// Lookups limits the ids that it may look up, Requests the requests to Clerk that it
 	// causes by itself: pages of lists and streams, counts, permits. Both are for all
 	// replicas together.

@@ -85,9 +85,13 @@ type WhoAmIResponse struct {
 	MaxLookups *CallerLimit `protobuf:"bytes,7,opt,name=max_lookups,json=maxLookups,proto3" json:"max_lookups,omitempty"`
 	// The most requests that the caller may cause by themselves, at all replicas
 	// together: pages of lists and streams, counts, permits. Unset: no limit of its own.
-	MaxRequests   *CallerLimit `protobuf:"bytes,8,opt,name=max_requests,json=maxRequests,proto3" json:"max_requests,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	MaxRequests *CallerLimit `protobuf:"bytes,8,opt,name=max_requests,json=maxRequests,proto3" json:"max_requests,omitempty"`
+	// The part of all requests to Clerk, in percent, that the caller has at least while it
+	// wants that many, whoever else waits: 1 to 80, or 0 for none. At each replica it is a
+	// part of the requests that the replica sends.
+	GuaranteedPercent int32 `protobuf:"varint,9,opt,name=guaranteed_percent,json=guaranteedPercent,proto3" json:"guaranteed_percent,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *WhoAmIResponse) Reset() {
@@ -176,6 +180,13 @@ func (x *WhoAmIResponse) GetMaxRequests() *CallerLimit {
 	return nil
 }
 
+func (x *WhoAmIResponse) GetGuaranteedPercent() int32 {
+	if x != nil {
+		return x.GuaranteedPercent
+	}
+	return 0
+}
+
 // A limit of a caller.
 type CallerLimit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -236,7 +247,7 @@ var File_clerkgate_v1_caller_service_proto protoreflect.FileDescriptor
 const file_clerkgate_v1_caller_service_proto_rawDesc = "" +
 	"\n" +
 	"!clerkgate/v1/caller_service.proto\x12\fclerkgate.v1\x1a\x1egoogle/protobuf/duration.proto\"\x0f\n" +
-	"\rWhoAmIRequest\"\xad\x02\n" +
+	"\rWhoAmIRequest\"\xdc\x02\n" +
 	"\x0eWhoAmIResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\amethods\x18\x02 \x03(\tR\amethods\x12\x1b\n" +
@@ -248,7 +259,8 @@ const file_clerkgate_v1_caller_service_proto_rawDesc = "" +
 	"\x06weight\x18\x06 \x01(\x05R\x06weight\x12:\n" +
 	"\vmax_lookups\x18\a \x01(\v2\x19.clerkgate.v1.CallerLimitR\n" +
 	"maxLookups\x12<\n" +
-	"\fmax_requests\x18\b \x01(\v2\x19.clerkgate.v1.CallerLimitR\vmaxRequests\"V\n" +
+	"\fmax_requests\x18\b \x01(\v2\x19.clerkgate.v1.CallerLimitR\vmaxRequests\x12-\n" +
+	"\x12guaranteed_percent\x18\t \x01(\x05R\x11guaranteedPercent\"V\n" +
 	"\vCallerLimit\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\x05R\x05count\x121\n" +
 	"\x06window\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06window2T\n" +

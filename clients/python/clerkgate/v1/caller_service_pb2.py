@@ -14,7 +14,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!clerkgate/v1/caller_service.proto\x12\x0c\x63lerkgate.v1\x1a\x1egoogle/protobuf/duration.proto\"\x0f\n\rWhoAmIRequest\"\xdc\x01\n\x0eWhoAmIResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07methods\x18\x02 \x03(\t\x12\x11\n\tfull_view\x18\x03 \x03(\t\x12\x12\n\nbatch_only\x18\x04 \x01(\x08\x12\x13\n\x0bmax_streams\x18\x05 \x01(\x05\x12\x0e\n\x06weight\x18\x06 \x01(\x05\x12.\n\x0bmax_lookups\x18\x07 \x01(\x0b\x32\x19.clerkgate.v1.CallerLimit\x12/\n\x0cmax_requests\x18\x08 \x01(\x0b\x32\x19.clerkgate.v1.CallerLimit\"G\n\x0b\x43\x61llerLimit\x12\r\n\x05\x63ount\x18\x01 \x01(\x05\x12)\n\x06window\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration2T\n\rCallerService\x12\x43\n\x06WhoAmI\x12\x1b.clerkgate.v1.WhoAmIRequest\x1a\x1c.clerkgate.v1.WhoAmIResponseB\xba\x01\n\x16io.github.clerkgate.v1B\x12\x43\x61llerServiceProtoP\x01Z;github.com/clerkgate/clerkgate/gen/clerkgate/v1;clerkgatev1\xa2\x02\x03\x43LG\xaa\x02\x0c\x43lerkgate.V1\xca\x02\x0c\x43lerkgate\\V1\xe2\x02\x18\x43lerkgate\\V1\\GPBMetadata\xea\x02\rClerkgate::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!clerkgate/v1/caller_service.proto\x12\x0c\x63lerkgate.v1\x1a\x1egoogle/protobuf/duration.proto\"\x0f\n\rWhoAmIRequest\"\xf8\x01\n\x0eWhoAmIResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07methods\x18\x02 \x03(\t\x12\x11\n\tfull_view\x18\x03 \x03(\t\x12\x12\n\nbatch_only\x18\x04 \x01(\x08\x12\x13\n\x0bmax_streams\x18\x05 \x01(\x05\x12\x0e\n\x06weight\x18\x06 \x01(\x05\x12.\n\x0bmax_lookups\x18\x07 \x01(\x0b\x32\x19.clerkgate.v1.CallerLimit\x12/\n\x0cmax_requests\x18\x08 \x01(\x0b\x32\x19.clerkgate.v1.CallerLimit\x12\x1a\n\x12guaranteed_percent\x18\t \x01(\x05\"G\n\x0b\x43\x61llerLimit\x12\r\n\x05\x63ount\x18\x01 \x01(\x05\x12)\n\x06window\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration2T\n\rCallerService\x12\x43\n\x06WhoAmI\x12\x1b.clerkgate.v1.WhoAmIRequest\x1a\x1c.clerkgate.v1.WhoAmIResponseB\xba\x01\n\x16io.github.clerkgate.v1B\x12\x43\x61llerServiceProtoP\x01Z;github.com/clerkgate/clerkgate/gen/clerkgate/v1;clerkgatev1\xa2\x02\x03\x43LG\xaa\x02\x0c\x43lerkgate.V1\xca\x02\x0c\x43lerkgate\\V1\xe2\x02\x18\x43lerkgate\\V1\\GPBMetadata\xea\x02\rClerkgate::V1b\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'clerkgate.v1.caller_service_pb2', globals())
@@ -25,9 +25,9 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _WHOAMIREQUEST._serialized_start=83
   _WHOAMIREQUEST._serialized_end=98
   _WHOAMIRESPONSE._serialized_start=101
-  _WHOAMIRESPONSE._serialized_end=321
-  _CALLERLIMIT._serialized_start=323
-  _CALLERLIMIT._serialized_end=394
-  _CALLERSERVICE._serialized_start=396
-  _CALLERSERVICE._serialized_end=480
+  _WHOAMIRESPONSE._serialized_end=349
+  _CALLERLIMIT._serialized_start=351
+  _CALLERLIMIT._serialized_end=422
+  _CALLERSERVICE._serialized_start=424
+  _CALLERSERVICE._serialized_end=508
 # @@protoc_insertion_point(module_scope)

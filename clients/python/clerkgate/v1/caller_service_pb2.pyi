@@ -19,9 +19,10 @@ class WhoAmIRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class WhoAmIResponse(_message.Message):
-    __slots__ = ["batch_only", "full_view", "max_lookups", "max_requests", "max_streams", "methods", "name", "weight"]
+    __slots__ = ["batch_only", "full_view", "guaranteed_percent", "max_lookups", "max_requests", "max_streams", "methods", "name", "weight"]
     BATCH_ONLY_FIELD_NUMBER: _ClassVar[int]
     FULL_VIEW_FIELD_NUMBER: _ClassVar[int]
+    GUARANTEED_PERCENT_FIELD_NUMBER: _ClassVar[int]
     MAX_LOOKUPS_FIELD_NUMBER: _ClassVar[int]
     MAX_REQUESTS_FIELD_NUMBER: _ClassVar[int]
     MAX_STREAMS_FIELD_NUMBER: _ClassVar[int]
@@ -30,10 +31,11 @@ class WhoAmIResponse(_message.Message):
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     batch_only: bool
     full_view: _containers.RepeatedScalarFieldContainer[str]
+    guaranteed_percent: int
     max_lookups: CallerLimit
     max_requests: CallerLimit
     max_streams: int
     methods: _containers.RepeatedScalarFieldContainer[str]
     name: str
     weight: int
-    def __init__(self, name: _Optional[str] = ..., methods: _Optional[_Iterable[str]] = ..., full_view: _Optional[_Iterable[str]] = ..., batch_only: bool = ..., max_streams: _Optional[int] = ..., weight: _Optional[int] = ..., max_lookups: _Optional[_Union[CallerLimit, _Mapping]] = ..., max_requests: _Optional[_Union[CallerLimit, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., methods: _Optional[_Iterable[str]] = ..., full_view: _Optional[_Iterable[str]] = ..., batch_only: bool = ..., max_streams: _Optional[int] = ..., weight: _Optional[int] = ..., max_lookups: _Optional[_Union[CallerLimit, _Mapping]] = ..., max_requests: _Optional[_Union[CallerLimit, _Mapping]] = ..., guaranteed_percent: _Optional[int] = ...) -> None: ...

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file clerkgate/v1/caller_service.proto.
  */
 export const file_clerkgate_v1_caller_service: GenFile = /*@__PURE__*/
-  fileDesc("CiFjbGVya2dhdGUvdjEvY2FsbGVyX3NlcnZpY2UucHJvdG8SDGNsZXJrZ2F0ZS52MSIPCg1XaG9BbUlSZXF1ZXN0ItwBCg5XaG9BbUlSZXNwb25zZRIMCgRuYW1lGAEgASgJEg8KB21ldGhvZHMYAiADKAkSEQoJZnVsbF92aWV3GAMgAygJEhIKCmJhdGNoX29ubHkYBCABKAgSEwoLbWF4X3N0cmVhbXMYBSABKAUSDgoGd2VpZ2h0GAYgASgFEi4KC21heF9sb29rdXBzGAcgASgLMhkuY2xlcmtnYXRlLnYxLkNhbGxlckxpbWl0Ei8KDG1heF9yZXF1ZXN0cxgIIAEoCzIZLmNsZXJrZ2F0ZS52MS5DYWxsZXJMaW1pdCJHCgtDYWxsZXJMaW1pdBINCgVjb3VudBgBIAEoBRIpCgZ3aW5kb3cYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24yVAoNQ2FsbGVyU2VydmljZRJDCgZXaG9BbUkSGy5jbGVya2dhdGUudjEuV2hvQW1JUmVxdWVzdBocLmNsZXJrZ2F0ZS52MS5XaG9BbUlSZXNwb25zZUK6AQoWaW8uZ2l0aHViLmNsZXJrZ2F0ZS52MUISQ2FsbGVyU2VydmljZVByb3RvUAFaO2dpdGh1Yi5jb20vY2xlcmtnYXRlL2NsZXJrZ2F0ZS9nZW4vY2xlcmtnYXRlL3YxO2NsZXJrZ2F0ZXYxogIDQ0xHqgIMQ2xlcmtnYXRlLlYxygIMQ2xlcmtnYXRlXFYx4gIYQ2xlcmtnYXRlXFYxXEdQQk1ldGFkYXRh6gINQ2xlcmtnYXRlOjpWMWIGcHJvdG8z", [file_google_protobuf_duration]);
+  fileDesc("CiFjbGVya2dhdGUvdjEvY2FsbGVyX3NlcnZpY2UucHJvdG8SDGNsZXJrZ2F0ZS52MSIPCg1XaG9BbUlSZXF1ZXN0IvgBCg5XaG9BbUlSZXNwb25zZRIMCgRuYW1lGAEgASgJEg8KB21ldGhvZHMYAiADKAkSEQoJZnVsbF92aWV3GAMgAygJEhIKCmJhdGNoX29ubHkYBCABKAgSEwoLbWF4X3N0cmVhbXMYBSABKAUSDgoGd2VpZ2h0GAYgASgFEi4KC21heF9sb29rdXBzGAcgASgLMhkuY2xlcmtnYXRlLnYxLkNhbGxlckxpbWl0Ei8KDG1heF9yZXF1ZXN0cxgIIAEoCzIZLmNsZXJrZ2F0ZS52MS5DYWxsZXJMaW1pdBIaChJndWFyYW50ZWVkX3BlcmNlbnQYCSABKAUiRwoLQ2FsbGVyTGltaXQSDQoFY291bnQYASABKAUSKQoGd2luZG93GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uMlQKDUNhbGxlclNlcnZpY2USQwoGV2hvQW1JEhsuY2xlcmtnYXRlLnYxLldob0FtSVJlcXVlc3QaHC5jbGVya2dhdGUudjEuV2hvQW1JUmVzcG9uc2VCugEKFmlvLmdpdGh1Yi5jbGVya2dhdGUudjFCEkNhbGxlclNlcnZpY2VQcm90b1ABWjtnaXRodWIuY29tL2NsZXJrZ2F0ZS9jbGVya2dhdGUvZ2VuL2NsZXJrZ2F0ZS92MTtjbGVya2dhdGV2MaICA0NMR6oCDENsZXJrZ2F0ZS5WMcoCDENsZXJrZ2F0ZVxWMeICGENsZXJrZ2F0ZVxWMVxHUEJNZXRhZGF0YeoCDUNsZXJrZ2F0ZTo6VjFiBnByb3RvMw", [file_google_protobuf_duration]);
 
 /**
  * The request of WhoAmI.
@@ -98,6 +98,15 @@ export type WhoAmIResponse = Message<"clerkgate.v1.WhoAmIResponse"> & {
    * @generated from field: clerkgate.v1.CallerLimit max_requests = 8;
    */
   maxRequests?: CallerLimit | undefined;
+
+  /**
+   * The part of all requests to Clerk, in percent, that the caller has at least while it
+   * wants that many, whoever else waits: 1 to 80, or 0 for none. At each replica it is a
+   * part of the requests that the replica sends.
+   *
+   * @generated from field: int32 guaranteed_percent = 9;
+   */
+  guaranteedPercent: number;
 };
 
 /**
