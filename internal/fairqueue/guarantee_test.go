@@ -157,37 +157,69 @@ func TestAGuaranteeKeepsNothingFree(t *testing.T) {
 }
 
 // TestAGuaranteeForgets: a peer that has had all requests for a while has its guaranteed
-// part as soon as others come; and when these have gone but for one, it has its turns
-// beside that one.
+// part as soon as others come, and no more if it has had none for a while. When the others
+// have gone but for one, it has its turns beside that one.
 func TestAGuaranteeForgets(t *testing.T) {
 	q := New()
 	q.SetShares(map[string]Share{"a": {Guaranteed: 20}})
-	a := &asker{line: q.Line(Party{Peer: "a"}, Interactive), kind: Whole, weight: 1, backlog: 3}
-	have := func(what string, others []*asker, requests int, want float64) {
-		t.Helper()
+	list := func(peer string) *asker {
+		return &asker{line: q.Line(Party{Peer: peer}, Interactive), kind: Whole, weight: 1, backlog: 3}
+	}
+	a, one := list("a"), list("one")
+	var flood []*asker
+	for i := range 100 {
+		flood = append(flood, list(fmt.Sprint("flood", i)))
+	}
+	for _, step := range []struct {
+		what     string
+		askers   []*asker
+		requests int
+		want     float64
+	}{
+		{"alone", []*asker{a}, 50, 50},
+		{"beside a flood", append(flood, one, a), 500, 100},
+		{"beside one", []*asker{one, a}, 20, 10},
+		{"while it wants nothing", append(flood, one), 500, 0},
+		{"beside a flood, after a pause", append(flood, one, a), 50, 12}, // the bucket has had 3
+	} {
 		a.got = 0
-		run(q, append(others, a), requests)
-		if a.got < want-2 || a.got > want+2 {
-			t.Errorf("%s: %v of %d requests, want %v", what, a.got, requests, want)
+		run(q, step.askers, step.requests)
+		if a.got < step.want-1 || a.got > step.want+1 {
+			t.Errorf("%s: %v of %d requests, want %v", step.what, a.got, step.requests, step.want)
 		}
-		for _, p := range q.levels {
-			for p.all.first != nil {
-				q.Remove(p.all.first.item)
-				p = q.levels[Interactive]
+		for _, x := range step.askers {
+			for x.line.Len() > 0 && x != one { // if nothing waited, all would be alike afterwards
+				q.Remove(x.line.heads[Whole].first.item)
 			}
 		}
 	}
-	one := &asker{line: q.Line(Party{Peer: "one"}, Interactive), kind: Whole, weight: 1, backlog: 3}
-	flood := []*asker{one}
-	for i := range 100 {
-		flood = append(flood, &asker{line: q.Line(Party{Peer: fmt.Sprint(i)}, Interactive), kind: Whole, weight: 1, backlog: 3})
+}
+
+// TestEstimatesKnowOfTheOwnGuarantee: an item of a peer with a fifth of the requests, behind
+// ten others of that peer, leaves within 60 requests, and the estimate says so.
+func TestEstimatesKnowOfTheOwnGuarantee(t *testing.T) {
+	for p := range Priority(priorities) {
+		q := New()
+		q.SetShares(map[string]Share{"a": {Guaranteed: 20}, "b": {Guaranteed: 20}})
+		for i := range 100 {
+			for range 50 {
+				q.Add(&Item{Kind: Whole}, q.Line(Party{Peer: fmt.Sprint(i)}, Interactive), epoch)
+			}
+		}
+		a := q.Line(Party{Peer: "a"}, p)
+		for range 10 {
+			q.Add(&Item{Kind: Whole}, a, epoch)
+		}
+		estimate, last := q.Ahead(a, Whole, 1), &Item{Kind: Whole}
+		q.Add(last, a, epoch)
+		took := 0
+		for turn, _ := q.Next(100); q.Take(turn, 100)[0].Item != last; turn, _ = q.Next(100) {
+			took++
+		}
+		if took < 40 || estimate < took || estimate > 60 {
+			t.Errorf("priority %d: %d requests were ahead, the estimate was %d", p, took, estimate)
+		}
 	}
-	keep := q.Line(Party{Peer: "keep"}, Batch) // so that the queue is never empty, which would make all equal
-	q.Add(&Item{Kind: Whole}, keep, epoch)
-	have("alone", nil, 9, 9)
-	have("beside a flood", flood, 500, 100)
-	q.Add(&Item{Kind: Whole}, keep, epoch)
-	have("beside one", []*asker{one}, 9, 4.5)
 }
 
 // TestEstimatesKnowOfGuarantees: an item leaves after about as many requests as estimated
