@@ -59,7 +59,7 @@ func TestColumns(t *testing.T) {
 		}
 	}
 	for name, part := range map[string]string{
-		"emial_address": "did you mean email_address?", "scim.directory": "did you mean scim.directory_id?", "id.x": "no parts", "email_addresses.id": "no parts",
+		"emial_address": "did you mean email_address?", "email": "did you mean email_address?", "scim.directory": "did you mean scim.directory_id?", "id.x": "no parts", "email_addresses.id": "no parts",
 	} {
 		if _, err := parseColumns([]string{name}); err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%s: %v", name, err)

@@ -84,9 +84,18 @@ func isServiceLink(name, value string) bool {
 
 // nearest returns which of the candidates takes the fewest changes of a letter to
 // become name, whatever the case of both, and whether they have hyphens or underscores.
+// Candidates that begin with name as a whole word come before all others.
 func nearest(name string, candidates []string) string {
 	name = folded(name)
-	return slices.MinFunc(candidates, func(a, b string) int { return distance(name, folded(a)) - distance(name, folded(b)) })
+	changes := func(candidate string) int {
+		candidate = folded(candidate)
+		d := distance(name, candidate)
+		if !strings.HasPrefix(candidate+"-", name+"-") {
+			d += 1000 // more than the letters of any name
+		}
+		return d
+	}
+	return slices.MinFunc(candidates, func(a, b string) int { return changes(a) - changes(b) })
 }
 
 // folded returns a name in lower case, with hyphens.

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
 // origin is where a setting's value comes from.
@@ -61,7 +63,8 @@ func (o *origins) newParser(c *cli, options ...kong.Option) (*kong.Kong, error) 
 	o.found = map[string]origin{}
 	parser, err := kong.New(c, append(options, kong.DefaultEnvars(envPrefix), kong.ValueFormatter(helpWithEnvironment),
 		kong.KindMapper(reflect.Int, kong.MapperFunc(decimal)), kong.KindMapper(reflect.Uint64, kong.MapperFunc(decimal)),
-		kong.Resolvers(o), kong.WithBeforeResolve(o.prepare), kong.Bind(o))...)
+		kong.Resolvers(o), kong.WithBeforeResolve(o.prepare), kong.Bind(o),
+		kong.Vars{"filter_fields": strings.Join(filterFields((&clerkgatev1.UserFilter{}).ProtoReflect().Descriptor()), ", ")})...)
 	if err != nil {
 		return nil, err
 	}
