@@ -21,12 +21,12 @@ type callerFlags struct {
 	Pprof                bool   `group:"Callers" help:"Serve Go's profiles at /debug/pprof/ on the HTTP listener: to callers with the permission or, without a callers file, to this machine only."`
 }
 
-// checkCallers checks who may call, and who may have what.
+// checkCallers checks the flags that decide who may call.
 func (c *serveCmd) checkCallers(l listenerTLS) error {
 	if c.CallersFile != "" {
 		switch {
 		case c.FullView != "":
-			return usagef("--callers-file: not together with --full-view: the file says who may have USER_VIEW_FULL")
+			return usagef("--callers-file: not together with --full-view: the file decides who may use USER_VIEW_FULL")
 		case c.AllowUnauthenticated:
 			return usagef("--callers-file: not together with --allow-unauthenticated")
 		}
@@ -43,7 +43,7 @@ func (c *serveCmd) checkCallers(l listenerTLS) error {
 			continue
 		}
 		if !c.AllowUnauthenticated && a.tls.ClientCA == "" {
-			return usagef("--%s: %s can be reached from other machines, and nobody there would have to show who they are: use --callers-file, --client-ca-file or --allow-unauthenticated", a.flag, a.address)
+			return usagef("--%s: %s can be reached from other machines, and callers there would not be identified: use --callers-file, --client-ca-file or --allow-unauthenticated", a.flag, a.address)
 		}
 		if c.Pprof && a.flag == "http-listen" {
 			return usagef("--pprof: without --callers-file it needs a loopback address or a Unix socket for --http-listen")
@@ -52,19 +52,19 @@ func (c *serveCmd) checkCallers(l listenerTLS) error {
 	return nil
 }
 
-// unauthenticated reports whether callers on other machines are served without being known.
+// unauthenticated reports whether callers on other machines are served without identification.
 func (c *serveCmd) unauthenticated(l listenerTLS) bool {
 	return c.CallersFile == "" && (!onlyHere(c.GRPCListen) && l.grpc.ClientCA == "" || !onlyHere(c.HTTPListen) && l.http.ClientCA == "")
 }
 
 // tokenCmd is `clerkgate token`.
 type tokenCmd struct {
-	New tokenNewCmd `cmd:"" help:"Make a token. It is printed once; what goes into the file of callers is printed to stderr."`
+	New tokenNewCmd `cmd:"" help:"Make a token. It is printed once, to stdout; the lines for the callers file are printed to stderr."`
 }
 
 // tokenNewCmd is `clerkgate token new`.
 type tokenNewCmd struct {
-	NotAfter time.Duration `placeholder:"DURATION" help:"After what time the token ends, such as 2160h for 90 days. Default: never."`
+	NotAfter time.Duration `placeholder:"DURATION" help:"How long the token is valid, such as 2160h for 90 days. Default: for ever."`
 	Output   string        `short:"o" enum:"text,json" default:"text" help:"text (the token alone) or json (token, sha256 and not_after)."`
 }
 
@@ -101,7 +101,7 @@ type whoamiCmd struct {
 	Output      string `short:"o" enum:"json,table" default:"table" help:"json or table."`
 }
 
-// Run prints who the server takes the caller for.
+// Run prints the identity and the permissions of the caller, as the server sees them.
 func (c *whoamiCmd) Run(ctx context.Context, std streams) error {
 	return c.once(ctx, func(ctx context.Context, conn *grpc.ClientConn) error {
 		resp, err := clerkgatev1.NewCallerServiceClient(conn).WhoAmI(ctx, &clerkgatev1.WhoAmIRequest{})

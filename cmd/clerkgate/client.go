@@ -32,7 +32,7 @@ func (f clientFlags) once(ctx context.Context, call func(ctx context.Context, co
 
 // viewFlag selects the fields of users.
 type viewFlag struct {
-	View string `enum:"basic,full" default:"basic" help:"Which fields to read: basic, or full, which has private metadata, too."`
+	View string `enum:"basic,full" default:"basic" help:"Which fields to read: basic, or full (with private metadata)."`
 }
 
 func (f viewFlag) view() clerkgatev1.UserView {
@@ -51,7 +51,7 @@ type filterFlag struct {
 type countCmd struct {
 	clientFlags `embed:"" group:"Connection"`
 	filterFlag  `embed:""`
-	Output      string `short:"o" enum:"json,table" default:"table" help:"json, or table, which is the bare number."`
+	Output      string `short:"o" enum:"json,table" default:"table" help:"json, or table (the number alone)."`
 }
 
 // Run prints how many users there are.

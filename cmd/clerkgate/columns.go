@@ -13,7 +13,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// csvColumns are those of CSV unless others are chosen.
+// csvColumns are the default columns of CSV.
 var csvColumns = []string{
 	"id", "external_id", "username", "first_name", "last_name", "email_address", "phone_number",
 	"banned", "locked", "created_at", "updated_at", "last_sign_in_at",
@@ -33,10 +33,10 @@ type column struct {
 // cell is the content of one column for one user.
 type cell struct {
 	text string
-	free bool // others chose the text, and it may begin with anything
+	free bool // users chose the text, which may begin with any character
 }
 
-// ownColumns are columns that are no fields of a user.
+// ownColumns are the columns that are not fields of a user.
 var ownColumns = []column{
 	{"name", func(u *clerkgatev1.User) cell { return cell{fullName(u), true} }},
 	{"email_address", func(u *clerkgatev1.User) cell { return cell{primaryEmail(u), true} }},

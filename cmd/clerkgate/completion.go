@@ -23,8 +23,8 @@ func (*completionCmd) Help() string {
   clerkgate completion fish | source`
 }
 
-// completionCode is what makes each shell ask the program at PATH, and complete names of files
-// where the program has no answer.
+// completionCode is the code by which each shell asks the program at PATH, and completes names
+// of files where the program has no answer.
 var completionCode = map[string]string{
 	"bash": "complete -o default -o bashdefault -C PATH clerkgate\n",
 	"zsh": `(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }

@@ -28,7 +28,7 @@ func serveFlags(app *kong.Node) []*kong.Flag {
 	return nil
 }
 
-// configFile is what a configuration file sets.
+// configFile holds the settings of a configuration file.
 type configFile struct {
 	path   string
 	values map[string]fileValue // by the flag's name
@@ -42,8 +42,7 @@ type fileValue struct {
 
 // readConfig reads the YAML file at path: a flat map whose keys are names of
 // flags. A missing file, an unknown key, one that is there twice, and a value
-// that is empty or no scalar are errors that name what is at fault, but show no
-// value.
+// that is empty or not a scalar are errors. They name the setting, but show no value.
 func readConfig(path string, flags []*kong.Flag) (*configFile, error) {
 	file, err := os.Open(path)
 	if err != nil {

@@ -26,7 +26,7 @@ type configCheckCmd struct {
 	Output   string `short:"o" enum:"json,table" default:"table" help:"json or table."`
 }
 
-// checked is what `clerkgate config check` found.
+// checked is the result of `clerkgate config check`.
 type checked struct {
 	Settings []setting `json:"settings"`
 	Warnings []string  `json:"warnings"`
@@ -95,7 +95,7 @@ func fileSchema(flags []*kong.Flag) *jsonschema.Schema {
 	return s
 }
 
-// goDuration is what time.ParseDuration reads, without a sign.
+// goDuration matches the durations that time.ParseDuration accepts, without a sign.
 const goDuration = `^([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))*$|^0$`
 
 // valueSchema returns the schema of one setting's value.

@@ -15,17 +15,17 @@ type clientFlags struct {
 	Address string        `default:"127.0.0.1:9090" help:"The server's gRPC address: host:port, or a host alone for port 9090; unix:/path; or https://host:port for TLS, https://host for port 443."`
 	Timeout time.Duration `default:"30s" help:"How long to wait for an answer."`
 
-	TLS       bool   `name:"tls" help:"Speak TLS, and trust the system's authorities."`
-	CAFile    string `name:"ca-file" placeholder:"FILE" help:"Speak TLS, and trust the PEM certificates in this file instead."`
-	CertFile  string `name:"cert-file" placeholder:"FILE" help:"Speak TLS, and show the PEM certificate in this file."`
+	TLS       bool   `name:"tls" help:"Use TLS, and trust the system's authorities."`
+	CAFile    string `name:"ca-file" placeholder:"FILE" help:"Use TLS, and trust the PEM certificates in this file instead."`
+	CertFile  string `name:"cert-file" placeholder:"FILE" help:"Use TLS, and present the PEM certificate in this file."`
 	KeyFile   string `name:"key-file" placeholder:"FILE" help:"The private key of that certificate."`
-	TokenFile string `name:"token-file" placeholder:"FILE" help:"The file that holds the token to show. Without it, the token is taken from the environment variable CLERKGATE_TOKEN, if it is set. A token is sent over TLS, to a loopback address or to a Unix socket only."`
+	TokenFile string `name:"token-file" placeholder:"FILE" help:"The file that holds the token to send. Without it, the token is taken from the environment variable CLERKGATE_TOKEN, if it is set. A token is sent over TLS, to a loopback address or to a Unix socket only."`
 }
 
 // tokenEnv holds the token of the client commands. No flag does.
 const tokenEnv = "CLERKGATE_TOKEN"
 
-// connect returns a connection to the server, which is to be closed.
+// connect returns a connection to the server. Its caller must close it.
 func (f clientFlags) connect() (*grpc.ClientConn, error) {
 	if f.Timeout <= 0 {
 		return nil, usagef("--timeout: want a duration above 0, such as 30s")
@@ -54,7 +54,7 @@ func (f clientFlags) connect() (*grpc.ClientConn, error) {
 	return c.Conn(), nil
 }
 
-// token returns the token to show, empty for none.
+// token returns the token to send, empty for none.
 func (f clientFlags) token() (string, error) {
 	text, name := os.Getenv(tokenEnv), tokenEnv
 	if f.TokenFile != "" {

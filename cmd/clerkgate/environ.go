@@ -25,9 +25,9 @@ func knownVariables(app *kong.Node) []string {
 	return slices.Compact(names)
 }
 
-// checkEnvironment returns an error if a variable that begins with CLERKGATE is no
-// setting: most likely it is a misspelt one, which would have no effect. Empty ones,
-// and those that Kubernetes sets for services, are passed over. The error shows no
+// checkEnvironment returns an error if a variable that begins with CLERKGATE is not a
+// setting: most likely it is misspelt, and would have no effect. It ignores
+// empty ones, and those that Kubernetes sets for services. The error shows no
 // value.
 func checkEnvironment(environ, known []string) error {
 	var unknown []string

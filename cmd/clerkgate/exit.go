@@ -4,7 +4,7 @@ import "google.golang.org/grpc/codes"
 
 // Exit codes.
 const (
-	exitFailed      = 1 // a fault of clerkgate's own, or of the machine
+	exitFailed      = 1 // a failure of clerkgate itself, or of the machine
 	exitUsage       = 2 // flags, environment or configuration are at fault
 	exitNotFound    = 3
 	exitInvalid     = 4

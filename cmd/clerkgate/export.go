@@ -22,11 +22,11 @@ type exportCmd struct {
 	filterFlag  `embed:""`
 	columnsFlag `embed:""`
 	Output      string        `short:"o" enum:"json,csv" default:"json" help:"json (one user a line) or csv. docs/cli.md describes them."`
-	File        string        `short:"f" placeholder:"FILE" help:"The file to write. FILE.state beside it holds how far the export has come until it is complete. Default: standard output."`
-	Resume      bool          `help:"Go on with an interrupted export to the same --file, with the same arguments; starts it if it has not begun."`
+	File        string        `short:"f" placeholder:"FILE" help:"The file to write. Until it is complete, FILE.state beside it holds the progress. Default: standard output."`
+	Resume      bool          `help:"Resume an interrupted export to the same --file, with the same arguments; start it if there is none."`
 	Overwrite   bool          `help:"Replace --file if it exists."`
-	Since       string        `placeholder:"TIME" help:"Only users whose updated_at is this time or later, such as 2026-01-31 or 2026-01-31T00:00:00Z. Clerk has no such filter, so all users are read all the same."`
-	RetryFor    time.Duration `default:"1m" help:"How long to try again while the server is unavailable or refuses and no users come. 0s: not at all."`
+	Since       string        `placeholder:"TIME" help:"Only users whose updated_at is this time or later, such as 2026-01-31 or 2026-01-31T00:00:00Z. Clerk has no such filter, so all users are read in any case."`
+	RetryFor    time.Duration `default:"1m" help:"How long to retry while the server is unavailable or refuses and no users come. 0s: never."`
 	Quiet       bool          `short:"q" help:"Show neither progress nor a summary."`
 }
 
@@ -85,11 +85,11 @@ func (c *exportCmd) Run(ctx context.Context, std streams) error {
 func (c *exportCmd) check() (since time.Time, err error) {
 	switch {
 	case c.File == "" && (c.Resume || c.Overwrite):
-		return since, usagef("--resume and --overwrite: they need --file")
+		return since, usagef("--resume and --overwrite: need --file")
 	case c.Resume && c.Overwrite:
 		return since, usagef("--resume: not together with --overwrite")
 	case len(c.Columns) > 0 && c.Output != "csv":
-		return since, usagef("--columns: it is for --output csv; json has all fields")
+		return since, usagef("--columns: only for --output csv; json has all fields")
 	case c.RetryFor < 0:
 		return since, usagef("--retry-for: want a duration of 0 or more, such as 1m")
 	}
@@ -136,7 +136,7 @@ type export struct {
 // run reads streams until one has come to its end. A stream that breaks is resumed
 // behind the last message, as long as --retry-for allows.
 func (e *export) run(ctx context.Context) error {
-	var failing time.Time // since when no users have come; zero: they come
+	var failing time.Time // when the stream first failed after the last users; zero: it works
 	for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
 		walked := e.file.state.Walked
 		last, err := e.stream(ctx)
@@ -163,8 +163,8 @@ func (e *export) run(ctx context.Context) error {
 	}
 }
 
-// stream reads one stream behind the last message. It reports whether the last user
-// has come.
+// stream reads one stream behind the last message. It reports whether it has
+// read the last user.
 func (e *export) stream(ctx context.Context) (last bool, err error) {
 	if e.file.state.Walked > 0 && e.file.state.ResumeToken == "" {
 		return true, nil
@@ -212,7 +212,7 @@ func mayRetry(err error) bool {
 	return false
 }
 
-// interrupted saves how far the export has come, and returns its error with what to do next.
+// interrupted saves the progress of the export, and returns its error and what to do next.
 func (e *export) interrupted(ctx context.Context, err error) error {
 	code, text := exitFailed, err.Error()
 	switch _, isStatus := status.FromError(err); {

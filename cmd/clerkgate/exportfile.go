@@ -11,8 +11,8 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// exportFile is where an export is written to, and how far it has come. Without a
-// path it is standard output, which has no state file.
+// exportFile is the file of an export and its progress. Without a path it is standard
+// output, which has no state file.
 type exportFile struct {
 	path  string
 	file  *os.File // nil: standard output
@@ -29,7 +29,7 @@ const saveEvery = time.Second
 func (f *exportFile) statePath() string { return f.path + ".state" }
 
 // openExport opens the file of an export. If it resumes, and there is a state file,
-// the file is cut back to what the state knows of.
+// the file is truncated to the bytes that the state covers.
 func openExport(c *exportCmd, arguments string, stdout io.Writer) (*exportFile, error) {
 	f := &exportFile{path: c.File, state: exportState{
 		Version: exportStateVersion, Arguments: arguments, Started: time.Now().UTC().Format(time.RFC3339),
@@ -53,7 +53,7 @@ func openExport(c *exportCmd, arguments string, stdout io.Writer) (*exportFile, 
 	return f, err
 }
 
-// open opens the file of an export, which begins or is resumed.
+// open opens the file of an export that begins or resumes.
 func (f *exportFile) open(c *exportCmd) error {
 	if info, err := os.Stat(f.path); err == nil && !info.Mode().IsRegular() {
 		return usagef("--file: %s is not a regular file; without --file, users go to standard output", f.path)
@@ -68,7 +68,7 @@ func (f *exportFile) open(c *exportCmd) error {
 		return f.reopen()
 	case c.Overwrite:
 	case err == nil:
-		return usagef("--file: %s is of an export that was interrupted: use --resume to go on, or --overwrite to start again", f.statePath())
+		return usagef("--file: %s is of an export that was interrupted: use --resume to resume it, or --overwrite to start again", f.statePath())
 	case !errors.Is(err, errNoState):
 		return usagef("--file: %v", err)
 	}
@@ -103,7 +103,7 @@ func (f *exportFile) create(c *exportCmd) error {
 	return f.file.Truncate(0)
 }
 
-// reopen opens the file that the state is of, and cuts off what came later.
+// reopen opens the file of the state, and truncates it to the bytes that the state covers.
 func (f *exportFile) reopen() (err error) {
 	if f.file, err = os.OpenFile(f.path, os.O_RDWR, 0o600); errors.Is(err, fs.ErrNotExist) && f.state.Offset == 0 {
 		f.file, err = os.OpenFile(f.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)

@@ -4,5 +4,5 @@ package main
 
 import "os"
 
-// lockExport locks nothing on this system: two exports to one file spoil it.
+// lockExport locks nothing on this system: do not run two exports to one file.
 func lockExport(*os.File) error { return nil }

@@ -9,14 +9,14 @@ import (
 	"path/filepath"
 )
 
-// exportState is where an export stands. It is written beside the exported file, so
+// exportState is the progress of an export. It is written beside the exported file, so
 // that an export that was killed can be resumed.
 type exportState struct {
 	Version     int    `json:"version"`
 	Arguments   string `json:"arguments"`    // those that decide what the file holds
 	Started     string `json:"started"`      // when the export began, in RFC 3339
 	ResumeToken string `json:"resume_token"` // of the server; empty: at the beginning
-	Offset      int64  `json:"offset"`       // bytes of the file that belong to what is behind ResumeToken
+	Offset      int64  `json:"offset"`       // bytes of the file that were written before ResumeToken came
 	Walked      int64  `json:"walked"`       // users that the server sent
 	Written     int64  `json:"written"`      // users among them that are in the file
 	Unreadable  int64  `json:"unreadable"`   // users that the server could not read
@@ -40,14 +40,14 @@ func readExportState(path string) (s exportState, err error) {
 	case err != nil:
 		return s, err
 	case info.Size() > maxStateBytes:
-		return s, fmt.Errorf("%s is no state file: it is too large", path)
+		return s, fmt.Errorf("%s is not a state file: it is too large", path)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return s, err
 	}
 	if err := json.Unmarshal(text, &s); err != nil || s.Version != exportStateVersion || s.Offset < 0 {
-		return s, fmt.Errorf("%s is no state file of this version of clerkgate; start again with --overwrite", path)
+		return s, fmt.Errorf("%s is not a state file of this version of clerkgate; start again with --overwrite", path)
 	}
 	return s, nil
 }

@@ -13,8 +13,8 @@ import (
 // healthCmd is `clerkgate health`.
 type healthCmd struct {
 	clientFlags `embed:"" group:"Connection"`
-	Service     string `placeholder:"NAME" help:"Whose health to ask for: clerk, for the way to Clerk, or a service such as clerkgate.v1.UserService. Default: the server as a whole."`
-	Output      string `short:"o" enum:"json,table" default:"table" help:"json, or table, which is the bare status."`
+	Service     string `placeholder:"NAME" help:"The service whose health to read: clerk, for the connection to Clerk, or a service such as clerkgate.v1.UserService. Default: the server as a whole."`
+	Output      string `short:"o" enum:"json,table" default:"table" help:"json, or table (the status alone)."`
 }
 
 // Run prints the health of the server, and fails unless it is SERVING. It is the

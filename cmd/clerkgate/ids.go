@@ -107,7 +107,7 @@ type getCmd struct {
 	idsArg      `embed:""`
 }
 
-// Run prints the users that are found, and on stderr what is wrong with each other id.
+// Run prints the users that are found, and an error to stderr for each other id.
 func (c *getCmd) Run(ctx context.Context, in stdin, std streams) error {
 	if err := c.check(); err != nil {
 		return err

@@ -30,7 +30,7 @@ import (
 	"github.com/clerkgate/clerkgate/server"
 )
 
-// settings are the flags of serve, understood.
+// settings are the parsed flags of serve.
 type settings struct {
 	key    func() clerkapi.Key
 	files  secretFiles
@@ -45,8 +45,8 @@ type settings struct {
 }
 
 // settings checks the flags and reads the files that they name. It opens and starts
-// nothing, and all faults of the flags, the environment and the files are found here:
-// what it accepts, `clerkgate config check` accepts, and serve runs.
+// nothing. It finds every fault of the flags, the environment and the files, so that
+// `clerkgate config check` accepts exactly what serve runs.
 func (c *serveCmd) settings(logger *slog.Logger) (s settings, err error) {
 	if err := c.check(); err != nil {
 		return s, err
@@ -104,8 +104,8 @@ func (c *serveCmd) settings(logger *slog.Logger) (s settings, err error) {
 	return s, c.checkStateDir(s.cache.RedisURL != "")
 }
 
-// ledgerInstance names whose quota the state directory keeps. That of a simulated
-// Clerk is nobody's else.
+// ledgerInstance returns the name of the instance whose quota the state directory keeps.
+// A simulated Clerk has a name of its own.
 func (c *serveCmd) ledgerInstance(instance string) string {
 	if c.Sim {
 		return "simulated"
@@ -119,19 +119,19 @@ func (c *serveCmd) checkStateDir(shared bool) error {
 		return nil
 	}
 	if shared {
-		return usagef("--state-dir is for a lone server: with --redis-url, Redis keeps what is spent")
+		return usagef("--state-dir: only for a single server; with --redis-url, Redis keeps the use of the quota")
 	}
 	info, err := os.Stat(c.StateDir)
 	switch {
 	case err != nil:
 		return usagef("--state-dir: %v", err)
 	case !info.IsDir():
-		return usagef("--state-dir: %s is no directory", c.StateDir)
+		return usagef("--state-dir: %s is not a directory", c.StateDir)
 	}
 	return nil
 }
 
-// place names where this server runs, by its host and port or socket; empty if these may change
+// place returns the host and the port or socket of this server, empty if they may change
 // with every start.
 func (c *serveCmd) place() string {
 	host, err := os.Hostname()
@@ -168,8 +168,8 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 	}
 	spans, stopSpans := startTracing(ctx, s.spans, logger)
 	defer stopSpans() // last of all, so that every span has ended
-	// What serves ends first, and then all that it stands on, so that calls
-	// under way can still be answered.
+	// The server ends first, and then what it uses, so that calls in flight can still be
+	// answered.
 	var below sync.WaitGroup
 	defer below.Wait()
 	belowCtx, stopBelow := context.WithCancel(context.WithoutCancel(ctx))
@@ -258,7 +258,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 		Notes: s.files.notes, Page: &shown,
 		OnListen: func(at server.Addresses) {
 			exampleID := "user_…"
-			if c.Sim { // only now, since it takes a while to make many users, in vain if a port is taken
+			if c.Sim { // only now, since making many users takes a while, and would be in vain if a port is taken
 				var sim *clerksim.Sim
 				if sim, simErr = c.simulator(s).simulator("sim-", s.simulatedSecret(), s.simulatedQuota()); simErr != nil {
 					stopServing()
@@ -279,7 +279,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 				r := &reloading{logger: logger, level: level, files: s.files, secret: s.secret, server: srv, origins: o, running: c.effective(o, settingsFlags(parsed), s)}
 				return r.run(ctx, hangups)
 			})
-			run("gate", g.Run) // only now, since it asks about the key at once, and may have to complain of it
+			run("gate", g.Run) // only now, since it checks the key at once, and may log an error
 			if c.Sim {
 				fmt.Fprintf(std.out, "grpcurl %s -d '{\"user_id\":\"%s\"}' %s clerkgate.v1.UserService/GetUser\n", c.grpcurlTrust(at.GRPC), exampleID, dialable(at.GRPC))
 			}
@@ -321,12 +321,13 @@ func dialable(a net.Addr) string {
 	return a.String()
 }
 
-// simulatedQuota is that of the embedded simulator.
+// simulatedQuota returns the quota of the embedded simulator.
 func (s settings) simulatedQuota() clerksim.Quota {
 	return clerksim.Quota{Limit: s.quota.Limit, Window: s.quota.Window, Burst: s.quota.Burst}
 }
 
-// simulatedSecret signs the embedded simulator's webhooks; empty: nobody takes any.
+// simulatedSecret returns the secret that signs the webhooks of the embedded simulator,
+// empty if none are received.
 func (s settings) simulatedSecret() string {
 	if s.secret == nil {
 		return ""

@@ -17,7 +17,7 @@ type listCmd struct {
 	filterFlag  `embed:""`
 	outputFlag  `embed:""`
 	OrderBy     string `default:"-created_at" help:"The order: created_at, updated_at, email_address, web3wallet, first_name, last_name, phone_number, username, last_active_at or last_sign_in_at, with - before it for descending order (the newest first)."`
-	Limit       int    `default:"50" help:"The most users to print. 0: all."`
+	Limit       int    `default:"50" help:"The maximum number of users to print. 0: all."`
 }
 
 // Run prints users page by page.
@@ -83,7 +83,7 @@ func (c *listCmd) Run(ctx context.Context, std streams, o *origins) error {
 	return nil
 }
 
-// hint writes how many users there are, if somebody may take those printed for all.
+// hint writes the number of all users, if those printed could be mistaken for all.
 // The count costs a request to Clerk.
 func (c *listCmd) hint(ctx context.Context, w io.Writer, client clerkgatev1.UserServiceClient, filter *clerkgatev1.UserFilter) {
 	of := "there are more"

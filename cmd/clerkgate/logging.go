@@ -17,7 +17,7 @@ type logFlags struct {
 	LogLevel  logLevel `default:"info" unit:"level" reload:"in the file, at SIGHUP" help:"The lowest level to log: debug, info, warn (or warning) or error."`
 }
 
-// logLevel is the least level that is logged.
+// logLevel is the lowest level that is logged.
 type logLevel slog.Level
 
 // UnmarshalText reads a level by its name.
@@ -35,7 +35,7 @@ func (l *logLevel) UnmarshalText(text []byte) error {
 // String returns the level's name.
 func (l logLevel) String() string { return strings.ToLower(slog.Level(l).String()) }
 
-// logger returns a logger that lets no secret through.
+// logger returns a logger that redacts secrets.
 func (f logFlags) logger(w io.Writer, level slog.Leveler) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level, ReplaceAttr: redactAttr}
 	if f.LogFormat == "json" {

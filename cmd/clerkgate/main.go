@@ -18,7 +18,7 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi"
 )
 
-// description is what `clerkgate --help` begins with.
+// description is the beginning of `clerkgate --help`.
 const description = `Reads Clerk's users under one shared quota and serves them over gRPC.
 
 Exit codes: ` + exitCodes
@@ -31,11 +31,11 @@ type cli struct {
 	Sim        simCmd        `cmd:"" group:"Server" help:"Simulate Clerk's API alone, for tests of anything that talks to Clerk."`
 	Get        getCmd        `cmd:"" group:"Users" help:"Read users by their ids."`
 	List       listCmd       `cmd:"" group:"Users" help:"List users."`
-	Export     exportCmd     `cmd:"" group:"Users" help:"Write all users to a file or pipe, as JSON lines or CSV, and go on after an interruption."`
+	Export     exportCmd     `cmd:"" group:"Users" help:"Write all users to a file or pipe, as JSON lines or CSV, and resume after an interruption."`
 	Invalidate invalidateCmd `cmd:"" group:"Users" help:"Drop users from every cache, after a change at Clerk."`
 	Count      countCmd      `cmd:"" group:"Users" help:"Count users."`
-	Quota      quotaCmd      `cmd:"" group:"State of a server" help:"Show how the quota, the queue and the breaker stand."`
-	Whoami     whoamiCmd     `cmd:"" group:"State of a server" help:"Show who the server takes the caller for, and what the caller may do."`
+	Quota      quotaCmd      `cmd:"" group:"State of a server" help:"Show the state of the quota, the queue and the breaker."`
+	Whoami     whoamiCmd     `cmd:"" group:"State of a server" help:"Show how the server identifies the caller, and what the caller may do."`
 	Token      tokenCmd      `cmd:"" group:"Server" help:"Make tokens for callers."`
 	Config     configCmd     `cmd:"" group:"Server" help:"Check the settings of serve, or print the schema of its configuration file."`
 	Health     healthCmd     `cmd:"" group:"State of a server" help:"Report whether a server is serving; fails if not. A probe for images without a shell."`
@@ -43,12 +43,12 @@ type cli struct {
 	Version    versionCmd    `cmd:"" group:"Others" help:"Print the version."`
 }
 
-// streams are where a command writes.
+// streams are the outputs of a command.
 type streams struct {
 	out, err io.Writer
 }
 
-// stdin is what a command reads.
+// stdin is the input of a command.
 type stdin struct{ io.Reader }
 
 // usageError is a fault of the flags, the environment or the configuration.

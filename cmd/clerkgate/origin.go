@@ -121,8 +121,7 @@ func allFlags(n *kong.Node) []*kong.Flag {
 	return flags
 }
 
-// prepare checks what was given on the command line and in the environment, and
-// reads the configuration file. kong calls it for each part of the command line.
+// prepare checks the command line and the environment, and reads the configuration file. kong calls it for each part of the command line.
 func (o *origins) prepare(parsing *kong.Context) error {
 	selected := parsing.Selected()
 	if selected == nil || o.command != "" {
@@ -136,7 +135,7 @@ func (o *origins) prepare(parsing *kong.Context) error {
 		name := p.Flag.Name
 		switch {
 		case o.of(name).place == fromFlag && !p.Flag.IsCumulative():
-			return fmt.Errorf("--%s: it is given twice", name)
+			return fmt.Errorf("--%s: given twice", name)
 		case p.Flag.Target.Kind() == reflect.String && parsing.FlagValue(p.Flag) == "":
 			return fmt.Errorf("--%s: the value is empty; leave the flag out for its default", name)
 		}

@@ -24,7 +24,7 @@ type outputFlag struct {
 // check returns an error if the flags do not fit together.
 func (f outputFlag) check() error {
 	if len(f.Columns) > 0 && f.Output == "json" {
-		return usagef("--columns: it is for --output csv or table; json has all fields")
+		return usagef("--columns: only for --output csv or table; json has all fields")
 	}
 	_, err := parseColumns(f.Columns)
 	return err
@@ -116,8 +116,8 @@ func ownRow(u *clerkgatev1.User) []string {
 	return cells
 }
 
-// flush writes what is held back. A table is held back as a whole, since its
-// columns are as wide as their widest cell.
+// flush writes what is buffered. A table is buffered as a whole, since its columns are
+// as wide as their widest cells.
 func (p *userPrinter) flush() error {
 	switch {
 	case p.table != nil:

@@ -10,7 +10,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// progress shows on a terminal how far an export has come. Elsewhere it shows nothing.
+// progress shows the progress of an export on a terminal, and nothing elsewhere.
 type progress struct {
 	bar *progressbar.ProgressBar // nil: nothing is shown
 }

@@ -16,10 +16,10 @@ type quotaCmd struct {
 	clientFlags `embed:"" group:"Connection"`
 	Output      string        `short:"o" enum:"json,table" default:"table" help:"json (one line a message with --watch) or table."`
 	Watch       bool          `short:"w" help:"Print the quota whenever it changes, until interrupted: on a terminal in one place, with bars; elsewhere one line each."`
-	Interval    time.Duration `default:"1s" help:"With --watch, the least time between two messages; 100ms or more."`
+	Interval    time.Duration `default:"1s" help:"With --watch, the minimum time between two messages; 100ms or more."`
 }
 
-// Run prints how the quota stands.
+// Run prints the state of the quota.
 func (c *quotaCmd) Run(ctx context.Context, std streams) error {
 	const least = 100 * time.Millisecond
 	if c.Interval < least {

@@ -16,14 +16,14 @@ import (
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
 
-// secretFiles are the files that hold secrets and are read again while the server
-// runs; nil for those that there are not.
+// secretFiles are the files of secrets that are read again while the server runs. Those
+// that are not configured are nil.
 type secretFiles struct {
 	key   *clerkapi.KeyFile
 	redis *redislink.URLFile
 }
 
-// keyErr returns why the key in its file is not used.
+// keyErr returns the error that keeps the key in its file from being used.
 func (f secretFiles) keyErr() error {
 	if f.key == nil {
 		return nil
@@ -45,7 +45,7 @@ func (f secretFiles) notes() []string {
 	return notes
 }
 
-// reloading reads again, at SIGHUP, what can be read again.
+// reloading reads settings again at SIGHUP.
 type reloading struct {
 	logger  *slog.Logger
 	level   *slog.LevelVar
@@ -103,7 +103,7 @@ func (r *reloading) settings() error {
 		s, err = c.Serve.settings(slog.New(slog.DiscardHandler))
 	}
 	if err != nil {
-		r.logger.Error("the settings can't be read again: those in effect stay", "error", o.explain(err.Error()))
+		r.logger.Error("the settings can't be read again: the last ones stay in effect", "error", o.explain(err.Error()))
 		return err
 	}
 	r.level.Set(slog.Level(c.Serve.LogLevel))

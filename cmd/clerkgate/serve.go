@@ -24,7 +24,7 @@ import (
 // secretKeyEnv holds the secret key. No flag does.
 const secretKeyEnv = "CLERK_SECRET_KEY"
 
-// simulatedKey is what the embedded simulator is asked with.
+// simulatedKey is the secret key for the embedded simulator.
 const simulatedKey = "sk_test_simulated"
 
 // serveCmd is `clerkgate serve`.
@@ -84,7 +84,7 @@ type serveCmd struct {
 	logFlags    `embed:"" group:"Metrics, tracing and logging"`
 }
 
-// check looks at the numbers that have a least value.
+// check checks the numbers that have a minimum.
 func (c *serveCmd) check() error {
 	for _, d := range []struct {
 		flag  string
@@ -138,7 +138,7 @@ func (c *serveCmd) check() error {
 		}
 		address := server.CanonicalAddress(a.value)
 		if slices.Contains(taken, address) && !strings.HasSuffix(address, ":0") {
-			return usagef("--%s: %s is another listener's already", a.flag, a.value)
+			return usagef("--%s: %s is the address of another listener", a.flag, a.value)
 		}
 		taken = append(taken, address)
 	}
@@ -150,7 +150,7 @@ func (c *serveCmd) check() error {
 func (c *serveCmd) fullView() (server.FullView, error) {
 	switch c.FullView {
 	case "":
-		if c.Sim { // all that is private is made up
+		if c.Sim { // all private metadata is made up
 			return server.FullViewAny, nil
 		}
 		return server.FullViewNone, nil
@@ -164,7 +164,7 @@ func (c *serveCmd) fullView() (server.FullView, error) {
 	return 0, usagef("--full-view: want none, loopback or any")
 }
 
-// key returns the source of the secret key, and its file, nil if it is in none.
+// key returns the source of the secret key, and its file, nil if there is none.
 func (c *serveCmd) key(logger *slog.Logger) (func() clerkapi.Key, *clerkapi.KeyFile, error) {
 	text := os.Getenv(secretKeyEnv)
 	if c.Sim {
@@ -294,7 +294,7 @@ func (c *serveCmd) redisFile(logger *slog.Logger) (*redislink.URLFile, error) {
 	}
 	file, err := redislink.OpenURLFile(c.RedisURLFile, func(err error) {
 		if err != nil {
-			logger.Error("the Redis URL's file can't be used: what it last held stays in use", "error", err)
+			logger.Error("the Redis URL's file can't be used: the last URL stays in use", "error", err)
 		} else {
 			logger.Info("the Redis URL's file can be used again")
 		}
@@ -334,7 +334,7 @@ func (c *serveCmd) redisURLFlag() string {
 // simulatedSecret signs the embedded simulator's webhooks where no other is set.
 const simulatedSecret = "whsec_c2ltdWxhdGVkIHdlYmhvb2sgc2VjcmV0"
 
-// webhookSecret returns the source of the webhooks' secret, nil if none are taken.
+// webhookSecret returns the source of the webhooks' secret, nil if none are received.
 func (c *serveCmd) webhookSecret(logger *slog.Logger) (func() string, error) {
 	if c.WebhookListen == "" {
 		return nil, nil
@@ -343,7 +343,7 @@ func (c *serveCmd) webhookSecret(logger *slog.Logger) (func() string, error) {
 	switch {
 	case c.WebhookSecretFile != "":
 		name = "--webhook-secret-file"
-		// Whoever can reach the listener can have the file read.
+		// Every request to the listener reads the file.
 		lines := rate.Sometimes{Interval: 10 * time.Second}
 		source = func() string {
 			text, err := os.ReadFile(c.WebhookSecretFile)

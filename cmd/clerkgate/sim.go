@@ -17,25 +17,25 @@ const webhookSecretEnv = "CLERK_WEBHOOK_SIGNING_SECRET"
 
 // simFlags are the flags of a simulated Clerk.
 type simFlags struct {
-	key string // the only one that is taken; empty: any
+	key string // the only one that is accepted; empty: any
 
 	Users        int           `env:"USERS" default:"10000" help:"How many users the simulated Clerk has."`
-	Seed         uint64        `env:"SEED" default:"1" help:"The seed of the simulated users and of chance: the same seed gives the same users."`
+	Seed         uint64        `env:"SEED" default:"1" help:"The seed of the simulated users and of all random choices: the same seed makes the same users."`
 	Latency      time.Duration `env:"LATENCY" default:"20ms" help:"How long a simulated answer takes."`
-	Jitter       time.Duration `env:"JITTER" default:"10ms" help:"Up to this much is added to the latency, by chance."`
+	Jitter       time.Duration `env:"JITTER" default:"10ms" help:"The maximum of a random time that is added to the latency."`
 	QuotaKind    string        `env:"QUOTA_KIND" placeholder:"KIND" help:"How the simulated Clerk counts: fixed, first-hit, sliding, approx (windows) or bucket. Default: bucket with a burst, else fixed."`
-	QuotaHeaders string        `env:"QUOTA_HEADERS" enum:"retry-after,all,none" default:"retry-after" help:"What simulated answers say of the quota: retry-after (on 429s), all (X-RateLimit-* too) or none."`
+	QuotaHeaders string        `env:"QUOTA_HEADERS" enum:"retry-after,all,none" default:"retry-after" help:"The headers of simulated answers about the quota: retry-after (on 429s), all (X-RateLimit-* too) or none."`
 
 	WebhookURL     string        `env:"WEBHOOK_URL" placeholder:"URL" help:"Where to post signed events about changes of simulated users, such as http://127.0.0.1:9092/webhooks/clerk; needs $CLERK_WEBHOOK_SIGNING_SECRET. Default: nowhere."`
 	WebhookDelay   time.Duration `env:"WEBHOOK_DELAY" default:"0s" help:"How long after a change its event is sent."`
-	WebhookReorder time.Duration `env:"WEBHOOK_REORDER" default:"0s" help:"Up to this much is added to that, by chance, so that events overtake each other."`
-	WebhookRepeat  int           `env:"WEBHOOK_REPEAT" default:"0" help:"How often an event is sent again after it was taken."`
+	WebhookReorder time.Duration `env:"WEBHOOK_REORDER" default:"0s" help:"The maximum of a random time that is added to that, so that events overtake each other."`
+	WebhookRepeat  int           `env:"WEBHOOK_REPEAT" default:"0" help:"How often an event is sent again after it was accepted."`
 	WebhookDrop    float64       `env:"WEBHOOK_DROP" default:"0" help:"The share of events that are never sent, from 0 to 1."`
-	WebhookForge   float64       `env:"WEBHOOK_FORGE" default:"0" help:"The share of events before which a forged one is sent, from 0 to 1."`
+	WebhookForge   float64       `env:"WEBHOOK_FORGE" default:"0" help:"The share of events, from 0 to 1, that are preceded by a forged one."`
 }
 
 // config returns the configuration of a simulator with the quota given, which signs
-// webhooks with secret. prefix is what stands before the names of the flags.
+// webhooks with secret. Errors have prefix before the names of flags.
 func (f simFlags) config(prefix, secret string, quota clerksim.Quota) (clerksim.Config, error) {
 	quota.Kind = clerksim.QuotaKind(f.QuotaKind)
 	quota.Headers = clerksim.QuotaHeaders(f.QuotaHeaders)
@@ -98,11 +98,11 @@ func (f simFlags) simulator(prefix, secret string, quota clerksim.Quota) (*clerk
 // simCmd is `clerkgate sim`.
 type simCmd struct {
 	simFlags    `embed:"" envprefix:"CLERKGATE_SIM_"`
-	Listen      string `env:"CLERKGATE_SIM_LISTEN" default:"127.0.0.1:9099" help:"Where to listen, host:port. Whoever reaches it can read and break everything simulated."`
+	Listen      string `env:"CLERKGATE_SIM_LISTEN" default:"127.0.0.1:9099" help:"Where to listen, host:port. Everybody who can connect can read and change everything simulated."`
 	Quota       string `env:"CLERKGATE_SIM_QUOTA" default:"100/10s" help:"Requests per window, such as 100/10s, or off."`
 	Burst       int    `env:"CLERKGATE_SIM_BURST" default:"0" help:"Size of the token bucket, in requests. 0: a strict window."`
-	Key         string `env:"CLERKGATE_SIM_KEY" placeholder:"KEY" help:"The one secret key to take, as Clerk would; others are answered 401. A made-up one, such as sk_test_simulated: command lines are seen by all. Default: any that begins with sk_test_ or sk_live_."`
-	TLS         bool   `env:"CLERKGATE_SIM_TLS" help:"Speak HTTP/2 over TLS, with a certificate made at the start."`
+	Key         string `env:"CLERKGATE_SIM_KEY" placeholder:"KEY" help:"The only secret key to accept; others get 401. Use a made-up one, such as sk_test_simulated: every user of the machine can see command lines. Default: every key that begins with sk_test_ or sk_live_."`
+	TLS         bool   `env:"CLERKGATE_SIM_TLS" help:"Serve HTTP/2 over TLS, with a certificate that is made at the start."`
 	TLSCertFile string `env:"CLERKGATE_SIM_TLS_CERT_FILE" placeholder:"FILE" help:"Where to write that certificate, for clients to trust. Needs --tls."`
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/telemetry"
 )
 
-// tracing is where the parts of the line get their tracers.
+// tracing provides the tracers of all parts of the server.
 type tracing struct {
 	provider trace.TracerProvider // nil: nothing is traced
 	sender   *telemetry.Tracing   // nil, too
@@ -25,7 +25,7 @@ func (t tracing) tracer(part string) trace.Tracer {
 	return t.provider.Tracer("github.com/clerkgate/clerkgate/" + part)
 }
 
-// tracing makes what sends spans, nil if nothing is traced. It starts nothing.
+// tracing returns the exporter of spans, nil if nothing is traced. It starts nothing.
 func (c *serveCmd) tracing(logger *slog.Logger) (*telemetry.Tracing, error) {
 	if c.Tracing == "off" {
 		return nil, nil
@@ -37,7 +37,8 @@ func (c *serveCmd) tracing(logger *slog.Logger) (*telemetry.Tracing, error) {
 	return sender, nil
 }
 
-// metricsExport makes what sends metrics, nil if they are only scraped. It starts nothing.
+// metricsExport returns the exporter of metrics, nil if they are only scraped. It starts
+// nothing.
 func (c *serveCmd) metricsExport(logger *slog.Logger) (*telemetry.MetricsExport, error) {
 	if c.Metrics != "otlp" {
 		return nil, nil
@@ -49,14 +50,14 @@ func (c *serveCmd) metricsExport(logger *slog.Logger) (*telemetry.MetricsExport,
 	return export, nil
 }
 
-// startTracing has sender, if it is not nil, send spans. What ends that waits until
-// the last spans have been sent, or given up.
+// startTracing runs sender, unless it is nil. The returned function stops it, and returns
+// when the last spans have been sent or dropped.
 func startTracing(ctx context.Context, sender *telemetry.Tracing, logger *slog.Logger) (t tracing, stop func()) {
 	if sender == nil {
 		return tracing{}, func() {}
 	}
 	if os.Getenv("OTEL_TRACES_SAMPLER") != "" { // some set it for every process of a cluster
-		logger.Warn("OTEL_TRACES_SAMPLER changes nothing: --trace-sample says what is sampled")
+		logger.Warn("OTEL_TRACES_SAMPLER has no effect: --trace-sample decides what is sampled")
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var sending sync.WaitGroup

@@ -108,7 +108,7 @@ func TestNoCollector(t *testing.T) {
 	if n := strings.Count(log.String(), "spans could not be sent"); n != 1 {
 		t.Errorf("%d lines of the log say so:\n%s", n, log)
 	}
-	for _, line := range []string{`level=DEBUG msg="TracerProvider created"`, `level=WARN msg="OTEL_TRACES_SAMPLER changes nothing`} {
+	for _, line := range []string{`level=DEBUG msg="TracerProvider created"`, `level=WARN msg="OTEL_TRACES_SAMPLER has no effect`} {
 		if !strings.Contains(log.String(), line) {
 			t.Errorf("not in the log: %s\n%s", line, log)
 		}

@@ -12,7 +12,7 @@ var version string
 
 // versionCmd is `clerkgate version`.
 type versionCmd struct {
-	Output string `short:"o" enum:"json,table" default:"table" help:"json, or table, which is one line."`
+	Output string `short:"o" enum:"json,table" default:"table" help:"json, or table (one line)."`
 }
 
 // Run prints the version.

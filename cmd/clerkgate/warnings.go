@@ -25,7 +25,7 @@ func (c *serveCmd) warnings(o *origins, flags []*kong.Flag, s settings) []string
 	return append(w, c.unused(o, flags, s)...)
 }
 
-// exposures are what others can see or reach.
+// exposures returns what others can see or reach.
 func (c *serveCmd) exposures(s settings) []string {
 	var w []string
 	add := func(format string, args ...any) { w = append(w, fmt.Sprintf(format, args...)) }
@@ -136,7 +136,7 @@ func (c *serveCmd) quotaRisks(s settings) []string {
 	return w
 }
 
-// unused are settings that were given and have no effect.
+// unused returns the given settings that have no effect.
 func (c *serveCmd) unused(o *origins, flags []*kong.Flag, s settings) []string {
 	var w []string
 	noEffect := func(name, why string) {
