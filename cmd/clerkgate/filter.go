@@ -34,7 +34,7 @@ func parseFilter(texts []string) (*clerkgatev1.UserFilter, error) {
 			fields := filterFields(m.Descriptor())
 			return nil, usagef("--filter: there is no field %q (did you mean %s?); there are %s", name, nearest(name, fields), strings.Join(fields, ", "))
 		case m.Has(field) && !isStringList(field):
-			return nil, usagef("--filter: %s: want one value, not two", name)
+			return nil, usagef("--filter: %s: given twice; want one value", name)
 		}
 		if err := setCondition(m, field, value); err != nil {
 			return nil, err

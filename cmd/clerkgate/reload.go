@@ -39,7 +39,7 @@ func (f secretFiles) notes() []string {
 	}
 	if f.redis != nil {
 		if err := f.redis.Err(); err != nil {
-			notes = append(notes, "the Redis URL's file can't be used, and what it last held stays in use: "+oneLine(err.Error()))
+			notes = append(notes, "the Redis URL's file can't be used, and the last URL stays in use: "+oneLine(err.Error()))
 		}
 	}
 	return notes
