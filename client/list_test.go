@@ -20,7 +20,7 @@ import (
 
 type streamOfUsers = grpc.ServerStreamingServer[clerkgatev1.StreamUsersResponse]
 
-// page returns users, and a token for those behind.
+// message returns users, and a token for those behind.
 func message(token string, ids ...string) *clerkgatev1.StreamUsersResponse {
 	m := &clerkgatev1.StreamUsersResponse{ResumeToken: token}
 	for _, id := range ids {
@@ -64,6 +64,32 @@ func TestStreamResumes(t *testing.T) {
 			}
 			if took := time.Since(start); took < time.Minute || took > time.Minute+2*time.Second {
 				t.Errorf("it took %v: the server asked for a minute", took)
+			}
+		})
+	})
+}
+
+// TestStreamBreaksOften has a stream break after each user.
+func TestStreamBreaksOften(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		f := &fake{stream: func(_ *clerkgatev1.StreamUsersRequest, s streamOfUsers) error {
+			if n++; n == 4*maxBreaks {
+				return s.Send(message("", "user_last"))
+			}
+			_ = s.Send(message("a", "user_1"))
+			return refusal(codes.Unavailable, "SHUTTING_DOWN", 0)
+		}}
+		f.run(t, Config{}, func(c *Client) {
+			got := 0
+			for _, err := range c.StreamUsers(t.Context(), StreamOptions{}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				got++
+			}
+			if got != 4*maxBreaks {
+				t.Errorf("%d users", got)
 			}
 		})
 	})
@@ -152,10 +178,14 @@ func TestStreamIsLeft(t *testing.T) {
 		f.run(t, Config{}, func(c *Client) {
 			ctx, cancel := context.WithCancel(t.Context())
 			time.AfterFunc(time.Second, cancel)
+			start := time.Now()
 			for _, err := range c.StreamUsers(ctx, StreamOptions{}) {
 				if !errors.Is(err, context.Canceled) {
 					t.Error(err)
 				}
+			}
+			if took := time.Since(start); took != time.Second {
+				t.Errorf("it ended after %v", took)
 			}
 		})
 	})
