@@ -152,14 +152,15 @@ func TestStreamIsLeft(t *testing.T) {
 			return s.Context().Err()
 		}}
 		f.run(t, Config{}, func(c *Client) {
+			start := time.Now()
 			for _, err := range c.StreamUsers(t.Context(), StreamOptions{}) {
 				if err != nil {
 					t.Error(err)
 				}
 				break
 			}
-			if err := <-ended; !errors.Is(err, context.Canceled) {
-				t.Error(err)
+			if err := <-ended; !errors.Is(err, context.Canceled) || time.Since(start) != 0 {
+				t.Errorf("%v after %v", err, time.Since(start))
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
