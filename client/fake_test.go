@@ -12,6 +12,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
@@ -34,6 +35,8 @@ type fake struct {
 	stream     func(*clerkgatev1.StreamUsersRequest, grpc.ServerStreamingServer[clerkgatev1.StreamUsersResponse]) error
 	acquire    func(context.Context, *clerkgatev1.AcquirePermitsRequest) (*clerkgatev1.AcquirePermitsResponse, error)
 	release    func(context.Context, *clerkgatev1.ReleasePermitsRequest) (*clerkgatev1.ReleasePermitsResponse, error)
+
+	wrap func(net.Conn) net.Conn // nil: connections are as they are
 
 	mu    sync.Mutex
 	calls []fakeCall // guarded by mu
@@ -100,6 +103,7 @@ func (f *fake) start(t *testing.T, cfg Config) (c *Client, stop func()) {
 	t.Helper()
 	l := bufconn.Listen(1 << 20)
 	s := grpc.NewServer(
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 4 * time.Second, PermitWithoutStream: true}), // as the real one
 		grpc.UnaryInterceptor(func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 			f.arrived(ctx, info.FullMethod)
 			return next(ctx, req)
@@ -114,8 +118,13 @@ func (f *fake) start(t *testing.T, cfg Config) (c *Client, stop func()) {
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = s.Serve(l) })
 	cfg.Address = "127.0.0.1:1"
-	cfg.DialOptions = append(cfg.DialOptions,
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
+	cfg.DialOptions = append(cfg.DialOptions, grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+		conn, err := l.DialContext(ctx)
+		if err == nil && f.wrap != nil {
+			conn = f.wrap(conn)
+		}
+		return conn, err
+	}))
 	c, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
