@@ -60,7 +60,7 @@ func TestDeadConnection(t *testing.T) {
 					t.Fatal(err)
 				}
 				if u.GetId() == "user_1" {
-					time.Sleep(5 * time.Minute) // idle
+					time.Sleep(5*time.Minute + time.Second) // idle; just behind a ping
 					if len(cables) != 1 {
 						t.Errorf("%d connections while idle", len(cables))
 					}
