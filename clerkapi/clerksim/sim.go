@@ -16,15 +16,6 @@
 //	POST   /sim/users       adds a generated user and returns it
 //	PATCH  /sim/users/{id}  sets the fields in the JSON object of the body and returns the user
 //	DELETE /sim/users/{id}  removes a user
-//	GET    /sim/stats       what it was asked, as Stats
-//	POST   /sim/faults      adds a Fault
-//	DELETE /sim/faults      ends all faults
-//	POST   /sim/reset       ends all faults, zeroes the counts, and gives the whole quota back
-//	POST   /sim/users       makes somebody up and adds them; answers with the user
-//	PATCH  /sim/users/{id}  sets the fields of the JSON object in its body; answers with the user
-//	DELETE /sim/users/{id}  removes a user
-//
-// It posts signed events about changes of its users to where Config.Webhook says.
 package clerksim
 
 import (
