@@ -62,7 +62,8 @@ async function check(at, name, { docs = false } = {}) {
   if (shots) {
     await fs.mkdir(shots, { recursive: true });
     await at.page.screenshot({ path: path.join(shots, `${name}.png`), fullPage: true });
-    if (docs) await at.page.screenshot({ path: path.join(shots, `page-${name}.png`) });
+    const { width } = at.page.viewportSize();
+    if (docs) await at.page.screenshot({ path: path.join(shots, `page-${name}.png`), fullPage: true, clip: { x: 0, y: 0, width, height: 720 } });
   }
   await at.page.evaluate(axe);
   const found = await at.page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));

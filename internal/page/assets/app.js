@@ -127,7 +127,7 @@ function showTick() {
   $('link').textContent = 'live';
 
   const bucket = quota.burst > 0;
-  $('held-key').textContent = bucket ? 'taken from the bucket' : 'held: under way, answered less than a window ago, or kept back after the start';
+  $('held-key').textContent = bucket ? 'taken from the bucket' : 'held: under way, answered less than a window ago, or kept back';
   $('used-key').textContent = `requests in the last ${seconds(quota.window)}`;
   figures('quota', [
     ['left', number(quota.available), `of ${number(quota.capacity)}`, quota.available * 10 < quota.capacity],
