@@ -15,7 +15,7 @@ type RateLimit struct {
 	Reset     time.Duration // time until the window resets
 }
 
-// Meta holds what an answer has beside its body.
+// Meta holds the parts of an answer outside its body.
 type Meta struct {
 	TraceID   string // Clerk's trace id; empty if none was sent
 	RateLimit RateLimit

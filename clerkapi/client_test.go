@@ -322,13 +322,13 @@ func TestListAnswers(t *testing.T) {
 	}{
 		{"two", `[{"id":"user_a"},{"id":"user_b"}]`, "user_a user_b"},
 		{"none", `[]`, ""},
-		{"too many", `[{"id":"user_a"},{"id":"user_b"},{"id":"user_c"}]`, "!3 users where at most 2"},
+		{"too many", `[{"id":"user_a"},{"id":"user_b"},{"id":"user_c"}]`, "!3 users, more than the 2"},
 		{"one can't be read", `[{"id":"user_a"},{"id":"user_b","banned":[]}]`, "user_a (user_b)"},
 		{"one has no id", `[null,{"id":"user_a"}]`, "() user_a"},
 		{"none can be read", `[{"id":"user_a","locked":{}},{"id":"user_b","banned":[]}]`, "(user_a) (user_b)"},
 		{"none has an id", `[{"name":"a"},{}]`, "!none of the 2 entries"},
-		{"cut off", `[{"id":"user_a"},`, "!whole JSON"},
-		{"an object", `{}`, "!no JSON array"},
+		{"cut off", `[{"id":"user_a"},`, "!not complete JSON"},
+		{"an object", `{}`, "!not a JSON array"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -31,7 +31,7 @@ type Key struct {
 // the text.
 func ParseKey(s string) (Key, error) {
 	if err := CheckPlain(s); err != nil {
-		return Key{}, fmt.Errorf("this is no secret key as Clerk shows it: %w", err)
+		return Key{}, fmt.Errorf("this is not a secret key as Clerk shows it: %w", err)
 	}
 	s = strings.TrimSpace(s)
 	rest, test := strings.CutPrefix(s, "sk_test_")
@@ -112,7 +112,7 @@ type KeyFile struct {
 	mu   sync.Mutex
 	read time.Time // when the file was last read; guarded by mu
 	key  Key       // the last good one; guarded by mu
-	err  error     // why the last read returned no key; guarded by mu
+	err  error     // of the last read; nil if it returned a key; guarded by mu
 }
 
 // OpenKeyFile reads the key in the file at path. A KeyFile need not be closed. report is
@@ -140,8 +140,8 @@ func (f *KeyFile) Key() Key {
 // Secret returns Key().Secret(). As a method value it can be used as Config.Key.
 func (f *KeyFile) Secret() string { return f.Key().Secret() }
 
-// Err returns why the key in the file is not used, at most a second old, or nil if it is
-// used.
+// Err returns the error that keeps the key in the file from being used, at most a second old,
+// or nil if it is used.
 func (f *KeyFile) Err() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -105,9 +105,9 @@ func assign(positions map[string]int, users []decoded, meta Meta) ([]UserResult,
 		i, asked := positions[u.id]
 		switch {
 		case u.id == "":
-			missing = badAnswer(meta, fmt.Errorf("a user without an id that can be read: %w", u.err))
+			missing = badAnswer(meta, fmt.Errorf("a user without a readable id: %w", u.err))
 		case !asked:
-			return nil, errors.New("the answer holds a user who was not asked for")
+			return nil, errors.New("the answer holds a user who was not requested")
 		case results[i] != UserResult{}:
 			return nil, errors.New("the answer holds a user twice")
 		case u.err != nil:
@@ -150,7 +150,7 @@ func decode(text []byte, unread func(string)) decoded {
 func decodeList(body []byte, unread func(string)) ([]decoded, error) {
 	dec := jsontext.NewDecoder(bytes.NewBuffer(body), lenient)
 	if dec.PeekKind() != '[' {
-		return nil, errors.New("the answer is no JSON array")
+		return nil, errors.New("the answer is not a JSON array")
 	}
 	if _, err := dec.ReadToken(); err != nil {
 		return nil, notJSON(err)
@@ -173,7 +173,7 @@ func decodeList(body []byte, unread func(string)) ([]decoded, error) {
 }
 
 func notJSON(err error) error {
-	return fmt.Errorf("the answer is no whole JSON: %s", Clean(err.Error(), maxMessage))
+	return fmt.Errorf("the answer is not complete JSON: %s", Clean(err.Error(), maxMessage))
 }
 
 // decodePage decodes a list of at most limit users. It fails if no user on it has a
@@ -184,7 +184,7 @@ func decodePage(body []byte, limit int, unread func(string)) (*Page, error) {
 		return nil, err
 	}
 	if len(list) > limit {
-		return nil, fmt.Errorf("%d users where at most %d were asked for", len(list), limit)
+		return nil, fmt.Errorf("%d users, more than the %d that were requested", len(list), limit)
 	}
 	page := &Page{Users: make([]*clerkgatev1.User, 0, len(list))}
 	known := false
@@ -197,7 +197,7 @@ func decodePage(body []byte, limit int, unread func(string)) (*Page, error) {
 		page.Users = append(page.Users, u.user)
 	}
 	if len(list) > 0 && !known {
-		return nil, fmt.Errorf("none of the %d entries has an id of a user that can be read: %w", len(list), list[0].err)
+		return nil, fmt.Errorf("none of the %d entries has a readable id of a user: %w", len(list), list[0].err)
 	}
 	return page, nil
 }

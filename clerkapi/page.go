@@ -29,7 +29,7 @@ func checkPage(p ListParams, users []*clerkgatev1.User) error {
 		case p.StartingAfter != "" && u.Id == p.StartingAfter:
 			return errors.New("a page holds the user that it is to start after")
 		case !matches(p.Filter, u):
-			return errors.New("a page holds a user whom its filter leaves out")
+			return errors.New("a page holds a user whom its filter excludes")
 		}
 		seen[u.Id] = true
 		if !ordered || u.CreatedAt == nil {
@@ -37,7 +37,7 @@ func checkPage(p ListParams, users []*clerkgatev1.User) error {
 		}
 		at := u.CreatedAt.AsTime()
 		if !last.IsZero() && (descending && at.After(last) || !descending && at.Before(last)) {
-			return errors.New("a page is not in the order that was asked for")
+			return errors.New("a page is not in the requested order")
 		}
 		last = at
 	}

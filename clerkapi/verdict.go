@@ -37,7 +37,7 @@ const (
 // String returns the effect in words.
 func (e Effect) String() string { return [...]string{"neutral", "success", "failure"}[e] }
 
-// Spent is what happens to the permit of a request.
+// Spent is the fate of the permit of a request.
 type Spent int
 
 // What happens to a permit.
@@ -51,7 +51,7 @@ const (
 // String returns the value in words.
 func (s Spent) String() string { return [...]string{"answered", "limited", "lost", "nothing"}[s] }
 
-// Verdict is what the end of one request means, for its own waiters and for everybody
+// Verdict is the meaning of the end of one request, for its own waiters and for everybody
 // else.
 type Verdict struct {
 	Concern Concern

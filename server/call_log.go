@@ -37,8 +37,8 @@ const (
 	tellGap   = time.Second
 )
 
-// callLog logs calls that failed, were slow, or are samples. newCallLog returns one. It
-// is safe for concurrent use.
+// callLog logs calls that failed or were slow, and samples of the others. newCallLog returns
+// one. It is safe for concurrent use.
 type callLog struct {
 	logger   *slog.Logger
 	guard    *guard    // nil: callers are not identified
@@ -90,7 +90,7 @@ func newCallLog(logger *slog.Logger) *callLog {
 	return l
 }
 
-// answered records a successful call; mayBeSlow allows to log it as slow. It returns the
+// answered records a successful call; mayBeSlow lets it be logged as slow. It returns the
 // call's id if it was logged, otherwise "".
 func (l *callLog) answered(ctx context.Context, method string, start, end time.Time, mayBeSlow bool) (id string) {
 	m := l.methods[method]
@@ -109,7 +109,7 @@ func (l *callLog) answered(ctx context.Context, method string, start, end time.T
 	return id
 }
 
-// failed records a failed call; mayBeSlow allows to log it as slow. It returns the
+// failed records a failed call; mayBeSlow lets it be logged as slow. It returns the
 // failure to send to the caller, and the call's id.
 func (l *callLog) failed(ctx context.Context, method string, start, end time.Time, err error, mayBeSlow bool) (f failure, id string) {
 	f, id = classify(err), requestID(ctx)

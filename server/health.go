@@ -102,7 +102,7 @@ func (r *readiness) enter(phase string) {
 	r.update()
 }
 
-// life returns where in its life the server is.
+// life returns the phase of the server.
 func (r *readiness) life() page.Phase {
 	r.mu.Lock()
 	defer r.mu.Unlock()

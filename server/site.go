@@ -18,9 +18,9 @@ type site struct {
 	name     string
 	address  string
 	handler  http.Handler
-	bound    *net.Addr // gets the address
+	bound    *net.Addr // receives the address
 	tls      *liveTLS  // nil: none
-	calls    bool      // whether it serves calls, and so HTTP/2
+	calls    bool      // it serves calls, and so HTTP/2
 	listener *boundedListener
 	server   *http.Server
 }
@@ -37,7 +37,7 @@ func (s *site) listen(cfg Config) error {
 	if s.calls {
 		takeCalls(s.server, cfg.Limits)
 	}
-	// What clients do wrong, such as to break off a handshake, is no fault here.
+	// Mistakes of clients, such as a broken handshake, are not errors of the server.
 	s.server.ErrorLog = slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug)
 	return nil
 }
@@ -87,8 +87,8 @@ type connection struct {
 	end  time.Time // the first answer after this is the last one
 }
 
-// endingConnections has the first answer after a connection's end be its last: over HTTP/1.1
-// and HTTP/2, net/http then closes the connection once its requests are answered.
+// endingConnections closes old connections: after the first answer that follows its end, a
+// connection takes no more requests, and net/http closes it once the others are answered.
 func endingConnections(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c, ok := r.Context().Value(connectionKey{}).(connection); ok && time.Now().After(c.end) {

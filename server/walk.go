@@ -243,7 +243,7 @@ func (l *listing) checkOrder(entries []entry) error {
 			continue
 		}
 		if last != nil && !l.after(createdAt(e.user), createdAt(last)) {
-			return contradiction("a page is not in the order that was asked for")
+			return contradiction("a page is not in the requested order")
 		}
 		last = e.user
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/quota"
 )
 
-// Severity is how soon somebody should act.
+// Severity is the urgency of a condition.
 type Severity string
 
 // The severities.
@@ -22,7 +22,7 @@ const (
 	NearlySpent = 0.1
 	// LongWait is the wait above which answers count as slow.
 	LongWait = 5 * time.Second
-	// SilentAfter is the time without a webhook after which one is missed.
+	// SilentAfter is the time without a webhook after which their absence is reported.
 	SilentAfter = 24 * time.Hour
 	// CacheFull is the share of the cache's memory above which it counts as full.
 	CacheFull = 0.95

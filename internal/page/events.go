@@ -22,10 +22,10 @@ const (
 	maxWatch = 30 * time.Minute
 )
 
-var errManyViewers = errors.New("too many viewers watch the page already")
+var errManyViewers = errors.New("too many viewers watch the page: close another one, or try again later")
 
-// shown is a second as viewers receive it. Each message is encoded once, for the first
-// viewer that needs it.
+// shown holds the messages of one second. Each is encoded once, for the first viewer that
+// needs it.
 type shown struct {
 	view     *View
 	tick     func() []byte
@@ -86,9 +86,9 @@ func (p *Page) watch(ctx context.Context, w http.ResponseWriter, names bool) {
 	ctx, cancel := context.WithTimeout(ctx, maxWatch)
 	defer cancel()
 	to := &viewer{w, http.NewResponseController(w)}
-	_ = to.control.SetReadDeadline(time.Time{}) // that of the request, which would end ctx
+	_ = to.control.SetReadDeadline(time.Time{}) // the read deadline of the request would end ctx
 	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("X-Accel-Buffering", "no") // has nginx pass on what is sent at once
+	w.Header().Set("X-Accel-Buffering", "no") // makes nginx forward each message at once
 	if !to.send("hello", encode(p.helloOf(names))) {
 		return
 	}

@@ -46,7 +46,7 @@ func mustRead(name string) []byte {
 	return b
 }
 
-// policy lets the page load its own files and nothing else, and be in nobody's frame.
+// policy lets the page load its own files only, and forbids frames around it.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 
@@ -119,7 +119,7 @@ func serveAsset(name, contentType string) http.HandlerFunc {
 	}
 }
 
-// serveState serves everything once.
+// serveState serves the current state once, as JSON.
 func (p *Page) serveState(w http.ResponseWriter, names bool) {
 	now := p.latest()
 	if now == nil {

@@ -12,7 +12,7 @@ type Headline struct {
 	Kind string
 	// Level is a Severity, or "ok".
 	Level string
-	// Text describes the gravest condition that holds, or says that all is well.
+	// Text describes the gravest condition that holds, or reports that all is well.
 	Text string
 }
 
@@ -91,7 +91,7 @@ func (v *View) left() string {
 	return fmt.Sprintf("%d of %d requests left; %s", v.Gate.Available, v.capacity(), v.waits(false))
 }
 
-// waits returns how many wait: a whole sentence, or the end of one.
+// waits returns the number of waiters as a whole sentence, or as the end of one.
 func (v *View) waits(whole bool) string {
 	n, some := v.waiting(), "wait"
 	if n == 1 {
@@ -118,7 +118,7 @@ func (v *View) clock(t time.Time) string {
 	return t.Format("2 January, 15:04:05")
 }
 
-// lookups returns how many ids have been answered since the start.
+// lookups returns the number of ids that have been answered since the start.
 func (v *View) lookups() int64 { return sum(v.Lookups.Lookups) }
 
 // short returns a duration as people write it.

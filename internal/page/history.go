@@ -3,15 +3,15 @@ package page
 import "time"
 
 const (
-	// span is how many samples are kept: ten minutes at one a second.
+	// span is the number of samples: ten minutes at one a second.
 	span = 600
 	// every is the time from one sample to the next.
 	every = time.Second
-	// maxEvents is how many events are kept.
+	// maxEvents is the maximum number of events.
 	maxEvents = 40
 )
 
-// sample is what plots show of a second.
+// sample is one second in the plots.
 type sample struct {
 	at            int64 // Unix time in ms
 	used          int32 // requests to Clerk that ended in the window before
@@ -26,7 +26,7 @@ type sample struct {
 
 // Marks of samples.
 const (
-	markPaused  = 1 << iota // a 429 holds the key
+	markPaused  = 1 << iota // a 429 pauses the key
 	markOutage              // the breaker is not closed
 	markKey                 // Clerk refuses the key
 	markLimited             // a 429 came
@@ -64,7 +64,7 @@ func newHistory() *history {
 	}
 }
 
-// index returns where the sample of so long ago is; 0 is the newest.
+// index returns the index of the sample that is a number of samples old; 0 is the newest.
 func (h *history) index(ago int) int { return (h.next - 1 - ago + 2*span) % span }
 
 // of returns the deltas of the sample at i.
@@ -73,7 +73,7 @@ func (h *history) of(i int) []uint32 {
 	return h.deltas[i*n : (i+1)*n]
 }
 
-// add adds a second. The first one only sets where the counters start.
+// add adds a second. The first one only sets the start of the counters.
 func (h *history) add(s sample, r *reading) {
 	h.expire(s.at)
 	if h.count == span {
@@ -167,7 +167,7 @@ func (h *history) newest() []event {
 	return all
 }
 
-// counterIndex is where each counter is.
+// counterIndex is the index of each counter.
 var counterIndex = func() map[string]int {
 	index := make(map[string]int, len(counters))
 	for i, c := range counters {

@@ -23,27 +23,27 @@ type Sources struct {
 	Requests interface{ Stats() telemetry.GateStats }
 	Cache    interface{ Totals() usercache.Totals }
 	Store    interface{ Stats() usercache.Stats }
-	// Webhooks counts events. Nil: none are taken.
+	// Webhooks counts events. Nil: none are received.
 	Webhooks interface {
 		Stats() map[webhook.Count]int64
 		LastEvent() time.Time
 	}
-	// Phase returns where in its life the server is. Default: Serving.
+	// Phase returns the phase of the server. Default: Serving.
 	Phase func() Phase
-	// Refusals returns how many calls were refused because of their callers, by reason.
+	// Refusals returns the number of calls refused because of their callers, by reason.
 	Refusals func() map[string]int64
-	// SpansLost returns how many spans were lost. Nil: none are sent.
+	// SpansLost returns the number of lost spans. Nil: none are sent.
 	SpansLost func() int64
-	// KeyFile returns why the key in the secret key's file is not used. Nil: there is no
-	// such file.
+	// KeyFile returns the error that keeps the key in the secret key's file from being used.
+	// Nil: there is no such file.
 	KeyFile func() error
-	// KeyPlace names where the secret key is to be put, after the word "into".
+	// KeyPlace names the place for the secret key, after the word "into".
 	KeyPlace string
 	// MaxInFlight is the configured limit of requests in flight.
 	MaxInFlight int
 	// Settings are those in effect, without secrets.
 	Settings []Setting
-	// Cap returns what limits a caller, in words; empty: nothing. Nil: nobody has limits.
+	// Cap returns the limits of a caller in words, empty for none. Nil: nobody has limits.
 	Cap func(name string) string
 }
 
@@ -54,8 +54,8 @@ type Setting struct {
 	From  string `json:"from"`
 }
 
-// Page samples its sources every second and serves the page. It is made by New; Run must
-// run while it serves. Its methods are safe for concurrent use.
+// Page samples its sources every second and serves the page. New returns one; Run must run
+// while it serves. Its methods are safe for concurrent use.
 type Page struct {
 	sources Sources
 	started time.Time
@@ -163,14 +163,14 @@ func (p *Page) view(r *reading, now time.Time) *View {
 	return v
 }
 
-// sampleOf returns what plots show of a view.
+// sampleOf returns a view as a sample for the plots.
 func (p *Page) sampleOf(v *View) sample {
 	g := &v.Gate
 	s := sample{
 		at: v.Now.UnixMilli(), held: int32(g.Held), limit: int32(v.capacity()), waiting: int32(v.waiting()),
 		inFlight: int32(g.InFlight), inFlightLimit: int32(g.InFlightLimit),
 	}
-	if g.Burst > 0 { // a bucket holds no permits: what it lacks has been taken
+	if g.Burst > 0 { // a bucket holds no permits; the missing tokens count instead
 		s.held = int32(max(0, v.capacity()-g.Available))
 	}
 	if g.Shared != nil {
@@ -190,7 +190,7 @@ func (p *Page) sampleOf(v *View) sample {
 	return s
 }
 
-// used returns how many requests to Clerk have ended in the last window. For a window
+// used returns the number of requests to Clerk that have ended in the last window. For a window
 // below a second it is the mean over the last second, for one above ten minutes the number
 // of the last ten minutes.
 func (p *Page) used(v *View, at int64) int32 {
@@ -253,7 +253,7 @@ func (p *Page) noteChanges(v *View) {
 	switch {
 	case isAway && !wasAway:
 		note("redis", "Redis stopped answering.")
-	case !isAway && wasAway && !before.AwaySince.Equal(v.Started): // at the start it is only being connected
+	case !isAway && wasAway && !before.AwaySince.Equal(v.Started): // at the start Redis is still being connected
 		note("redis", "Redis answered again after "+short(v.Now.Sub(before.AwaySince))+".")
 	}
 	if is, was := replicasOf(v), replicasOf(before); is != was && was > 0 && is > 0 {

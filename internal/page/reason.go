@@ -2,7 +2,7 @@ package page
 
 import "github.com/clerkgate/clerkgate/internal/webhook"
 
-// reason is why something has failed, by its name in the metrics and in words.
+// reason is a reason for failures: its name in the metrics, and its description.
 type reason struct{ name, text string }
 
 // failures are the ways in which requests to Clerk fail, by the label "outcome" of

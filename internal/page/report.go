@@ -8,7 +8,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/usage"
 )
 
-// tickReport is what viewers get every second. Times are Unix ms, durations seconds.
+// tickReport is sent to viewers every second. Times are Unix ms, durations seconds.
 type tickReport struct {
 	Now        int64             `json:"now"`
 	Headline   headlineReport    `json:"headline"`
@@ -70,7 +70,7 @@ type stateReport struct {
 	Cache    cacheReport    `json:"cache"`
 	Redis    *redisReport   `json:"redis"`    // null: there is none
 	Shared   *sharedReport  `json:"shared"`   // null: the quota is not shared
-	Webhooks *webhookReport `json:"webhooks"` // null: none are taken
+	Webhooks *webhookReport `json:"webhooks"` // null: none are received
 	Events   []eventReport  `json:"events"`
 	Callers  []callerReport `json:"callers"` // null: this viewer may not see them
 	Others   *callerReport  `json:"others"`  // null: there are none
@@ -88,9 +88,9 @@ type keyReport struct {
 	FileFails bool   `json:"file_fails"`
 }
 
-// upstreamReport is what Clerk's own headers last said.
+// upstreamReport has the values of Clerk's last headers.
 type upstreamReport struct {
-	Limit     int   `json:"limit"` // 0: they say nothing
+	Limit     int   `json:"limit"` // 0: there were none
 	Remaining int   `json:"remaining"`
 	Observed  int64 `json:"observed"`
 }
@@ -152,9 +152,9 @@ type callerReport struct {
 	Cap      string  `json:"cap"`
 }
 
-// helloReport is what viewers get first.
+// helloReport is sent to viewers first.
 type helloReport struct {
-	Build    string    `json:"build"` // of the assets: another one means that the page is to be loaded anew
+	Build    string    `json:"build"` // of the assets: if it differs, the page must be reloaded
 	Version  string    `json:"version"`
 	Started  int64     `json:"started"`
 	History  [][]int64 `json:"history"`  // samples, the oldest first
@@ -197,8 +197,8 @@ func tickOf(v *View, newest sample) *tickReport {
 	return t
 }
 
-// waitsOf returns how many were sent in the last ten minutes, and upper bounds of the waits
-// of half and of 99 % of them.
+// waitsOf returns the number of wants that were sent in the last ten minutes, and upper bounds
+// of the waits of half and of 99 % of them.
 func waitsOf(v *View, p gate.Priority) (served int64, half, most float64) {
 	bounds := v.Requests.Waits[p].Bounds
 	of := func(i int) int64 { return v.Recent[waitCounter(p, i)] }
@@ -220,7 +220,7 @@ func waitsOf(v *View, p gate.Priority) (served int64, half, most float64) {
 	return served, within(0.5), within(0.99)
 }
 
-// stateOf returns what a view shows, with the callers if names.
+// stateOf returns the report of a view, with the callers if names is set.
 func (p *Page) stateOf(v *View, events []event, names bool) *stateReport {
 	g := &v.Gate
 	s := &stateReport{
@@ -300,7 +300,7 @@ func (p *Page) callersOf(v *View) (all []callerReport, others *callerReport) {
 	return all, others
 }
 
-// helloOf returns what a viewer gets first; the settings only if names.
+// helloOf returns the first report for a viewer, with the settings if names is set.
 func (p *Page) helloOf(names bool) *helloReport {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
 
-// Phase is where in its life the server is.
+// Phase is a phase in the life of the server.
 type Phase string
 
 // The phases.
@@ -23,8 +23,8 @@ const (
 type View struct {
 	Now, Started time.Time
 	Phase        Phase
-	AskingKey    bool   // Clerk has not yet said whether it accepts the key, as gate.Health has it
-	KeyPlace     string // where the key is to be put; empty: as the condition says
+	AskingKey    bool   // as in gate.Health: it is not known yet whether Clerk accepts the key
+	KeyPlace     string // the place for the key; empty: as in the text of the condition
 	KeyFileFails bool
 
 	Gate        gate.Status
@@ -37,7 +37,7 @@ type View struct {
 	Webhooks      map[webhook.Count]int64
 	LastEvent     time.Time // zero: none
 
-	KeySince  time.Time // when the key's state was first seen to be as it is
+	KeySince  time.Time // when the key's present state was first seen
 	OutSince  time.Time // when the breaker was first seen not to be closed; zero: it is closed
 	AwaySince time.Time // when Redis was first seen to be away; zero: it is not
 	LimitedAt time.Time // when a 429 was last seen; zero: never
@@ -49,7 +49,7 @@ type View struct {
 	MostReplicas int // in the last ten minutes
 }
 
-// capacity returns how many requests could be sent at once after a long rest.
+// capacity returns the number of requests that could be sent at once after a long rest.
 func (v *View) capacity() int {
 	if v.Gate.Burst > 0 {
 		return v.Gate.Burst
@@ -57,7 +57,7 @@ func (v *View) capacity() int {
 	return v.Gate.EffectiveLimit
 }
 
-// waiting returns how many wait.
+// waiting returns the number of waiting wants.
 func (v *View) waiting() int {
 	return v.Gate.Queue[gate.Interactive].Depth + v.Gate.Queue[gate.Batch].Depth
 }
@@ -67,8 +67,8 @@ func (v *View) oldest() time.Duration {
 	return max(v.Gate.Queue[gate.Interactive].Oldest, v.Gate.Queue[gate.Batch].Oldest)
 }
 
-// failingWebhooks returns how many webhooks of the last ten minutes failed, or were refused
-// in a way that an operator can mend.
+// failingWebhooks returns the number of webhooks in the last ten minutes that failed, or were
+// refused for a reason that an operator can fix.
 func (v *View) failingWebhooks() int64 {
 	var n int64
 	for _, o := range []webhook.Outcome{webhook.Failed, webhook.Forged, webhook.Stale, webhook.Misdirected} {

@@ -23,12 +23,12 @@ const maxLinks = 128
 type callTrace struct {
 	tracer trace.Tracer
 	span   trace.SpanContext
-	since  []time.Time // by want: since when it waits in the queue, zero while in flight; nil if the call is not sampled
+	since  []time.Time // by want: when it entered the queue, zero while in flight; nil if the call is not sampled
 	waits  []waited
 }
 
-// waited is a time for which some wants of a call have waited in the queue until they
-// were sent together.
+// waited is a time in which some wants of a call waited in the queue until they were sent
+// together.
 type waited struct {
 	since, until time.Time
 	wants, try   int

@@ -8,8 +8,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/redislink"
 )
 
-// What is kept of a user is one hash, so that every script has one key and works
-// in a cluster, too. Its fields:
+// Each user has one hash, so every script has one key and also works in a cluster. Its
+// fields:
 //
 //	b  what marshal returns for BASIC, encrypted if there is a key
 //	p  what marshal returns for FULL alone, empty if there is nothing; it is
@@ -19,16 +19,16 @@ import (
 //	o  the stamp that the copy came with, 0 if a webhook brought it
 //	f  when the flight left, in Unix µs by Redis's clock
 //	m  "1" where there is no such user, else empty
-//	d  there for a tombstone only
-//	i  the number of the last invalidation, from which flights count
-//	v  the newest updated_at that a webhook has told of, in Unix ms
+//	d  present for a tombstone only
+//	i  the number of the last invalidation; copies with a lower stamp are old
+//	v  the newest updated_at of a webhook, in Unix ms
 //	j  the number of the last webhook: flights below it count if they are not older than v
 //	x  until when i, v and j are needed, in Unix ms by Redis's clock
-//	w  there once an invalidation has left no copy: nobody knows which version it was about
+//	w  present once an invalidation has left no copy: its version is unknown
 //
-// A copy is there if b is. Numbers stay below 2^53, which Lua holds exactly. A
-// key of another type, and a hash with fields that are no numbers, is as good as
-// lost, and is overwritten.
+// There is a copy if b is present. Numbers stay below 2^53, which Lua holds exactly. A key of
+// another type, and a hash with fields that are not numbers, count as lost and are
+// overwritten.
 
 // luaLoad is prepended to scripts. It reads the hash into h, with numbers converted, and
 // sets has if there is a copy. now is Redis's time in µs.
@@ -79,8 +79,8 @@ end
 `
 
 // getScript reads a copy: its fields b and s, its age in µs, and, for FULL, p. It
-// returns nothing where there is none, and where the copy is from the future,
-// since Redis's clock was set back and nobody knows how old it is. It writes nothing.
+// returns nothing if there is none, or if the copy is from the future: Redis's clock was
+// then set back, and its age is unknown. It writes nothing.
 //
 // ARGV: "1" for FULL.
 var getScript = redislink.NewScript(`
@@ -95,7 +95,7 @@ if ARGV[1] ~= '1' then h[4] = false end
 return { h[1], h[2], string.format('%.0f', age), h[4] }
 `)
 
-// putScript stores an answer of Clerk unless something newer is known, and returns
+// putScript stores an answer of Clerk unless something newer is known, and reports
 // whether it did.
 //
 // ARGV: public, private, updated_at, stamp, age in µs, missing, ms to keep it, "1" to
@@ -119,9 +119,9 @@ expire(tonumber(ARGV[7]))
 return 1
 `)
 
-// invalidateScript drops a copy, but not a tombstone nor what left later, and
-// marks the user. What a webhook brought is dropped even if it has a higher
-// number: it may have come first.
+// invalidateScript drops a copy and marks the user. It keeps tombstones, and copies of later
+// requests. It drops the copy of a webhook even if that has a higher number: the webhook may
+// have come first.
 //
 // ARGV: number, ms to keep the mark.
 var invalidateScript = redislink.NewScript(luaLoad + `
@@ -144,11 +144,11 @@ end
 return 1
 `)
 
-// applyScript stores what a webhook told, notes its version, and returns what
-// became of it and, if a copy that is there has what it tells, that copy's
-// updated_at. Such a copy is confirmed: it is as good as one that came now. Where
-// there is none to compare with, and the last invalidation was of a version that
-// nobody knows, what the webhook told may be older than that one, and is not stored.
+// applyScript stores the copy of a webhook, records its version, and returns the outcome. If
+// Redis has that version or a newer one, it also returns the updated_at of that copy, which is
+// then confirmed: it is as good as one that came now. If there is no copy to compare with, and
+// the last invalidation was of an unknown version, the webhook's copy may be older than that
+// one, and is not stored.
 //
 // ARGV: public, private, updated_at, number, age in µs, missing, ms to keep it,
 // "1" for a tombstone, ms to keep the mark, "1" if marks may be missing.
@@ -190,17 +190,17 @@ const (
 // The sequence is one hash:
 //
 //	n  the last number drawn
-//	t  a token that every publication replaces by a new one, so that whoever
-//	   knows the token has missed nothing
-//	p  how many publications there were
+//	t  a token that every publication replaces; a replica that knows the token has
+//	   missed nothing
+//	p  the number of publications
 //	e  a token that a Redis which lost its data can't have
 //	b  when the sequence began, in Unix ms
-//	l:REPLICA  changes with each beat of a replica that believes its memory
-//	h:REPLICA  e and p of the last publication that it has heard
+//	l:REPLICA  changes with each heartbeat of a replica that trusts its memory
+//	h:REPLICA  e and p of the last publication that it has received
 //
 // A new sequence begins at the time of day in ms, or well above the highest
-// number that the replica that makes it has seen, since others may have seen a
-// little more.
+// number that its creator has seen, since other replicas may have seen slightly higher
+// ones.
 const luaSequence = `
 local seen = tonumber(ARGV[1])
 local kind = redis.call('TYPE', KEYS[1]).ok
@@ -236,9 +236,9 @@ keep()
 return { text(n), text(math.abs(ms - born)) }
 `)
 
-// publishScript tells all replicas of an invalidation, and returns the number of
-// the publication, the epoch, and the leases of all replicas. It has the sequence's
-// key, though a channel needs none, so that all is published by one node, in order.
+// publishScript publishes an invalidation to all replicas, and returns the number of the
+// publication, the epoch, and the leases of all replicas. A channel needs no key; it has the
+// sequence's, so that one node publishes everything, in order.
 //
 // ARGV: the highest number seen, a new token, ms to keep the sequence, channel, number, ids.
 var publishScript = redislink.NewScript(luaSequence + `
@@ -249,11 +249,12 @@ publish(ARGV[4], table.concat({ 'invalidated', token, ARGV[2], epoch, text(p), A
 return { text(p), epoch, redis.call('HGETALL', KEYS[1]) }
 `)
 
-// beatScript lets a replica hear itself, and returns the last number, whether it
-// may publish, and the leases of all replicas. Replicas that are gone are dropped.
+// beatScript publishes a heartbeat that its own replica receives, and returns the last number,
+// whether the replica may publish, and the leases of all replicas. It drops replicas that are
+// gone.
 //
 // ARGV: the highest number seen, a new token, ms to keep the sequence, channel,
-// replica, its lease (empty: it believes nothing), time of sending, replicas that are gone.
+// replica, its lease (empty: it trusts nothing), time of sending, replicas that are gone.
 var beatScript = redislink.NewScript(luaSequence + `
 keep()
 if ARGV[6] ~= '' then
