@@ -16,7 +16,8 @@ import (
 // metricsReceiver is an OpenTelemetry collector that keeps the last metrics that it got.
 type metricsReceiver struct {
 	collector.UnimplementedMetricsServiceServer
-	got chan struct{} // has room for one
+	got   chan struct{} // has room for one
+	hangs bool
 
 	mu       sync.Mutex
 	metrics  map[string]*otlp.Metric // by name; guarded by mu
@@ -25,6 +26,10 @@ type metricsReceiver struct {
 }
 
 func (r *metricsReceiver) Export(ctx context.Context, req *collector.ExportMetricsServiceRequest) (*collector.ExportMetricsServiceResponse, error) {
+	if r.hangs {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	md, _ := metadata.FromIncomingContext(ctx)
@@ -125,6 +130,17 @@ func TestNoMetricsCollector(t *testing.T) {
 			}
 		}
 	})
+	if n := strings.Count(log.String(), "metrics could not be sent"); n != 1 || strings.Contains(log.String(), "level=ERROR") {
+		t.Errorf("%d lines of the log say so:\n%s", n, log)
+	}
+}
+
+// TestMetricsCollectorThatHangs ends while the collector does not answer: the last metrics are
+// given up.
+func TestMetricsCollectorThatHangs(t *testing.T) {
+	startMetricsReceiver(t).hangs = true
+	var log *output
+	t.Run("serve", func(t *testing.T) { _, _, log = serveSim(t, "--metrics", "otlp") })
 	if n := strings.Count(log.String(), "metrics could not be sent"); n != 1 || strings.Contains(log.String(), "level=ERROR") {
 		t.Errorf("%d lines of the log say so:\n%s", n, log)
 	}

@@ -83,3 +83,9 @@ func (e *metricsExporter) Export(ctx context.Context, m *metricdata.ResourceMetr
 	}
 	return nil
 }
+
+// Shutdown closes the connection to the collector. It does not wait, so it needs no time of ctx,
+// which the last export may have used up.
+func (e *metricsExporter) Shutdown(ctx context.Context) error {
+	return e.Exporter.Shutdown(context.WithoutCancel(ctx))
+}
