@@ -3,11 +3,12 @@ package server
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
-	"golang.org/x/time/rate"
-
+	"github.com/clerkgate/clerkgate/clerkapi"
 	"github.com/clerkgate/clerkgate/internal/caller"
+	"github.com/clerkgate/clerkgate/internal/gate"
 )
 
 // errOverLimit is wrapped by every overLimit.
@@ -21,9 +22,8 @@ func (e *overLimit) Unwrap() error { return errOverLimit }
 
 // meter is the token bucket of one limit of a caller.
 type meter struct {
-	limiter  *rate.Limiter
-	limit    caller.Limit
-	replicas int64
+	tokens float64
+	at     time.Time // when the bucket had so many
 }
 
 // spendLookups counts n ids against the caller's limit, or returns an overLimit.
@@ -67,32 +67,53 @@ func (g *guard) awaitRequests(ctx context.Context, n int) error {
 	}
 }
 
+// giveBackRequests gives back n requests that the context's caller has spent and that were
+// not sent.
+func (g *guard) giveBackRequests(ctx context.Context, n int) {
+	if who := admitted(ctx); who != nil && who.Requests.Count > 0 {
+		g.giveBack("requests "+who.Name, n)
+	}
+}
+
+// sentNothing reports whether a list or count failed before a request left. It returns
+// false if it is not known.
+func sentNothing(err error) bool {
+	var refusal *gate.Error
+	refused := errors.As(err, &refusal) && refusal.Err == nil && !errors.Is(err, gate.ErrRateLimited)
+	return refused || errors.Is(err, clerkapi.ErrNotSent)
+}
+
 // spend takes n from the named meter. Each of the replicas has an equal part of the
 // limit; the bucket of a part holds at least `least`.
 func (g *guard) spend(name string, limit caller.Limit, n, least int, now time.Time) error {
-	replicas := max(g.replicas.Load(), 1)
+	share := float64(limit.Count) / float64(max(g.replicas.Load(), 1))
+	perSecond, most := share/limit.Window.Seconds(), max(math.Floor(share), float64(least), 1)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	m := g.meters[name]
-	share := float64(limit.Count) / float64(replicas)
-	perSecond, burst := rate.Limit(share/limit.Window.Seconds()), max(int(share), least, 1)
-	switch {
-	case m == nil:
-		m = &meter{limiter: rate.NewLimiter(perSecond, burst), limit: limit, replicas: replicas}
+	if m == nil {
+		m = &meter{tokens: most, at: now}
 		g.meters[name] = m
-	case m.limit != limit || m.replicas != replicas:
-		m.limiter.SetLimitAt(now, perSecond)
-		m.limiter.SetBurstAt(now, burst)
-		m.limit, m.replicas = limit, replicas
 	}
-	r := m.limiter.ReserveN(now, n)
-	if wait := r.DelayFrom(now); wait > 0 {
-		r.CancelAt(now)
-		// More than the bucket holds never passes; the caller is told to try again all
-		// the same.
-		return &overLimit{min(max(wait, time.Millisecond), limit.Window)}
+	m.tokens = min(most, m.tokens+perSecond*max(0, now.Sub(m.at).Seconds()))
+	m.at = now
+	if missing := float64(n) - m.tokens; missing > 1e-6 {
+		// More than the bucket holds never passes; the caller is told to try again all the
+		// same.
+		wait := min(missing/perSecond, limit.Window.Seconds())
+		return &overLimit{max(time.Duration(wait*float64(time.Second)), time.Millisecond)}
 	}
+	m.tokens -= float64(n)
 	return nil
+}
+
+// giveBack puts n back into the named meter.
+func (g *guard) giveBack(name string, n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if m := g.meters[name]; m != nil {
+		m.tokens += float64(n)
+	}
 }
 
 // countReplicas updates the number of replicas that share the limits of callers.

@@ -1,15 +1,18 @@
 package server
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/grpc/status"
-
+	"connectrpc.com/connect"
+	"github.com/clerkgate/clerkgate/clerkapi"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/caller"
 	"github.com/clerkgate/clerkgate/internal/gate"
@@ -104,6 +107,104 @@ func TestCallersLimits(t *testing.T) {
 	}
 }
 
+// TestWhatWasNotUsedIsGivenBack: permits that were not lent, and lists and counts that were
+// refused before a request left, do not count against max_requests; others do.
+func TestWhatWasNotUsedIsGivenBack(t *testing.T) {
+	g := startGuarded(t, Config{})
+	token := caller.NewToken()
+	g.write(t, "  - name: limited\n    identity: {tokens: [{sha256: "+caller.HashToken(token)+"}]}\n"+
+		"    allow: {methods: [ListUsers, CountUsers], max_requests: 3/1h, permits: true}\n")
+	if err := g.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	conn := g.dialAs(t, "Bearer "+token)
+	users, quotas := clerkgatev1.NewUserServiceClient(conn), clerkgatev1.NewQuotaServiceClient(conn)
+	var fails error
+	g.up.onCall = func(context.Context, call) error { return fails }
+	calls := map[string]func() error{
+		"AcquirePermits": func() error {
+			_, err := quotas.AcquirePermits(t.Context(), &clerkgatev1.AcquirePermitsRequest{Count: 3})
+			return err
+		},
+		"ListUsers": func() error {
+			_, err := users.ListUsers(t.Context(), &clerkgatev1.ListUsersRequest{})
+			return err
+		},
+		"CountUsers": func() error {
+			_, err := users.CountUsers(t.Context(), &clerkgatev1.CountUsersRequest{})
+			return err
+		},
+	}
+	for _, fails = range []error{&gate.Error{Kind: gate.ErrDeadlineTooShort}, &gate.Error{Kind: gate.ErrBreakerOpen}, &clerkapi.Error{Kind: clerkapi.ErrNotSent}} {
+		for name, call := range calls {
+			for range 5 {
+				if got := reasonOf(call()); strings.Contains(got, "CALLER_OVER_QUOTA") || strings.HasPrefix(got, "OK") {
+					t.Fatalf("%s that fails with %v: %s", name, fails, got)
+				}
+			}
+		}
+	}
+	for _, fails = range []error{&clerkapi.Error{Kind: clerkapi.ErrRejected}, &gate.Error{Kind: gate.ErrRateLimited}, &gate.Error{Kind: gate.ErrBreakerOpen, Err: clerkapi.ErrBadAnswer}} {
+		if got := reasonOf(calls["CountUsers"]()); strings.Contains(got, "CALLER_OVER_QUOTA") {
+			t.Fatalf("a count that fails with %v: %s", fails, got)
+		}
+	}
+	if got := reasonOf(calls["CountUsers"]()); got != "ResourceExhausted CALLER_OVER_QUOTA" {
+		t.Errorf("after three requests: %s", got)
+	}
+}
+
+// TestOverALimitByHTTP: a caller over one of its limits has the same status, reason and time
+// to come back by gRPC and by HTTP.
+func TestOverALimitByHTTP(t *testing.T) {
+	g := startGuarded(t, Config{})
+	token := caller.NewToken()
+	g.write(t, "  - name: limited\n    identity: {tokens: [{sha256: "+caller.HashToken(token)+"}]}\n"+
+		"    allow: {methods: [CountUsers, GetUser], max_lookups: 1/24h, max_requests: 1/24h}\n")
+	if err := g.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	users := clerkgatev1.NewUserServiceClient(g.dialAs(t, "Bearer "+token))
+	plain, url := httpClient(t, true, &tls.Config{RootCAs: g.ca.Pool()}), "https://"+g.at.HTTP.String()
+	auth := http.Header{"Authorization": {"Bearer " + token}}
+	for name, calls := range map[string][2]func() error{
+		"CountUsers": {func() error {
+			_, err := users.CountUsers(t.Context(), &clerkgatev1.CountUsersRequest{})
+			return err
+		}, func() error {
+			_, err := callByHTTP[clerkgatev1.CountUsersRequest, clerkgatev1.CountUsersResponse](t, plain, url, "/clerkgate.v1.UserService/CountUsers", &clerkgatev1.CountUsersRequest{}, auth)
+			return err
+		}},
+		"GetUser": {func() error {
+			_, err := users.GetUser(t.Context(), &clerkgatev1.GetUserRequest{UserId: "user_a"})
+			return err
+		}, func() error {
+			_, err := callByHTTP[clerkgatev1.GetUserRequest, clerkgatev1.GetUserResponse](t, plain, url, getUserPath, &clerkgatev1.GetUserRequest{UserId: "user_a"}, auth)
+			return err
+		}},
+	} {
+		var byGRPC error
+		for range maxBatch + 1 { // a bucket of lookups holds a batch
+			if byGRPC = calls[0](); byGRPC != nil {
+				break
+			}
+		}
+		var byHTTP *connect.Error
+		if !errors.As(calls[1](), &byHTTP) {
+			t.Fatalf("%s by HTTP is not refused", name)
+		}
+		info, retry := detailsOf(t, byHTTP)
+		if got := reasonOf(byGRPC); got != "ResourceExhausted CALLER_OVER_QUOTA" || byHTTP.Code() != connect.CodeResourceExhausted || info.GetReason() != "CALLER_OVER_QUOTA" {
+			t.Errorf("%s: %s by gRPC, %v %v by HTTP", name, got, byHTTP.Code(), info)
+		}
+		want, got := retryOf(byGRPC), retry.GetRetryDelay().AsDuration()
+		// Between the two calls the time to come back has shrunk a little.
+		if got <= 0 || got > want || want-got > time.Minute {
+			t.Errorf("%s: try again in %v by gRPC, in %v by HTTP", name, want, got)
+		}
+	}
+}
+
 // TestSharesFollowTheFile: a weight reaches the gate at the start, and with each new file.
 func TestSharesFollowTheFile(t *testing.T) {
 	g := startGuarded(t, Config{})
@@ -125,11 +226,4 @@ func TestSharesFollowTheFile(t *testing.T) {
 	}
 }
 
-func hasRetryInfo(err error) bool {
-	for _, d := range status.Convert(err).Details() {
-		if info, ok := d.(*errdetails.RetryInfo); ok {
-			return info.GetRetryDelay().AsDuration() > 0
-		}
-	}
-	return false
-}
+func hasRetryInfo(err error) bool { return retryOf(err) > 0 }

@@ -42,6 +42,9 @@ func (s *quotaService) AcquirePermits(ctx context.Context, req *clerkgatev1.Acqu
 		defer cancel()
 	}
 	lease, err := s.quota.Acquire(waiting, ask, optionsOf(ctx))
+	if err != nil {
+		s.guard.giveBackRequests(ctx, max(ask.Permits, 0))
+	}
 	var size *gate.LeaseSizeError
 	switch {
 	case errors.As(err, &size):

@@ -92,6 +92,9 @@ func (s *userService) CountUsers(ctx context.Context, req *clerkgatev1.CountUser
 	}
 	count, err := s.users.Count(ctx, req.GetFilter(), optionsOf(ctx))
 	if err != nil {
+		if sentNothing(err) {
+			s.guard.giveBackRequests(ctx, 1)
+		}
 		return nil, listError(err)
 	}
 	return &clerkgatev1.CountUsersResponse{

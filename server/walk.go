@@ -63,6 +63,9 @@ func (l *listing) page(ctx context.Context, p clerkapi.ListParams) (fetched, err
 	}
 	page, err := l.users.List(ctx, p, l.walk, l.options)
 	if err != nil {
+		if sentNothing(err) {
+			l.guard.giveBackRequests(ctx, 1)
+		}
 		return fetched{}, listError(err)
 	}
 	all := entriesOf(page)
