@@ -1,5 +1,15 @@
 // Package clienttest runs a clerkgate server with simulated users inside a test, for tests of
-// code that uses package client.
+// code that uses package client:
+//
+//	func TestGreeting(t *testing.T) {
+//		clerk, server := clienttest.New(t, clienttest.Config{})
+//		id := server.Add(&clerksim.User{FirstName: new("Ann")})
+//		if got := greeting(t.Context(), clerk, id); got != "Hello Ann" {
+//			t.Error(got)
+//		}
+//		server.Outage()
+//		…
+//	}
 //
 // The server is the real one, with its cache and errors, on a loopback port of its own; only
 // Clerk is simulated. It can't be used in a bubble of testing/synctest.

@@ -2,6 +2,7 @@ package clienttest
 
 import (
 	"errors"
+	"net"
 	"testing"
 	"time"
 
@@ -126,5 +127,18 @@ func TestSeveral(t *testing.T) {
 				t.Errorf("%v, %v", u, err)
 			}
 		})
+	}
+}
+
+// TestEnds checks that the server has ended when the test has.
+func TestEnds(t *testing.T) {
+	var address string
+	t.Run("", func(t *testing.T) {
+		_, server := New(t, Config{})
+		address = server.Address()
+	})
+	if conn, err := net.Dial("tcp", address); err == nil {
+		_ = conn.Close()
+		t.Error("the server still listens")
 	}
 }
