@@ -42,7 +42,8 @@ type Config struct {
 	Client client.Config
 }
 
-// Server is a server with simulated users. Its methods are safe for concurrent use.
+// Server is a server with simulated users. Its methods are safe for concurrent use, but those
+// that change users end the test if they fail, so the test's own goroutine must call them.
 type Server struct {
 	t       testing.TB
 	address string

@@ -30,6 +30,9 @@ func (f clientFlags) connect() (*grpc.ClientConn, error) {
 	if f.Timeout <= 0 {
 		return nil, usagef("--timeout: want a duration above 0, such as 30s")
 	}
+	if f.Address == "" {
+		return nil, usagef("--address: it is empty; want host:port, unix:/path or https://host:port")
+	}
 	cfg := client.Config{
 		Address: f.Address, Caller: "clerkgate-cli",
 		DialOptions: []grpc.DialOption{grpc.WithUserAgent("clerkgate/" + buildVersion())},

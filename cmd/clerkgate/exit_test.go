@@ -42,6 +42,7 @@ func TestExitCodesOfCommands(t *testing.T) {
 		{[]string{"list", "--view", "full"}, exitDenied},
 		{[]string{"count", "--address", "127.0.0.1:1"}, exitUnavailable},
 		{[]string{"count", "--timeout", "0s"}, exitUsage},
+		{[]string{"count", "--address="}, exitUsage},
 	} {
 		args := tt.args
 		if !strings.Contains(strings.Join(args, " "), "--address") {
