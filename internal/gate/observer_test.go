@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -21,8 +22,13 @@ import (
 // recorder records what it observes, but traces nothing.
 type recorder struct {
 	unobserved
-	mu       sync.Mutex
-	answered []AnsweredRequest // guarded by mu, like all that follows
+	mu sync.Mutex
+	record
+}
+
+// record is what a recorder has recorded; guarded by its mu.
+type record struct {
+	answered []AnsweredRequest
 	retried  []error
 	refused  map[error]int
 	waits    [2][]time.Duration
@@ -62,6 +68,19 @@ func (r *recorder) QuotaLow() {
 	r.low++
 }
 
+// recorded returns a copy of what the recorder of g has recorded.
+func recorded(g *Gate) record {
+	r := g.cfg.Observer.(*recorder)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.record
+	c.answered, c.retried, c.refused = slices.Clone(c.answered), slices.Clone(c.retried), maps.Clone(c.refused)
+	for p := range c.waits {
+		c.waits[p] = slices.Clone(c.waits[p])
+	}
+	return c
+}
+
 // seen is what a recorder has seen.
 type seen struct {
 	requests, unsent, probes, limited int
@@ -71,9 +90,7 @@ type seen struct {
 
 // seenAt returns what the recorder of g has seen.
 func seenAt(g *Gate) seen {
-	r := g.cfg.Observer.(*recorder)
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r := recorded(g)
 	s := seen{retries: len(r.retried), low: r.low}
 	for _, a := range r.answered {
 		if errors.Is(a.Err, clerkapi.ErrNotSent) {
@@ -155,7 +172,7 @@ func TestRequestsAreReported(t *testing.T) {
 		for i := range want {
 			want[i].Took = clerk.latency
 		}
-		o := g.cfg.Observer.(*recorder)
+		o := recorded(g)
 		if diff := cmp.Diff(want, o.answered, cmpopts.EquateErrors()); diff != "" {
 			t.Errorf("requests (-want +got):\n%s", diff)
 		}
@@ -188,7 +205,7 @@ func TestWaitsAreReported(t *testing.T) {
 		leave()
 		time.Sleep(5 * time.Second)
 		var got []string
-		for _, waits := range g.cfg.Observer.(*recorder).waits {
+		for _, waits := range recorded(g).waits {
 			got = append(got, fmt.Sprintf("%d waits, %.2f s", len(waits), sum(waits).Seconds()))
 		}
 		if want := []string{"2 waits, 0.00 s", "3 waits, 12.06 s"}; !slices.Equal(got, want) {
@@ -204,7 +221,7 @@ func TestWhatComesBackWaitsAnew(t *testing.T) {
 		if r := one(t.Context(), g, "user_1", Options{}); r.Err != nil {
 			t.Fatal(r.Err)
 		}
-		waits := g.cfg.Observer.(*recorder).waits[Interactive]
+		waits := recorded(g).waits[Interactive]
 		if all := sum(waits); len(waits) != 2 || all < limited.RetryAfter || all > limited.RetryAfter+300*time.Millisecond {
 			t.Errorf("waits of %v, want 2 of which one was %v, and what a probe took", waits, limited.RetryAfter)
 		}
@@ -264,7 +281,7 @@ func TestRefusalsAreReported(t *testing.T) {
 			clerk := &fakeClerk{latency: 10 * time.Millisecond, reply: func(int, []string) error { return tt.reply }}
 			inBubble(t, clerk, tt.cfg, func(t *testing.T, g *Gate) {
 				tt.calls(t, g)
-				if diff := cmp.Diff(map[error]int{kind: tt.want}, g.cfg.Observer.(*recorder).refused); diff != "" {
+				if diff := cmp.Diff(map[error]int{kind: tt.want}, recorded(g).refused); diff != "" {
 					t.Errorf("refused (-want +got):\n%s", diff)
 				}
 			})
