@@ -39,6 +39,7 @@ type edge struct {
 	sendTimeout    time.Duration // limit for one message of a stream
 	outbox         *outbox
 	streams        *streamLimits
+	arrivals       *arrivals
 	active         atomic.Int64    // calls in flight
 	apart          sync.WaitGroup  // sends and receives of streams
 	drain          context.Context // ends when the server starts to stop; ends streams
@@ -192,6 +193,7 @@ func (e *edge) begin() (end func()) {
 }
 
 func (e *edge) countUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	arrived(ctx)
 	defer e.begin()()
 	return handler(ctx, req)
 }

@@ -17,8 +17,8 @@ type Limits struct {
 	MaxMetadataBytes int
 	// MaxRequestBytes is the maximum size of a call's request, at most 16 MiB. Default 1 MiB.
 	MaxRequestBytes int
-	// ReadTimeout is the time limit for an HTTP request to arrive, with its body. Default
-	// 10 s.
+	// ReadTimeout is the time limit for an HTTP request to arrive, with its body, and for the
+	// request of a gRPC call after its metadata. Default 10 s.
 	ReadTimeout time.Duration
 	// MaxTimeout is the time limit of a call, and of each page of a stream, whatever the
 	// caller's deadline. Default 10 min.

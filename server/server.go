@@ -192,6 +192,7 @@ func New(cfg Config) *Server {
 	e := &edge{
 		logger: cfg.Logger, calls: newCallLog(cfg.Logger), limits: cfg.Limits, defaultTimeout: cfg.DefaultTimeout, sendTimeout: cfg.SendTimeout,
 		outbox: newOutbox(cfg.MaxUnreadBytes), streams: newStreamLimits(cfg.MaxStreamsPerCaller),
+		arrivals: newArrivals(cfg.Limits.ReadTimeout, maxArrivals),
 	}
 	quotas := &quotaService{quota: cfg.Quota, sent: cfg.Requests, totals: cfg.Users, users: cfg.Users, unauthenticated: cfg.Unauthenticated}
 	quotas.feed = &quotaFeed{read: quotas.read}
@@ -228,6 +229,7 @@ func New(cfg Config) *Server {
 		grpc.MaxRecvMsgSize(cfg.Limits.MaxRequestBytes),
 		grpc.MaxHeaderListSize(uint32(cfg.Limits.MaxMetadataBytes)),
 		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.InTapHandle(e.arrivals.begin),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: cfg.Limits.KeepaliveMinInterval, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{

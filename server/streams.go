@@ -119,6 +119,7 @@ func (s *boundStream) SendMsg(m any) error {
 // RecvMsg receives m. It returns when the stream's context ends.
 func (s *boundStream) RecvMsg(m any) error {
 	if !s.streaming {
+		defer arrived(s.ctx)
 		return s.ServerStream.RecvMsg(m)
 	}
 	select {
@@ -155,6 +156,9 @@ func (e *edge) runStream(srv any, stream grpc.ServerStream, info *grpc.StreamSer
 		return err
 	}
 	defer leave()
+	if info.IsClientStream { // it may send its messages at any time
+		arrived(stream.Context())
+	}
 	ctx, cancel := endingWith(stream.Context(), e.drain)
 	defer cancel()
 	return handler(srv, &boundStream{

@@ -19,7 +19,7 @@ type limitFlags struct {
 
 	MaxConnections        int           `default:"4096" group:"Connections" unit:"connections" help:"The maximum number of connections of each listener. Further connections are closed at once."`
 	ConnectionsPerAddress string        `default:"25%" placeholder:"SHARE" group:"Connections" help:"The part of --max-connections that one address (of IPv6, one /64) may have, 1% to 100%. 100% if all callers come through one proxy or NAT."`
-	ReadTimeout           time.Duration `default:"10s" group:"Connections" help:"How long an HTTP request, with its body, may take to arrive. 1s to 5m."`
+	ReadTimeout           time.Duration `default:"10s" group:"Connections" help:"How long an HTTP request, with its body, may take to arrive, and how long the request of a call by gRPC after its metadata. 1s to 5m."`
 	ConnectionAge         time.Duration `default:"30m" group:"Connections" help:"The age at which a connection is closed once its calls have ended, plus or minus a random tenth, so that clients connect to new replicas. 1s to 24h."`
 	ConnectionIdleTimeout time.Duration `default:"15m" group:"Connections" help:"How long a gRPC connection may be without calls before it is closed. 1s to 24h."`
 	HTTPIdleTimeout       time.Duration `name:"http-idle-timeout" default:"90s" group:"Connections" help:"How long an HTTP connection may be without requests before it is closed. It must be longer than in the proxies that keep connections to the server. 1s to 24h."`
