@@ -382,7 +382,7 @@ func (r *reader) readGuaranteed(n *yaml.Node, field string, c *Caller) {
 		return
 	}
 	if r.guaranteed += c.Guaranteed; r.guaranteed > maxGuaranteed {
-		r.add(n, field, "up to this caller %d%% are guaranteed: want at most %d%% for all callers together", r.guaranteed, maxGuaranteed)
+		r.add(n, field, "the guarantees of the callers up to this one add up to %d%%: want at most %d%% for all callers", r.guaranteed, maxGuaranteed)
 	}
 }
 

@@ -54,7 +54,7 @@ func TestFileFaults(t *testing.T) {
 		{
 			"more than all is guaranteed",
 			"callers:\n- {name: a, identity: {label: true}, allow: {guaranteed: 50%}}\n- {name: b, identity: {label: true}, allow: {guaranteed: 31%}}",
-			"line 3: callers[1].allow.guaranteed: up to this caller 81% are guaranteed: want at most 80% for all callers together",
+			"line 3: callers[1].allow.guaranteed: the guarantees of the callers up to this one add up to 81%: want at most 80% for all callers",
 		},
 		{"no limit", "callers: [{name: a, identity: {label: true}, allow: {max_lookups: secret}}]", "max_lookups: want a number and a window"},
 		{"no window", "callers: [{name: a, identity: {label: true}, allow: {max_requests: 10/0s}}]", "max_requests: want a number and a window"},
