@@ -146,7 +146,8 @@ func TestLimitsTakeEffect(t *testing.T) {
 		t.Parallel()
 		l := serveLimited(t, "--connection-age", "1s")
 		conn := l.dial(l.http)
-		for !l.get(conn) {
+		for last := false; !last; {
+			last = l.get(conn)
 		}
 		if code := l.goAway(l.frames(), true); code != http2.ErrCodeNo {
 			t.Errorf("%v", code)

@@ -181,12 +181,12 @@ func (spans) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
 func (spans) OnEnd(s sdktrace.ReadOnlySpan) {
 	text := fmt.Sprint(s.Name(), s.Status())
 	for _, a := range s.Attributes() {
-		text += fmt.Sprintf(" %s=%q", a.Key, a.Value.Emit())
+		text += fmt.Sprintf(" %s=%q", a.Key, a.Value.String())
 	}
 	for _, e := range s.Events() {
 		text += " " + e.Name
 		for _, a := range e.Attributes {
-			text += fmt.Sprintf(" %s=%q", a.Key, a.Value.Emit())
+			text += fmt.Sprintf(" %s=%q", a.Key, a.Value.String())
 		}
 	}
 	Saw(Span, text)
