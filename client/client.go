@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
@@ -68,6 +69,13 @@ const retries = `{
 // than every 4 s.
 var pings = keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}
 
+// reconnects bounds the time between tries to connect, 2 min by gRPC's default: all calls fail
+// until the next try, also if the server is back.
+var reconnects = grpc.ConnectParams{
+	Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 3 * time.Second},
+	MinConnectTimeout: 20 * time.Second, // gRPC's default
+}
+
 // Client calls a clerkgate server. New returns one. Its methods are safe for concurrent use;
 // one client is enough for a process.
 type Client struct {
@@ -105,6 +113,7 @@ func New(cfg Config) (*Client, error) {
 		grpc.WithTransportCredentials(transport),
 		grpc.WithDefaultServiceConfig(retries),
 		grpc.WithKeepaliveParams(pings),
+		grpc.WithConnectParams(reconnects),
 		grpc.WithNoProxy(), // HTTPS_PROXY is for the way out; clerkgate is inside
 		grpc.WithUserAgent("clerkgate-go"),
 		grpc.WithChainUnaryInterceptor(each.unary),

@@ -106,7 +106,7 @@ func TestStreamEnds(t *testing.T) {
 		{"outdated", true, refusal(codes.Aborted, "TOKEN_OUTDATED", 0), 1},
 		{"refused at first", false, refusal(codes.ResourceExhausted, "CALLER_OVER_QUOTA", time.Second), 1},
 		{"a fault", true, refusal(codes.Internal, "INTERNAL", 0), 1},
-		{"unavailable", false, refusal(codes.Unavailable, "BREAKER_OPEN", 0), 1 + maxBreaks},
+		{"unavailable", false, refusal(codes.Unavailable, "BREAKER_OPEN", 0), 1 + maxRefusals},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

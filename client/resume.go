@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	maxBreaks    = 5                      // of a stream in a row, without a message between
+	maxRefusals  = 5                      // of a stream before its first message, in a row: some 3 s
+	maxBreaks    = 12                     // later, without a message between: some 35 s, for a restart
 	firstBackoff = 100 * time.Millisecond // doubles with each break
 	maxBackoff   = 5 * time.Second
 )
@@ -32,7 +33,11 @@ func resume[M any](ctx context.Context, open func(context.Context) (grpc.ServerS
 			if !goOn || err == nil {
 				return
 			}
-			if breaks++; breaks > maxBreaks || !passing(err, begun) {
+			most := maxRefusals
+			if begun {
+				most = maxBreaks
+			}
+			if breaks++; breaks > most || !passing(err, begun) {
 				yield(nil, err)
 				return
 			}

@@ -49,6 +49,9 @@ const channelOptions: grpc.ChannelOptions = {
   "grpc.keepalive_time_ms": 30_000,
   "grpc.keepalive_timeout_ms": 10_000,
   "grpc.keepalive_permit_without_calls": 1,
+  // By default 1 s to 2 min: all calls fail until then, also if the server is back.
+  "grpc.initial_reconnect_backoff_ms": 100,
+  "grpc.max_reconnect_backoff_ms": 3_000,
   "grpc.primary_user_agent": "clerkgate-node",
 };
 

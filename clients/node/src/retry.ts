@@ -2,8 +2,10 @@ import { ClerkgateError } from "./errors.js";
 
 /** How often a call is tried at most. */
 const mostAttempts = 3;
-/** How often a stream may break in a row, without a message between. */
-const mostBreaks = 5;
+/** How often a stream may fail before its first message: some 3 s. */
+const mostRefusals = 5;
+/** How often it may break later, without a message between: some 35 s, for a restart of the server. */
+const mostBreaks = 12;
 
 /** Returns a backoff that doubles from 100 ms, give or take a fifth at random. */
 function backoffMs(failures: number, mostMs: number): number {
@@ -68,7 +70,7 @@ export async function* resume<T>(open: () => AsyncIterable<T>, signal: AbortSign
       return;
     } catch (error) {
       breaks++;
-      if (!(error instanceof ClerkgateError) || !isPassing(error, begun) || breaks > mostBreaks) {
+      if (!(error instanceof ClerkgateError) || !isPassing(error, begun) || breaks > (begun ? mostBreaks : mostRefusals)) {
         throw error;
       }
       await sleep(Math.max(backoffMs(breaks, 5_000), error.retryAfterMs ?? 0), signal);

@@ -68,7 +68,8 @@ def from_lookup(error: user_service_pb2.LookupError) -> ClerkgateError:
 class Resume:
     """Decides whether a stream that broke is resumed, and when."""
 
-    _MOST_FAILURES = 5  # in a row, without a message between them
+    _MOST_REFUSALS = 5  # before the first message, in a row: some 6 s
+    _MOST_BREAKS = 12  # later, without a message between: some 40 s, for a restart of the server
 
     def __init__(self) -> None:
         self._begun = False
@@ -89,7 +90,8 @@ class Resume:
             or (code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN) and self._begun and not reason)
             or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and self._begun and error.retry_after is not None)
         )
-        if not passing or self._failures == self._MOST_FAILURES:
+        most = self._MOST_BREAKS if self._begun else self._MOST_REFUSALS
+        if not passing or self._failures == most:
             raise error
         self._failures += 1
         backoff: float = min(0.1 * 2**self._failures, 5.0) * random.uniform(0.8, 1.2)

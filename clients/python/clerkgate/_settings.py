@@ -39,6 +39,9 @@ CHANNEL_OPTIONS = [
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
+    # By default 1 s to 2 min: all calls fail until then, also if the server is back.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 3_000),
     ("grpc.primary_user_agent", f"clerkgate-python/{VERSION}"),
 ]
 
