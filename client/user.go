@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -19,7 +20,10 @@ type User struct {
 }
 
 // String returns the id alone, so that logs get no personal data.
-func (u *User) String() string { return u.GetId() }
+func (u User) String() string { return u.GetId() }
+
+// LogValue returns the id alone, for handlers of slog that do not use String.
+func (u User) LogValue() slog.Value { return slog.StringValue(u.GetId()) }
 
 // PrimaryEmailAddress returns the primary email address, empty if there is none.
 func (u *User) PrimaryEmailAddress() string {
@@ -45,7 +49,8 @@ func DecodeMetadata[T any](text string) (T, error) {
 	return v, nil
 }
 
-// ReadOption says which copies of users are acceptable, and with which fields.
+// ReadOption says which copies of users are acceptable, and with which fields. A nil one has no
+// effect.
 type ReadOption func(*reading)
 
 // reading is what ReadOptions set.
@@ -58,7 +63,9 @@ type reading struct {
 func readingOf(options []ReadOption) reading {
 	r := reading{view: viewOf(false)}
 	for _, set := range options {
-		set(&r)
+		if set != nil {
+			set(&r)
+		}
 	}
 	return r
 }

@@ -1,7 +1,9 @@
 package client
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -42,8 +44,15 @@ func TestUserString(t *testing.T) {
 			t.Errorf("%s: %s", format, got)
 		}
 	}
-	if got := fmt.Sprintf("%v", []*User{u}); strings.Contains(got, "Ann") {
+	if got := fmt.Sprintf("%v %v", []*User{u}, *u); strings.Contains(got, "Ann") {
 		t.Error(got)
+	}
+	var log bytes.Buffer
+	for _, h := range []slog.Handler{slog.NewJSONHandler(&log, nil), slog.NewTextHandler(&log, nil)} {
+		slog.New(h).Info("read", "user", u, "copy", *u)
+	}
+	if got := log.String(); strings.Contains(got, "Ann") || strings.Count(got, "user_x") != 4 {
+		t.Errorf("log: %s", got)
 	}
 	if got := u.PrimaryEmailAddress(); got != "b@example.com" {
 		t.Errorf("primary email address %q", got)
