@@ -63,6 +63,12 @@ func TestNewRefuses(t *testing.T) {
 		{Config{Address: "unix:/x", Token: token}, ""},
 		{Config{Address: "ftp://x"}, "want host:port"},
 		{Config{Timeout: -1}, "Config.Timeout"},
+		{Config{Caller: "team/billing:1.0_b-2"}, ""},
+		{Config{Caller: strings.Repeat("x", 65)}, "Config.Caller"},
+		{Config{Caller: "überweisung"}, "Config.Caller"},
+		{Config{Caller: "two words"}, "Config.Caller"},
+		{Config{Caller: "line\n"}, "Config.Caller"},
+		{Config{Priority: "urgent"}, "Config.Priority"},
 	} {
 		c, err := New(tt.cfg)
 		if err == nil {

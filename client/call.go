@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"google.golang.org/grpc"
@@ -66,3 +67,7 @@ func (p *perCall) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.
 type typedStream struct{ grpc.ClientStream }
 
 func (s typedStream) RecvMsg(m any) error { return toError(s.ClientStream.RecvMsg(m)) }
+
+// int32Of returns n, or the int32 that is nearest, so that the server refuses a number that is
+// too large.
+func int32Of(n int) int32 { return int32(max(math.MinInt32, min(n, math.MaxInt32))) }

@@ -111,7 +111,7 @@ func TestRetries(t *testing.T) {
 				f.run(t, Config{}, func(c *Client) {
 					_, err := c.GetUser(t.Context(), "user_x")
 					var e *Error
-					if !errors.As(err, &e) || e.Code != status.Code(tt.err) {
+					if !errors.As(err, &e) || e.Code != status.Code(tt.err) || e.Message != "refused" {
 						t.Errorf("error %v", err)
 					}
 					calls := f.taken()

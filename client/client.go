@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"regexp"
 	"time"
 
 	"google.golang.org/grpc"
@@ -44,13 +45,17 @@ type Config struct {
 	DialOptions []grpc.DialOption
 }
 
+// callerName is the form of a caller's name, or of none.
+var callerName = regexp.MustCompile(`^[A-Za-z0-9._/:-]{0,64}$`)
+
 // defaultTimeout is the default of Config.Timeout.
 const defaultTimeout = 10 * time.Second
 
 // retries retries UNAVAILABLE, and nothing else: after RESOURCE_EXHAUSTED the caller decides
 // whether to come back. Every method is safe to repeat, AcquirePermits because this package
 // names its requests. gRPC waits as long as the server asks for, and does not retry if that is
-// beyond the deadline. Streams are not retried here: this package resumes them.
+// beyond the deadline. After 50 failures no call is retried until enough have succeeded, ten for
+// each failure, so that an outage does not triple the calls. Streams are not retried here: this package resumes them.
 const retries = `{
 	"loadBalancingConfig": [{"round_robin": {}}],
 	"methodConfig": [
@@ -62,7 +67,8 @@ const retries = `{
 			{"service": "clerkgate.v1.UserService", "method": "StreamUsers"},
 			{"service": "clerkgate.v1.QuotaService", "method": "WatchQuota"}
 		]}
-	]
+	],
+	"retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1}
 }`
 
 // pings find dead connections within 40 s. The server closes connections that ping more often
@@ -93,6 +99,10 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	switch {
+	case !callerName.MatchString(cfg.Caller):
+		return nil, fmt.Errorf("Config.Caller is %q; want at most 64 letters, digits, '.', '_', '-', '/' and ':'", cfg.Caller)
+	case cfg.Priority != "" && cfg.Priority != Interactive && cfg.Priority != Batch:
+		return nil, fmt.Errorf("Config.Priority is %q; want %q or %q", cfg.Priority, Interactive, Batch)
 	case cfg.Timeout < 0:
 		return nil, fmt.Errorf("Config.Timeout is %v; want 0 for the default, or more", cfg.Timeout)
 	case cfg.Token != nil && !secure && !staysHere(target):
@@ -135,7 +145,7 @@ func New(cfg Config) (*Client, error) {
 	}, nil
 }
 
-// Close closes the connections. Calls in flight fail.
+// Close closes the connections. Calls in flight and later ones fail with the code Canceled.
 func (c *Client) Close() error { return c.conn.Close() }
 
 // Conn returns the connection, for generated code. Its calls have the client's caller,

@@ -81,7 +81,11 @@ func toError(err error) error {
 		return err
 	}
 	st := status.Convert(err)
-	e := &Error{Code: st.Code(), Message: st.Message(), status: st}
+	var last interface{ GRPCStatus() *status.Status } // of the last attempt, without what gRPC wraps it in
+	if errors.As(err, &last) && last.GRPCStatus() != nil {
+		st = last.GRPCStatus()
+	}
+	e := &Error{Code: st.Code(), Message: explain(st.Message()), status: st}
 	for _, d := range st.Details() {
 		switch d := d.(type) {
 		case *errdetails.ErrorInfo:
@@ -91,6 +95,17 @@ func toError(err error) error {
 		}
 	}
 	return e
+}
+
+// explain adds the likely cause to messages of gRPC that do not name it.
+func explain(message string) string {
+	switch {
+	case strings.Contains(message, "error reading server preface"):
+		return message + "; the server may want TLS: use an https:// address"
+	case message == "no children to pick from":
+		return "the server's name has no IP address"
+	}
+	return message
 }
 
 // lookupError returns the error of one id of a batch.

@@ -71,7 +71,7 @@ func (l *Lease) release(id string, failed bool) (*clerkgatev1.ReleasePermitsRequ
 	}
 	n := min(len(l.changed), maxBatch)
 	return &clerkgatev1.ReleasePermitsRequest{
-		LeaseId: id, UsedCount: new(int32(sent)), UnansweredCount: int32(unanswered),
+		LeaseId: id, UsedCount: new(int32Of(sent)), UnansweredCount: int32Of(unanswered),
 		ChangedUserIds: l.changed[:n], RateLimited: l.rateLimited,
 	}, l.changed[n:]
 }
@@ -86,7 +86,7 @@ func (l *Lease) release(id string, failed bool) (*clerkgatev1.ReleasePermitsRequ
 // ended.
 func (c *Client) WithPermits(ctx context.Context, count int, ttl time.Duration, work func(context.Context, *Lease) error) error {
 	// The id has a retry return the lease that was already granted.
-	req := &clerkgatev1.AcquirePermitsRequest{Count: int32(count), RequestId: rand.Text()}
+	req := &clerkgatev1.AcquirePermitsRequest{Count: int32Of(count), RequestId: rand.Text()}
 	if ttl != 0 {
 		req.Ttl = durationpb.New(ttl)
 	}

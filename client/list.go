@@ -47,7 +47,7 @@ func AnyOf(values ...string) *clerkgatev1.StringList {
 func (c *Client) ListUsers(ctx context.Context, o ListOptions) iter.Seq2[*User, error] {
 	return func(yield func(*User, error) bool) {
 		req := &clerkgatev1.ListUsersRequest{
-			Filter: o.Filter, OrderBy: o.OrderBy, PageSize: int32(o.PageSize), View: viewOf(o.Full),
+			Filter: o.Filter, OrderBy: o.OrderBy, PageSize: int32Of(o.PageSize), View: viewOf(o.Full),
 		}
 		if o.PageSize == 0 {
 			req.PageSize = 100

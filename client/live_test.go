@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -35,7 +36,7 @@ func TestLive(t *testing.T) {
 	if !errors.As(err, &e) || e.Reason != "COPY_TOO_OLD" || e.RetryAfter == 0 {
 		t.Errorf("of the future: %v", err)
 	}
-	if _, err = clerk.GetUser(ctx, "-user_x"); !errors.As(err, &e) || e.ErrorReason() != clerkgatev1.ErrorReason_ERROR_REASON_INVALID_ARGUMENT {
+	if _, err = clerk.GetUser(ctx, "-user_x", nil); !errors.As(err, &e) || e.ErrorReason() != clerkgatev1.ErrorReason_ERROR_REASON_INVALID_ARGUMENT {
 		t.Errorf("malformed: %v", err)
 	}
 
@@ -89,6 +90,9 @@ func TestLive(t *testing.T) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+	if err = clerk.WithPermits(ctx, 1<<32+1, 0, nil); !errors.As(err, &e) || !strings.HasPrefix(e.Message, "count: ") {
+		t.Errorf("too many permits: %v", err)
 	}
 	if u, err = clerk.GetUser(ctx, id); err != nil || u.GetFirstName() != "Changed" {
 		t.Errorf("after a change under a lease: %q, %v", u.GetFirstName(), err)

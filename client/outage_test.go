@@ -2,15 +2,21 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"net"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/caller/callertest"
 )
 
 // away returns a wrapper of connections that closes them while the server is away.
@@ -90,4 +96,73 @@ func TestStreamOutlastsRestart(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestOutageStopsRetries checks that an outage does not multiply the calls by their attempts,
+// and that calls are retried again later.
+func TestOutageStopsRetries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		err := refusal(codes.Unavailable, "CLERK_UNAVAILABLE", 0)
+		f := &fake{get: func(_ context.Context, req *clerkgatev1.GetUserRequest) (*clerkgatev1.GetUserResponse, error) {
+			return found(req.GetUserId()), err
+		}}
+		f.run(t, Config{}, func(c *Client) {
+			get := func(times int) (attempts int) {
+				for range times {
+					_, _ = c.GetUser(t.Context(), "user_x")
+				}
+				return len(f.taken())
+			}
+			if n := get(300); n < 330 || n > 350 {
+				t.Errorf("300 calls made %d attempts in an outage", n)
+			}
+			err = nil
+			get(3000)
+			err = refusal(codes.Unavailable, "CLERK_UNAVAILABLE", 0)
+			if n := get(1); n != 3 {
+				t.Errorf("%d attempts of a call after the outage", n)
+			}
+		})
+	})
+}
+
+// TestCannotConnect checks that the errors of a client that can't connect name the cause.
+func TestCannotConnect(t *testing.T) {
+	ca := callertest.NewCA(t)
+	secured, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{ca.Issue("server").TLS(t)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range []net.Listener{secured, plain} {
+		var serving sync.WaitGroup
+		serving.Go(func() {
+			s := grpc.NewServer()
+			_ = s.Serve(l)
+		})
+		t.Cleanup(func() {
+			_ = l.Close()
+			serving.Wait()
+		})
+	}
+	for _, tt := range []struct{ address, want string }{
+		{secured.Addr().String(), "use an https:// address"},
+		{"https://" + plain.Addr().String(), "does not look like a TLS handshake"},
+		{"https://" + secured.Addr().String(), "failed to verify certificate"},
+		{"clerkgate.invalid:9090", "has no IP address"},
+	} {
+		c, err := New(Config{Address: tt.address})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.GetUser(t.Context(), "user_x")
+		var e *Error
+		if !errors.As(err, &e) || e.Code != codes.Unavailable || e.Reason != "" || !strings.Contains(e.Message, tt.want) {
+			t.Errorf("%s: %v, want %q", tt.address, err, tt.want)
+		}
+		_ = c.Close()
+	}
 }

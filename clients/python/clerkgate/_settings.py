@@ -30,6 +30,8 @@ _SERVICE_CONFIG = {
             },
         }
     ],
+    # After 50 failures no call is retried until enough have succeeded, ten for each.
+    "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
 }
 
 # The server closes connections that ping more often than every 4 s.
