@@ -13,8 +13,11 @@ type Status struct {
 	Window         time.Duration //
 	Burst          int           // size of the token bucket, 0: strict window
 	EffectiveLimit int           // permits that may be held at once now
+	FullLimit      int           // Limit less the reserve
 	Available      int           // requests that could be sent at once
 	Held           int           // permits held
+	KeptBack       int           // of these: for what may have been spent before the start
+	KeptUntil      time.Time     // when the last of KeptBack comes free
 	InFlight       int           // requests in flight
 	InFlightLimit  int           // the most requests in flight: Config.MaxInFlight, or fewer if Clerk bears fewer
 	Leased         int           // permits held by leases
@@ -86,8 +89,11 @@ func (g *Gate) status() Status {
 		Window:         cfg.Window,
 		Burst:          cfg.Burst,
 		EffectiveLimit: q.Limit,
+		FullLimit:      q.FullLimit,
 		Available:      q.Available,
 		Held:           q.Held,
+		KeptBack:       q.KeptBack,
+		KeptUntil:      q.KeptUntil,
 		InFlight:       len(g.requests),
 		InFlightLimit:  g.concurrency.limit,
 		Leased:         g.leased(),

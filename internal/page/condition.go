@@ -31,8 +31,8 @@ const (
 )
 
 // Condition is a state that an operator should know of while it lasts. Its texts are those of
-// the page, of the alert of the same name in deploy/prometheus, and of docs/runbook.md: run
-// go test ./deploy -run Runbook -update after a change.
+// the alert of the same name in deploy/prometheus, of docs/runbook.md, and of the page unless
+// Advise knows more: run go test ./deploy -run Runbook -update after a change.
 type Condition struct {
 	Name     string // in the form of an alert's name
 	Severity Severity
@@ -143,7 +143,7 @@ var conditions = [...]Condition{
 		Do: "Failed: bring Redis back. Forged: compare the signing secret with the one that Clerk shows for the endpoint. " +
 			"Stale: set this machine's clock. Misdirected: correct the endpoint's URL at Clerk.",
 		When:  `clerkgate_webhook_events_total of the outcomes failed, forged, stale and misdirected has risen within ten minutes.`,
-		holds: func(v *View) bool { return v.failingWebhooks() > 0 },
+		holds: func(v *View) bool { return badEvents(v.Recent) > 0 },
 	},
 	{
 		Name: webhooksSilent, Severity: Warning,

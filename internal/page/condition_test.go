@@ -11,6 +11,7 @@ import (
 
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
@@ -23,9 +24,10 @@ func well() *View {
 	return &View{
 		Now: noon, Started: noon.Add(-48 * time.Hour), Phase: Serving, MaxInFlight: 64, KeySince: noon.Add(-48 * time.Hour),
 		Gate: gate.Status{
-			Limit: 100, Window: 10 * time.Second, EffectiveLimit: 100, Available: 37, Held: 63, InFlight: 3, InFlightLimit: 64,
+			Limit: 100, Window: 10 * time.Second, EffectiveLimit: 100, FullLimit: 100, Available: 37, Held: 63, InFlight: 3, InFlightLimit: 64,
 			KeyTaken: true, Breaker: gate.BreakerStatus{Since: noon.Add(-48 * time.Hour)},
-			Shared: &gate.SharedStatus{ShareState: quota.ShareState{Replicas: 2, LastReply: noon}},
+			Callers: usage.Report{Busiest: []usage.Counts{{Name: "billing", Lookups: 5}}},
+			Shared:  &gate.SharedStatus{ShareState: quota.ShareState{Replicas: 2, LastReply: noon}},
 		},
 		Store:         usercache.Stats{Bytes: 10, MaxBytes: 100, Redis: &usercache.RedisStats{Connected: true}},
 		TakesWebhooks: true, LastEvent: noon.Add(-time.Hour), MostReplicas: 2,

@@ -42,6 +42,7 @@ const (
 	refusedTooShort   = "refused.deadline_too_short"
 	refusedFull       = "refused.queue_full"
 	refusedCallerFull = "refused.caller_queue_full"
+	refusedOpen       = "refused.breaker_open"
 )
 
 func failureCounter(outcome string) string             { return "failed." + outcome }

@@ -7,15 +7,17 @@
 //
 // # Conditions
 //
-// Conditions returns the table of the states that an operator should know of. The page
-// shows Summary, Do and Name of each condition that holds. When describes the same
+// Conditions returns the table of the states that an operator should know of. Advise
+// returns those that hold, with what the page knows about them. When describes the same
 // condition in terms of metrics, for alerts; the thresholds are constants of condition.go.
 // The table is ordered: the page's first line is about the first condition that holds.
 //
 // # Files
 //
 //   - condition.go: the table of conditions; headline.go: the first line
-//   - view.go: the state at a moment, from which both are computed
+//   - advice.go: what to do about the conditions that hold; quotanote.go: what is not usable
+//     of the quota
+//   - view.go: the state at a moment, from which all these are computed
 //   - counter.go, reason.go: what is counted each second, and its words
 //   - history.go: the last ten minutes and the last events
 //   - page.go: Sources, Page, and the sample of a second

@@ -94,10 +94,10 @@ func (p *Page) serveIndex(w http.ResponseWriter, _ *http.Request) {
 	data := struct {
 		Build, Version string
 		Headline       Headline
-		Conditions     []Condition
+		Conditions     []Advice
 	}{Build: build, Version: p.sources.Version, Headline: Headline{string(Starting), string(Warning), "Starting."}}
 	if now := p.latest(); now != nil {
-		data.Headline, data.Conditions = Tell(now.view), Holding(now.view)
+		data.Headline, data.Conditions = Tell(now.view), Advise(now.view)
 	}
 	var b bytes.Buffer
 	if err := index.Execute(&b, data); err != nil {

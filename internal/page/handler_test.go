@@ -123,7 +123,7 @@ func TestPageBeforeScripts(t *testing.T) {
 	p.sample()
 	w = httptest.NewRecorder()
 	p.serveIndex(w, nil)
-	for _, want := range []string{"put a valid one into &lt;b&gt;.", "Put a valid secret key in its place", "v1.2.3", `data-build="` + build} {
+	for _, want := range []string{"put a valid one into &lt;b&gt;.", "The environment is read only at the start.", "v1.2.3", `data-build="` + build} {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("the page lacks %q:\n%s", want, w.Body)
 		}

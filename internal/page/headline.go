@@ -3,6 +3,9 @@ package page
 import (
 	"fmt"
 	"time"
+
+	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/usage"
 )
 
 // Headline is the page's first line.
@@ -28,11 +31,29 @@ func Tell(v *View) Headline {
 	case v.Phase == Starting || v.AskingKey:
 		return Headline{string(Starting), string(Warning), "Starting: Clerk has not said yet whether it accepts the secret key."}
 	}
-	text := "Serving. " + v.left()
-	if v.Total[requestsCount] == 0 && v.lookups() == 0 {
-		text += " No call has come yet."
+	text := "Serving. "
+	if up := v.Now.Sub(v.Started); up < time.Minute {
+		text += fmt.Sprintf("Started %.0f s ago. ", up.Seconds())
+	}
+	text += v.left() + v.noCalls()
+	if sh := v.Gate.Shared; sh != nil && sh.Decider == quota.DecidesLearning {
+		text += fmt.Sprintf(" This replica may use %d of %d requests per %v until about %s, while Redis learns what all replicas have sent.",
+			sh.Allowance, v.Gate.Limit, v.Gate.Window, v.clock(sh.Learned))
 	}
 	return Headline{string(Serving), "ok", text}
+}
+
+// noCalls returns a sentence if no call has been served since the start, with a space
+// before it.
+func (v *View) noCalls() string {
+	switch report := v.Gate.Callers; {
+	case sum(v.Lookups.Lookups) > 0 || sum(v.Requests.Refused) > 0,
+		len(report.Busiest) > 0, report.Others != usage.Counts{}:
+		return ""
+	case v.Total[deniedCount]+v.Total[unknownCount] > 0:
+		return " No call has been admitted yet."
+	}
+	return " No call has come yet."
 }
 
 // tell returns the line about a condition.
@@ -48,17 +69,13 @@ func tell(v *View, c Condition) string {
 		}
 		return "Clerk refuses the secret key: put a valid one into " + place + ". " + meanwhile
 	case breakerOpen:
-		return "Clerk has failed or not answered since " + v.clock(v.OutSince) + ": only users in the cache are served."
+		return v.outage()
 	case rateLimited:
 		if v.Gate.PausedUntil.IsZero() {
-			return fmt.Sprintf("Serving again after a 429 of Clerk's at %s. %s", v.clock(v.LimitedAt), v.left())
+			return fmt.Sprintf("Serving again. Clerk answered 429%s. %s", v.limitedAt(), v.left())
 		}
-		at := ""
-		if !v.LimitedAt.IsZero() {
-			at = " at " + v.clock(v.LimitedAt)
-		}
-		text := fmt.Sprintf("Clerk answered 429%s: everything waits until %s, %s from now.",
-			at, v.clock(v.Gate.PausedUntil), short(v.Gate.PausedUntil.Sub(v.Now)))
+		text := fmt.Sprintf("Clerk answered 429%s: nothing is sent to Clerk until %s, %s from now.",
+			v.limitedAt(), v.clock(v.Gate.PausedUntil), short(v.Gate.PausedUntil.Sub(v.Now)))
 		if v.waiting() > 0 {
 			text += " " + v.waits(true)
 		}
@@ -82,8 +99,44 @@ func tell(v *View, c Condition) string {
 		return "Serving, but the quota is nearly spent: " + v.left()
 	case inFlightFloor:
 		return "Serving one request at a time, since Clerk accepts no more at once. " + v.left()
+	case webhooksFailing:
+		return "Serving. " + v.left() + " " + v.badWebhooks()
 	}
 	return "Serving. " + v.left() + " " + c.Summary
+}
+
+// limitedAt returns the time of the last 429, with the word before it; empty: it came to
+// another replica.
+func (v *View) limitedAt() string {
+	if v.LimitedAt.IsZero() {
+		return ""
+	}
+	return " at " + v.clock(v.LimitedAt)
+}
+
+// outage returns the line about an outage: what Clerk does, how often, and who is affected.
+func (v *View) outage() string {
+	since := v.clock(v.OutSince)
+	silent, failed := v.Outage[failureCounter("no_answer")], v.Outage[failureCounter("server_error")]
+	var text string
+	switch {
+	case failed > 0 && silent > 0:
+		text = fmt.Sprintf("Clerk has failed since %s (%d answers 5xx, %d without an answer)", since, failed, silent)
+	case failed > 0:
+		text = fmt.Sprintf("Clerk has answered 5xx since %s (%s)", since, count(failed, "time", "times"))
+	case silent > 0:
+		text = fmt.Sprintf("Clerk has not answered since %s (%s)", since, count(silent, "request", "requests"))
+	default:
+		text = "Clerk has failed or not answered since " + since
+	}
+	text += ": only users in the cache are served."
+	if n := v.Outage[refusedOpen]; n > 0 {
+		text += " " + count(n, "call was refused.", "calls were refused.")
+	}
+	if v.Now.Sub(v.OutSince) > span*every-Lately && len(v.Outage) > 0 {
+		text += " Numbers are of the last ten minutes."
+	}
+	return text
 }
 
 // left returns a sentence about the rest of the quota and the queue.
@@ -117,9 +170,6 @@ func (v *View) clock(t time.Time) string {
 	}
 	return t.Format("2 January, 15:04:05")
 }
-
-// lookups returns the number of ids that have been answered since the start.
-func (v *View) lookups() int64 { return sum(v.Lookups.Lookups) }
 
 // short returns a duration as people write it.
 func short(d time.Duration) string {

@@ -4,8 +4,10 @@ import (
 	"testing"
 	"time"
 
+	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
 
@@ -24,7 +26,24 @@ func TestTell(t *testing.T) {
 	}{
 		{"well", "ok", "serving", "Serving. 37 of 100 requests left; nobody waits.", func(*View) {}},
 		{"empty", "ok", "serving", "Serving. 100 of 100 requests left; nobody waits. No call has come yet.",
-			func(v *View) { v.Gate.Available, v.Total = 100, Counts{} }},
+			func(v *View) { v.Gate.Available, v.Gate.Callers = 100, usage.Report{} }},
+		{"callers refused", "ok", "serving",
+			"Serving. 37 of 100 requests left; nobody waits. No call has been admitted yet.",
+			func(v *View) { v.Gate.Callers, v.Total[unknownCount], v.Total[deniedCount] = usage.Report{}, 2, 1 }},
+		{"refused by the quota", "ok", "serving", "Serving. 37 of 100 requests left; nobody waits.",
+			func(v *View) { v.Gate.Callers, v.Requests.Refused = usage.Report{}, map[string]int64{"queue_full": 1} }},
+		{"served from memory", "ok", "serving", "Serving. 37 of 100 requests left; nobody waits.", func(v *View) {
+			v.Gate.Callers, v.Lookups.Lookups = usage.Report{}, map[clerkgatev1.ServedFrom]int64{clerkgatev1.ServedFrom_SERVED_FROM_MEMORY: 1}
+		}},
+		{"just started", "ok", "serving", "Serving. Started 12 s ago. 37 of 100 requests left; nobody waits.",
+			func(v *View) { v.Started = noon.Add(-12 * time.Second) }},
+		{"a minute ago", "ok", "serving", "Serving. 37 of 100 requests left; nobody waits.",
+			func(v *View) { v.Started = noon.Add(-time.Minute) }},
+		{"Redis is back", "ok", "serving", "Serving. 25 of 25 requests left; nobody waits. " +
+			"This replica may use 25 of 100 requests per 10s until about 12:03:30, while Redis learns what all replicas have sent.", func(v *View) {
+			v.Gate.Shared.ShareState = quota.ShareState{Decider: quota.DecidesLearning, Replicas: 2, Allowance: 25, Learned: at("12:03:30")}
+			v.Gate.Available, v.Gate.EffectiveLimit = 25, 25
+		}},
 		{"a bucket", "ok", "serving", "Serving. 150 of 200 requests left; nobody waits.",
 			func(v *View) { v.Gate.Burst, v.Gate.Available = 200, 150 }},
 		{"one waits", "ok", "serving", "Serving. 37 of 100 requests left; 1 waits.",
@@ -36,15 +55,15 @@ func TestTell(t *testing.T) {
 			func(v *View) { v.AskingKey = true }},
 		{"stopping", "warning", "stopping", "Stopping: the server takes no new calls.",
 			func(v *View) { v.Phase, v.Gate.KeyRefused = Stopping, true }},
-		{"429", "warning", rateLimited, "Clerk answered 429 at 12:03:10: everything waits until 12:03:40, 24 s from now. 545 calls that can't wait so long were refused.", func(v *View) {
+		{"429", "warning", rateLimited, "Clerk answered 429 at 12:03:10: nothing is sent to Clerk until 12:03:40, 24 s from now. 545 calls that can't wait so long were refused.", func(v *View) {
 			v.LimitedAt, v.Gate.PausedUntil, v.Gate.Available = at("12:03:10"), at("12:03:40"), 0
 			v.Lately[refusalCounter("rate_limited")] = 545
 		}},
-		{"429 at another replica", "warning", rateLimited, "Clerk answered 429: everything waits until 12:03:18, 2.0 s from now. 3 wait, the first for 4.0 s.", func(v *View) {
+		{"429 at another replica", "warning", rateLimited, "Clerk answered 429: nothing is sent to Clerk until 12:03:18, 2.0 s from now. 3 wait, the first for 4.0 s.", func(v *View) {
 			v.Gate.PausedUntil = at("12:03:18")
 			v.Gate.Queue[gate.Interactive] = gate.QueueLevel{Depth: 3, Oldest: 4 * time.Second}
 		}},
-		{"after a 429", "warning", rateLimited, "Serving again after a 429 of Clerk's at 12:03:10. 37 of 100 requests left; nobody waits.", func(v *View) {
+		{"after a 429", "warning", rateLimited, "Serving again. Clerk answered 429 at 12:03:10. 37 of 100 requests left; nobody waits.", func(v *View) {
 			v.LimitedAt, v.Lately[rateLimitedCount] = at("12:03:10"), 1
 		}},
 		{"key refused", "critical", keyRefused, "Clerk refuses the secret key: put a valid one into /etc/clerk/key. Users in the cache are served meanwhile.",
@@ -53,6 +72,19 @@ func TestTell(t *testing.T) {
 			func(v *View) { v.Gate.KeyRefused, v.Gate.KeyTaken = true, false }},
 		{"outage", "critical", breakerOpen, "Clerk has failed or not answered since 12:01:00: only users in the cache are served.",
 			func(v *View) { v.Gate.Breaker.State, v.OutSince = gate.Open, at("12:01:00") }},
+		{"Clerk answers 5xx", "critical", breakerOpen, "Clerk has answered 5xx since 12:01:00 (7 times): only users in the cache are served. 381 calls were refused.", func(v *View) {
+			v.Gate.Breaker.State, v.OutSince = gate.Open, at("12:01:00")
+			v.Outage = Counts{failureCounter("server_error"): 7, refusedOpen: 381}
+		}},
+		{"no answer", "critical", breakerOpen, "Clerk has not answered since 12:01:00 (1 request): only users in the cache are served. 1 call was refused.", func(v *View) {
+			v.Gate.Breaker.State, v.OutSince = gate.Open, at("12:01:00")
+			v.Outage = Counts{failureCounter("no_answer"): 1, refusedOpen: 1}
+		}},
+		{"both, for long", "critical", breakerOpen, "Clerk has failed since 11:01:00 (7 answers 5xx, 3 without an answer): only users in the cache are served. " +
+			"Numbers are of the last ten minutes.", func(v *View) {
+			v.Gate.Breaker.State, v.OutSince = gate.Open, at("11:01:00")
+			v.Outage = Counts{failureCounter("server_error"): 7, failureCounter("no_answer"): 3}
+		}},
 		{"an old outage", "critical", breakerOpen, "Clerk has failed or not answered since 27 November, 12:01:00: only users in the cache are served.",
 			func(v *View) { v.Gate.Breaker.State, v.OutSince = gate.HalfOpen, at("12:01:00").AddDate(0, 0, -1) }},
 		{"Redis gone", "warning", redisFallback,
@@ -71,8 +103,15 @@ func TestTell(t *testing.T) {
 		{"one at a time", "warning", inFlightFloor, "Serving one request at a time, since Clerk accepts no more at once. 37 of 100 requests left; nobody waits.",
 			func(v *View) { v.Gate.InFlightLimit = 1 }},
 		{"webhooks", "warning", webhooksFailing,
-			"Serving. 37 of 100 requests left; nobody waits. Webhooks fail or are refused, so users who have changed may be served as they were.",
-			func(v *View) { v.Recent[webhookCounter(webhook.Forged)] = 1 }},
+			"Serving. 37 of 100 requests left; nobody waits. 9 of 29 webhooks in ten minutes were forged, so users who have changed may be served as they were.",
+			func(v *View) {
+				v.Recent[webhookCounter(webhook.Forged)], v.Recent[webhookCounter(webhook.Applied)] = 9, 20
+			}},
+		{"webhooks of two kinds", "warning", webhooksFailing,
+			"Serving. 37 of 100 requests left; nobody waits. 3 of 3 webhooks in ten minutes were bad (1 failed, 2 stale), so users who have changed may be served as they were.",
+			func(v *View) {
+				v.Recent[webhookCounter(webhook.Failed)], v.Recent[webhookCounter(webhook.Stale)] = 1, 2
+			}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			v := well()

@@ -125,6 +125,15 @@ func (p *Page) sample() {
 		v.LimitedAt = now
 		newest.marks |= markLimited
 	}
+	if before := p.last; before != nil && badEvents(v.Total) > badEvents(before.Total) {
+		v.LastBadEvent = now
+	}
+	if !v.OutSince.IsZero() {
+		v.Outage = Counts{}
+		for _, name := range []string{failureCounter("no_answer"), failureCounter("server_error"), refusedOpen} {
+			v.Outage[name] = p.history.within(name, now.Sub(v.OutSince)+Lately, at)
+		}
+	}
 	p.noteChanges(v)
 	p.last = v
 	p.show(v)
@@ -149,7 +158,7 @@ func (p *Page) view(r *reading, now time.Time) *View {
 		v.AwaySince = now
 	}
 	if before := p.last; before != nil {
-		v.LimitedAt = before.LimitedAt
+		v.LimitedAt, v.LastBadEvent, v.Outages = before.LimitedAt, before.LastBadEvent, before.Outages
 		if keyState(before) == keyState(v) {
 			v.KeySince = before.KeySince
 		}
@@ -237,17 +246,19 @@ func (p *Page) noteChanges(v *View) {
 	isOut, wasOut := !v.OutSince.IsZero(), !before.OutSince.IsZero()
 	switch {
 	case isOut && !wasOut:
+		v.Outages++
 		note("clerk", "Clerk failed: the breaker opened.")
 	case !isOut && wasOut:
 		note("clerk", "Clerk answered again after "+short(v.Now.Sub(before.OutSince))+": the breaker closed.")
 	case !isOut && v.Gate.Breaker.TimesOpened > before.Gate.Breaker.TimesOpened:
+		v.Outages++
 		note("clerk", "Clerk failed for a moment: the breaker opened and closed.")
 	}
 	if now := keyState(v); now != keyState(before) {
 		note("key", keyEvents[now])
 	}
 	if until := v.Gate.PausedUntil; !until.IsZero() && until.Sub(before.Gate.PausedUntil) > every {
-		note("quota", "Clerk answered 429: everything waits until "+v.clock(until)+".")
+		note("quota", "Clerk answered 429: nothing is sent to Clerk until "+v.clock(until)+".")
 	}
 	isAway, wasAway := !v.AwaySince.IsZero(), !before.AwaySince.IsZero()
 	switch {

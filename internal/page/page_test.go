@@ -69,8 +69,12 @@ func (f fakeStore) Stats() usercache.Stats { f.mu.Lock(); defer f.mu.Unlock(); r
 
 type fakeWebhooks struct{ *fake }
 
-func (f fakeWebhooks) Stats() map[webhook.Count]int64 { return f.events }
-func (f fakeWebhooks) LastEvent() time.Time           { return f.last }
+func (f fakeWebhooks) Stats() map[webhook.Count]int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.events
+}
+func (f fakeWebhooks) LastEvent() time.Time { return f.last }
 
 func (f *fake) sources() Sources {
 	return Sources{
@@ -295,7 +299,7 @@ func TestEvents(t *testing.T) {
 		want := []string{
 			"The server started.", "Clerk failed: the breaker opened.", "Clerk answered again after 2.5 s: the breaker closed.",
 			"Clerk failed for a moment: the breaker opened and closed.", "Clerk refused the secret key.",
-			"Clerk accepted the secret key.", "Clerk answered 429: everything waits until 00:00:36.",
+			"Clerk accepted the secret key.", "Clerk answered 429: nothing is sent to Clerk until 00:00:36.",
 			"Redis stopped answering.", "Redis answered again after 1.0 s.", "The quota is shared by 3 replicas, before by 2 replicas.",
 		}
 		if !slices.Equal(texts, want) {
@@ -306,6 +310,55 @@ func TestEvents(t *testing.T) {
 		}
 		if n := len(remembered(p)); n != maxEvents {
 			t.Errorf("%d events are kept", n)
+		}
+	})
+}
+
+// TestOutage checks what is counted of an outage, and how many there were.
+func TestOutage(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *fake, p *Page) {
+		step := func(do func()) { f.change(do); time.Sleep(every) }
+		step(func() { f.ended("server_error", 4); f.ended("no_answer", 2) })
+		step(func() { f.status.Breaker = gate.BreakerStatus{State: gate.Open, Since: time.Now(), TimesOpened: 1} })
+		step(func() { f.status.Breaker.State, f.status.Breaker.TimesOpened = gate.HalfOpen, 1 })
+		step(func() { f.status.Breaker.State, f.status.Breaker.TimesOpened = gate.Open, 2 })
+		step(func() { f.requests.Refused = map[string]int64{"breaker_open": 5}; f.ended("server_error", 7) })
+		v := viewOf(p)
+		if want := (Counts{failureCounter("server_error"): 7, failureCounter("no_answer"): 2, refusedOpen: 5}); !maps.Equal(v.Outage, want) || v.Outages != 1 {
+			t.Errorf("got %v in %d outages, want %v in one", v.Outage, v.Outages, want)
+		}
+		var tick tickReport
+		if err := json.Unmarshal(p.latest().tick(), &tick); err != nil || tick.Estimated != -1 {
+			t.Errorf("a list is expected to wait for %v s during an outage, %v", tick.Estimated, err)
+		}
+		step(func() { f.status.Breaker.State = gate.Closed })
+		step(func() { f.status.Breaker.TimesOpened++ })
+		if v := viewOf(p); v.Outage != nil || v.Outages != 2 {
+			t.Errorf("got %v in %d outages after them, want nothing in 2", v.Outage, v.Outages)
+		}
+		time.Sleep(2 * Lately)
+		step(func() { f.status.Breaker.State, f.status.Breaker.Since = gate.Open, time.Now() })
+		if v := viewOf(p); v.Outage[failureCounter("server_error")] != 0 || v.Outages != 3 {
+			t.Errorf("an outage has counts of the one before: %v", v.Outage)
+		}
+	})
+}
+
+// TestLastBadEvent checks when a webhook was last refused or failed.
+func TestLastBadEvent(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *fake, p *Page) {
+		count := func(o webhook.Outcome) {
+			f.change(func() { f.events = map[webhook.Count]int64{{Outcome: o}: 1} }) // the page reads the old one without a lock
+			time.Sleep(every)
+		}
+		if count(webhook.Applied); !viewOf(p).LastBadEvent.IsZero() {
+			t.Error("a good event counts as a bad one")
+		}
+		count(webhook.Forged)
+		at := viewOf(p).Now
+		time.Sleep(every)
+		if got := viewOf(p).LastBadEvent; !got.Equal(at) {
+			t.Errorf("the last bad event is of %v, want %v", got, at)
 		}
 	})
 }

@@ -10,27 +10,20 @@ import (
 
 // tickReport is sent to viewers every second. Times are Unix ms, durations seconds.
 type tickReport struct {
-	Now        int64             `json:"now"`
-	Headline   headlineReport    `json:"headline"`
-	Conditions []conditionReport `json:"conditions"`
-	Quota      quotaReport       `json:"quota"`
-	Queue      []queueReport     `json:"queue"`
-	Estimated  float64           `json:"estimated_wait"`
-	Sample     []int64           `json:"sample"` // as seriesOf
+	Now        int64          `json:"now"`
+	Headline   headlineReport `json:"headline"`
+	Conditions []Advice       `json:"conditions"`
+	Quota      quotaReport    `json:"quota"`
+	QuotaNote  string         `json:"quota_note"`
+	Queue      []queueReport  `json:"queue"`
+	Estimated  float64        `json:"estimated_wait"` // -1: lists are refused at once
+	Sample     []int64        `json:"sample"`         // as seriesOf
 }
 
 type headlineReport struct {
 	Kind  string `json:"kind"`
 	Level string `json:"level"`
 	Text  string `json:"text"`
-}
-
-type conditionReport struct {
-	Name     string `json:"name"`
-	Severity string `json:"severity"`
-	Summary  string `json:"summary"`
-	Look     string `json:"look"`
-	Do       string `json:"do"`
 }
 
 type quotaReport struct {
@@ -77,9 +70,8 @@ type stateReport struct {
 }
 
 type breakerReport struct {
-	State  string `json:"state"`
-	Since  int64  `json:"since"`
-	Opened int64  `json:"opened"`
+	State   string `json:"state"`
+	Outages int    `json:"outages"` // since the start
 }
 
 type keyReport struct {
@@ -132,7 +124,8 @@ type sharedReport struct {
 }
 
 type webhookReport struct {
-	Last     int64         `json:"last"` // 0: none
+	Last     int64         `json:"last"`     // the last good one; 0: none
+	LastBad  int64         `json:"last_bad"` // 0: none
 	Outcomes []countReport `json:"outcomes"`
 }
 
@@ -164,7 +157,7 @@ type helloReport struct {
 var breakerNames = map[gate.BreakerState]string{gate.Closed: "closed", gate.HalfOpen: "half open", gate.Open: "open"}
 
 var deciderNames = map[quota.Decider]string{
-	quota.DecidesState: "Redis", quota.DecidesLearning: "each replica, until Redis knows what all hold",
+	quota.DecidesState: "Redis", quota.DecidesLearning: "each replica for itself",
 	quota.DecidesFallback: "this replica alone, since Redis does not answer",
 }
 
@@ -178,7 +171,7 @@ func seriesOf(s *sample) []int64 {
 func tickOf(v *View, newest sample) *tickReport {
 	g, head := &v.Gate, Tell(v)
 	t := &tickReport{
-		Now: millis(v.Now), Headline: headlineReport(head), Conditions: []conditionReport{},
+		Now: millis(v.Now), Headline: headlineReport(head), Conditions: Advise(v), QuotaNote: quotaNote(v),
 		Quota: quotaReport{
 			Limit: g.Limit, Window: g.Window.Seconds(), Burst: g.Burst, Capacity: v.capacity(), Available: g.Available,
 			Held: g.Held, Leased: g.Leased, InFlight: g.InFlight, InFlightLimit: g.InFlightLimit, MaxInFlight: v.MaxInFlight,
@@ -186,8 +179,8 @@ func tickOf(v *View, newest sample) *tickReport {
 		},
 		Estimated: g.EstimatedWait.Seconds(), Sample: seriesOf(&newest),
 	}
-	for _, c := range Holding(v) {
-		t.Conditions = append(t.Conditions, conditionReport{c.Name, string(c.Severity), c.Summary, c.Look, c.Do})
+	if g.KeyRefused || g.Breaker.State != gate.Closed {
+		t.Estimated = -1
 	}
 	for p, name := range []string{gate.Interactive: "interactive", gate.Batch: "batch"} {
 		q := queueReport{Priority: name, Depth: g.Queue[p].Depth, Oldest: g.Queue[p].Oldest.Seconds()}
@@ -224,7 +217,7 @@ func waitsOf(v *View, p gate.Priority) (served int64, half, most float64) {
 func (p *Page) stateOf(v *View, events []event, names bool) *stateReport {
 	g := &v.Gate
 	s := &stateReport{
-		Breaker: breakerReport{breakerNames[g.Breaker.State], millis(g.Breaker.Since), g.Breaker.TimesOpened},
+		Breaker: breakerReport{breakerNames[g.Breaker.State], v.Outages},
 		Key:     keyReport{keyState(v), millis(v.KeySince), v.KeyFileFails},
 		Stale:   v.count(staleCount, "older than their time to live, since Clerk is away"),
 		Requests: requestsReport{
@@ -258,7 +251,7 @@ func (p *Page) stateOf(v *View, events []event, names bool) *stateReport {
 		s.Shared = &sharedReport{deciderNames[sh.Decider], sh.Replicas, v.MostReplicas, sh.Allowance}
 	}
 	if v.TakesWebhooks {
-		s.Webhooks = &webhookReport{Last: millis(v.LastEvent)}
+		s.Webhooks = &webhookReport{Last: millis(v.LastEvent), LastBad: millis(v.LastBadEvent)}
 		for _, o := range outcomes {
 			s.Webhooks.Outcomes = append(s.Webhooks.Outcomes, v.named(webhookCounter(o.outcome), string(o.outcome), o.text))
 		}

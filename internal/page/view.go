@@ -35,7 +35,8 @@ type View struct {
 
 	TakesWebhooks bool
 	Webhooks      map[webhook.Count]int64
-	LastEvent     time.Time // zero: none
+	LastEvent     time.Time // the last good one; zero: none
+	LastBadEvent  time.Time // when one of badOutcomes was last seen; zero: never
 
 	KeySince  time.Time // when the key's present state was first seen
 	OutSince  time.Time // when the breaker was first seen not to be closed; zero: it is closed
@@ -45,6 +46,9 @@ type View struct {
 	Total  Counts // since the start
 	Recent Counts // in the last ten minutes
 	Lately Counts // in the last minute
+	Outage Counts // since a minute before OutSince, in ten minutes at most; nil: no outage
+
+	Outages int // since the start
 
 	MostReplicas int // in the last ten minutes
 }
@@ -67,12 +71,11 @@ func (v *View) oldest() time.Duration {
 	return max(v.Gate.Queue[gate.Interactive].Oldest, v.Gate.Queue[gate.Batch].Oldest)
 }
 
-// failingWebhooks returns the number of webhooks in the last ten minutes that failed, or were
-// refused for a reason that an operator can fix.
-func (v *View) failingWebhooks() int64 {
-	var n int64
-	for _, o := range []webhook.Outcome{webhook.Failed, webhook.Forged, webhook.Stale, webhook.Misdirected} {
-		n += v.Recent[webhookCounter(o)]
+// badEvents returns the number of webhooks in counts that failed, or were refused for a
+// reason that an operator can fix.
+func badEvents(counts Counts) (n int64) {
+	for _, b := range badOutcomes {
+		n += counts[webhookCounter(b.outcome)]
 	}
 	return n
 }

@@ -214,16 +214,29 @@ func (l *Limiter) observe(p Permit, now time.Time, h *Headers) {
 // State describes the quota.
 type State struct {
 	Limit       int       // permits per window now: the configured number, or what 429s have taught
+	FullLimit   int       // permits per window as configured, less the reserve
 	Capacity    int       // the most permits that could be available at once: Limit, or the bucket's size
 	Available   int       // requests that could be sent at once
 	Held        int       // permits held; with a bucket those of unanswered requests
 	PausedUntil time.Time // zero if not paused
+
+	// KeptBack are the permits held for what may have been spent before the start, and
+	// KeptUntil is when the last of them comes free. Zero for a bucket, and while a shared
+	// state decides.
+	KeptBack  int
+	KeptUntil time.Time
 }
 
 // State describes the quota at now.
 func (l *Limiter) State(now time.Time) State {
 	l.advance(now)
-	s := State{Limit: l.limit(), Capacity: l.capacity(), Available: max(0, l.free()), Held: l.held.count()}
+	s := State{
+		Limit: l.limit(), FullLimit: l.cfg.lessReserve(l.cfg.Limit), Capacity: l.capacity(),
+		Available: max(0, l.free()), Held: l.held.count(), KeptBack: l.earlier.len(),
+	}
+	if s.KeptBack > 0 {
+		s.KeptUntil = l.earlier.at(s.KeptBack - 1)
+	}
 	if now.Before(l.pausedUntil) {
 		s.PausedUntil = l.pausedUntil
 		s.Available = 0

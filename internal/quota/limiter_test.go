@@ -33,3 +33,28 @@ func TestWhoAsksAgainWhenToldGetsAPermit(t *testing.T) {
 		}
 	}
 }
+
+// TestKeptBack checks what State reports to be held back in the first window.
+func TestKeptBack(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		first         quota.FirstWindow
+		burst         int
+		before, after int // at the start, and after half a window
+	}{
+		{first: quota.FullWindow},
+		{first: quota.SlowWindow, before: 81, after: 37},
+		{first: quota.WaitWindow, before: 90, after: 90},
+		{first: quota.SlowWindow, burst: 200},
+	} {
+		l := quota.New(quota.Config{Reserve: 0.1, FirstWindow: tt.first, Burst: tt.burst}, now)
+		for i, want := range []int{tt.before, tt.after, 0} {
+			at := now.Add(time.Duration(i) * 5500 * time.Millisecond)
+			s := l.State(at)
+			if s.KeptBack != want || s.FullLimit != 90 || want > 0 != s.KeptUntil.After(at) {
+				t.Errorf("first window %d, bucket %d, after %v: %d kept back until %v of %d; want %d of 90",
+					tt.first, tt.burst, at.Sub(now), s.KeptBack, s.KeptUntil, s.FullLimit, want)
+			}
+		}
+	}
+}

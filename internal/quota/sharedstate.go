@@ -31,7 +31,7 @@ func (s *Shared) State(now time.Time) State {
 		}
 		return st
 	}
-	st := State{Limit: s.view.Limit, Capacity: s.view.Capacity, Available: s.view.Available, Held: s.view.Held}
+	st := State{Limit: s.view.Limit, FullLimit: s.cfg.lessReserve(s.cfg.Limit), Capacity: s.view.Capacity, Available: s.view.Available, Held: s.view.Held}
 	if until := s.pausedUntil(); until.After(now) {
 		st.PausedUntil, st.Available = until, 0
 	}
@@ -97,6 +97,7 @@ type ShareState struct {
 	// state decides.
 	Allowance int
 	LastReply time.Time // zero before the first
+	Learned   time.Time // in DecidesLearning: when the state will know what is held
 }
 
 // ShareState describes the sharing of the quota at now.
@@ -112,7 +113,7 @@ func (s *Shared) ShareState(now time.Time) ShareState {
 	st.Allowance, _ = s.allowance(now)
 	st.Decider = DecidesFallback
 	if s.learning(now) {
-		st.Decider = DecidesLearning
+		st.Decider, st.Learned = DecidesLearning, s.viewAt.Add(s.view.Learning.Duration())
 	}
 	return st
 }

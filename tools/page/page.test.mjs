@@ -10,7 +10,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { chromium } from 'playwright-core';
-import { seconds } from '../../internal/page/assets/table.js';
+import { seconds, shorten } from '../../internal/page/assets/table.js';
 import { clerkgate, client, fault, freePort, load, redis, run, serve, simulator, until, userIDs } from './servers.mjs';
 
 const axe = await fs.readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -88,20 +88,26 @@ test('durations', () => {
   for (const [s, text] of Object.entries(texts)) assert.equal(seconds(Number(s)), text);
 });
 
+test('names are shortened in the middle', () => {
+  const texts = { billing: 'billing', 'exactly-13-ch': 'exactly-13-ch', 'support-tool/eu-west-1': 'suppor…west-1', '😀😀😀😀😀😀😀😀😀😀😀😀😀😀': '😀😀😀😀😀😀…😀😀😀😀😀😀' };
+  for (const [name, text] of Object.entries(texts)) assert.equal(shorten(name, 13), text);
+});
+
 test('empty, idle, under load, 429, an outage, narrow, dark, restarted', async (t) => {
   let server = await serve(['--sim', '--quota', '100/10s', '--cache-ttl', '2s']);
   t.after(() => server.stop());
   const at = await look(server.page);
   t.after(() => at.close());
 
-  await says(at.page, /^Serving\. 100 of 100 requests left; nobody waits\. No call has come yet\.$/);
+  await says(at.page, /^Serving\. Started \d+ s ago\. 100 of 100 requests left; nobody waits\. No call has come yet\.$/);
+  await at.page.locator('#uptime', { hasText: /^up \d+ s$/ }).waitFor();
   await check(at, 'empty');
 
   const ids = await userIDs(server, 2000);
   const one = client(server);
   for (const id of ids.slice(0, 5)) assert.equal(await one.get(id, { caller: 'billing' }), 0);
   one.close();
-  await says(at.page, /^Serving\. \d+ of 100 requests left; nobody waits\.$/);
+  await says(at.page, /^Serving\. (Started \d+ s ago\. )?\d+ of 100 requests left; nobody waits\.$/);
   await at.page.locator('#callers tbody tr', { hasText: 'billing' }).waitFor();
   await check(at, 'idle');
 
@@ -123,6 +129,8 @@ test('empty, idle, under load, 429, an outage, narrow, dark, restarted', async (
   await at.page.getByText('The plot as a table').click();
   await at.page.locator('#minutes tbody tr').first().waitFor();
   await at.page.getByText('The plot as a table').click();
+  const [from, all] = await at.page.locator('#quota-plot').evaluate((svg) => [svg.querySelector('.limit').getBBox().x, svg.viewBox.baseVal.width]);
+  assert.ok(from < all / 10, `the plot of a young server is blank up to ${from} of ${all} px`);
   await check(at, 'load', { docs: true });
 
   for (const [name, options] of [['narrow', { width: 320, height: 700 }], ['dark', { dark: true }], ['narrow-dark', { width: 390, height: 844, dark: true }]]) {
@@ -133,15 +141,21 @@ test('empty, idle, under load, 429, an outage, narrow, dark, restarted', async (
   }
 
   await fault(server.sim, { kind: 'status', status: 429, retry_after: '15' });
-  await says(at.page, /^Clerk answered 429 at [\d:]+: everything waits until [\d:]+, [\d.]+ s from now\./);
+  await says(at.page, /^Clerk answered 429 at [\d:]+: nothing is sent to Clerk until [\d:]+, [\d.]+ s from now\./);
   await at.page.locator('#conditions', { hasText: 'Find out who else uses this key' }).waitFor();
   await changes(at.page, '#headline');
   await check(at, 'paused', { docs: true });
   await fault(server.sim, null);
-  await says(at.page, /^Serving again after a 429/, 40_000);
+  await says(at.page, /^Serving again\. Clerk answered 429 at /, 40_000);
+  await at.page.locator('#quota-note', { hasText: /of 100 may be used: the 429 at .* all is back by / }).waitFor();
 
   await fault(server.sim, { kind: 'status', status: 503 });
-  await says(at.page, /^Clerk has failed or not answered since [\d:]+: only users in the cache are served\.$/);
+  await says(at.page, /^Clerk has answered 5xx since [\d:]+ \(\d+ times\): only users in the cache are served\. \d+ calls were refused\.$/);
+  await at.page.locator('#conditions', { hasText: 'The network is not at fault' }).waitFor();
+  await at.page.locator('#queue-text', { hasText: 'would be refused at once' }).waitFor();
+  await at.page.locator('#clerk', { hasText: 'opened once' }).waitFor();
+  assert.equal(await at.page.locator('#conditions li').first().locator('strong').count(), 0, 'the headline is repeated');
+  assert.match(await at.page.locator('#conditions li.over').textContent(), /^Clerk answered 429 at [\d:]+\. The pause is over\./);
   await at.page.locator('#events', { hasText: 'the breaker opened' }).waitFor();
   await changes(at.page, '#failures tbody');
   await check(at, 'outage', { docs: true });
@@ -153,10 +167,13 @@ test('empty, idle, under load, 429, an outage, narrow, dark, restarted', async (
   const same = ['--grpc-listen', server.grpc, '--http-listen', server.http];
   at.away = true;
   await server.stop('SIGKILL');
-  await says(at.page, /^The server can't be reached since [\d:]+: what is below is from before\.$/);
+  await says(at.page, /^The server can't be reached\. It last answered at [\d:]+; the figures below are from then\.$/);
+  await at.page.locator('#link', { hasText: /^not connected, last heard \d+ s ago$/ }).waitFor();
+  await changes(at.page, '#link');
+  assert.equal(await at.page.locator('#quota-plot text', { hasText: 'now' }).count(), 0, 'the plot still ends now');
   await check(at, 'away');
   server = await serve(['--sim', '--quota', '100/10s', ...same]);
-  await says(at.page, /^Serving\. 100 of 100 requests left; nobody waits\. No call has come yet\.$/);
+  await says(at.page, /^Serving\. Started \d+ s ago\. 100 of 100 requests left; nobody waits\. No call has come yet\.$/);
   at.away = false;
   await changes(at.page, '#clock');
   await check(at, 'restarted');
@@ -196,7 +213,9 @@ test('Redis goes away, and comes back', async (t) => {
   await says(at.page, /^Redis has not answered since [\d:]+(: this replica serves within its share of the quota, \d+ of 100 requests per 10s)?\. Nobody waits\.$/);
   await check(at, 'redis-gone');
   store = await redis(store.port);
-  await says(at.page, /^Serving\. /);
+  await says(at.page, /^Serving\. .* This replica may use \d+ of 100 requests per 10s until about [\d:]+, while Redis learns what all replicas have sent\.$/);
+  await at.page.locator('#quota-note', { hasText: 'of 100 may be used: the share of this replica, until Redis knows' }).waitFor();
+  assert.equal(await at.page.locator('#replicas .bad').count(), 0, 'a figure is red while the headline is green');
   await at.page.locator('#events', { hasText: 'Redis answered again after' }).waitFor();
   await until('two replicas', async () => /replicas2/.test(await at.page.locator('#replicas').textContent()));
   await check(at, 'redis-back');
@@ -213,11 +232,17 @@ test('500 callers with long names', async (t) => {
   t.after(() => at.close());
   await at.page.locator('#callers tbody tr').nth(100).waitFor();
   assert.match(await at.page.locator('#callers tbody tr').last().textContent(), /all others/);
+  await at.page.getByRole('button', { name: 'Caller' }).click();
+  const names = (await at.page.locator('#callers tbody th').allTextContents()).map((n) => Number(/^team-(\d+)\//.exec(n)?.[1])).filter((n) => !Number.isNaN(n));
+  assert.deepEqual(names, names.toSorted((a, b) => a - b), 'numbers in names are sorted as text');
   await check(at, 'callers');
   const narrow = await look(server.page, { width: 320, height: 700 });
   await narrow.page.locator('#callers tbody tr').nth(100).waitFor();
   await check(narrow, 'callers-narrow');
-  for (const column of ['share', 'waiting', 'refused']) { // conditions ask to look at these
+  const tall = await narrow.page.evaluate(() => [document.documentElement.scrollHeight, document.querySelector('main').getBoundingClientRect().bottom + scrollY]);
+  assert.ok(tall[0] < tall[1] + 100, `the page is ${tall[0]} px high, its content ${tall[1]}`);
+  assert.match(await narrow.page.locator('#callers tbody th', { hasText: 'team-1/' }).getAttribute('title'), /^team-1\/a-service-with-a-very-long-name-x+$/);
+  for (const column of ['share', 'waiting', 'refused', 'lookups']) { // conditions ask to look at these
     const cut = await narrow.page.locator(`#callers th[data-sort=${column}]`).evaluate((th) => th.getBoundingClientRect().right - th.closest('.scroll').getBoundingClientRect().right);
     assert.ok(cut <= 0, `${cut} px of ${column} need scrolling`);
   }
@@ -232,7 +257,9 @@ test('webhooks come, and forged ones', async (t) => {
   for (const id of ids) await fetch(`${server.sim}/sim/users/${id}`, { method: 'PATCH', body: JSON.stringify({ first_name: 'Ada' }) });
   const at = await look(server.page);
   t.after(() => at.close());
-  await says(at.page, /Webhooks fail or are refused, so users who have changed may be served as they were\.$/);
+  await says(at.page, /\d+ of \d+ webhooks in ten minutes were forged, so users who have changed may be served as they were\.$/);
+  await at.page.locator('#conditions', { hasText: 'somebody else posts to the endpoint' }).waitFor();
+  await at.page.locator('#webhooks-note', { hasText: /The last bad one .* came at / }).waitFor();
   await at.page.locator('#webhooks', { hasText: 'the signature is wrong' }).waitFor();
   await check(at, 'webhooks');
 });
@@ -258,7 +285,7 @@ test('a token as the password, and what a caller may not see', async (t) => {
   assert.ok(!(await operator.page.content()).includes('cgt_'));
   await operator.close();
   const looker = await look(server.page, { token: some.token });
-  await looker.page.locator('#callers-note', { hasText: 'Only callers that may call GetUsage see this.' }).waitFor();
+  await looker.page.locator('#callers-note', { hasText: 'You may not see who calls.' }).waitFor();
   await check(looker, 'hidden');
   await looker.close();
 });

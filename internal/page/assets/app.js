@@ -2,17 +2,20 @@
 // state whenever it has changed.
 
 import * as plot from './plot.js';
-import { bytes, clock, element, figures, fill, number, percent, seconds, sortable } from './table.js';
+import { bytes, clock, element, figures, fill, number, percent, seconds, shorten, sortable } from './table.js';
 
 const SILENCE = 10_000; // ms without a message, after which the connection counts as lost
 const $ = (id) => document.getElementById(id);
 
 let hello = null, tick = null, state = null, samples = [];
+const narrow = matchMedia('(max-width: 30rem)'); // as in app.css
+const natural = new Intl.Collator('en', { numeric: true }).compare; // team-2 comes before team-10
 let order = { key: 'share', direction: -1 };
 
 // --- the connection
 
-let source = null, lastMessage = 0, lostSince = 0, tries = 0, retry = 0;
+// lastMessage is when the connection last showed life, heard when the server did.
+let source = null, lastMessage = 0, heard = Date.now(), lost = false, tries = 0, retry = 0;
 
 function connect() {
   clearTimeout(retry);
@@ -21,7 +24,7 @@ function connect() {
   lastMessage = Date.now();
   source = new EventSource('page/events');
   const on = (name, take) => source.addEventListener(name, (e) => {
-    lastMessage = Date.now();
+    lastMessage = heard = Date.now();
     take(JSON.parse(e.data));
   });
   on('hello', greet);
@@ -33,7 +36,6 @@ function connect() {
 // lose shows that the connection is lost, and tries again: soon, and then less often.
 function lose() {
   source?.close();
-  lostSince ||= Date.now();
   showLost('');
   if (retry) return;
   const wait = Math.min(10_000, 500 * 2 ** Math.min(tries++, 5)) * (0.75 + Math.random() / 2);
@@ -52,23 +54,33 @@ function lose() {
 
 function found() {
   tries = 0;
-  if (!lostSince) return;
-  lostSince = 0;
+  if (!lost) return;
+  lost = false;
+  $('conditions').dataset.shown = '';
   document.body.classList.remove('lost');
   $('now').classList.remove('lost');
 }
 
 function showLost(why) {
-  const since = clock(lostSince, Date.now());
+  const first = !lost;
+  lost = true;
   document.body.classList.add('lost');
   $('now').classList.add('lost');
-  $('link').textContent = 'not connected';
-  $('headline').textContent = `The server can't be reached since ${since}: what is below is from before. ${why}`.trim();
+  const at = clock(tick?.now ?? heard, Date.now());
+  $('headline').textContent = `The server can't be reached. It last answered at ${at}; the figures below are from then. ${why}`.trim();
   $('conditions').replaceChildren(element('li', 'level-critical',
     'Look whether clerkgate runs, and at the network to it. The page goes on by itself once the server answers.'));
   document.title = '✕ clerkgate';
+  showSilence();
+  if (first && tick) drawPlots();
   speak('lost', "The server can't be reached.");
 }
+
+// showSilence counts the seconds since the server was last heard.
+function showSilence() {
+  $('link').textContent = `not connected, last heard ${seconds(Math.round((Date.now() - heard) / 1000))} ago`;
+}
+setInterval(() => { if (lost) showSilence(); }, 1000);
 
 setInterval(() => {
   if (!document.hidden && !retry && Date.now() - lastMessage > SILENCE) lose();
@@ -87,7 +99,6 @@ function greet(h) {
   samples = h.history;
   $('version').textContent = h.version;
   fill('settings', (h.settings ?? []).map((s) => [s.name, s.value || '–', s.from]), 'Not shown to you.');
-  $('settings-note').textContent = h.settings ? '' : 'Only callers that may call GetUsage see the settings, and nobody does where the server lets everybody in.';
 }
 
 function take(sample) {
@@ -112,18 +123,20 @@ function showTick() {
   if ($('headline').textContent !== headline.text) $('headline').textContent = headline.text;
   document.title = `${{ ok: '✓', warning: '!', critical: '✕' }[headline.level]} clerkgate`;
   speak(headline.kind, headline.text);
-  const names = tick.conditions.map((c) => c.name).join();
-  if ($('conditions').dataset.names !== names || document.querySelector('#conditions li:not(:has(strong))')) {
-    $('conditions').dataset.names = names;
+  const shown = JSON.stringify(tick.conditions);
+  if ($('conditions').dataset.shown !== shown) {
+    $('conditions').dataset.shown = shown;
     $('conditions').replaceChildren(...tick.conditions.map((c) => {
-      const item = element('li', `level-${c.severity}`);
+      const item = element('li', `level-${c.severity}${c.over ? ' over' : ''}`);
       const what = element('p', '', `${c.do} `);
       what.append(element('span', 'name', c.name));
-      item.append(element('strong', '', c.summary), element('p', '', c.look), what);
+      if (c.summary) item.append(element('strong', '', c.summary));
+      item.append(element('p', '', c.look), what);
       return item;
     }));
   }
   $('clock').textContent = `${clock(tick.now, tick.now)} UTC`;
+  $('uptime').textContent = `up ${seconds(Math.max(0, Math.round((tick.now - hello.started) / 1000)))}`;
   $('link').textContent = 'live';
 
   const bucket = quota.burst > 0;
@@ -137,6 +150,7 @@ function showTick() {
     ['on lease', number(quota.leased)],
     ['paused', quota.paused_until ? `until ${clock(quota.paused_until, tick.now)}` : 'no', '', !!quota.paused_until],
   ]);
+  set('quota-note', tick.quota_note);
   drawPlots();
   fill('queue', tick.queue.map((q) => [
     q.priority, q.depth, { text: q.depth ? seconds(q.oldest) : '–', numeric: true }, q.served,
@@ -151,7 +165,9 @@ function within(queue, bound) {
 }
 
 function drawPlots() {
-  const now = tick.now, { quota } = tick;
+  const now = { at: tick.now, text: lost ? clock(tick.now, Date.now()) : 'now' }, { quota } = tick;
+  const whole = plot.span(samples, tick.now) === plot.SPAN;
+  set('quota-title', whole ? 'Quota, the last ten minutes' : 'Quota since the start');
   plot.draw($('quota-plot'), samples, now, { area: plot.HELD, line: plot.USED, limit: plot.LIMIT, marks: true });
   plot.draw($('queue-plot'), samples, now, { area: plot.WAITING });
   plot.draw($('flight-plot'), samples, now, { area: plot.FLIGHT, limit: plot.FLIGHT_LIMIT, near: true });
@@ -161,10 +177,15 @@ function drawPlots() {
   set('quota-text', `At most ${number(most(plot.HELD))} held at once, and ${number(most(plot.USED))} sent in any ${seconds(quota.window)}. `
     + (paused.length ? `Paused by a 429 ${times(paused.length)}, for ${length(paused)} in all. ` : 'Never paused. ')
     + (outage.length ? `Clerk failed ${times(outage.length)}, for ${length(outage)} in all.` : ''));
-  set('queue-text', `${number(tick.queue.reduce((n, q) => n + q.depth, 0))} wait now, ${number(most(plot.WAITING))} at most in the last ten minutes. A list that came now would ${tick.estimated_wait < 0.01 ? 'not wait' : `wait for about ${seconds(tick.estimated_wait)}`}.`);
+  set('queue-text', `${number(tick.queue.reduce((n, q) => n + q.depth, 0))} wait now, ${number(most(plot.WAITING))} at most in the last ten minutes. A list that came now would ${listWould(tick.estimated_wait)}.`);
   set('flight-text', `${number(quota.in_flight)} under way now, ${number(most(plot.FLIGHT))} at most in the last ten minutes. Up to ${number(quota.in_flight_limit)} may be`
     + (quota.in_flight_limit < quota.max_in_flight ? `, fewer than the ${number(quota.max_in_flight)} of the settings, since Clerk accepts no more.` : '.'));
   showMinutes();
+}
+
+function listWould(wait) {
+  if (wait < 0) return 'be refused at once';
+  return wait < 0.01 ? 'not wait' : `wait for about ${seconds(wait)}`;
 }
 
 function times(n) { return n === 1 ? 'once' : n === 2 ? 'twice' : `${n} times`; }
@@ -205,7 +226,7 @@ function showState() {
   const now = tick?.now ?? Date.now();
   const { breaker, key } = state;
   figures('clerk', [
-    ['breaker', breaker.state, breaker.opened ? `opened ${times(breaker.opened)}` : 'never opened', breaker.state !== 'closed'],
+    ['breaker', breaker.state, breaker.outages ? `opened ${times(breaker.outages)}` : 'never opened', breaker.state !== 'closed'],
     ['key', key.state, `since ${clock(key.since, now)}`, key.state === 'refused'],
     ...(key.file_fails ? [["key's file", "can't be used", '', true]] : []),
     ...(state.upstream.limit ? [["Clerk's own count", `${number(state.upstream.remaining)} left`, `of ${number(state.upstream.limit)}, at ${clock(state.upstream.observed, now)}`]] : []),
@@ -236,11 +257,13 @@ function showState() {
       both("Redis's errors", redis.errors)] : [['Redis', 'none']]),
     ...(shared ? [
       ['replicas', number(shared.replicas), shared.most > shared.replicas ? `${number(shared.most)} lately` : '', shared.most > shared.replicas],
-      ['decides about the quota', shared.decider, shared.allowance ? `which may hold ${number(shared.allowance)}` : '', shared.allowance > 0]] : [['replicas', 'this one alone']]),
+      ['decides about the quota', shared.decider, shared.allowance ? `up to ${number(shared.allowance)}` : '', !redis?.connected && shared.allowance > 0]] : [['replicas', 'this one alone']]),
   ]);
 
   $('webhooks-note').textContent = !webhooks ? 'No webhooks are taken: --webhook-listen is not set.'
-    : webhooks.last ? `The last good one came at ${clock(webhooks.last, now)} UTC.` : 'None has come since the start.';
+    : !webhooks.last && !webhooks.last_bad ? 'None has come since the start.'
+      : (webhooks.last ? `The last good one came at ${clock(webhooks.last, now)}.` : 'No good one has come since the start.')
+        + (webhooks.last_bad ? ` The last bad one (failed, forged, stale or misdirected) came at ${clock(webhooks.last_bad, now)}.` : '');
   $('webhooks').closest('.scroll').hidden = !webhooks;
   if (webhooks) fill('webhooks', webhooks.outcomes.filter((o) => o.total).map((o) => [`${o.name}: ${o.text}`, o.recent, o.total]), 'None.');
   showCallers();
@@ -249,22 +272,26 @@ function showState() {
 
 function showCallers() {
   const { callers, others } = state;
+  set('settings-note', hello.settings ? '' : callers ? 'This server lets everybody on the network see the page, so it shows no settings.'
+    : 'You may not see the settings; sign in as for the callers.');
   $('callers').closest('.scroll').hidden = !callers;
   if (!callers) {
-    $('callers-note').textContent = 'Only callers that may call GetUsage see this.';
+    set('callers-note', 'You may not see who calls. Open the page in a new private window, and sign in with the token of a caller '
+      + 'that may call GetUsage: any user name, and the token as the password.');
     return;
   }
   const named = (c) => (c.name === 'clerkgate/refresh' ? 'clerkgate/refresh (the cache reads again)' : c.name || '(no name)');
   const value = (c) => (order.key === 'name' ? named(c) : c[order.key]);
   const sorted = callers.toSorted((a, b) => {
     const [x, y] = [value(a), value(b)];
-    return order.direction * (typeof x === 'string' ? x.localeCompare(y) : x - y) || (a.name < b.name ? -1 : 1);
+    return order.direction * (typeof x === 'string' ? natural(x, y) : x - y) || natural(a.name, b.name);
   });
-  const row = (name, c) => [name, { text: percent(c.share), numeric: true }, c.waiting, c.refused, c.lookups, c.cap || '–'];
+  const row = (name, c) => [{ text: name, short: narrow.matches ? shorten(name, 13) : name }, { text: percent(c.share), numeric: true }, c.waiting, c.refused, c.lookups, c.cap || '–'];
   set('callers-note', others ? `The ${callers.length} that used most; all others are the last row.` : `${callers.length} in all.`);
   fill('callers', [...sorted.map((c) => row(named(c), c)), ...(others ? [row('(all others)', others)] : [])], 'Nobody has called yet.');
 }
 
+narrow.addEventListener('change', () => { if (state) showCallers(); });
 sortable('callers', (key, direction) => { order = { key, direction }; if (state) showCallers(); });
 $('minutes').closest('details').addEventListener('toggle', () => { if (tick) showMinutes(); });
 new ResizeObserver(() => { if (tick) drawPlots(); }).observe(document.body);

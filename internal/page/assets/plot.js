@@ -3,7 +3,8 @@
 
 export const USED = 1, HELD = 2, LIMIT = 3, WAITING = 4, FLIGHT = 5, FLIGHT_LIMIT = 6, MARKS = 7;
 export const PAUSED = 1, OUTAGE = 2, KEY = 4, LIMITED = 8;
-const SPAN = 600_000; // ms
+export const SPAN = 600_000; // ms
+const LEAST = 10_000; // ms, however short the time since the start
 const GAP = 2_500; // ms without a sample, from which on a line is broken
 
 const NS = 'http://www.w3.org/2000/svg';
@@ -46,18 +47,32 @@ export function spans(samples, mark) {
   return all;
 }
 
-// draw replaces what svg shows. area, line and limit are series; each may be null. With near, a limit
+// span returns how many ms a plot shows: the time since the first sample, ten minutes at most.
+export function span(samples, now) {
+  return Math.min(SPAN, Math.max(LEAST, samples.length ? now - samples[0][0] : 0));
+}
+
+// marksOf returns the ages in ms that the axis is marked with, the oldest first.
+function marksOf(shown, most) {
+  const step = [5_000, 15_000, 30_000, 60_000, 120_000, 300_000].find((s) => shown / s <= most);
+  return Array.from({ length: Math.floor(shown / step) + 1 }, (_, i) => i * step).reverse();
+}
+
+function ago(ms) { return ms % 60_000 ? `${ms / 1000} s ago` : `${ms / 60_000} min ago`; }
+
+// draw replaces what svg shows. now is {at, text}, the newest time and its name. area, line and limit are series; each may be null. With near, a limit
 // that is far above the others is off the plot, which would show nothing else.
 export function draw(svg, samples, now, { area = null, line = null, limit = null, near = false, marks = false }) {
   const box = svg.getBoundingClientRect();
   const width = Math.max(200, Math.round(box.width)), height = Math.max(60, Math.round(box.height));
   const left = 38, right = 6, top = 8, bottom = 18;
+  const shown = span(samples, now.at);
   svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
   const values = (k) => (k === null ? [] : samples.map((s) => s[k]));
   const reach = Math.max(...values(area), ...values(line), 1);
   const highest = Math.max(reach, ...values(limit).filter((v) => !near || v <= 4 * reach));
   const most = ceiling(highest * 1.02);
-  const x = (t) => left + (width - left - right) * Math.min(1, Math.max(0, 1 - (now - t) / SPAN));
+  const x = (t) => left + (width - left - right) * Math.min(1, Math.max(0, 1 - (now.at - t) / shown));
   const y = (v) => top + (height - top - bottom) * (1 - v / most);
   const drawn = [];
 
@@ -65,10 +80,9 @@ export function draw(svg, samples, now, { area = null, line = null, limit = null
     drawn.push(node('line', { class: 'grid', x1: left, x2: width - right, y1: y(v), y2: y(v) }));
     drawn.push(node('text', { x: left - 6, y: y(v) + 4, 'text-anchor': 'end' }, compact(v)));
   }
-  const steps = width < 420 ? [10, 5, 0] : [10, 8, 6, 4, 2, 0];
-  for (const m of steps) {
-    const anchor = m === 10 ? 'start' : m === 0 ? 'end' : 'middle';
-    drawn.push(node('text', { x: x(now - m * 60_000), y: height - 4, 'text-anchor': anchor }, m ? `${m} min ago` : 'now'));
+  for (const m of marksOf(shown, width < 420 ? 2 : 5)) {
+    const at = x(now.at - m), anchor = at < left + 30 ? 'start' : m === 0 ? 'end' : 'middle';
+    drawn.push(node('text', { x: at, y: height - 4, 'text-anchor': anchor }, m ? ago(m) : now.text));
   }
   if (marks) {
     for (const [mark, name] of [[PAUSED, 'paused'], [OUTAGE | KEY, 'outage']]) {

@@ -8,7 +8,8 @@ export function element(name, className, text) {
 }
 
 // fill replaces the rows of a table. A row is a list of cells; a cell is a text, a number
-// (aligned right), or {text, className}. The first cell is the row's heading.
+// (aligned right), or {text, className, numeric, short}. The first cell is the row's heading.
+// If there is a short text, it is seen, and text is what screen readers read and a tooltip shows.
 export function fill(id, rows, empty) {
   const body = document.querySelector(`#${id} tbody`);
   const columns = document.querySelectorAll(`#${id} thead th`).length;
@@ -20,6 +21,12 @@ export function fill(id, rows, empty) {
       const text = typeof plain.text === 'number' ? number(plain.text) : plain.text;
       const e = element(i === 0 ? 'th' : 'td', [numeric ? 'n' : '', plain.className ?? ''].join(' ').trim(), text);
       if (i === 0) e.scope = 'row';
+      if (plain.short !== undefined && plain.short !== text) {
+        const seen = element('span', '', plain.short);
+        seen.ariaHidden = 'true';
+        e.title = text;
+        e.replaceChildren(seen, element('span', 'hidden', text));
+      }
       row.append(e);
     });
     return row;
@@ -58,6 +65,14 @@ export function sortable(id, changed) {
       changed(heading.dataset.sort, now === 'ascending' ? 1 : -1);
     });
   }
+}
+
+// shorten leaves out the middle of a text that is longer than most characters.
+export function shorten(text, most) {
+  const all = [...text];
+  if (all.length <= most) return text;
+  const end = Math.floor((most - 1) / 2);
+  return `${all.slice(0, most - 1 - end).join('')}…${all.slice(-end).join('')}`;
 }
 
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });

@@ -31,6 +31,9 @@ func TestOlderDataIsNotTrusted(t *testing.T) {
 			if s := r.ShareState(w.now); s.Decider != quota.DecidesLearning || s.Allowance == 0 || s.Allowance > 50 {
 				t.Errorf("a second after the failover: %+v, want its share while the state learns", s)
 			}
+			if left := r.ShareState(w.now).Learned.Sub(w.now); left <= 0 || left > 12*time.Second {
+				t.Errorf("a second after the failover the state is to learn for another %v", left)
+			}
 		}
 		w.run(w.now.Add(12 * time.Second))
 		for _, r := range []*replica{r, other} {
