@@ -33,9 +33,7 @@ func TestEachCall(t *testing.T) {
 			get: func(_ context.Context, req *clerkgatev1.GetUserRequest) (*clerkgatev1.GetUserResponse, error) {
 				return found(req.GetUserId()), nil
 			},
-			stream: func(*clerkgatev1.StreamUsersRequest, grpc.ServerStreamingServer[clerkgatev1.StreamUsersResponse]) error {
-				return nil
-			},
+			stream: func(_ *clerkgatev1.StreamUsersRequest, s streamOfUsers) error { return s.Send(message("")) },
 		}
 		f.run(t, Config{Caller: "billing", Token: TokenFile(token), Timeout: 3 * time.Second}, func(c *Client) {
 			check := func(token, priority string, deadline time.Duration) {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
@@ -94,6 +95,7 @@ func (c *Client) StreamUsers(ctx context.Context, o StreamOptions) iter.Seq2[*Us
 				return // the last message
 			}
 		}
+		yield(nil, &Error{Code: codes.Internal, Message: "the stream ended before its last message"})
 	}
 }
 

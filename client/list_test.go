@@ -107,6 +107,8 @@ func TestStreamEnds(t *testing.T) {
 		{"refused at first", false, refusal(codes.ResourceExhausted, "CALLER_OVER_QUOTA", time.Second), 1},
 		{"a fault", true, refusal(codes.Internal, "INTERNAL", 0), 1},
 		{"unavailable", false, refusal(codes.Unavailable, "BREAKER_OPEN", 0), 1 + maxRefusals},
+		{"no last message", true, nil, 1},
+		{"no message", false, nil, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -128,7 +130,7 @@ func TestStreamEnds(t *testing.T) {
 						}
 					}
 					var e *Error
-					if !errors.As(last, &e) || e.Message != "refused" || (n == 1) != tt.begun {
+					if !errors.As(last, &e) || tt.err != nil && e.Message != "refused" || (n == 1) != tt.begun {
 						t.Errorf("%d users, %v", n, last)
 					}
 					if calls := len(f.taken()); calls != tt.calls {
