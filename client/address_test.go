@@ -62,6 +62,7 @@ func TestNewRefuses(t *testing.T) {
 		{Config{Address: "localhost", Token: token}, ""},
 		{Config{Address: "unix:/x", Token: token}, ""},
 		{Config{Address: "ftp://x"}, "want host:port"},
+		{Config{Address: "fe80::1%eth0"}, ""},
 		{Config{Timeout: -1}, "Config.Timeout"},
 		{Config{Caller: "team/billing:1.0_b-2"}, ""},
 		{Config{Caller: strings.Repeat("x", 65)}, "Config.Caller"},

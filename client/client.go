@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -132,6 +133,7 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Token != nil {
 		options = append(options, grpc.WithPerRPCCredentials(bearer(cfg.Token)))
 	}
+	target = strings.ReplaceAll(target, "%", "%25") // gRPC takes it for a URL
 	conn, err := grpc.NewClient(target, append(options, cfg.DialOptions...)...)
 	if err != nil {
 		return nil, fmt.Errorf("address %q: %w", cfg.Address, err)

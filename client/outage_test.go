@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/caller/callertest"
@@ -137,7 +139,11 @@ func TestCannotConnect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, l := range []net.Listener{secured, plain} {
+	socket, err := net.Listen("unix", filepath.Join(t.TempDir(), "a%20b"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range []net.Listener{secured, plain, socket} {
 		var serving sync.WaitGroup
 		serving.Go(func() {
 			s := grpc.NewServer()
@@ -164,5 +170,13 @@ func TestCannotConnect(t *testing.T) {
 			t.Errorf("%s: %v, want %q", tt.address, err, tt.want)
 		}
 		_ = c.Close()
+	}
+	c, err := New(Config{Address: "unix:" + socket.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err = c.GetUser(t.Context(), "user_x"); status.Code(err) != codes.Unimplemented { // by this server
+		t.Errorf("a path with a percent sign: %v", err)
 	}
 }

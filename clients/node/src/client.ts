@@ -181,6 +181,7 @@ export class Client {
       }
       request.resumeToken = message.resumeToken;
     }
+    throw new ClerkgateError("INTERNAL", undefined, "the stream ended before its last message");
   }
 
   /** Returns how many users match a filter. */

@@ -124,6 +124,15 @@ test("streams end with an error that does not pass", async () => {
   await assert.rejects(collect(clerk.streamUsers()), { code: "ABORTED", reason: "TOKEN_OUTDATED" });
 });
 
+test("a stream that ends without its last message is an error", async () => {
+  const clerk = fake({
+    async *streamUsers() {
+      yield { users: [{ id: "user_1" }], resumeToken: "1" };
+    },
+  });
+  await assert.rejects(collect(clerk.streamUsers()), { code: "INTERNAL", message: /last message/ });
+});
+
 test("users who can't be read are handed over", async () => {
   const clerk = fake({ listUsers: () => ({ unreadable: [{ userId: "user_1", message: "odd" }] }) });
   const leftOut: (string | undefined)[] = [];

@@ -196,6 +196,7 @@ class Client:
                 if not message.resume_token:
                     return
                 request.resume_token = message.resume_token
+        raise ClerkgateError(grpc.StatusCode.INTERNAL, "", "the stream ended before its last message")
 
     def count_users(
         self, filter: Filter | None = None, *, timeout: float | None = None, priority: Priority | None = None

@@ -289,6 +289,17 @@ class FakeTest(unittest.TestCase):
         with self.assertRaisesRegex(ClerkgateError, "TOKEN_OUTDATED"):
             list(self.client.stream_users())
 
+    def test_stream_without_last_message(self) -> None:
+        def stream(request, context):
+            yield user_message("user_1", "1")
+
+        self.fake.StreamUsers = stream
+        self.fake.start()
+        users = self.client.stream_users()
+        self.assertEqual(next(users).id, "user_1")
+        with self.assertRaisesRegex(ClerkgateError, "last message"):
+            next(users)
+
     def test_cancel_stream(self) -> None:
         ended = threading.Event()
 
