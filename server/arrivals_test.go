@@ -3,12 +3,15 @@ package server
 import (
 	"context"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/net/http2"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/tap"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
@@ -77,35 +80,55 @@ func awaitEnd(t *testing.T, raw *rawClient, streams int) {
 	}
 }
 
-// TestArrivalsAreBounded: beyond the number the oldest call of the address gives way, and a
+// TestArrivalsAreBounded: beyond the bytes of an address its oldest call gives way, and a
 // call that has arrived does not count.
 func TestArrivalsAreBounded(t *testing.T) {
-	r := newArrivals(time.Minute, 8)
-	begin := func(ip byte) context.Context {
-		ctx, _ := r.begin(peer.NewContext(t.Context(), &peer.Peer{Addr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, ip)}}), nil)
+	r := newArrivals(time.Minute, 8*arrivalBytes)
+	begin := func(ip byte, md metadata.MD) context.Context {
+		ctx, _ := r.begin(peer.NewContext(t.Context(), &peer.Peer{Addr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, ip)}}), &tap.Info{Header: md})
 		return ctx
 	}
-	first, second := begin(1), begin(1)
-	other := begin(2)
-	if third := begin(1); first.Err() == nil || second.Err() != nil || third.Err() != nil || other.Err() != nil {
+	first, second := begin(1, nil), begin(1, nil)
+	other := begin(2, nil)
+	if third := begin(1, nil); first.Err() == nil || second.Err() != nil || third.Err() != nil || other.Err() != nil {
 		t.Errorf("a third call of one address: %v, %v, %v; another's: %v", first.Err(), second.Err(), third.Err(), other.Err())
 	}
 	arrived(second)
 	arrived(second)
-	if begin(1); second.Err() != nil {
+	if begin(1, nil); second.Err() != nil {
 		t.Error("a call ends though its request has arrived")
+	}
+	small := begin(3, nil)
+	if begin(3, metadata.Pairs("x", strings.Repeat("x", arrivalBytes-33))); small.Err() == nil {
+		t.Error("metadata does not count")
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	_, _ = r.begin(gone, &tap.Info{})
+	cancel()
+	r.endLate(time.Now().Add(time.Hour))
+	if r.all.Len() != 0 || r.all.bytes != 0 || len(r.from) != 0 || other.Err() == nil {
+		t.Errorf("%d calls with %d bytes of %d addresses after the timeout", r.all.Len(), r.all.bytes, len(r.from))
+	}
+	if late, gaveWay := r.refused(); late != 4 || gaveWay != 2 {
+		t.Errorf("%d calls were late and %d gave way, want 4 and 2", late, gaveWay)
+	}
+}
+
+// TestFloodsOfArrivals: many addresses that send no requests do not end the calls of
+// another, which are younger.
+func TestFloodsOfArrivals(t *testing.T) {
+	r := newArrivals(time.Minute, 8*arrivalBytes)
+	begin := func(ip byte) context.Context {
+		ctx, _ := r.begin(peer.NewContext(t.Context(), &peer.Peer{Addr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, ip)}}), &tap.Info{})
+		return ctx
 	}
 	for ip := range byte(100) {
 		begin(ip)
 	}
-	if r.all > 8+100 {
-		t.Errorf("%d calls of 100 addresses", r.all)
+	if r.all.Len() != 8 || len(r.from) != 8 {
+		t.Errorf("%d calls of %d addresses, want 8 of 8", r.all.Len(), len(r.from))
 	}
-	gone, cancel := context.WithCancel(t.Context())
-	_, _ = r.begin(gone, nil)
-	cancel()
-	r.endLate(time.Now().Add(time.Hour))
-	if r.all != 0 || len(r.from) != 0 || other.Err() == nil {
-		t.Errorf("%d calls of %d addresses after the timeout", r.all, len(r.from))
+	if first, second := begin(200), begin(200); first.Err() != nil || second.Err() != nil {
+		t.Errorf("calls of an address that floods nothing: %v, %v", first.Err(), second.Err())
 	}
 }
