@@ -177,6 +177,11 @@ type combination struct {
 	want     string // in effect, if accepted; empty: the default
 }
 
+// listensAtDefault reports whether c leaves a listener its default address.
+func (c combination) listensAtDefault() bool {
+	return c.accepted && c.want == "" && strings.HasSuffix(c.name, "-listen")
+}
+
 func (c combination) try(t *testing.T, dir string) {
 	t.Helper()
 	var args []string
@@ -222,6 +227,14 @@ func (c combination) try(t *testing.T, dir string) {
 	ctx, stop := context.WithCancel(t.Context())
 	stop() // it starts, and stops at once
 	serveCode := run(ctx, append([]string{"serve"}, args...), streams{&out, &log})
+	if c.listensAtDefault() && strings.Contains(log.String(), "address already in use") {
+		// The default's port is another program's: serve has accepted the setting, and logs
+		// settings only once it listens.
+		if checkCode != 0 {
+			t.Errorf("config check ends with %d: %s", checkCode, checkErr)
+		}
+		return
+	}
 	if checkCode != serveCode || checkCode != 0 && checkErr != log.String() {
 		t.Fatalf("config check ends with %d: %s\nserve ends with %d: %s", checkCode, checkErr, serveCode, &log)
 	}
