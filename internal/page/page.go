@@ -232,7 +232,8 @@ var keyEvents = map[string]string{
 	"not tried yet": "The secret key is a new one, which has not been tried yet.",
 }
 
-// noteChanges adds an event to the history for each difference from the last view.
+// noteChanges adds an event to the history for each difference from the last view, and
+// counts outages.
 func (p *Page) noteChanges(v *View) {
 	note := func(kind, text string) { p.history.note(v.Now, kind, text) }
 	before := p.last
