@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 )
 
 // Bounds of calls by HTTP.
@@ -37,6 +38,8 @@ type intake struct {
 	mu   sync.Mutex
 	all  load                   // guarded by mu
 	from map[netip.Prefix]*load // guarded by mu
+
+	refusedFull, refusedAddress atomic.Int64 // calls that were refused
 }
 
 type load struct{ calls, bytes int }
@@ -60,8 +63,10 @@ func (i *intake) add(address netip.Prefix, calls, bytes int) error {
 	}
 	switch {
 	case address.IsValid() && (own.calls+calls > i.maxCalls/intakeShare || own.bytes+bytes > i.maxBytes/intakeShare):
+		i.refusedAddress.Add(1)
 		return errCallerIntake
 	case i.all.calls+calls > i.maxCalls || i.all.bytes+bytes > i.maxBytes:
+		i.refusedFull.Add(1)
 		return errIntakeFull
 	}
 	i.from[address] = own

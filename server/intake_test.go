@@ -22,6 +22,9 @@ func TestIntake(t *testing.T) {
 			t.Errorf("%v %d %d: %v, want %v", tt.address, tt.calls, tt.bytes, err, tt.want)
 		}
 	}
+	if full, address := i.refusedFull.Load(), i.refusedAddress.Load(); full != 2 || address != 2 {
+		t.Errorf("%d are refused of all and %d of one address, want 2 of each", full, address)
+	}
 	i.remove(a, 2, 50)
 	i.remove(b, 2, 49)
 	i.remove(netip.Prefix{}, 0, 1)

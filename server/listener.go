@@ -22,6 +22,7 @@ type boundedListener struct {
 	max          int           // at least 1
 	perAddress   int           // of one address; at least 1
 	writeTimeout time.Duration // time limit of a write to a connection; 0: none
+	refused      *refusedConnections
 	logger       *slog.Logger
 	outbox       *outbox // outbox of its connections; may be nil
 
@@ -38,7 +39,7 @@ type boundedListener struct {
 func newBoundedListener(l net.Listener, name string, limit int, share float64, writeTimeout time.Duration, logger *slog.Logger) *boundedListener {
 	return &boundedListener{
 		Listener: l, name: name, max: limit, perAddress: max(int(share*float64(limit)), 1),
-		writeTimeout: writeTimeout, logger: logger, began: time.Now(),
+		writeTimeout: writeTimeout, logger: logger, began: time.Now(), refused: &refusedConnections{},
 		open: make(map[net.Addr]*boundedConn), from: make(map[netip.Prefix]int),
 	}
 }
@@ -66,7 +67,12 @@ func (l *boundedListener) admit(conn net.Conn) *boundedConn {
 	c := &boundedConn{Conn: conn, listener: l, address: addressOf(conn.RemoteAddr())}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.open) >= l.max || c.address.IsValid() && l.from[c.address] >= l.perAddress {
+	switch {
+	case len(l.open) >= l.max:
+		l.refused.full.Add(1)
+		return nil
+	case c.address.IsValid() && l.from[c.address] >= l.perAddress:
+		l.refused.address.Add(1)
 		return nil
 	}
 	l.open[conn.RemoteAddr()] = c

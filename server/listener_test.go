@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/clerkgate/clerkgate/internal/leaktest"
+	"github.com/clerkgate/clerkgate/internal/telemetry"
 )
 
 func TestAddressOf(t *testing.T) {
@@ -72,6 +73,9 @@ func TestConnectionsAreLimited(t *testing.T) {
 			t.Error("one too many is open")
 		}
 	}
+	if n := l.refused.address.Load(); n != 20 || l.refused.full.Load() != 0 {
+		t.Errorf("%d refused connections of one address count, want 20", n)
+	}
 	if n := strings.Count(log.String(), "connections are refused"); n < 1 || n > 3 {
 		t.Errorf("%d lines of the log", n)
 	}
@@ -113,6 +117,9 @@ func TestConnectionsOfAllAddresses(t *testing.T) {
 			t.Errorf("%d: from %s: admitted %v", i, tt.ip, got)
 		}
 	}
+	if full, address := l.refused.full.Load(), l.refused.address.Load(); full != 1 || address != 3 {
+		t.Errorf("%d are refused of all and %d of one address, want 1 and 3", full, address)
+	}
 }
 
 // addressedConn is a connection from an address.
@@ -133,5 +140,26 @@ func TestWriteTimeout(t *testing.T) {
 	began := time.Now()
 	if _, err := conn.Write([]byte("x")); err == nil || time.Since(began) > 5*time.Second {
 		t.Errorf("%v after %v", err, time.Since(began))
+	}
+}
+
+// TestRefusedConnectionsCount opens more connections to each listener than there may be.
+func TestRefusedConnectionsCount(t *testing.T) {
+	r := start(t, Config{Users: &fakeUpstream{}, Quota: &fakeUpstream{}, MaxConnections: 1})
+	for name, address := range map[string]string{"grpc": r.conn.Target(), "http": r.httpAt.String()} {
+		var last net.Conn
+		for range 2 {
+			conn, err := net.Dial("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { conn.Close() })
+			last = conn
+		}
+		_ = last.SetReadDeadline(time.Now().Add(30 * time.Second))
+		_, _ = last.Read(make([]byte, 1)) // returns once it is refused
+		if r.server.RefusedConnections()[telemetry.RefusedConnection{Listener: name, Reason: "full"}] == 0 {
+			t.Errorf("%s: no refused connection counts", name)
+		}
 	}
 }

@@ -171,19 +171,20 @@ type Addresses struct {
 
 // Server serves gRPC, and HTTP for probes and metrics. New returns one.
 type Server struct {
-	cfg   Config
-	edge  *edge
-	grpc  *grpc.Server
-	calls *httpCalls
-	ready *readiness
-	page  *page.Page // nil: none
-	feed  *quotaFeed
-	tls   struct{ grpc, http, webhooks *liveTLS } // nil: none
-	guard *guard
-	fault error                                // error of the files that New has read; Run returns it
-	after func(time.Duration) <-chan time.Time // time.After, except in tests
-	drain context.CancelFunc                   // ends streams
-	stop  context.CancelFunc                   // ends unary calls
+	cfg     Config
+	edge    *edge
+	grpc    *grpc.Server
+	calls   *httpCalls
+	ready   *readiness
+	page    *page.Page // nil: none
+	feed    *quotaFeed
+	tls     struct{ grpc, http, webhooks *liveTLS } // nil: none
+	guard   *guard
+	refused struct{ grpc, http, webhooks refusedConnections }
+	fault   error                                // error of the files that New has read; Run returns it
+	after   func(time.Duration) <-chan time.Time // time.After, except in tests
+	drain   context.CancelFunc                   // ends streams
+	stop    context.CancelFunc                   // ends unary calls
 }
 
 // New returns a Server. It reads the files in cfg and starts nothing.
@@ -267,13 +268,13 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("gRPC listener: %w", err)
 	}
 	grpcListener := newBoundedListener(l, "gRPC", s.cfg.MaxConnections, s.cfg.Limits.AddressShare, s.cfg.SendTimeout, s.cfg.Logger)
-	grpcListener.outbox = s.edge.outbox
+	grpcListener.outbox, grpcListener.refused = s.edge.outbox, &s.refused.grpc
 	s.edge.outbox.listener.Store(grpcListener)
 	listeners := []net.Listener{grpcListener}
 	addresses := Addresses{GRPC: grpcListener.Addr()}
-	sites := []*site{{name: "HTTP", address: s.cfg.HTTPListen, handler: s.probes(), bound: &addresses.HTTP, tls: s.tls.http, calls: true}}
+	sites := []*site{{name: "HTTP", address: s.cfg.HTTPListen, handler: s.probes(), bound: &addresses.HTTP, tls: s.tls.http, calls: true, refused: &s.refused.http}}
 	if s.cfg.WebhookListen != "" {
-		sites = append(sites, &site{name: "webhook", address: s.cfg.WebhookListen, handler: s.cfg.Webhooks, bound: &addresses.Webhooks, tls: s.tls.webhooks})
+		sites = append(sites, &site{name: "webhook", address: s.cfg.WebhookListen, handler: s.cfg.Webhooks, bound: &addresses.Webhooks, tls: s.tls.webhooks, refused: &s.refused.webhooks})
 	}
 	for _, site := range sites {
 		if err := site.listen(s.cfg); err != nil {

@@ -21,6 +21,7 @@ type site struct {
 	bound    *net.Addr // receives the address
 	tls      *liveTLS  // nil: none
 	calls    bool      // it serves calls, and so HTTP/2
+	refused  *refusedConnections
 	listener *boundedListener
 	server   *http.Server
 }
@@ -33,6 +34,7 @@ func (s *site) listen(cfg Config) error {
 	}
 	*s.bound = l.Addr()
 	s.listener = newBoundedListener(l, s.name, cfg.MaxConnections, cfg.Limits.AddressShare, 0, cfg.Logger)
+	s.listener.refused = s.refused
 	s.server = newHTTPServer(s.handler, cfg.Limits)
 	if s.calls {
 		takeCalls(s.server, cfg.Limits)

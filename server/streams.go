@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -28,6 +29,8 @@ type streamLimits struct {
 	all       int                  // guarded by mu
 	ofCaller  map[identity]int     // guarded by mu
 	ofAddress map[netip.Prefix]int // guarded by mu
+
+	refusedFull, refusedCaller atomic.Int64 // streams that were refused
 }
 
 func newStreamLimits(perCaller int) *streamLimits {
@@ -42,8 +45,10 @@ func (l *streamLimits) enter(id identity) (leave func(), err error) {
 	switch {
 	case l.ofCaller[id] >= l.perCaller,
 		id.address.IsValid() && l.ofAddress[id.address] >= maxNames*l.perCaller:
+		l.refusedCaller.Add(1)
 		return nil, errCallerStreams
 	case l.all >= maxAllStreams:
+		l.refusedFull.Add(1)
 		return nil, errTooManyStreams
 	}
 	l.all++

@@ -59,6 +59,9 @@ func TestStreamLimits(t *testing.T) {
 		want("", fmt.Sprint(i/2), nil) // a Unix socket has no address
 	}
 	want("192.0.2.3/32", "", errTooManyStreams)
+	if full, caller := l.refusedFull.Load(), l.refusedCaller.Load(); full != 1 || caller != 2 {
+		t.Errorf("%d are refused of all and %d of one caller, want 1 and 2", full, caller)
+	}
 	for _, f := range leave {
 		f()
 	}

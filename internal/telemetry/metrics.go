@@ -18,19 +18,21 @@ import (
 
 // snapshot is what the sources returned at one scrape.
 type snapshot struct {
-	version      string
-	gate         gate.Status
-	requests     GateStats
-	lookups      usercache.Totals
-	store        usercache.Stats
-	events       map[webhook.Count]int64
-	panics       int64
-	refusals     map[string]int64 // of callers, by reason
-	spansLost    int64
-	keyFileFails bool
-	unread       map[string]int64
-	maxInFlight  int
-	hasWebhooks  bool
+	version            string
+	gate               gate.Status
+	requests           GateStats
+	lookups            usercache.Totals
+	store              usercache.Stats
+	events             map[webhook.Count]int64
+	panics             int64
+	refusals           map[string]int64 // of callers, by reason
+	refusedConnections map[RefusedConnection]int64
+	refusedCalls       map[string]int64
+	spansLost          int64
+	keyFileFails       bool
+	unread             map[string]int64
+	maxInFlight        int
+	hasWebhooks        bool
 }
 
 // kind is the type of a metric, as in docs/metrics.md.
@@ -288,6 +290,20 @@ var metrics = []metric{
 		"Calls and HTTP requests refused because of their caller: not_allowed, a known caller lacks the permission; all other reasons, the caller is unknown.",
 		func(f *snapshot, e emit) {
 			for reason, n := range f.refusals {
+				e.value(float64(n), reason)
+			}
+		}},
+	{"clerkgate_connections_refused_total", counter, []string{"listener", "reason"},
+		"Connections closed at once, by listener (grpc, http, webhook) and reason: full, --max-connections were open; address, one address had its part of them.",
+		func(f *snapshot, e emit) {
+			for r, n := range f.refusedConnections {
+				e.value(float64(n), r.Listener, r.Reason)
+			}
+		}},
+	{"clerkgate_calls_refused_total", counter, []string{"reason"},
+		"Calls and streams that exceeded a limit of the server: request_late and requests_full, calls by gRPC whose requests did not arrive in time or while there was room; streams_full and streams_caller, streams, in all and of one caller or address; http_full and http_address, calls by HTTP and bytes of their requests, in all and of one address.",
+		func(f *snapshot, e emit) {
+			for reason, n := range f.refusedCalls {
 				e.value(float64(n), reason)
 			}
 		}},

@@ -60,12 +60,17 @@ type events interface {
 	Stats() map[webhook.Count]int64
 }
 
-// calls counts calls that panicked, and calls refused because of their caller, by reason;
-// *server.Server implements it.
+// calls counts calls that panicked, calls refused because of their caller, by reason, and
+// connections and calls of which there were too many; *server.Server implements it.
 type calls interface {
 	Panics() int64
 	Refusals() map[string]int64
+	RefusedConnections() map[RefusedConnection]int64
+	RefusedCalls() map[string]int64
 }
+
+// RefusedConnection is why a listener refused a connection.
+type RefusedConnection struct{ Listener, Reason string }
 
 // Register registers the metrics of clerkgate, the Go runtime and the process. It fails if one
 // of them is registered already.
@@ -110,7 +115,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	s := c.sources
 	now := snapshot{
 		version: s.Version, gate: s.Gate.Status(), requests: s.Requests.Stats(), lookups: s.Cache.Totals(), store: s.Store.Stats(),
-		events: s.Webhooks.Stats(), panics: s.Server.Panics(), refusals: s.Server.Refusals(), spansLost: s.Tracing.Lost(),
+		events: s.Webhooks.Stats(), panics: s.Server.Panics(), refusals: s.Server.Refusals(),
+		refusedConnections: s.Server.RefusedConnections(), refusedCalls: s.Server.RefusedCalls(), spansLost: s.Tracing.Lost(),
 		keyFileFails: s.KeyFile != nil && s.KeyFile() != nil,
 		unread:       unreadOf(s),
 		maxInFlight:  s.MaxInFlight, hasWebhooks: s.HasWebhooks,

@@ -33,6 +33,12 @@ func (k known) Status() gate.Status      { return k.status }
 func (k known) Totals() usercache.Totals { return k.totals }
 func (known) Panics() int64              { return 41 }
 func (known) Refusals() map[string]int64 { return map[string]int64{"unknown_token": 63} }
+func (known) RefusedCalls() map[string]int64 {
+	return map[string]int64{"request_late": 66}
+}
+func (known) RefusedConnections() map[RefusedConnection]int64 {
+	return map[RefusedConnection]int64{{Listener: "grpc", Reason: "address"}: 67}
+}
 
 type knownRequests GateStats
 
@@ -137,6 +143,8 @@ clerkgate_caller_upstream_requests_total{caller="(others)"} 55
 clerkgate_caller_upstream_requests_total{caller="(unnamed)"} 52
 clerkgate_caller_upstream_requests_total{caller="a/b"} 49.5
 clerkgate_callers_refused_total{reason="unknown_token"} 63
+clerkgate_calls_refused_total{reason="request_late"} 66
+clerkgate_connections_refused_total{listener="grpc",reason="address"} 67
 clerkgate_key_file_unusable 1
 clerkgate_key_refused 1
 clerkgate_lookups_stale_total 18
