@@ -38,6 +38,7 @@ type outbox struct {
 	from    map[netip.Prefix]int64     // held by address; guarded by mu
 	freed   chan struct{}              // closed, and replaced, when bytes are freed; guarded by mu
 	blocked map[*boundStream]time.Time // since when; guarded by mu
+	lost    []*lot                     // whose buffers were garbage, not given back yet; guarded by mu
 }
 
 func newOutbox(limit int64) *outbox {
@@ -97,7 +98,7 @@ func (o *outbox) encode(ctx context.Context, m proto.Message) (*encoded, error) 
 	}
 	// gRPC does not free what it drops with a connection, nor what it receives just when
 	// its call is reset.
-	runtime.AddCleanup(&b[0], func(l *lot) { l.giveBack() }, l)
+	runtime.AddCleanup(&b[0], o.lose, l)
 	return &encoded{buffer: mem.NewBuffer(&b, l), lot: l}, nil
 }
 
@@ -139,8 +140,9 @@ func (l *lot) grow(n int) {
 // reserve makes room for a lot.
 func (o *outbox) reserve(ctx context.Context, l *lot) error {
 	var giveUp <-chan time.Time
-	for {
+	for last := false; ; {
 		o.mu.Lock()
+		o.giveBackLostLocked()
 		over, full := l.address, errCallerOutboxFull
 		ofAddress := l.address.IsValid() && o.from[l.address]+l.size > o.max/outboxShare
 		if !ofAddress && o.held+l.size > o.max {
@@ -154,6 +156,9 @@ func (o *outbox) reserve(ctx context.Context, l *lot) error {
 		ended := o.endLongestLocked(over)
 		freed := o.freed
 		o.mu.Unlock()
+		if last {
+			return full
+		}
 		if giveUp == nil {
 			if !ended {
 				return full
@@ -165,7 +170,7 @@ func (o *outbox) reserve(ctx context.Context, l *lot) error {
 		select {
 		case <-freed:
 		case <-giveUp:
-			return full
+			last = true
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -214,7 +219,24 @@ func (o *outbox) unblock(s *boundStream) {
 func (o *outbox) bytes() int64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.giveBackLostLocked()
 	return o.held
+}
+
+// lose notes that the buffer of l was garbage. The runtime calls it, on a goroutine of its
+// own that must not wake others: in a test, they may be in a synctest bubble.
+func (o *outbox) lose(l *lot) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.lost = append(o.lost, l)
+}
+
+// giveBackLostLocked gives back the room of lots whose buffers were garbage.
+func (o *outbox) giveBackLostLocked() {
+	for _, l := range o.lost {
+		l.giveBackLocked()
+	}
+	o.lost = nil
 }
 
 // Get makes the lot a mem.BufferPool. It is not used: a lot has no buffers.
@@ -295,6 +317,7 @@ func (o *outbox) closeStuck(limit time.Duration, logger *slog.Logger) {
 	}
 	var stuck []*boundedConn
 	o.mu.Lock()
+	o.giveBackLostLocked()
 	if o.held > 0 {
 		for _, c := range listener.all() {
 			if len(c.unread) > 0 && time.Since(c.moved) > limit {

@@ -146,7 +146,8 @@ func TestLimitsTakeEffect(t *testing.T) {
 		t.Parallel()
 		l := serveLimited(t, "--connection-age", "1s")
 		conn := l.dial(l.http)
-		for last := false; !last; {
+		last := false
+		for !last {
 			last = l.get(conn)
 		}
 		if code := l.goAway(l.frames(), true); code != http2.ErrCodeNo {
@@ -177,7 +178,7 @@ func TestLimitsTakeEffect(t *testing.T) {
 				}
 			}
 		}()
-		if code := l.goAway(framer, true); code != http2.ErrCodeEnhanceYourCalm {
+		if code := l.goAway(framer, false); code != http2.ErrCodeEnhanceYourCalm {
 			t.Errorf("%v", code)
 		}
 	})
