@@ -58,7 +58,7 @@ type rank struct {
 
 // counts holds what is counted of a caller since the start.
 type counts struct {
-	lookups atomic.Int64 // ids asked for; needs no lock
+	lookups atomic.Int64 // ids asked for; counted without the lock
 	paid    int64        // for requests to Clerk, in parts of wholeRequest; guarded by Callers.mu
 	refused int64        // wants; guarded by Callers.mu
 }
@@ -140,19 +140,22 @@ func (c *Caller) counted() *Caller {
 	return c
 }
 
-// asked counts ids that c has asked for. It needs no lock.
+// asked counts ids that c has asked for. It needs no lock unless c was just forgotten.
 func (c *Caller) asked(ids int) {
 	own := c.counts.Load()
 	own.lookups.Add(int64(ids))
 	c.moveLookups(own)
 }
 
-// moveLookups moves lookups that were counted in old after c was forgotten. It needs no
-// lock.
+// moveLookups moves lookups that were counted in old after c was forgotten. It takes the
+// lock only then, so that no report misses what is being moved.
 func (c *Caller) moveLookups(old *counts) {
-	if now := c.counts.Load(); now != old {
-		now.lookups.Add(old.lookups.Swap(0))
+	if c.counts.Load() == old {
+		return
 	}
+	c.of.mu.Lock()
+	defer c.of.mu.Unlock()
+	c.of.forgotten.lookups.Add(old.lookups.Swap(0))
 }
 
 // rest records that who waits for nothing.

@@ -2,6 +2,7 @@ package usage
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -92,5 +93,66 @@ func TestNamesAreBounded(t *testing.T) {
 	}
 	if queued != all || len(r.Busiest) != shownCallers || len(r.First) != firstCallers {
 		t.Errorf("%d wait, want %d; %d are shown, %d came first", queued, all, len(r.Busiest), len(r.First))
+	}
+}
+
+// TestSumsHoldWhileCallersAreForgotten: names come and go, so that callers are forgotten
+// while others use them. Each report's two sums never fall, and at the end they are what
+// was counted.
+func TestSumsHoldWhileCallersAreForgotten(t *testing.T) {
+	const workers, rounds = 8, 1500
+	callers := New()
+	sum := func(all []Counts, rest Counts) Counts {
+		for _, one := range all {
+			rest.Lookups += one.Lookups
+			rest.Requests += one.Requests
+			rest.Queued += one.Queued
+			rest.Refused += one.Refused
+		}
+		return rest
+	}
+	var wg sync.WaitGroup
+	for worker := range workers {
+		wg.Go(func() {
+			for i := range rounds {
+				// Each name is used by several at about the same time.
+				name := fmt.Sprint("name", i+worker/2)
+				who := callers.Get(name)
+				callers.Asked(name, 3)
+				who.Wait()
+				who.Pay(1)
+				who.Leave()
+				callers.Share([]*Caller{who, who})
+				who.Refused(1)
+				who.asked(2)
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { wg.Wait(); close(done) }()
+	var before Counts
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		r := callers.Report()
+		later := r.Later
+		if later.Lookups < before.Lookups || later.Requests < before.Requests || later.Refused < before.Refused {
+			t.Fatalf("the later callers fall from %+v to %+v", before, later)
+		}
+		before = later
+	}
+	const all = workers * rounds
+	want := Counts{Lookups: 5 * all, Requests: 2 * all, Refused: all}
+	r := callers.Report()
+	for name, got := range map[string]Counts{"busiest": sum(r.Busiest, r.Others), "first": sum(r.First, r.Later)} {
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s and the rest (-want +got):\n%s", name, diff)
+		}
+	}
+	if len(callers.idle) != maxCallers-firstCallers {
+		t.Errorf("%d are idle, want all but the first", len(callers.idle))
 	}
 }
