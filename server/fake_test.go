@@ -230,6 +230,12 @@ func (f *fakeUpstream) Acquire(ctx context.Context, r gate.LeaseRequest, o gate.
 	if f.leases == nil {
 		f.leases = make(map[string]int)
 	}
+	if id := "lease-of-" + r.ID; f.leases[id] > 0 {
+		return gate.Lease{ID: id, Expires: fetchedAt, Repeated: true}, nil
+	} else if r.ID != "" {
+		f.leases[id] = count
+		return gate.Lease{ID: id, Expires: fetchedAt}, nil
+	}
 	id := fmt.Sprintf("lease%d", len(f.leases))
 	f.leases[id] = count
 	return gate.Lease{ID: id, Expires: fetchedAt}, nil

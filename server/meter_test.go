@@ -155,6 +155,29 @@ func TestWhatWasNotUsedIsGivenBack(t *testing.T) {
 	}
 }
 
+// TestARetriedLeaseCountsOnce: permits that a retry with the same request_id has got already
+// count once.
+func TestARetriedLeaseCountsOnce(t *testing.T) {
+	g := startGuarded(t, Config{})
+	token := caller.NewToken()
+	g.write(t, "  - name: limited\n    identity: {tokens: [{sha256: "+caller.HashToken(token)+"}]}\n    allow: {max_requests: 3/1h, permits: true}\n")
+	if err := g.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	quotas := clerkgatev1.NewQuotaServiceClient(g.dialAs(t, "Bearer "+token))
+	acquire := func(count int32, id string) string {
+		_, err := quotas.AcquirePermits(t.Context(), &clerkgatev1.AcquirePermitsRequest{Count: count, RequestId: id})
+		return reasonOf(err)
+	}
+	got := []string{acquire(1, "a"), acquire(1, "a"), acquire(1, "a"), acquire(1, "b"), acquire(1, "b"), acquire(1, "c"), acquire(1, "d")}
+	want := []string{"OK", "OK", "OK", "OK", "OK", "OK", "ResourceExhausted CALLER_OVER_QUOTA"}
+	for i := range want {
+		if !strings.HasPrefix(got[i], want[i]) {
+			t.Fatalf("%q, want %q", got, want)
+		}
+	}
+}
+
 // TestOverALimitByHTTP: a caller over one of its limits has the same status, reason and time
 // to come back by gRPC and by HTTP.
 func TestOverALimitByHTTP(t *testing.T) {

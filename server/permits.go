@@ -42,7 +42,7 @@ func (s *quotaService) AcquirePermits(ctx context.Context, req *clerkgatev1.Acqu
 		defer cancel()
 	}
 	lease, err := s.quota.Acquire(waiting, ask, optionsOf(ctx))
-	if err != nil {
+	if err != nil || lease.Repeated {
 		s.guard.giveBackRequests(ctx, max(ask.Permits, 0))
 	}
 	var size *gate.LeaseSizeError

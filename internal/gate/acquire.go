@@ -24,8 +24,10 @@ func (g *Gate) acquire(ctx context.Context, r LeaseRequest, o Options) (Lease, e
 		g.mu.Unlock()
 		return Lease{}, ErrNoLease
 	case le.state == leaseOut:
+		again := le.Lease
+		again.Repeated = true
 		g.mu.Unlock()
-		return le.Lease, nil
+		return again, nil
 	}
 	p := g.newPending(ctx, 1)
 	g.enter(p, o)

@@ -56,6 +56,8 @@ type LeaseRequest struct {
 type Lease struct {
 	ID      string
 	Expires time.Time // when it ends by itself; its permits then count as lost
+	// Repeated reports that an earlier call with the same request id has got the lease.
+	Repeated bool
 }
 
 // AllUsed means, as LeaseUse.Used, that all permits were used.

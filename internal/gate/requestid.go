@@ -57,7 +57,7 @@ func (g *Gate) acquireOnce(ctx context.Context, r LeaseRequest, o Options) (Leas
 		case e.Released:
 			return Lease{}, ErrNoLease
 		case e.Lease != "":
-			return Lease{ID: e.Lease, Expires: time.Now().Add(left)}, nil
+			return Lease{ID: e.Lease, Expires: time.Now().Add(left), Repeated: true}, nil
 		}
 		if e.Replica == c.entry.Replica {
 			break

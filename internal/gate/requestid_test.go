@@ -39,6 +39,13 @@ func TestARequestIDIsOneLeaseAtAllReplicas(t *testing.T) {
 		if err != nil || again.ID != first.ID || again.Expires.Sub(first.Expires).Abs() > time.Second {
 			t.Errorf("at another replica: %v, %v, want %v", again, err, first)
 		}
+		here, err := b.Acquire(t.Context(), ask, o)
+		if err != nil || here.ID != first.ID {
+			t.Errorf("at the same replica: %v, %v, want %v", here, err, first)
+		}
+		if first.Repeated || !again.Repeated || !here.Repeated {
+			t.Errorf("repeated: %v, then %v and %v", first.Repeated, again.Repeated, here.Repeated)
+		}
 		if n := a.Status().Leased; n != 0 {
 			t.Errorf("the other replica has lent %d permits", n)
 		}
