@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -76,4 +77,63 @@ func TestAGuaranteeHoldsInAFlood(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestAGuaranteeHoldsInAFullQueue: others that keep the queue full do not keep a caller with
+// a guarantee out, as long as few of its calls wait at once.
+func TestAGuaranteeHoldsInAFullQueue(t *testing.T) {
+	clerk := &fakeClerk{latency: 50 * time.Millisecond}
+	inBubble(t, clerk, Config{Quota: quota.Config{Limit: 100}, QueueLimit: 10_000}, func(t *testing.T, g *Gate) {
+		shares := map[string]Share{"guaranteed": {Guaranteed: 20}}
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		var done, refused, turnedAway int
+		for i := range 200 {
+			who := fmt.Sprint("other", i%20)
+			shares[who] = Share{Weight: 100}
+			go func() {
+				for n := 0; ctx.Err() == nil; n++ {
+					ids := make([]string, 100)
+					for k := range ids {
+						ids[k] = fmt.Sprintf("user_%dx%dx%d", i, n, k)
+					}
+					for _, r := range g.Lookup(ctx, ids, Options{Caller: who, Party: Party{Peer: who}}) {
+						if errors.Is(r.Err, ErrQueueFull) {
+							clerk.change(func() { turnedAway++ })
+						}
+					}
+					time.Sleep(3 * time.Second)
+				}
+			}()
+		}
+		g.SetShares(shares)
+		time.Sleep(30 * time.Second) // until the quota that was free is spent
+		for range 5 {
+			go func() {
+				for ctx.Err() == nil {
+					timeout, cancel := context.WithTimeout(ctx, 10*time.Second)
+					_, err := g.List(timeout, clerkapi.ListParams{}, Options{Caller: "guaranteed", Party: Party{Peer: "guaranteed"}})
+					cancel()
+					clerk.change(func() {
+						if err == nil {
+							done++
+						} else if ctx.Err() == nil {
+							refused++
+						}
+					})
+					time.Sleep(time.Millisecond)
+				}
+			}()
+		}
+		time.Sleep(100 * time.Second)
+		clerk.change(func() {
+			t.Logf("%d done, %d refused; of the others %d ids were turned away", done, refused, turnedAway)
+			if done < 190 || refused > 0 {
+				t.Errorf("%d calls are done in ten windows and %d refused, want 20 per window and none", done, refused)
+			}
+			if turnedAway == 0 {
+				t.Error("the queue was never full")
+			}
+		})
+	})
 }
