@@ -36,7 +36,7 @@ var forms = regexp.MustCompile(`\bsk_(test|live)_[0-9A-Za-z]{4,}|\bwhsec_[0-9A-Z
 	`\beyJ[0-9A-Za-z_-]{8,}\.eyJ[0-9A-Za-z_-]{8,}\.[0-9A-Za-z_-]{8,}|-----BEGIN [A-Z ]*PRIVATE KEY-----`)
 
 // marks are parts of each of the forms. They are looked for first, since that is faster.
-var marks = []string{"sk_", "whsec_", "cgt_", ".eyJ", "PRIVATE KEY"}
+var marks = []string{"sk_test_", "sk_live_", "whsec_", "cgt_", ".eyJ", "PRIVATE KEY"}
 
 // find returns the places of secrets that have a form.
 func find(text string) [][]int {
@@ -73,10 +73,11 @@ func Secret(name, text string) string {
 func Saw(kind Kind, text string) { all.saw(kind, text) }
 
 func (w *watch) saw(kind Kind, text string) {
+	found := find(text) // without the lock, for which all of a server's calls would wait
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.seen[kind]++
-	for _, at := range find(text) {
+	for _, at := range found {
 		w.leak(kind, "a secret", text, at[0], at[1])
 	}
 	for secret, name := range w.secrets {
