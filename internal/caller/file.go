@@ -2,6 +2,8 @@ package caller
 
 import (
 	"encoding/hex"
+	"errors"
+	"io/fs"
 	"net/netip"
 	"net/url"
 	"os"
@@ -85,7 +87,7 @@ func (r *reader) readIssuer(n *yaml.Node, field string) {
 		"audience": func(n *yaml.Node, field string) { r.readText(n, field, &c.audience) },
 		"ca_file": func(n *yaml.Node, field string) {
 			if r.readText(n, field, &c.caFile) {
-				b, err := os.ReadFile(c.caFile)
+				b, err := readFile(c.caFile)
 				if err != nil {
 					r.add(n, field, "%v", err)
 				}
@@ -396,4 +398,14 @@ func (r *reader) readPart(n *yaml.Node, field string, c *Caller) {
 		all = append(all, p.name)
 	}
 	r.add(n, field, "want one of %s", strings.Join(all, ", "))
+}
+
+// readFile returns the content of a file that the callers file names. Its errors do not
+// contain the name, which is a value of the callers file.
+func readFile(name string) ([]byte, error) {
+	b, err := os.ReadFile(name)
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
+		err = at.Err
+	}
+	return b, err
 }

@@ -1,6 +1,9 @@
 package caller
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -124,5 +127,21 @@ func TestExampleFile(t *testing.T) {
 	all := Methods{Plain: []string{"BatchGetUsers", "CountUsers", "GetQuota", "GetUsage", "GetUser", "ListUsers", "StreamUsers", "WatchQuota"}}
 	if _, err := Parse([]byte(text), all, nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestFilesAreNotShown: neither the name of a file that can't be read, which may be a secret
+// in the wrong place, nor what it holds is in an error.
+func TestFilesAreNotShown(t *testing.T) {
+	misplaced := NewToken()
+	text := fmt.Sprintf(strings.Replace(oneIssuer, "audience:", "ca_file: %s, audience:", 1), "https://issuer.example", misplaced)
+	_, err := Parse([]byte(text), Methods{}, nil)
+	if err == nil || strings.Contains(err.Error(), misplaced) || !strings.Contains(err.Error(), "ca_file: ") || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("ca_file: %v", err)
+	}
+	transport := &issuerTransport{tokenFile: misplaced}
+	_, err = transport.RoundTrip(httptest.NewRequest(http.MethodGet, "/.well-known/openid-configuration", nil))
+	if err == nil || strings.Contains(err.Error(), misplaced) || !strings.Contains(err.Error(), "token_file: no such file") {
+		t.Errorf("token_file: %v", err)
 	}
 }

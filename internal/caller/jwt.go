@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -123,9 +122,9 @@ func (t *issuerTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	if t.tokenFile != "" {
-		b, err := os.ReadFile(t.tokenFile)
+		b, err := readFile(t.tokenFile)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("token_file: %w", err)
 		}
 		req = req.Clone(req.Context())
 		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(b)))
