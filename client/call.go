@@ -26,7 +26,7 @@ func WithPriority(ctx context.Context, p Priority) context.Context {
 	return context.WithValue(ctx, priorityKey{}, p)
 }
 
-// perCall gives each call what Config says.
+// perCall applies the caller, priority and timeout of a Config to each call.
 type perCall struct {
 	caller   string
 	priority Priority

@@ -49,8 +49,8 @@ func DecodeMetadata[T any](text string) (T, error) {
 	return v, nil
 }
 
-// ReadOption says which copies of users are acceptable, and with which fields. A nil one has no
-// effect.
+// ReadOption selects which copies of users are acceptable, and which fields they have. A nil
+// ReadOption has no effect.
 type ReadOption func(*reading)
 
 // reading is what ReadOptions set.

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"time"
 
@@ -24,6 +25,7 @@ func (e *overLimit) Unwrap() error { return errOverLimit }
 type meter struct {
 	tokens float64
 	at     time.Time // when the bucket had so many
+	full   time.Time // when the bucket is full again; a new one is full, too
 }
 
 // spendLookups counts n ids against the caller's limit, or returns an overLimit.
@@ -67,8 +69,7 @@ func (g *guard) awaitRequests(ctx context.Context, n int) error {
 	}
 }
 
-// giveBackRequests gives back n requests that the context's caller has spent and that were
-// not sent.
+// giveBackRequests undoes spendRequests for n requests that were not sent.
 func (g *guard) giveBackRequests(ctx context.Context, n int) {
 	if who := admitted(ctx); who != nil && who.Requests.Count > 0 {
 		g.giveBack("requests "+who.Name, n)
@@ -97,6 +98,7 @@ func (g *guard) spend(name string, limit caller.Limit, n, least int, now time.Ti
 	}
 	m.tokens = min(most, m.tokens+perSecond*max(0, now.Sub(m.at).Seconds()))
 	m.at = now
+	defer func() { m.full = now.Add(time.Duration((most - m.tokens) / perSecond * float64(time.Second))) }()
 	if missing := float64(n) - m.tokens; missing > 1e-6 {
 		// More than the bucket holds never passes; the caller is told to try again all the
 		// same.
@@ -105,6 +107,14 @@ func (g *guard) spend(name string, limit caller.Limit, n, least int, now time.Ti
 	}
 	m.tokens -= float64(n)
 	return nil
+}
+
+// forgetMeters forgets the meters of full buckets, so that callers that have left the file
+// leave nothing behind.
+func (g *guard) forgetMeters(now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	maps.DeleteFunc(g.meters, func(_ string, m *meter) bool { return !now.Before(m.full) })
 }
 
 // giveBack puts n back into the named meter.

@@ -30,7 +30,7 @@ func TestMeter(t *testing.T) {
 		start := time.Now()
 		passed := 0
 		for at := start; at.Before(start.Add(20 * time.Second)); at = at.Add(10 * time.Millisecond) {
-			for g.spend("a", limit, 1, 1, at) == nil {
+			for passed <= 4*share && g.spend("a", limit, 1, 1, at) == nil {
 				passed++
 			}
 		}
@@ -60,6 +60,28 @@ func TestMeterFollowsTheFile(t *testing.T) {
 	}
 	if err := g.spend("a", small, 2, 1, now.Add(time.Hour)); err == nil {
 		t.Error("more than the bucket holds passes")
+	}
+}
+
+// TestMetersAreForgotten: a meter is forgotten when its bucket is full again, and no earlier.
+func TestMetersAreForgotten(t *testing.T) {
+	g, now := newGuard(nil, false, leaktest.Logger(slog.DiscardHandler)), time.Now()
+	limit := caller.Limit{Count: 4, Window: time.Minute}
+	for _, name := range []string{"used", "refused", "given back"} {
+		_ = g.spend(name, limit, 4, 1, now)
+	}
+	_ = g.spend("refused", limit, 1, 1, now)
+	g.forgetMeters(now.Add(59 * time.Second))
+	if len(g.meters) != 3 {
+		t.Fatalf("%d meters are left after 59 s, want all", len(g.meters))
+	}
+	if g.spend("used", limit, 4, 1, now.Add(59*time.Second)) == nil || g.spend("used", limit, 3, 1, now.Add(59*time.Second)) != nil {
+		t.Error("a meter that was not full has been forgotten")
+	}
+	g.giveBack("given back", 4)
+	g.forgetMeters(now.Add(61 * time.Second))
+	if len(g.meters) != 1 {
+		t.Errorf("%d meters are left after a minute, want the one that was used since", len(g.meters))
 	}
 }
 

@@ -231,7 +231,7 @@ func (o *outbox) lose(l *lot) {
 	o.lost = append(o.lost, l)
 }
 
-// giveBackLostLocked gives back the room of lots whose buffers were garbage.
+// giveBackLostLocked frees the room of the lots whose buffers were garbage.
 func (o *outbox) giveBackLostLocked() {
 	for _, l := range o.lost {
 		l.giveBackLocked()

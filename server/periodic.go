@@ -23,6 +23,7 @@ func (s *Server) runPeriodic(ctx context.Context) {
 		case <-rare.C:
 			s.edge.calls.tellLeftOut()
 			s.guard.countReplicas(s.cfg.Quota)
+			s.guard.forgetMeters(time.Now())
 			s.edge.arrivals.endLate(time.Now())
 			s.edge.outbox.closeStuck(2*s.cfg.SendTimeout, s.cfg.Logger)
 		case <-ctx.Done():

@@ -140,7 +140,7 @@ func (l limited) call(request, md int) (byGRPC codes.Code, byHTTP int) {
 	return status.Code(err), resp.StatusCode
 }
 
-// TestLimitsTakeEffect gives each limit a value at which it can be seen.
+// TestLimitsTakeEffect sets each limit to a value at which its effect shows.
 func TestLimitsTakeEffect(t *testing.T) {
 	t.Run("connection-age", func(t *testing.T) {
 		t.Parallel()
