@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -170,14 +171,20 @@ func TestLimitsTakeEffect(t *testing.T) {
 		t.Parallel()
 		l := serveLimited(t, "--keepalive-min-interval", "20s", "--keepalive-timeout", "5s")
 		framer := l.frames()
-		go func() {
-			for ticker := time.NewTicker(1100 * time.Millisecond); ; <-ticker.C {
-				if framer.WritePing(false, [8]byte{1}) != nil {
-					ticker.Stop()
+		ended, pings := make(chan struct{}), sync.WaitGroup{}
+		pings.Go(func() {
+			ticker := time.NewTicker(1100 * time.Millisecond)
+			defer ticker.Stop()
+			for framer.WritePing(false, [8]byte{1}) == nil {
+				select {
+				case <-ticker.C:
+				case <-ended:
 					return
 				}
 			}
-		}()
+		})
+		defer pings.Wait()
+		defer close(ended)
 		if code := l.goAway(framer, false); code != http2.ErrCodeEnhanceYourCalm {
 			t.Errorf("%v", code)
 		}
@@ -202,40 +209,26 @@ func TestLimitsTakeEffect(t *testing.T) {
 			t.Errorf("a body that does not arrive: %v, want the end of the connection", err)
 		}
 	})
-	t.Run("max-request-bytes", func(t *testing.T) {
-		t.Parallel()
-		for _, tt := range []struct {
-			flag   string
-			size   int
-			byGRPC codes.Code
-			byHTTP int
-		}{
-			{"256KiB", 200 << 10, codes.InvalidArgument, http.StatusBadRequest},
-			{"256KiB", 300 << 10, codes.ResourceExhausted, http.StatusRequestEntityTooLarge},
-			{"2MiB", 1500 << 10, codes.InvalidArgument, http.StatusBadRequest},
-		} {
-			if byGRPC, byHTTP := serveLimited(t, "--max-request-bytes", tt.flag).call(tt.size, 0); byGRPC != tt.byGRPC || byHTTP != tt.byHTTP {
-				t.Errorf("%d bytes with %s: %v and %d, want %v and %d", tt.size, tt.flag, byGRPC, byHTTP, tt.byGRPC, tt.byHTTP)
+	for _, tt := range []struct {
+		flag, value string
+		request, md int // bytes
+		byGRPC      codes.Code
+		byHTTP      int
+	}{
+		{"max-request-bytes", "256KiB", 200 << 10, 0, codes.InvalidArgument, http.StatusBadRequest},
+		{"max-request-bytes", "256KiB", 300 << 10, 0, codes.ResourceExhausted, http.StatusRequestEntityTooLarge},
+		{"max-request-bytes", "2MiB", 1500 << 10, 0, codes.InvalidArgument, http.StatusBadRequest},
+		{"max-metadata-bytes", "8KiB", 1, 6 << 10, codes.InvalidArgument, http.StatusBadRequest},
+		{"max-metadata-bytes", "8KiB", 1, 16 << 10, codes.Internal, http.StatusRequestHeaderFieldsTooLarge},
+		{"max-metadata-bytes", "256KiB", 1, 200 << 10, codes.InvalidArgument, http.StatusBadRequest},
+	} {
+		t.Run(fmt.Sprintf("%s %s, %d and %d bytes", tt.flag, tt.value, tt.request, tt.md), func(t *testing.T) {
+			t.Parallel()
+			if byGRPC, byHTTP := serveLimited(t, "--"+tt.flag, tt.value).call(tt.request, tt.md); byGRPC != tt.byGRPC || byHTTP != tt.byHTTP {
+				t.Errorf("%v and %d, want %v and %d", byGRPC, byHTTP, tt.byGRPC, tt.byHTTP)
 			}
-		}
-	})
-	t.Run("max-metadata-bytes", func(t *testing.T) {
-		t.Parallel()
-		for _, tt := range []struct {
-			flag   string
-			size   int
-			byGRPC codes.Code
-			byHTTP int
-		}{
-			{"8KiB", 6 << 10, codes.InvalidArgument, http.StatusBadRequest},
-			{"8KiB", 16 << 10, codes.Internal, http.StatusRequestHeaderFieldsTooLarge},
-			{"256KiB", 200 << 10, codes.InvalidArgument, http.StatusBadRequest},
-		} {
-			if byGRPC, byHTTP := serveLimited(t, "--max-metadata-bytes", tt.flag).call(1, tt.size); byGRPC != tt.byGRPC || byHTTP != tt.byHTTP {
-				t.Errorf("%d bytes with %s: %v and %d, want %v and %d", tt.size, tt.flag, byGRPC, byHTTP, tt.byGRPC, tt.byHTTP)
-			}
-		}
-	})
+		})
+	}
 	t.Run("connections-per-address", func(t *testing.T) {
 		t.Parallel()
 		l := serveLimited(t, "--max-connections", "20", "--connections-per-address", "15%")
