@@ -3,6 +3,7 @@ package client
 import (
 	"net"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -36,12 +37,18 @@ func (c *cable) Read(p []byte) (int, error) {
 // stream resumes on another. A connection that is only idle is kept.
 func TestDeadConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var cables []*cable
-		var tokens []string
+		var (
+			mu     sync.Mutex
+			cables []*cable // guarded by mu
+			tokens []string // guarded by mu
+		)
 		f := &fake{
 			stream: func(req *clerkgatev1.StreamUsersRequest, s streamOfUsers) error {
+				mu.Lock()
 				tokens = append(tokens, req.GetResumeToken())
-				if len(tokens) == 1 {
+				first := len(tokens) == 1
+				mu.Unlock()
+				if first {
 					_ = s.Send(message("a", "user_1"))
 					<-s.Context().Done()
 					return s.Context().Err()
@@ -49,6 +56,8 @@ func TestDeadConnection(t *testing.T) {
 				return s.Send(message("", "user_2"))
 			},
 			wrap: func(conn net.Conn) net.Conn {
+				mu.Lock()
+				defer mu.Unlock()
 				cables = append(cables, &cable{Conn: conn})
 				return cables[len(cables)-1]
 			},
@@ -61,16 +70,20 @@ func TestDeadConnection(t *testing.T) {
 				}
 				if u.GetId() == "user_1" {
 					time.Sleep(5*time.Minute + time.Second) // idle; just behind a ping
+					mu.Lock()
 					if len(cables) != 1 {
 						t.Errorf("%d connections while idle", len(cables))
 					}
 					cables[0].cut.Store(true)
+					mu.Unlock()
 					cut = time.Now()
 				}
 			}
 			if took := time.Since(cut); took > 41*time.Second {
 				t.Errorf("it took %v", took)
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			if !slices.Equal(tokens, []string{"", "a"}) || len(cables) != 2 {
 				t.Errorf("tokens %q, %d connections", tokens, len(cables))
 			}

@@ -108,6 +108,11 @@ type issuerTransport struct {
 
 var errTooOften = errors.New("the issuer's keys have just been fetched")
 
+// tooOften reports whether a verifier's error is due to errTooOften, which it does not wrap.
+func tooOften(err error) bool {
+	return err != nil && strings.Contains(err.Error(), errTooOften.Error())
+}
+
 func (t *issuerTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !strings.HasSuffix(req.URL.Path, "/.well-known/openid-configuration") {
 		t.state.mu.Lock()
@@ -195,8 +200,12 @@ func (i *issuer) verify(ctx context.Context, text string, now time.Time) (map[st
 		return nil, &Error{IssuerAway, err}
 	}
 	token, err := verifier.Verify(ctx, text)
+	if tooOften(err) {
+		// The keys may have been stored just after the verifier looked for one.
+		token, err = verifier.Verify(ctx, text)
+	}
 	switch {
-	case err != nil && strings.Contains(err.Error(), errTooOften.Error()):
+	case tooOften(err):
 		return nil, &Error{BadJWT, errTooOften} // the keys were fetched a moment ago and none fits
 	case err != nil && strings.Contains(err.Error(), "fetching keys"):
 		return nil, &Error{IssuerAway, errors.New("its keys can't be had")}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -75,6 +76,10 @@ func TestKeysAreRotated(t *testing.T) {
 	show("x")
 	issuer.Rotate()
 	state.lastFetch = time.Time{} // as time would have it
+	// go-oidc hands its first fetch out for a moment after it has ended.
+	for deadline := time.Now().Add(10 * time.Second); issuer.Fetches.Load() == 1 && time.Now().Before(deadline); {
+		reasonOf(t, set, &Credentials{Authorization: "Bearer " + issuer.Token("clerkgate", "x", nil)})
+	}
 	show("x")
 	if n := issuer.Fetches.Load(); n != 2 {
 		t.Errorf("the keys were fetched %d times, want 2", n)
@@ -90,6 +95,27 @@ func TestKeysAreRotated(t *testing.T) {
 		t.Errorf("invented keys cause %d fetches", n-2)
 	}
 	show("x")
+}
+
+// TestManyAtOnce: of callers that arrive together while the keys are fetched, none is denied.
+func TestManyAtOnce(t *testing.T) {
+	for range 30 {
+		issuer := callertest.NewIssuer(t)
+		set := parse(t, fmt.Sprintf(oneIssuer, issuer.URL))
+		var callers sync.WaitGroup
+		for i := range 64 {
+			shown := &Credentials{Authorization: "Bearer " + issuer.Token("clerkgate", "x", map[string]any{"jti": fmt.Sprint(i)})}
+			callers.Go(func() {
+				if got := reasonOf(t, set, shown); got != "x" {
+					t.Errorf("%s, want x", got)
+				}
+			})
+		}
+		callers.Wait()
+		if n := issuer.Fetches.Load(); n != 1 {
+			t.Errorf("the keys were fetched %d times", n)
+		}
+	}
 }
 
 // TestReloadKeepsIssuers reads the file again while the issuer is away.
