@@ -915,8 +915,26 @@ type Caller struct {
 	UpstreamShare float64 `protobuf:"fixed64,3,opt,name=upstream_share,json=upstreamShare,proto3" json:"upstream_share,omitempty"`
 	// The caller's items that wait for a permit now.
 	Queued int32 `protobuf:"varint,4,opt,name=queued,proto3" json:"queued,omitempty"`
-	// The caller's items (ids, lists, counts and permits) that were refused.
-	Refused       int64 `protobuf:"varint,5,opt,name=refused,proto3" json:"refused,omitempty"`
+	// The caller's items (ids, lists, counts and permits) that were refused. Those over
+	// `max_lookups` and `max_requests` are in `over_limit` instead.
+	Refused int64 `protobuf:"varint,5,opt,name=refused,proto3" json:"refused,omitempty"`
+	// The most ids that the caller may look up, in the server's cache or at Clerk, at all
+	// replicas together, by the server's file of callers. Unset: no limit of its own.
+	MaxLookups *CallerLimit `protobuf:"bytes,6,opt,name=max_lookups,json=maxLookups,proto3" json:"max_lookups,omitempty"`
+	// The most requests that the caller may cause by themselves, at all replicas
+	// together: pages of lists and streams, counts, permits. Unset: no limit of its own.
+	MaxRequests *CallerLimit `protobuf:"bytes,7,opt,name=max_requests,json=maxRequests,proto3" json:"max_requests,omitempty"`
+	// The part of all requests to Clerk, in percent, that the caller has at least while it
+	// wants that many, whoever else waits: 1 to 80, or 0 for none. At each replica it is a
+	// part of the requests that the replica sends.
+	GuaranteedPercent int32 `protobuf:"varint,8,opt,name=guaranteed_percent,json=guaranteedPercent,proto3" json:"guaranteed_percent,omitempty"`
+	// This replica's part of `max_lookups`. Unset if that is.
+	LookupsBucket *CallerBucket `protobuf:"bytes,9,opt,name=lookups_bucket,json=lookupsBucket,proto3" json:"lookups_bucket,omitempty"`
+	// This replica's part of `max_requests`. Unset if that is.
+	RequestsBucket *CallerBucket `protobuf:"bytes,10,opt,name=requests_bucket,json=requestsBucket,proto3" json:"requests_bucket,omitempty"`
+	// The caller's items (ids, lists, counts and permits) that were refused with
+	// CALLER_OVER_QUOTA since they were over `max_lookups` or `max_requests`.
+	OverLimit     int64 `protobuf:"varint,11,opt,name=over_limit,json=overLimit,proto3" json:"over_limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -986,6 +1004,106 @@ func (x *Caller) GetRefused() int64 {
 	return 0
 }
 
+func (x *Caller) GetMaxLookups() *CallerLimit {
+	if x != nil {
+		return x.MaxLookups
+	}
+	return nil
+}
+
+func (x *Caller) GetMaxRequests() *CallerLimit {
+	if x != nil {
+		return x.MaxRequests
+	}
+	return nil
+}
+
+func (x *Caller) GetGuaranteedPercent() int32 {
+	if x != nil {
+		return x.GuaranteedPercent
+	}
+	return 0
+}
+
+func (x *Caller) GetLookupsBucket() *CallerBucket {
+	if x != nil {
+		return x.LookupsBucket
+	}
+	return nil
+}
+
+func (x *Caller) GetRequestsBucket() *CallerBucket {
+	if x != nil {
+		return x.RequestsBucket
+	}
+	return nil
+}
+
+func (x *Caller) GetOverLimit() int64 {
+	if x != nil {
+		return x.OverLimit
+	}
+	return 0
+}
+
+// A replica's part of a limit of a caller, which is a token bucket. The replicas that
+// are alive have equal parts. A replica has the whole limit until it knows of others.
+type CallerBucket struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How much the bucket holds when it is full: the limit divided by the number of
+	// replicas, but at least 1, and at least 100 ids, the largest batch. It fills in a
+	// window from empty to the replica's part of the limit.
+	Size int32 `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"`
+	// How much is left at the moment, 0 to `size`. What needs more is refused.
+	Available     int32 `protobuf:"varint,2,opt,name=available,proto3" json:"available,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallerBucket) Reset() {
+	*x = CallerBucket{}
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallerBucket) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallerBucket) ProtoMessage() {}
+
+func (x *CallerBucket) ProtoReflect() protoreflect.Message {
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallerBucket.ProtoReflect.Descriptor instead.
+func (*CallerBucket) Descriptor() ([]byte, []int) {
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CallerBucket) GetSize() int32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *CallerBucket) GetAvailable() int32 {
+	if x != nil {
+		return x.Available
+	}
+	return 0
+}
+
 // The request of GetQuota.
 type GetQuotaRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -995,7 +1113,7 @@ type GetQuotaRequest struct {
 
 func (x *GetQuotaRequest) Reset() {
 	*x = GetQuotaRequest{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[10]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1007,7 +1125,7 @@ func (x *GetQuotaRequest) String() string {
 func (*GetQuotaRequest) ProtoMessage() {}
 
 func (x *GetQuotaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[10]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1020,7 +1138,7 @@ func (x *GetQuotaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuotaRequest.ProtoReflect.Descriptor instead.
 func (*GetQuotaRequest) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{10}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{11}
 }
 
 // The answer of GetQuota.
@@ -1034,7 +1152,7 @@ type GetQuotaResponse struct {
 
 func (x *GetQuotaResponse) Reset() {
 	*x = GetQuotaResponse{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[11]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1046,7 +1164,7 @@ func (x *GetQuotaResponse) String() string {
 func (*GetQuotaResponse) ProtoMessage() {}
 
 func (x *GetQuotaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[11]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1059,7 +1177,7 @@ func (x *GetQuotaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuotaResponse.ProtoReflect.Descriptor instead.
 func (*GetQuotaResponse) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{11}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetQuotaResponse) GetQuota() *Quota {
@@ -1081,7 +1199,7 @@ type WatchQuotaRequest struct {
 
 func (x *WatchQuotaRequest) Reset() {
 	*x = WatchQuotaRequest{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[12]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1093,7 +1211,7 @@ func (x *WatchQuotaRequest) String() string {
 func (*WatchQuotaRequest) ProtoMessage() {}
 
 func (x *WatchQuotaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[12]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1106,7 +1224,7 @@ func (x *WatchQuotaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchQuotaRequest.ProtoReflect.Descriptor instead.
 func (*WatchQuotaRequest) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{12}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WatchQuotaRequest) GetMinInterval() *durationpb.Duration {
@@ -1127,7 +1245,7 @@ type WatchQuotaResponse struct {
 
 func (x *WatchQuotaResponse) Reset() {
 	*x = WatchQuotaResponse{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[13]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1139,7 +1257,7 @@ func (x *WatchQuotaResponse) String() string {
 func (*WatchQuotaResponse) ProtoMessage() {}
 
 func (x *WatchQuotaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[13]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1152,7 +1270,7 @@ func (x *WatchQuotaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchQuotaResponse.ProtoReflect.Descriptor instead.
 func (*WatchQuotaResponse) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{13}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *WatchQuotaResponse) GetQuota() *Quota {
@@ -1171,7 +1289,7 @@ type GetUsageRequest struct {
 
 func (x *GetUsageRequest) Reset() {
 	*x = GetUsageRequest{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[14]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1183,7 +1301,7 @@ func (x *GetUsageRequest) String() string {
 func (*GetUsageRequest) ProtoMessage() {}
 
 func (x *GetUsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[14]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1196,7 +1314,7 @@ func (x *GetUsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUsageRequest.ProtoReflect.Descriptor instead.
 func (*GetUsageRequest) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{14}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{15}
 }
 
 // The answer of GetUsage.
@@ -1214,7 +1332,7 @@ type GetUsageResponse struct {
 
 func (x *GetUsageResponse) Reset() {
 	*x = GetUsageResponse{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[15]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1344,7 @@ func (x *GetUsageResponse) String() string {
 func (*GetUsageResponse) ProtoMessage() {}
 
 func (x *GetUsageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[15]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1357,7 @@ func (x *GetUsageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUsageResponse.ProtoReflect.Descriptor instead.
 func (*GetUsageResponse) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{15}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetUsageResponse) GetTotals() *Totals {
@@ -1284,7 +1402,7 @@ type AcquirePermitsRequest struct {
 
 func (x *AcquirePermitsRequest) Reset() {
 	*x = AcquirePermitsRequest{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[16]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1296,7 +1414,7 @@ func (x *AcquirePermitsRequest) String() string {
 func (*AcquirePermitsRequest) ProtoMessage() {}
 
 func (x *AcquirePermitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[16]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1309,7 +1427,7 @@ func (x *AcquirePermitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquirePermitsRequest.ProtoReflect.Descriptor instead.
 func (*AcquirePermitsRequest) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{16}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AcquirePermitsRequest) GetCount() int32 {
@@ -1359,7 +1477,7 @@ type AcquirePermitsResponse struct {
 
 func (x *AcquirePermitsResponse) Reset() {
 	*x = AcquirePermitsResponse{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[17]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1489,7 @@ func (x *AcquirePermitsResponse) String() string {
 func (*AcquirePermitsResponse) ProtoMessage() {}
 
 func (x *AcquirePermitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[17]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1502,7 @@ func (x *AcquirePermitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquirePermitsResponse.ProtoReflect.Descriptor instead.
 func (*AcquirePermitsResponse) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{17}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AcquirePermitsResponse) GetLeaseId() string {
@@ -1430,7 +1548,7 @@ type ReleasePermitsRequest struct {
 
 func (x *ReleasePermitsRequest) Reset() {
 	*x = ReleasePermitsRequest{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[18]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1442,7 +1560,7 @@ func (x *ReleasePermitsRequest) String() string {
 func (*ReleasePermitsRequest) ProtoMessage() {}
 
 func (x *ReleasePermitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[18]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1455,7 +1573,7 @@ func (x *ReleasePermitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleasePermitsRequest.ProtoReflect.Descriptor instead.
 func (*ReleasePermitsRequest) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{18}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReleasePermitsRequest) GetLeaseId() string {
@@ -1502,7 +1620,7 @@ type ReleasePermitsResponse struct {
 
 func (x *ReleasePermitsResponse) Reset() {
 	*x = ReleasePermitsResponse{}
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[19]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1514,7 +1632,7 @@ func (x *ReleasePermitsResponse) String() string {
 func (*ReleasePermitsResponse) ProtoMessage() {}
 
 func (x *ReleasePermitsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[19]
+	mi := &file_clerkgate_v1_quota_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1527,14 +1645,14 @@ func (x *ReleasePermitsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleasePermitsResponse.ProtoReflect.Descriptor instead.
 func (*ReleasePermitsResponse) Descriptor() ([]byte, []int) {
-	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{19}
+	return file_clerkgate_v1_quota_service_proto_rawDescGZIP(), []int{20}
 }
 
 var File_clerkgate_v1_quota_service_proto protoreflect.FileDescriptor
 
 const file_clerkgate_v1_quota_service_proto_rawDesc = "" +
 	"\n" +
-	" clerkgate/v1/quota_service.proto\x12\fclerkgate.v1\x1a\x1fclerkgate/v1/user_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\x04\n" +
+	" clerkgate/v1/quota_service.proto\x12\fclerkgate.v1\x1a!clerkgate/v1/caller_service.proto\x1a\x1fclerkgate/v1/user_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\x04\n" +
 	"\x05Quota\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\x05R\x05limit\x121\n" +
 	"\x06window\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06window\x12\x14\n" +
@@ -1604,13 +1722,25 @@ const file_clerkgate_v1_quota_service_proto_rawDesc = "" +
 	"\vLookupCount\x129\n" +
 	"\vserved_from\x18\x01 \x01(\x0e2\x18.clerkgate.v1.ServedFromR\n" +
 	"servedFrom\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x03R\x05count\"\x8f\x01\n" +
+	"\x05count\x18\x02 \x01(\x03R\x05count\"\xdf\x03\n" +
 	"\x06Caller\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\alookups\x18\x02 \x01(\x03R\alookups\x12%\n" +
 	"\x0eupstream_share\x18\x03 \x01(\x01R\rupstreamShare\x12\x16\n" +
 	"\x06queued\x18\x04 \x01(\x05R\x06queued\x12\x18\n" +
-	"\arefused\x18\x05 \x01(\x03R\arefused\"\x11\n" +
+	"\arefused\x18\x05 \x01(\x03R\arefused\x12:\n" +
+	"\vmax_lookups\x18\x06 \x01(\v2\x19.clerkgate.v1.CallerLimitR\n" +
+	"maxLookups\x12<\n" +
+	"\fmax_requests\x18\a \x01(\v2\x19.clerkgate.v1.CallerLimitR\vmaxRequests\x12-\n" +
+	"\x12guaranteed_percent\x18\b \x01(\x05R\x11guaranteedPercent\x12A\n" +
+	"\x0elookups_bucket\x18\t \x01(\v2\x1a.clerkgate.v1.CallerBucketR\rlookupsBucket\x12C\n" +
+	"\x0frequests_bucket\x18\n" +
+	" \x01(\v2\x1a.clerkgate.v1.CallerBucketR\x0erequestsBucket\x12\x1d\n" +
+	"\n" +
+	"over_limit\x18\v \x01(\x03R\toverLimit\"@\n" +
+	"\fCallerBucket\x12\x12\n" +
+	"\x04size\x18\x01 \x01(\x05R\x04size\x12\x1c\n" +
+	"\tavailable\x18\x02 \x01(\x05R\tavailable\"\x11\n" +
 	"\x0fGetQuotaRequest\"=\n" +
 	"\x10GetQuotaResponse\x12)\n" +
 	"\x05quota\x18\x01 \x01(\v2\x13.clerkgate.v1.QuotaR\x05quota\"Q\n" +
@@ -1665,7 +1795,7 @@ func file_clerkgate_v1_quota_service_proto_rawDescGZIP() []byte {
 }
 
 var file_clerkgate_v1_quota_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_clerkgate_v1_quota_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_clerkgate_v1_quota_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_clerkgate_v1_quota_service_proto_goTypes = []any{
 	(SharedQuota_Decider)(0),       // 0: clerkgate.v1.SharedQuota.Decider
 	(Breaker_State)(0),             // 1: clerkgate.v1.Breaker.State
@@ -1680,66 +1810,72 @@ var file_clerkgate_v1_quota_service_proto_goTypes = []any{
 	(*Totals)(nil),                 // 10: clerkgate.v1.Totals
 	(*LookupCount)(nil),            // 11: clerkgate.v1.LookupCount
 	(*Caller)(nil),                 // 12: clerkgate.v1.Caller
-	(*GetQuotaRequest)(nil),        // 13: clerkgate.v1.GetQuotaRequest
-	(*GetQuotaResponse)(nil),       // 14: clerkgate.v1.GetQuotaResponse
-	(*WatchQuotaRequest)(nil),      // 15: clerkgate.v1.WatchQuotaRequest
-	(*WatchQuotaResponse)(nil),     // 16: clerkgate.v1.WatchQuotaResponse
-	(*GetUsageRequest)(nil),        // 17: clerkgate.v1.GetUsageRequest
-	(*GetUsageResponse)(nil),       // 18: clerkgate.v1.GetUsageResponse
-	(*AcquirePermitsRequest)(nil),  // 19: clerkgate.v1.AcquirePermitsRequest
-	(*AcquirePermitsResponse)(nil), // 20: clerkgate.v1.AcquirePermitsResponse
-	(*ReleasePermitsRequest)(nil),  // 21: clerkgate.v1.ReleasePermitsRequest
-	(*ReleasePermitsResponse)(nil), // 22: clerkgate.v1.ReleasePermitsResponse
-	(*durationpb.Duration)(nil),    // 23: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),  // 24: google.protobuf.Timestamp
-	(ServedFrom)(0),                // 25: clerkgate.v1.ServedFrom
+	(*CallerBucket)(nil),           // 13: clerkgate.v1.CallerBucket
+	(*GetQuotaRequest)(nil),        // 14: clerkgate.v1.GetQuotaRequest
+	(*GetQuotaResponse)(nil),       // 15: clerkgate.v1.GetQuotaResponse
+	(*WatchQuotaRequest)(nil),      // 16: clerkgate.v1.WatchQuotaRequest
+	(*WatchQuotaResponse)(nil),     // 17: clerkgate.v1.WatchQuotaResponse
+	(*GetUsageRequest)(nil),        // 18: clerkgate.v1.GetUsageRequest
+	(*GetUsageResponse)(nil),       // 19: clerkgate.v1.GetUsageResponse
+	(*AcquirePermitsRequest)(nil),  // 20: clerkgate.v1.AcquirePermitsRequest
+	(*AcquirePermitsResponse)(nil), // 21: clerkgate.v1.AcquirePermitsResponse
+	(*ReleasePermitsRequest)(nil),  // 22: clerkgate.v1.ReleasePermitsRequest
+	(*ReleasePermitsResponse)(nil), // 23: clerkgate.v1.ReleasePermitsResponse
+	(*durationpb.Duration)(nil),    // 24: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 25: google.protobuf.Timestamp
+	(ServedFrom)(0),                // 26: clerkgate.v1.ServedFrom
+	(*CallerLimit)(nil),            // 27: clerkgate.v1.CallerLimit
 }
 var file_clerkgate_v1_quota_service_proto_depIdxs = []int32{
-	23, // 0: clerkgate.v1.Quota.window:type_name -> google.protobuf.Duration
+	24, // 0: clerkgate.v1.Quota.window:type_name -> google.protobuf.Duration
 	5,  // 1: clerkgate.v1.Quota.upstream:type_name -> clerkgate.v1.UpstreamQuota
-	24, // 2: clerkgate.v1.Quota.paused_until:type_name -> google.protobuf.Timestamp
+	25, // 2: clerkgate.v1.Quota.paused_until:type_name -> google.protobuf.Timestamp
 	6,  // 3: clerkgate.v1.Quota.queue:type_name -> clerkgate.v1.Queue
 	8,  // 4: clerkgate.v1.Quota.breaker:type_name -> clerkgate.v1.Breaker
 	9,  // 5: clerkgate.v1.Quota.key:type_name -> clerkgate.v1.Key
 	4,  // 6: clerkgate.v1.Quota.shared:type_name -> clerkgate.v1.SharedQuota
 	0,  // 7: clerkgate.v1.SharedQuota.decider:type_name -> clerkgate.v1.SharedQuota.Decider
-	24, // 8: clerkgate.v1.SharedQuota.last_reply_time:type_name -> google.protobuf.Timestamp
-	24, // 9: clerkgate.v1.UpstreamQuota.reset_time:type_name -> google.protobuf.Timestamp
-	24, // 10: clerkgate.v1.UpstreamQuota.observe_time:type_name -> google.protobuf.Timestamp
+	25, // 8: clerkgate.v1.SharedQuota.last_reply_time:type_name -> google.protobuf.Timestamp
+	25, // 9: clerkgate.v1.UpstreamQuota.reset_time:type_name -> google.protobuf.Timestamp
+	25, // 10: clerkgate.v1.UpstreamQuota.observe_time:type_name -> google.protobuf.Timestamp
 	7,  // 11: clerkgate.v1.Queue.interactive:type_name -> clerkgate.v1.QueueLevel
 	7,  // 12: clerkgate.v1.Queue.batch:type_name -> clerkgate.v1.QueueLevel
-	23, // 13: clerkgate.v1.Queue.estimated_wait:type_name -> google.protobuf.Duration
-	23, // 14: clerkgate.v1.QueueLevel.oldest_wait:type_name -> google.protobuf.Duration
+	24, // 13: clerkgate.v1.Queue.estimated_wait:type_name -> google.protobuf.Duration
+	24, // 14: clerkgate.v1.QueueLevel.oldest_wait:type_name -> google.protobuf.Duration
 	1,  // 15: clerkgate.v1.Breaker.state:type_name -> clerkgate.v1.Breaker.State
-	24, // 16: clerkgate.v1.Breaker.since:type_name -> google.protobuf.Timestamp
+	25, // 16: clerkgate.v1.Breaker.since:type_name -> google.protobuf.Timestamp
 	2,  // 17: clerkgate.v1.Key.state:type_name -> clerkgate.v1.Key.State
 	11, // 18: clerkgate.v1.Totals.lookups:type_name -> clerkgate.v1.LookupCount
-	25, // 19: clerkgate.v1.LookupCount.served_from:type_name -> clerkgate.v1.ServedFrom
-	3,  // 20: clerkgate.v1.GetQuotaResponse.quota:type_name -> clerkgate.v1.Quota
-	23, // 21: clerkgate.v1.WatchQuotaRequest.min_interval:type_name -> google.protobuf.Duration
-	3,  // 22: clerkgate.v1.WatchQuotaResponse.quota:type_name -> clerkgate.v1.Quota
-	10, // 23: clerkgate.v1.GetUsageResponse.totals:type_name -> clerkgate.v1.Totals
-	12, // 24: clerkgate.v1.GetUsageResponse.callers:type_name -> clerkgate.v1.Caller
-	12, // 25: clerkgate.v1.GetUsageResponse.other_callers:type_name -> clerkgate.v1.Caller
-	23, // 26: clerkgate.v1.AcquirePermitsRequest.max_wait:type_name -> google.protobuf.Duration
-	23, // 27: clerkgate.v1.AcquirePermitsRequest.ttl:type_name -> google.protobuf.Duration
-	24, // 28: clerkgate.v1.AcquirePermitsResponse.expire_time:type_name -> google.protobuf.Timestamp
-	23, // 29: clerkgate.v1.AcquirePermitsResponse.ttl:type_name -> google.protobuf.Duration
-	13, // 30: clerkgate.v1.QuotaService.GetQuota:input_type -> clerkgate.v1.GetQuotaRequest
-	15, // 31: clerkgate.v1.QuotaService.WatchQuota:input_type -> clerkgate.v1.WatchQuotaRequest
-	17, // 32: clerkgate.v1.QuotaService.GetUsage:input_type -> clerkgate.v1.GetUsageRequest
-	19, // 33: clerkgate.v1.QuotaService.AcquirePermits:input_type -> clerkgate.v1.AcquirePermitsRequest
-	21, // 34: clerkgate.v1.QuotaService.ReleasePermits:input_type -> clerkgate.v1.ReleasePermitsRequest
-	14, // 35: clerkgate.v1.QuotaService.GetQuota:output_type -> clerkgate.v1.GetQuotaResponse
-	16, // 36: clerkgate.v1.QuotaService.WatchQuota:output_type -> clerkgate.v1.WatchQuotaResponse
-	18, // 37: clerkgate.v1.QuotaService.GetUsage:output_type -> clerkgate.v1.GetUsageResponse
-	20, // 38: clerkgate.v1.QuotaService.AcquirePermits:output_type -> clerkgate.v1.AcquirePermitsResponse
-	22, // 39: clerkgate.v1.QuotaService.ReleasePermits:output_type -> clerkgate.v1.ReleasePermitsResponse
-	35, // [35:40] is the sub-list for method output_type
-	30, // [30:35] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	26, // 19: clerkgate.v1.LookupCount.served_from:type_name -> clerkgate.v1.ServedFrom
+	27, // 20: clerkgate.v1.Caller.max_lookups:type_name -> clerkgate.v1.CallerLimit
+	27, // 21: clerkgate.v1.Caller.max_requests:type_name -> clerkgate.v1.CallerLimit
+	13, // 22: clerkgate.v1.Caller.lookups_bucket:type_name -> clerkgate.v1.CallerBucket
+	13, // 23: clerkgate.v1.Caller.requests_bucket:type_name -> clerkgate.v1.CallerBucket
+	3,  // 24: clerkgate.v1.GetQuotaResponse.quota:type_name -> clerkgate.v1.Quota
+	24, // 25: clerkgate.v1.WatchQuotaRequest.min_interval:type_name -> google.protobuf.Duration
+	3,  // 26: clerkgate.v1.WatchQuotaResponse.quota:type_name -> clerkgate.v1.Quota
+	10, // 27: clerkgate.v1.GetUsageResponse.totals:type_name -> clerkgate.v1.Totals
+	12, // 28: clerkgate.v1.GetUsageResponse.callers:type_name -> clerkgate.v1.Caller
+	12, // 29: clerkgate.v1.GetUsageResponse.other_callers:type_name -> clerkgate.v1.Caller
+	24, // 30: clerkgate.v1.AcquirePermitsRequest.max_wait:type_name -> google.protobuf.Duration
+	24, // 31: clerkgate.v1.AcquirePermitsRequest.ttl:type_name -> google.protobuf.Duration
+	25, // 32: clerkgate.v1.AcquirePermitsResponse.expire_time:type_name -> google.protobuf.Timestamp
+	24, // 33: clerkgate.v1.AcquirePermitsResponse.ttl:type_name -> google.protobuf.Duration
+	14, // 34: clerkgate.v1.QuotaService.GetQuota:input_type -> clerkgate.v1.GetQuotaRequest
+	16, // 35: clerkgate.v1.QuotaService.WatchQuota:input_type -> clerkgate.v1.WatchQuotaRequest
+	18, // 36: clerkgate.v1.QuotaService.GetUsage:input_type -> clerkgate.v1.GetUsageRequest
+	20, // 37: clerkgate.v1.QuotaService.AcquirePermits:input_type -> clerkgate.v1.AcquirePermitsRequest
+	22, // 38: clerkgate.v1.QuotaService.ReleasePermits:input_type -> clerkgate.v1.ReleasePermitsRequest
+	15, // 39: clerkgate.v1.QuotaService.GetQuota:output_type -> clerkgate.v1.GetQuotaResponse
+	17, // 40: clerkgate.v1.QuotaService.WatchQuota:output_type -> clerkgate.v1.WatchQuotaResponse
+	19, // 41: clerkgate.v1.QuotaService.GetUsage:output_type -> clerkgate.v1.GetUsageResponse
+	21, // 42: clerkgate.v1.QuotaService.AcquirePermits:output_type -> clerkgate.v1.AcquirePermitsResponse
+	23, // 43: clerkgate.v1.QuotaService.ReleasePermits:output_type -> clerkgate.v1.ReleasePermitsResponse
+	39, // [39:44] is the sub-list for method output_type
+	34, // [34:39] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_clerkgate_v1_quota_service_proto_init() }
@@ -1747,15 +1883,16 @@ func file_clerkgate_v1_quota_service_proto_init() {
 	if File_clerkgate_v1_quota_service_proto != nil {
 		return
 	}
+	file_clerkgate_v1_caller_service_proto_init()
 	file_clerkgate_v1_user_service_proto_init()
-	file_clerkgate_v1_quota_service_proto_msgTypes[18].OneofWrappers = []any{}
+	file_clerkgate_v1_quota_service_proto_msgTypes[19].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_clerkgate_v1_quota_service_proto_rawDesc), len(file_clerkgate_v1_quota_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
