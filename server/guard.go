@@ -26,6 +26,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/caller"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/livefile"
+	"github.com/clerkgate/clerkgate/internal/usage"
 )
 
 // Keys of the metadata, and of HTTP headers, that show who calls.
@@ -105,6 +106,7 @@ type guard struct {
 	// certificate has calls need a verified certificate where there is no file.
 	certificate bool
 	logger      *slog.Logger
+	counts      *usage.Callers // counts what their own limits refuse; nil: it is not counted
 	refusals    map[caller.Reason]*atomic.Int64
 	denied      atomic.Int64 // calls that a known caller may not make
 	lines       sampler      // of refused calls

@@ -21,6 +21,17 @@ type overLimit struct{ retryAfter time.Duration }
 func (e *overLimit) Error() string { return errOverLimit.Error() }
 func (e *overLimit) Unwrap() error { return errOverLimit }
 
+// part is a replica's part of a limit of a caller: how fast its bucket fills, and what it
+// holds.
+type part struct{ perSecond, size float64 }
+
+// part returns this replica's part of a limit. Each of the replicas has an equal part of it;
+// the bucket holds at least `least`.
+func (g *guard) part(limit caller.Limit, least int) part {
+	share := float64(limit.Count) / float64(max(g.replicas.Load(), 1))
+	return part{share / limit.Window.Seconds(), max(math.Floor(share), float64(least), 1)}
+}
+
 // meter is the token bucket of one limit of a caller.
 type meter struct {
 	tokens float64
@@ -28,36 +39,61 @@ type meter struct {
 	full   time.Time // when the bucket is full again; a new one is full, too
 }
 
+// left returns how many tokens the bucket has at now.
+func (m *meter) left(p part, now time.Time) float64 {
+	return min(p.size, m.tokens+p.perSecond*max(0, now.Sub(m.at).Seconds()))
+}
+
+// The names of a caller's meters, and the least that their buckets hold: a whole batch must
+// pass, however small the limit.
+func lookupsMeter(who *caller.Caller) (name string, least int) {
+	return "lookups " + who.Name, maxBatch
+}
+func requestsMeter(who *caller.Caller) (name string, least int) { return "requests " + who.Name, 1 }
+
 // spendLookups counts n ids against the caller's limit, or returns an overLimit.
 func (g *guard) spendLookups(ctx context.Context, n int) error {
 	who := admitted(ctx)
 	if who == nil || who.Lookups.Count == 0 {
 		return nil
 	}
-	// A whole batch must pass, however small the limit.
-	return g.spend("lookups "+who.Name, who.Lookups, n, maxBatch, time.Now())
+	name, least := lookupsMeter(who)
+	return g.refused(who, n, g.spend(name, who.Lookups, n, least, time.Now()))
 }
 
 // spendRequests counts n requests to Clerk against the caller's limit, or returns an
 // overLimit.
 func (g *guard) spendRequests(ctx context.Context, n int) error {
+	return g.refused(admitted(ctx), n, g.trySpendRequests(ctx, n))
+}
+
+func (g *guard) trySpendRequests(ctx context.Context, n int) error {
 	who := admitted(ctx)
 	if who == nil || who.Requests.Count == 0 {
 		return nil
 	}
-	return g.spend("requests "+who.Name, who.Requests, n, 1, time.Now())
+	name, least := requestsMeter(who)
+	return g.spend(name, who.Requests, n, least, time.Now())
+}
+
+// refused counts what a caller was refused with err, unless that is nil. It returns err.
+func (g *guard) refused(who *caller.Caller, n int, err error) error {
+	if err != nil && g.counts != nil {
+		g.counts.Get(who.Name).OverLimit(n)
+	}
+	return err
 }
 
 // awaitRequests is spendRequests that waits instead of failing, until ctx ends.
 func (g *guard) awaitRequests(ctx context.Context, n int) error {
 	for {
-		err := g.spendRequests(ctx, n)
+		err := g.trySpendRequests(ctx, n)
 		var over *overLimit
 		if !errors.As(err, &over) {
 			return err
 		}
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < over.retryAfter {
-			return err
+			return g.refused(admitted(ctx), n, err)
 		}
 		timer := time.NewTimer(over.retryAfter)
 		select {
@@ -72,7 +108,8 @@ func (g *guard) awaitRequests(ctx context.Context, n int) error {
 // giveBackRequests undoes spendRequests for n requests that were not sent.
 func (g *guard) giveBackRequests(ctx context.Context, n int) {
 	if who := admitted(ctx); who != nil && who.Requests.Count > 0 {
-		g.giveBack("requests "+who.Name, n)
+		name, _ := requestsMeter(who)
+		g.giveBack(name, n)
 	}
 }
 
@@ -84,29 +121,47 @@ func sentNothing(err error) bool {
 	return refused || errors.Is(err, clerkapi.ErrNotSent)
 }
 
-// spend takes n from the named meter. Each of the replicas has an equal part of the
-// limit; the bucket of a part holds at least `least`.
+// spend takes n from the named meter.
 func (g *guard) spend(name string, limit caller.Limit, n, least int, now time.Time) error {
-	share := float64(limit.Count) / float64(max(g.replicas.Load(), 1))
-	perSecond, most := share/limit.Window.Seconds(), max(math.Floor(share), float64(least), 1)
+	p := g.part(limit, least)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	m := g.meters[name]
 	if m == nil {
-		m = &meter{tokens: most, at: now}
+		m = &meter{tokens: p.size, at: now}
 		g.meters[name] = m
 	}
-	m.tokens = min(most, m.tokens+perSecond*max(0, now.Sub(m.at).Seconds()))
-	m.at = now
-	defer func() { m.full = now.Add(time.Duration((most - m.tokens) / perSecond * float64(time.Second))) }()
+	m.tokens, m.at = m.left(p, now), now
+	defer func() { m.full = now.Add(time.Duration((p.size - m.tokens) / p.perSecond * float64(time.Second))) }()
 	if missing := float64(n) - m.tokens; missing > 1e-6 {
 		// More than the bucket holds never passes; the caller is told to try again all the
 		// same.
-		wait := min(missing/perSecond, limit.Window.Seconds())
+		wait := min(missing/p.perSecond, limit.Window.Seconds())
 		return &overLimit{max(time.Duration(wait*float64(time.Second)), time.Millisecond)}
 	}
 	m.tokens -= float64(n)
 	return nil
+}
+
+// bucket returns the size of the named meter's bucket, and what is left in it.
+func (g *guard) bucket(name string, limit caller.Limit, least int, now time.Time) (size, left int) {
+	p := g.part(limit, least)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m := g.meters[name]
+	if m == nil {
+		return int(p.size), int(p.size)
+	}
+	return int(p.size), int(max(0, m.left(p, now)+1e-6))
+}
+
+// named returns the caller of a name in the callers file, nil if it has none or there is no
+// such file.
+func (g *guard) named(name string) *caller.Caller {
+	if g == nil || g.callers == nil {
+		return nil
+	}
+	return g.callers.Get().Named(name)
 }
 
 // forgetMeters forgets the meters of full buckets, so that callers that have left the file

@@ -23,7 +23,7 @@ func (s *Server) newPage() *page.Page {
 	}
 	sources := *s.cfg.Page
 	sources.Gate, sources.Requests, sources.Cache, sources.Phase = s.cfg.Quota, s.cfg.Requests, s.cfg.Users, s.ready.life
-	sources.Refusals, sources.Cap = s.Refusals, s.guard.cap
+	sources.Refusals, sources.Limits = s.Refusals, s.guard.limits
 	if s.cfg.Unauthenticated { // anybody on the network may look
 		sources.Settings, sources.KeyPlace = nil, ""
 	}
@@ -55,14 +55,11 @@ func (s *Server) enterView(r *http.Request) (leave func(), err error) {
 	return func() { leaveAll(); leaveOwn() }, nil
 }
 
-// cap returns what limits a caller, in words; empty: nothing.
-func (g *guard) cap(name string) string {
-	if g.callers == nil {
-		return ""
-	}
-	who := g.callers.Get().Named(name)
+// limits returns what the callers file guarantees to a caller, and to what it limits it.
+func (g *guard) limits(name string) page.Limits {
+	who := g.named(name)
 	if who == nil {
-		return ""
+		return page.Limits{}
 	}
 	var caps []string
 	for _, l := range []struct {
@@ -73,5 +70,5 @@ func (g *guard) cap(name string) string {
 			caps = append(caps, fmt.Sprintf("%d %s per %v", l.limit.Count, l.what, l.limit.Window))
 		}
 	}
-	return strings.Join(caps, ", ")
+	return page.Limits{Guaranteed: who.Guaranteed, Cap: strings.Join(caps, ", ")}
 }

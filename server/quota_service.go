@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/caller"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
 	"github.com/clerkgate/clerkgate/internal/telemetry"
@@ -57,7 +58,14 @@ func (s *quotaService) GetQuota(context.Context, *clerkgatev1.GetQuotaRequest) (
 }
 
 func (s *quotaService) GetUsage(context.Context, *clerkgatev1.GetUsageRequest) (*clerkgatev1.GetUsageResponse, error) {
-	return usageOf(s.quota.Status().Callers, s.sent.Stats().Totals(), s.totals.Totals()), nil
+	resp := usageOf(s.quota.Status().Callers, s.sent.Stats().Totals(), s.totals.Totals())
+	now := time.Now()
+	for _, c := range resp.Callers {
+		if who := s.guard.named(c.GetName()); who != nil {
+			s.guard.describe(c, who, now)
+		}
+	}
+	return resp, nil
 }
 
 // read returns the current state.
@@ -156,8 +164,26 @@ func usageOf(callers usage.Report, sent telemetry.Totals, t usercache.Totals) *c
 
 func callerOf(c usage.Counts) *clerkgatev1.Caller {
 	return &clerkgatev1.Caller{
-		Name: c.Name, Lookups: c.Lookups, UpstreamShare: c.Requests, Queued: int32(c.Queued), Refused: c.Refused,
+		Name: c.Name, Lookups: c.Lookups, UpstreamShare: c.Requests, Queued: int32(c.Queued), Refused: c.Refused, OverLimit: c.OverLimit,
 	}
+}
+
+// describe adds to c what the callers file guarantees to the caller and to what it limits
+// it, and what is left of that.
+func (g *guard) describe(c *clerkgatev1.Caller, who *caller.Caller, now time.Time) {
+	bucket := func(limit caller.Limit, name string, least int) *clerkgatev1.CallerBucket {
+		if limit.Count == 0 {
+			return nil
+		}
+		size, left := g.bucket(name, limit, least, now)
+		return &clerkgatev1.CallerBucket{Size: int32(size), Available: int32(left)}
+	}
+	c.GuaranteedPercent = int32(who.Guaranteed)
+	c.MaxLookups, c.MaxRequests = limitOf(who.Lookups), limitOf(who.Requests)
+	name, least := lookupsMeter(who)
+	c.LookupsBucket = bucket(who.Lookups, name, least)
+	name, least = requestsMeter(who)
+	c.RequestsBucket = bucket(who.Requests, name, least)
 }
 
 func queueLevel(l gate.QueueLevel) *clerkgatev1.QueueLevel {

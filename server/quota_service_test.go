@@ -60,8 +60,8 @@ func (r knownRequests) Stats() telemetry.GateStats { return telemetry.GateStats(
 func TestGetUsage(t *testing.T) {
 	up := &fakeUpstream{status: gate.Status{
 		Callers: usage.Report{
-			Busiest: []usage.Counts{{Name: "a", Lookups: 1, Requests: 2.5, Queued: 3, Refused: 4}},
-			Others:  usage.Counts{Lookups: 5, Requests: 6.5, Queued: 7, Refused: 8},
+			Busiest: []usage.Counts{{Name: "a", Lookups: 1, Requests: 2.5, Queued: 3, Refused: 4, OverLimit: 9}},
+			Others:  usage.Counts{Lookups: 5, Requests: 6.5, Queued: 7, Refused: 8, OverLimit: 10},
 		},
 	}}
 	sent := knownRequests{
@@ -80,8 +80,8 @@ func TestGetUsage(t *testing.T) {
 			},
 			UpstreamRequests: 25, UpstreamRateLimited: 13, Retries: 14, UsersPerRequest: 1.5,
 		},
-		Callers:      []*clerkgatev1.Caller{{Name: "a", Lookups: 1, UpstreamShare: 2.5, Queued: 3, Refused: 4}},
-		OtherCallers: &clerkgatev1.Caller{Lookups: 5, UpstreamShare: 6.5, Queued: 7, Refused: 8},
+		Callers:      []*clerkgatev1.Caller{{Name: "a", Lookups: 1, UpstreamShare: 2.5, Queued: 3, Refused: 4, OverLimit: 9}},
+		OtherCallers: &clerkgatev1.Caller{Lookups: 5, UpstreamShare: 6.5, Queued: 7, Refused: 8, OverLimit: 10},
 	}
 	if diff := cmp.Diff(want, resp, protocmp.Transform()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -30,6 +30,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/livefile"
 	"github.com/clerkgate/clerkgate/internal/page"
 	"github.com/clerkgate/clerkgate/internal/telemetry"
+	"github.com/clerkgate/clerkgate/internal/usage"
 )
 
 const (
@@ -49,6 +50,9 @@ type Config struct {
 		counter
 	}
 	Quota keeper
+	// Callers counts what callers are refused because of their own limits: that of Quota,
+	// which reports it. Default: it is not counted.
+	Callers *usage.Callers
 	// Requests counts requests to Clerk for GetUsage and the page: the
 	// *telemetry.GateObserver that observes Quota. Default: they are not counted.
 	Requests requests
@@ -207,6 +211,7 @@ func New(cfg Config) *Server {
 		callers, s.fault = openCallers(cfg.CallersFile, cfg.Logger, cfg.Quota.SetShares)
 	}
 	s.guard = newGuard(callers, cfg.TLS.ClientCA != "", cfg.Logger)
+	s.guard.counts = cfg.Callers
 	e.guard, e.calls.guard, quotas.guard = s.guard, s.guard, s.guard
 	s.page = s.newPage()
 	var options []grpc.ServerOption

@@ -249,7 +249,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 		shown.Webhooks = hooks
 	}
 	srv = server.New(server.Config{
-		Users: cache, Quota: g, Requests: observer, Instance: s.cache.RedisInstance, GRPCListen: c.GRPCListen, HTTPListen: c.HTTPListen,
+		Users: cache, Quota: g, Callers: callers, Requests: observer, Instance: s.cache.RedisInstance, GRPCListen: c.GRPCListen, HTTPListen: c.HTTPListen,
 		WebhookListen: c.WebhookListen, Webhooks: hooks,
 		TLS: s.tls.grpc, HTTPTLS: s.tls.http, WebhookTLS: s.tls.webhooks, Metrics: metrics, Traces: spans.provider,
 		CallersFile: c.CallersFile, Unauthenticated: c.unauthenticated(s.tls), Pprof: c.Pprof,

@@ -12,6 +12,12 @@ import (
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
 
+// Limits is what the callers file guarantees to a caller, and to what it limits it.
+type Limits struct {
+	Guaranteed int    // of all requests to Clerk, in percent; 0: nothing
+	Cap        string // in words; empty: none
+}
+
 // Sources are what the page reads, once a second and from one goroutine. Gate, Requests,
 // Cache and Store are required.
 type Sources struct {
@@ -43,8 +49,9 @@ type Sources struct {
 	MaxInFlight int
 	// Settings are those in effect, without secrets.
 	Settings []Setting
-	// Cap returns the limits of a caller in words, empty for none. Nil: nobody has limits.
-	Cap func(name string) string
+	// Limits returns what the callers file guarantees to a caller, and to what it limits it.
+	// Nil: there is no such file.
+	Limits func(name string) Limits
 }
 
 // Setting is a setting in effect.

@@ -81,11 +81,11 @@ func (f *fake) sources() Sources {
 		Version: "v1.2.3", Gate: f, Requests: fakeRequests{f}, Cache: f, Store: fakeStore{f}, Webhooks: fakeWebhooks{f}, MaxInFlight: 64,
 		Refusals: func() map[string]int64 { return f.refusals }, SpansLost: func() int64 { return f.lost },
 		Settings: []Setting{{"quota", "100/10s", "default"}},
-		Cap: func(name string) string {
+		Limits: func(name string) Limits {
 			if name == "billing" {
-				return "1000 lookups per 10s"
+				return Limits{Guaranteed: 20, Cap: "1000 lookups per 10s"}
 			}
-			return ""
+			return Limits{}
 		},
 	}
 }
@@ -367,7 +367,7 @@ func TestLastBadEvent(t *testing.T) {
 func TestState(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *fake, p *Page) {
 		f.change(func() {
-			f.status.Callers.Busiest = []usage.Counts{{Name: "billing", Requests: 3, Lookups: 30}, {Name: "mailer", Requests: 1, Queued: 2}}
+			f.status.Callers.Busiest = []usage.Counts{{Name: "billing", Requests: 3, Lookups: 30, OverLimit: 5}, {Name: "mailer", Requests: 1, Queued: 2}}
 			f.status.Callers.Others = usage.Counts{Requests: 4}
 			f.totals.Lookups = map[clerkgatev1.ServedFrom]int64{clerkgatev1.ServedFrom_SERVED_FROM_MEMORY: 12}
 			waits := &f.requests.Waits[gate.Batch]
@@ -379,7 +379,9 @@ func TestState(t *testing.T) {
 		if err := json.Unmarshal(p.latest().state[true](), &state); err != nil {
 			t.Fatal(err)
 		}
-		if len(state.Callers) != 2 || state.Callers[0] != (callerReport{Name: "billing", Lookups: 30, Requests: 3, Share: 0.375, Cap: "1000 lookups per 10s"}) ||
+		if len(state.Callers) != 2 || state.Callers[0] != (callerReport{
+			Name: "billing", Lookups: 30, Requests: 3, Share: 0.375, OverLimit: 5, Guaranteed: 20, Cap: "1000 lookups per 10s",
+		}) || state.Callers[1] != (callerReport{Name: "mailer", Requests: 1, Share: 0.125, Waiting: 2}) ||
 			state.Others.Share != 0.5 || state.Lookups[0] != (countReport{"memory", "", 12, 12}) {
 			t.Errorf("%+v", state)
 		}

@@ -136,13 +136,15 @@ type eventReport struct {
 }
 
 type callerReport struct {
-	Name     string  `json:"name"`
-	Lookups  int64   `json:"lookups"`
-	Requests float64 `json:"requests"` // to Clerk
-	Share    float64 `json:"share"`    // of all requests to Clerk, 0 to 1
-	Waiting  int     `json:"waiting"`
-	Refused  int64   `json:"refused"`
-	Cap      string  `json:"cap"`
+	Name       string  `json:"name"`
+	Lookups    int64   `json:"lookups"`
+	Requests   float64 `json:"requests"` // to Clerk
+	Share      float64 `json:"share"`    // of all requests to Clerk, 0 to 1
+	Waiting    int     `json:"waiting"`
+	Refused    int64   `json:"refused"`
+	OverLimit  int64   `json:"over_limit"` // refused because of its cap; not in refused
+	Guaranteed int     `json:"guaranteed"` // of all requests to Clerk, in percent; 0: nothing
+	Cap        string  `json:"cap"`        // in words; empty: none
 }
 
 // helloReport is sent to viewers first.
@@ -272,7 +274,7 @@ func (p *Page) callersOf(v *View) (all []callerReport, others *callerReport) {
 		whole += c.Requests
 	}
 	report := func(c usage.Counts) callerReport {
-		r := callerReport{Name: c.Name, Lookups: c.Lookups, Requests: c.Requests, Waiting: c.Queued, Refused: c.Refused}
+		r := callerReport{Name: c.Name, Lookups: c.Lookups, Requests: c.Requests, Waiting: c.Queued, Refused: c.Refused, OverLimit: c.OverLimit}
 		if whole > 0 {
 			r.Share = c.Requests / whole
 		}
@@ -281,8 +283,9 @@ func (p *Page) callersOf(v *View) (all []callerReport, others *callerReport) {
 	all = []callerReport{}
 	for _, c := range v.Gate.Callers.Busiest {
 		r := report(c)
-		if p.sources.Cap != nil {
-			r.Cap = p.sources.Cap(c.Name)
+		if p.sources.Limits != nil {
+			l := p.sources.Limits(c.Name)
+			r.Guaranteed, r.Cap = l.Guaranteed, l.Cap
 		}
 		all = append(all, r)
 	}

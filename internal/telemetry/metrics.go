@@ -209,8 +209,11 @@ var metrics = []metric{
 		"The caller's part of the requests to Clerk: 1 for a list or count, an id's fraction of the request that carried it, and 1 for each used permit of a lease that has ended.",
 		byCaller(func(c usage.Counts) float64 { return c.Requests })},
 	{"clerkgate_caller_refused_total", counter, []string{"caller"},
-		"Wants of the caller that were refused.",
+		"Wants of the caller that were refused, but not because of its max_lookups or max_requests.",
 		byCaller(func(c usage.Counts) float64 { return float64(c.Refused) })},
+	{"clerkgate_caller_over_limit_total", counter, []string{"caller"},
+		"Ids, lists, counts and permits of the caller that were refused because of its max_lookups or max_requests in the callers file.",
+		byCaller(func(c usage.Counts) float64 { return float64(c.OverLimit) })},
 
 	{"clerkgate_cache_entries", gauge, nil,
 		"Entries in memory: users, tombstones, and ids without a user.",

@@ -67,8 +67,8 @@ func knownSources() Sources {
 			Breaker:       gate.BreakerStatus{State: gate.HalfOpen, TimesOpened: 12},
 			KeyRefused:    true,
 			Callers: usage.Report{
-				First: []usage.Counts{{Name: "a/b", Lookups: 48, Requests: 49.5, Refused: 50}, {Lookups: 51, Requests: 52, Refused: 53}},
-				Later: usage.Counts{Lookups: 54, Requests: 55, Refused: 56},
+				First: []usage.Counts{{Name: "a/b", Lookups: 48, Requests: 49.5, Refused: 50, OverLimit: 68}, {Lookups: 51, Requests: 52, Refused: 53, OverLimit: 69}},
+				Later: usage.Counts{Lookups: 54, Requests: 55, Refused: 56, OverLimit: 70},
 			},
 		},
 		totals: usercache.Totals{Stale: 18, Lookups: map[clerkgatev1.ServedFrom]int64{
@@ -136,6 +136,9 @@ clerkgate_cache_limit_bytes 25
 clerkgate_caller_lookups_total{caller="(others)"} 54
 clerkgate_caller_lookups_total{caller="(unnamed)"} 51
 clerkgate_caller_lookups_total{caller="a/b"} 48
+clerkgate_caller_over_limit_total{caller="(others)"} 70
+clerkgate_caller_over_limit_total{caller="(unnamed)"} 69
+clerkgate_caller_over_limit_total{caller="a/b"} 68
 clerkgate_caller_refused_total{caller="(others)"} 56
 clerkgate_caller_refused_total{caller="(unnamed)"} 53
 clerkgate_caller_refused_total{caller="a/b"} 50

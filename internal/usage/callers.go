@@ -61,6 +61,7 @@ type counts struct {
 	lookups atomic.Int64 // ids asked for; counted without the lock
 	paid    int64        // for requests to Clerk, in parts of wholeRequest; guarded by Callers.mu
 	refused int64        // wants; guarded by Callers.mu
+	over    int64        // over a limit of the caller's own; guarded by Callers.mu
 }
 
 // Get returns the caller of a name.
@@ -109,6 +110,14 @@ func (c *Caller) Refused(wants int) {
 	c.of.mu.Lock()
 	defer c.of.mu.Unlock()
 	c.counts.Load().refused += int64(wants)
+}
+
+// OverLimit counts ids, lists, counts and permits of c that were refused because of a limit
+// of its own.
+func (c *Caller) OverLimit(n int) {
+	c.of.mu.Lock()
+	defer c.of.mu.Unlock()
+	c.counts.Load().over += int64(n)
 }
 
 // Wait counts one waiter more.
@@ -195,6 +204,7 @@ func (c *Callers) forget() bool {
 	c.forgotten.lookups.Add(own.lookups.Swap(0))
 	c.forgotten.paid += own.paid
 	c.forgotten.refused += own.refused
+	c.forgotten.over += own.over
 	return true
 }
 

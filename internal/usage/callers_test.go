@@ -65,8 +65,9 @@ func TestWhatAForgottenCallerDoesIsCounted(t *testing.T) {
 	who.Leave()
 	who.Pay(2)
 	who.Refused(3)
+	who.OverLimit(4)
 	callers.Share([]*Caller{who, who, who})
-	want := Counts{Requests: 3, Queued: 1, Refused: 3}
+	want := Counts{Requests: 3, Queued: 1, Refused: 3, OverLimit: 4}
 	if diff := cmp.Diff(want, callers.Report().Others); diff != "" {
 		t.Errorf("the others (-want +got):\n%s", diff)
 	}
@@ -108,6 +109,7 @@ func TestSumsHoldWhileCallersAreForgotten(t *testing.T) {
 			rest.Requests += one.Requests
 			rest.Queued += one.Queued
 			rest.Refused += one.Refused
+			rest.OverLimit += one.OverLimit
 		}
 		return rest
 	}
@@ -124,6 +126,7 @@ func TestSumsHoldWhileCallersAreForgotten(t *testing.T) {
 				who.Leave()
 				callers.Share([]*Caller{who, who})
 				who.Refused(1)
+				who.OverLimit(3)
 				who.asked(2)
 			}
 		})
@@ -139,13 +142,13 @@ func TestSumsHoldWhileCallersAreForgotten(t *testing.T) {
 		}
 		r := callers.Report()
 		later := r.Later
-		if later.Lookups < before.Lookups || later.Requests < before.Requests || later.Refused < before.Refused {
+		if later.Lookups < before.Lookups || later.Requests < before.Requests || later.Refused < before.Refused || later.OverLimit < before.OverLimit {
 			t.Fatalf("the later callers fall from %+v to %+v", before, later)
 		}
 		before = later
 	}
 	const all = workers * rounds
-	want := Counts{Lookups: 5 * all, Requests: 2 * all, Refused: all}
+	want := Counts{Lookups: 5 * all, Requests: 2 * all, Refused: all, OverLimit: 3 * all}
 	r := callers.Report()
 	for name, got := range map[string]Counts{"busiest": sum(r.Busiest, r.Others), "first": sum(r.First, r.Later)} {
 		if diff := cmp.Diff(want, got); diff != "" {

@@ -7,11 +7,12 @@ import (
 
 // Counts is what one caller, or several together, have used since the start.
 type Counts struct {
-	Name     string
-	Lookups  int64   // ids asked for
-	Requests float64 // its part of the requests to Clerk, and the permits of its leases that were used
-	Queued   int     // its waiters, one for each of its wants
-	Refused  int64   // wants refused
+	Name      string
+	Lookups   int64   // ids asked for
+	Requests  float64 // its part of the requests to Clerk, and the permits of its leases that were used
+	Queued    int     // its waiters, one for each of its wants
+	Refused   int64   // wants refused
+	OverLimit int64   // ids, lists, counts and permits refused because of a limit of its own; not in Refused
 }
 
 // Report is what all callers have used. Busiest and Others are one sum of it, First and
@@ -49,10 +50,10 @@ func (c *Callers) Report() Report {
 
 // record is a copy of the counts of one caller, or the sum of several.
 type record struct {
-	name                   string
-	first                  bool
-	queued                 int
-	lookups, paid, refused int64
+	name                         string
+	first                        bool
+	queued                       int
+	lookups, paid, refused, over int64
 }
 
 // records returns the counts of all callers that are remembered, in no order, and the
@@ -72,7 +73,7 @@ func (c *Callers) records() (all []record, others record) {
 }
 
 func (c *counts) record() record {
-	return record{lookups: c.lookups.Load(), paid: c.paid, refused: c.refused}
+	return record{lookups: c.lookups.Load(), paid: c.paid, refused: c.refused, over: c.over}
 }
 
 func (a *record) add(b record) {
@@ -80,11 +81,12 @@ func (a *record) add(b record) {
 	a.lookups += b.lookups
 	a.paid += b.paid
 	a.refused += b.refused
+	a.over += b.over
 }
 
 func (a record) counts() Counts {
 	return Counts{
-		Name: a.name, Lookups: a.lookups, Requests: float64(a.paid) / wholeRequest, Queued: a.queued, Refused: a.refused,
+		Name: a.name, Lookups: a.lookups, Requests: float64(a.paid) / wholeRequest, Queued: a.queued, Refused: a.refused, OverLimit: a.over,
 	}
 }
 
