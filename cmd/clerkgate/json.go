@@ -21,7 +21,12 @@ import (
 // printJSON writes m to out as JSON, indented or on one line. docs/cli.md describes
 // the form, which all commands share.
 func printJSON(out io.Writer, m proto.Message, indent bool) error {
-	text := append(appendMessage(nil, m.ProtoReflect()), '\n')
+	return writeJSON(out, appendMessage(nil, m.ProtoReflect()), indent)
+}
+
+// writeJSON writes a JSON object, indented or on one line.
+func writeJSON(out io.Writer, text []byte, indent bool) error {
+	text = append(text, '\n')
 	if indent {
 		var b bytes.Buffer
 		if err := json.Indent(&b, text, "", "  "); err != nil {

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
@@ -20,6 +22,24 @@ func TestPrintQuotaShowsTheSharingAndTheOthers(t *testing.T) {
 			"not now (fallback): this one of 3 replicas may hold 33"},
 		{&clerkgatev1.Quota{}, &clerkgatev1.GetUsageResponse{Callers: []*clerkgatev1.Caller{{Lookups: 7}}, OtherCallers: &clerkgatev1.Caller{Lookups: 8}},
 			"(others)  8"},
+		{&clerkgatev1.Quota{}, &clerkgatev1.GetUsageResponse{Callers: []*clerkgatev1.Caller{{Name: "a", Lookups: 7}}},
+			"\nCALLER  LOOKUPS  REQUESTS  QUEUED  REFUSED\na       7        0.0       0       0\n"},
+		{&clerkgatev1.Quota{}, &clerkgatev1.GetUsageResponse{
+			Callers: []*clerkgatev1.Caller{
+				{Name: "billing", GuaranteedPercent: 20, OverLimit: 9, Refused: 3,
+					MaxLookups:    &clerkgatev1.CallerLimit{Count: 5000, Window: durationpb.New(10 * time.Second)},
+					LookupsBucket: &clerkgatev1.CallerBucket{Size: 2500, Available: 2488}},
+				{Name: "sync", MaxRequests: &clerkgatev1.CallerLimit{Count: 20, Window: durationpb.New(time.Minute)}},
+			},
+			OtherCallers: &clerkgatev1.Caller{Lookups: 8},
+		}, `
+CALLER    LOOKUPS  REQUESTS  QUEUED  REFUSED  OVER LIMIT  GUARANTEED  MAX LOOKUPS                MAX REQUESTS
+billing   0        0.0       0       3        9           20%         5000/10s, 12 of 2500 used  -
+sync      0        0.0       0       0        0           -           -                          20/1m0s
+(others)  8        0.0       0       0        0           -           -                          -
+`},
+		{&clerkgatev1.Quota{}, &clerkgatev1.GetUsageResponse{Callers: []*clerkgatev1.Caller{{Name: "a"}}, OtherCallers: &clerkgatev1.Caller{OverLimit: 4}},
+			"(others)  0        0.0       0       0        4           -           -            -\n"},
 		{&clerkgatev1.Quota{Key: &clerkgatev1.Key{State: clerkgatev1.Key_STATE_REFUSED}}, nil, "refused"},
 	} {
 		var b strings.Builder

@@ -3,9 +3,17 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/clerkgate/clerkgate/internal/caller"
 )
 
 // lines is a writer that sends each line to a channel.
@@ -95,6 +103,61 @@ func TestQuotaWatchFails(t *testing.T) {
 		code, stdout, stderr := runCommand(t, append([]string{"quota", "--watch"}, tt.args...)...)
 		if code != tt.code || stdout != "" || !strings.Contains(stderr, tt.want) {
 			t.Errorf("%s: exit code %d, %q, %q", tt.name, code, stdout, stderr)
+		}
+	}
+}
+
+// TestQuotaShowsLimitsOfCallers: quota shows the limits and guarantees of callers, and what is
+// used of them, in both of its forms, and only to a caller that may call GetUsage.
+func TestQuotaShowsLimitsOfCallers(t *testing.T) {
+	dir, text := t.TempDir(), "callers:\n"
+	as := func(name string) []string { return []string{"--token-file", filepath.Join(dir, name)} }
+	for name, allow := range map[string]string{
+		"operator": "methods: [GetQuota, GetUsage]", "looker": "methods: [GetQuota]",
+		"billing": "methods: [CountUsers], max_requests: 2/24h, guaranteed: 20%",
+	} {
+		token := caller.NewToken()
+		text += fmt.Sprintf("- {name: %s, identity: {tokens: [{sha256: %s}]}, allow: {%s}}\n", name, caller.HashToken(token), allow)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(token), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := filepath.Join(dir, "callers.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	address, _, _ := serveSim(t, "--callers-file", file)
+	for i, want := range []int{0, 0, exitRefused} {
+		if code, _, stderr := runCommand(t, append([]string{"count", "--address", address}, as("billing")...)...); code != want {
+			t.Fatalf("count %d: exit code %d: %s", i, code, stderr)
+		}
+	}
+	table := append([]string{"quota", "--address", address}, as("operator")...)
+	code, stdout, stderr := runCommand(t, table...)
+	if want := regexp.MustCompile(`(?m)^billing +0 +2\.0 +0 +0 +1 +20% +- +2/24h0m0s, 2 of 2 used$`); code != 0 || !want.MatchString(stdout) {
+		t.Errorf("exit code %d, no line as %s in\n%s%s", code, want, stdout, stderr)
+	}
+	code, stdout, stderr = runCommand(t, append(table, "-o", "json")...)
+	var got struct {
+		Limit int
+		Usage struct {
+			Callers []map[string]any
+		}
+	}
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 0 {
+		t.Fatalf("exit code %d, %v: %s%s", code, err, stdout, stderr)
+	}
+	want := map[string]any{
+		"name": "billing", "lookups": 0., "upstream_share": 2., "queued": 0., "refused": 0., "over_limit": 1., "guaranteed_percent": 20.,
+		"max_requests": map[string]any{"count": 2., "window": "86400s"}, "requests_bucket": map[string]any{"size": 2., "available": 0.},
+	}
+	if diff := cmp.Diff([]map[string]any{want}, got.Usage.Callers); got.Limit == 0 || diff != "" {
+		t.Errorf("as JSON, a limit of %d, callers (-want +got):\n%s", got.Limit, diff)
+	}
+	for _, form := range []string{"table", "json"} {
+		code, stdout, stderr := runCommand(t, append([]string{"quota", "--address", address, "-o", form}, as("looker")...)...)
+		if code != 0 || strings.Contains(stdout, "billing") || strings.Contains(stdout, "usage") {
+			t.Errorf("%s, for a caller without GetUsage: exit code %d\n%s%s", form, code, stdout, stderr)
 		}
 	}
 }

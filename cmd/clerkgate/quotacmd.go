@@ -34,12 +34,12 @@ func (c *quotaCmd) Run(ctx context.Context, std streams) error {
 		if err != nil {
 			return callError(err)
 		}
-		if c.Output == "json" {
-			return printJSON(std.out, resp.GetQuota(), true)
-		}
 		used, err := getUsage(ctx, client)
 		if err != nil {
 			return err
+		}
+		if c.Output == "json" {
+			return printQuotaJSON(std.out, resp.GetQuota(), used)
 		}
 		return printQuota(std.out, resp.GetQuota(), used, time.Now())
 	})

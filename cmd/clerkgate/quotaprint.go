@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -53,6 +54,17 @@ func printQuota(out io.Writer, q *clerkgatev1.Quota, u *clerkgatev1.GetUsageResp
 	return w.Flush()
 }
 
+// printQuotaJSON prints the quota as a JSON object, with what it was spent on as its last
+// member unless u is nil.
+func printQuotaJSON(out io.Writer, q *clerkgatev1.Quota, u *clerkgatev1.GetUsageResponse) error {
+	text := appendMessage(nil, q.ProtoReflect())
+	if u != nil {
+		text = append(text[:len(text)-1], `,"usage":`...) // the quota always has members
+		text = append(appendMessage(text, u.ProtoReflect()), '}')
+	}
+	return writeJSON(out, text, true)
+}
+
 // heldText explains the number of permits that are held.
 func heldText(q *clerkgatev1.Quota) string {
 	text := fmt.Sprintf("%d permits", q.GetHeld())
@@ -95,11 +107,25 @@ func printUsage(w io.Writer, u *clerkgatev1.GetUsageResponse) {
 	for _, s := range t.GetLookups() {
 		row("lookups", "%d from %s", s.GetCount(), lowerName(s.GetServedFrom().String(), "SERVED_FROM_"))
 	}
+	limited := slices.ContainsFunc(append(slices.Clone(u.GetCallers()), u.GetOtherCallers()), hasLimits)
 	if len(u.GetCallers()) > 0 {
-		fmt.Fprintln(w, "\nCALLER\tLOOKUPS\tREQUESTS\tQUEUED\tREFUSED")
+		fmt.Fprint(w, "\nCALLER\tLOOKUPS\tREQUESTS\tQUEUED\tREFUSED")
+		if limited {
+			fmt.Fprint(w, "\tOVER LIMIT\tGUARANTEED\tMAX LOOKUPS\tMAX REQUESTS")
+		}
+		fmt.Fprintln(w)
 	}
 	caller := func(name string, c *clerkgatev1.Caller) {
-		fmt.Fprintf(w, "%s\t%d\t%.1f\t%d\t%d\n", name, c.GetLookups(), c.GetUpstreamShare(), c.GetQueued(), c.GetRefused())
+		fmt.Fprintf(w, "%s\t%d\t%.1f\t%d\t%d", name, c.GetLookups(), c.GetUpstreamShare(), c.GetQueued(), c.GetRefused())
+		if limited {
+			guaranteed := "-"
+			if n := c.GetGuaranteedPercent(); n > 0 {
+				guaranteed = fmt.Sprintf("%d%%", n)
+			}
+			fmt.Fprintf(w, "\t%d\t%s\t%s\t%s", c.GetOverLimit(), guaranteed,
+				usedText(c.GetMaxLookups(), c.GetLookupsBucket()), usedText(c.GetMaxRequests(), c.GetRequestsBucket()))
+		}
+		fmt.Fprintln(w)
 	}
 	for _, c := range u.GetCallers() {
 		caller(cmp.Or(oneLine(c.GetName()), "-"), c)
@@ -107,4 +133,21 @@ func printUsage(w io.Writer, u *clerkgatev1.GetUsageResponse) {
 	if others := u.GetOtherCallers(); others != nil {
 		caller("(others)", others)
 	}
+}
+
+// hasLimits reports whether a caller has a limit of its own or a guarantee, or had one.
+func hasLimits(c *clerkgatev1.Caller) bool {
+	return c.GetGuaranteedPercent() > 0 || c.GetMaxLookups() != nil || c.GetMaxRequests() != nil || c.GetOverLimit() > 0
+}
+
+// usedText returns a limit of a caller, and what is used of it.
+func usedText(l *clerkgatev1.CallerLimit, b *clerkgatev1.CallerBucket) string {
+	if l == nil {
+		return "-"
+	}
+	text := fmt.Sprintf("%d/%v", l.GetCount(), l.GetWindow().AsDuration())
+	if b == nil {
+		return text
+	}
+	return fmt.Sprintf("%s, %d of %d used", text, b.GetSize()-b.GetAvailable(), b.GetSize())
 }
