@@ -11,12 +11,13 @@ from google.protobuf import symbol_database as _symbol_database
 _sym_db = _symbol_database.Default()
 
 
+from clerkgate.v1 import caller_service_pb2 as clerkgate_dot_v1_dot_caller__service__pb2
 from clerkgate.v1 import user_service_pb2 as clerkgate_dot_v1_dot_user__service__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n clerkgate/v1/quota_service.proto\x12\x0c\x63lerkgate.v1\x1a\x1f\x63lerkgate/v1/user_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\x03\n\x05Quota\x12\r\n\x05limit\x18\x01 \x01(\x05\x12)\n\x06window\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05\x62urst\x18\x03 \x01(\x05\x12\x17\n\x0f\x65\x66\x66\x65\x63tive_limit\x18\x04 \x01(\x05\x12\x11\n\tavailable\x18\x05 \x01(\x05\x12\x0c\n\x04held\x18\x06 \x01(\x05\x12\x11\n\tin_flight\x18\x07 \x01(\x05\x12\x17\n\x0fin_flight_limit\x18\x08 \x01(\x05\x12\x0e\n\x06leased\x18\t \x01(\x05\x12-\n\x08upstream\x18\n \x01(\x0b\x32\x1b.clerkgate.v1.UpstreamQuota\x12\x30\n\x0cpaused_until\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x05queue\x18\x0c \x01(\x0b\x32\x13.clerkgate.v1.Queue\x12&\n\x07\x62reaker\x18\r \x01(\x0b\x32\x15.clerkgate.v1.Breaker\x12\x1e\n\x03key\x18\x0e \x01(\x0b\x32\x11.clerkgate.v1.Key\x12)\n\x06shared\x18\x0f \x01(\x0b\x32\x19.clerkgate.v1.SharedQuota\x12\x17\n\x0funauthenticated\x18\x10 \x01(\x08\"\xfe\x01\n\x0bSharedQuota\x12\x32\n\x07\x64\x65\x63ider\x18\x01 \x01(\x0e\x32!.clerkgate.v1.SharedQuota.Decider\x12\x10\n\x08replicas\x18\x02 \x01(\x05\x12\x11\n\tallowance\x18\x03 \x01(\x05\x12\x33\n\x0flast_reply_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"a\n\x07\x44\x65\x63ider\x12\x17\n\x13\x44\x45\x43IDER_UNSPECIFIED\x10\x00\x12\x11\n\rDECIDER_REDIS\x10\x01\x12\x14\n\x10\x44\x45\x43IDER_LEARNING\x10\x02\x12\x14\n\x10\x44\x45\x43IDER_FALLBACK\x10\x03\"\x93\x01\n\rUpstreamQuota\x12\r\n\x05limit\x18\x01 \x01(\x05\x12\x11\n\tremaining\x18\x02 \x01(\x05\x12.\n\nreset_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cobserve_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x92\x01\n\x05Queue\x12-\n\x0binteractive\x18\x01 \x01(\x0b\x32\x18.clerkgate.v1.QueueLevel\x12\'\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x18.clerkgate.v1.QueueLevel\x12\x31\n\x0e\x65stimated_wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"K\n\nQueueLevel\x12\r\n\x05\x64\x65pth\x18\x01 \x01(\x05\x12.\n\x0boldest_wait\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xcd\x01\n\x07\x42reaker\x12*\n\x05state\x18\x01 \x01(\x0e\x32\x1b.clerkgate.v1.Breaker.State\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0ctimes_opened\x18\x03 \x01(\x03\"U\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_CLOSED\x10\x01\x12\x0e\n\nSTATE_OPEN\x10\x02\x12\x13\n\x0fSTATE_HALF_OPEN\x10\x03\"\x88\x01\n\x03Key\x12&\n\x05state\x18\x01 \x01(\x0e\x32\x17.clerkgate.v1.Key.State\"Y\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATE_UNPROVEN\x10\x01\x12\x12\n\x0eSTATE_ACCEPTED\x10\x02\x12\x11\n\rSTATE_REFUSED\x10\x03\"\x9a\x01\n\x06Totals\x12*\n\x07lookups\x18\x01 \x03(\x0b\x32\x19.clerkgate.v1.LookupCount\x12\x19\n\x11upstream_requests\x18\x02 \x01(\x03\x12\x1d\n\x15upstream_rate_limited\x18\x03 \x01(\x03\x12\x0f\n\x07retries\x18\x04 \x01(\x03\x12\x19\n\x11users_per_request\x18\x05 \x01(\x01\"K\n\x0bLookupCount\x12-\n\x0bserved_from\x18\x01 \x01(\x0e\x32\x18.clerkgate.v1.ServedFrom\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"`\n\x06\x43\x61ller\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07lookups\x18\x02 \x01(\x03\x12\x16\n\x0eupstream_share\x18\x03 \x01(\x01\x12\x0e\n\x06queued\x18\x04 \x01(\x05\x12\x0f\n\x07refused\x18\x05 \x01(\x03\"\x11\n\x0fGetQuotaRequest\"6\n\x10GetQuotaResponse\x12\"\n\x05quota\x18\x01 \x01(\x0b\x32\x13.clerkgate.v1.Quota\"D\n\x11WatchQuotaRequest\x12/\n\x0cmin_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"8\n\x12WatchQuotaResponse\x12\"\n\x05quota\x18\x01 \x01(\x0b\x32\x13.clerkgate.v1.Quota\"\x11\n\x0fGetUsageRequest\"\x8c\x01\n\x10GetUsageResponse\x12$\n\x06totals\x18\x01 \x01(\x0b\x32\x14.clerkgate.v1.Totals\x12%\n\x07\x63\x61llers\x18\x02 \x03(\x0b\x32\x14.clerkgate.v1.Caller\x12+\n\rother_callers\x18\x03 \x01(\x0b\x32\x14.clerkgate.v1.Caller\"\x8f\x01\n\x15\x41\x63quirePermitsRequest\x12\r\n\x05\x63ount\x18\x01 \x01(\x05\x12+\n\x08max_wait\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12&\n\x03ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x83\x01\n\x16\x41\x63quirePermitsResponse\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x9b\x01\n\x15ReleasePermitsRequest\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x17\n\nused_count\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x10unanswered_count\x18\x03 \x01(\x05\x12\x18\n\x10\x63hanged_user_ids\x18\x04 \x03(\t\x12\x14\n\x0crate_limited\x18\x05 \x01(\x08\x42\r\n\x0b_used_count\"\x18\n\x16ReleasePermitsResponse2\xb1\x03\n\x0cQuotaService\x12I\n\x08GetQuota\x12\x1d.clerkgate.v1.GetQuotaRequest\x1a\x1e.clerkgate.v1.GetQuotaResponse\x12Q\n\nWatchQuota\x12\x1f.clerkgate.v1.WatchQuotaRequest\x1a .clerkgate.v1.WatchQuotaResponse0\x01\x12I\n\x08GetUsage\x12\x1d.clerkgate.v1.GetUsageRequest\x1a\x1e.clerkgate.v1.GetUsageResponse\x12[\n\x0e\x41\x63quirePermits\x12#.clerkgate.v1.AcquirePermitsRequest\x1a$.clerkgate.v1.AcquirePermitsResponse\x12[\n\x0eReleasePermits\x12#.clerkgate.v1.ReleasePermitsRequest\x1a$.clerkgate.v1.ReleasePermitsResponseB\xb9\x01\n\x16io.github.clerkgate.v1B\x11QuotaServiceProtoP\x01Z;github.com/clerkgate/clerkgate/gen/clerkgate/v1;clerkgatev1\xa2\x02\x03\x43LG\xaa\x02\x0c\x43lerkgate.V1\xca\x02\x0c\x43lerkgate\\V1\xe2\x02\x18\x43lerkgate\\V1\\GPBMetadata\xea\x02\rClerkgate::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n clerkgate/v1/quota_service.proto\x12\x0c\x63lerkgate.v1\x1a!clerkgate/v1/caller_service.proto\x1a\x1f\x63lerkgate/v1/user_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\x03\n\x05Quota\x12\r\n\x05limit\x18\x01 \x01(\x05\x12)\n\x06window\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05\x62urst\x18\x03 \x01(\x05\x12\x17\n\x0f\x65\x66\x66\x65\x63tive_limit\x18\x04 \x01(\x05\x12\x11\n\tavailable\x18\x05 \x01(\x05\x12\x0c\n\x04held\x18\x06 \x01(\x05\x12\x11\n\tin_flight\x18\x07 \x01(\x05\x12\x17\n\x0fin_flight_limit\x18\x08 \x01(\x05\x12\x0e\n\x06leased\x18\t \x01(\x05\x12-\n\x08upstream\x18\n \x01(\x0b\x32\x1b.clerkgate.v1.UpstreamQuota\x12\x30\n\x0cpaused_until\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x05queue\x18\x0c \x01(\x0b\x32\x13.clerkgate.v1.Queue\x12&\n\x07\x62reaker\x18\r \x01(\x0b\x32\x15.clerkgate.v1.Breaker\x12\x1e\n\x03key\x18\x0e \x01(\x0b\x32\x11.clerkgate.v1.Key\x12)\n\x06shared\x18\x0f \x01(\x0b\x32\x19.clerkgate.v1.SharedQuota\x12\x17\n\x0funauthenticated\x18\x10 \x01(\x08\"\xfe\x01\n\x0bSharedQuota\x12\x32\n\x07\x64\x65\x63ider\x18\x01 \x01(\x0e\x32!.clerkgate.v1.SharedQuota.Decider\x12\x10\n\x08replicas\x18\x02 \x01(\x05\x12\x11\n\tallowance\x18\x03 \x01(\x05\x12\x33\n\x0flast_reply_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"a\n\x07\x44\x65\x63ider\x12\x17\n\x13\x44\x45\x43IDER_UNSPECIFIED\x10\x00\x12\x11\n\rDECIDER_REDIS\x10\x01\x12\x14\n\x10\x44\x45\x43IDER_LEARNING\x10\x02\x12\x14\n\x10\x44\x45\x43IDER_FALLBACK\x10\x03\"\x93\x01\n\rUpstreamQuota\x12\r\n\x05limit\x18\x01 \x01(\x05\x12\x11\n\tremaining\x18\x02 \x01(\x05\x12.\n\nreset_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cobserve_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x92\x01\n\x05Queue\x12-\n\x0binteractive\x18\x01 \x01(\x0b\x32\x18.clerkgate.v1.QueueLevel\x12\'\n\x05\x62\x61tch\x18\x02 \x01(\x0b\x32\x18.clerkgate.v1.QueueLevel\x12\x31\n\x0e\x65stimated_wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"K\n\nQueueLevel\x12\r\n\x05\x64\x65pth\x18\x01 \x01(\x05\x12.\n\x0boldest_wait\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xcd\x01\n\x07\x42reaker\x12*\n\x05state\x18\x01 \x01(\x0e\x32\x1b.clerkgate.v1.Breaker.State\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0ctimes_opened\x18\x03 \x01(\x03\"U\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_CLOSED\x10\x01\x12\x0e\n\nSTATE_OPEN\x10\x02\x12\x13\n\x0fSTATE_HALF_OPEN\x10\x03\"\x88\x01\n\x03Key\x12&\n\x05state\x18\x01 \x01(\x0e\x32\x17.clerkgate.v1.Key.State\"Y\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATE_UNPROVEN\x10\x01\x12\x12\n\x0eSTATE_ACCEPTED\x10\x02\x12\x11\n\rSTATE_REFUSED\x10\x03\"\x9a\x01\n\x06Totals\x12*\n\x07lookups\x18\x01 \x03(\x0b\x32\x19.clerkgate.v1.LookupCount\x12\x19\n\x11upstream_requests\x18\x02 \x01(\x03\x12\x1d\n\x15upstream_rate_limited\x18\x03 \x01(\x03\x12\x0f\n\x07retries\x18\x04 \x01(\x03\x12\x19\n\x11users_per_request\x18\x05 \x01(\x01\"K\n\x0bLookupCount\x12-\n\x0bserved_from\x18\x01 \x01(\x0e\x32\x18.clerkgate.v1.ServedFrom\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"\xda\x02\n\x06\x43\x61ller\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07lookups\x18\x02 \x01(\x03\x12\x16\n\x0eupstream_share\x18\x03 \x01(\x01\x12\x0e\n\x06queued\x18\x04 \x01(\x05\x12\x0f\n\x07refused\x18\x05 \x01(\x03\x12.\n\x0bmax_lookups\x18\x06 \x01(\x0b\x32\x19.clerkgate.v1.CallerLimit\x12/\n\x0cmax_requests\x18\x07 \x01(\x0b\x32\x19.clerkgate.v1.CallerLimit\x12\x1a\n\x12guaranteed_percent\x18\x08 \x01(\x05\x12\x32\n\x0elookups_bucket\x18\t \x01(\x0b\x32\x1a.clerkgate.v1.CallerBucket\x12\x33\n\x0frequests_bucket\x18\n \x01(\x0b\x32\x1a.clerkgate.v1.CallerBucket\x12\x12\n\nover_limit\x18\x0b \x01(\x03\"/\n\x0c\x43\x61llerBucket\x12\x0c\n\x04size\x18\x01 \x01(\x05\x12\x11\n\tavailable\x18\x02 \x01(\x05\"\x11\n\x0fGetQuotaRequest\"6\n\x10GetQuotaResponse\x12\"\n\x05quota\x18\x01 \x01(\x0b\x32\x13.clerkgate.v1.Quota\"D\n\x11WatchQuotaRequest\x12/\n\x0cmin_interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"8\n\x12WatchQuotaResponse\x12\"\n\x05quota\x18\x01 \x01(\x0b\x32\x13.clerkgate.v1.Quota\"\x11\n\x0fGetUsageRequest\"\x8c\x01\n\x10GetUsageResponse\x12$\n\x06totals\x18\x01 \x01(\x0b\x32\x14.clerkgate.v1.Totals\x12%\n\x07\x63\x61llers\x18\x02 \x03(\x0b\x32\x14.clerkgate.v1.Caller\x12+\n\rother_callers\x18\x03 \x01(\x0b\x32\x14.clerkgate.v1.Caller\"\x8f\x01\n\x15\x41\x63quirePermitsRequest\x12\r\n\x05\x63ount\x18\x01 \x01(\x05\x12+\n\x08max_wait\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12&\n\x03ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x83\x01\n\x16\x41\x63quirePermitsResponse\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x9b\x01\n\x15ReleasePermitsRequest\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x17\n\nused_count\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x10unanswered_count\x18\x03 \x01(\x05\x12\x18\n\x10\x63hanged_user_ids\x18\x04 \x03(\t\x12\x14\n\x0crate_limited\x18\x05 \x01(\x08\x42\r\n\x0b_used_count\"\x18\n\x16ReleasePermitsResponse2\xb1\x03\n\x0cQuotaService\x12I\n\x08GetQuota\x12\x1d.clerkgate.v1.GetQuotaRequest\x1a\x1e.clerkgate.v1.GetQuotaResponse\x12Q\n\nWatchQuota\x12\x1f.clerkgate.v1.WatchQuotaRequest\x1a .clerkgate.v1.WatchQuotaResponse0\x01\x12I\n\x08GetUsage\x12\x1d.clerkgate.v1.GetUsageRequest\x1a\x1e.clerkgate.v1.GetUsageResponse\x12[\n\x0e\x41\x63quirePermits\x12#.clerkgate.v1.AcquirePermitsRequest\x1a$.clerkgate.v1.AcquirePermitsResponse\x12[\n\x0eReleasePermits\x12#.clerkgate.v1.ReleasePermitsRequest\x1a$.clerkgate.v1.ReleasePermitsResponseB\xb9\x01\n\x16io.github.clerkgate.v1B\x11QuotaServiceProtoP\x01Z;github.com/clerkgate/clerkgate/gen/clerkgate/v1;clerkgatev1\xa2\x02\x03\x43LG\xaa\x02\x0c\x43lerkgate.V1\xca\x02\x0c\x43lerkgate\\V1\xe2\x02\x18\x43lerkgate\\V1\\GPBMetadata\xea\x02\rClerkgate::V1b\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'clerkgate.v1.quota_service_pb2', globals())
@@ -24,52 +25,54 @@ if _descriptor._USE_C_DESCRIPTORS == False:
 
   DESCRIPTOR._options = None
   DESCRIPTOR._serialized_options = b'\n\026io.github.clerkgate.v1B\021QuotaServiceProtoP\001Z;github.com/clerkgate/clerkgate/gen/clerkgate/v1;clerkgatev1\242\002\003CLG\252\002\014Clerkgate.V1\312\002\014Clerkgate\\V1\342\002\030Clerkgate\\V1\\GPBMetadata\352\002\rClerkgate::V1'
-  _QUOTA._serialized_start=149
-  _QUOTA._serialized_end=620
-  _SHAREDQUOTA._serialized_start=623
-  _SHAREDQUOTA._serialized_end=877
-  _SHAREDQUOTA_DECIDER._serialized_start=780
-  _SHAREDQUOTA_DECIDER._serialized_end=877
-  _UPSTREAMQUOTA._serialized_start=880
-  _UPSTREAMQUOTA._serialized_end=1027
-  _QUEUE._serialized_start=1030
-  _QUEUE._serialized_end=1176
-  _QUEUELEVEL._serialized_start=1178
-  _QUEUELEVEL._serialized_end=1253
-  _BREAKER._serialized_start=1256
-  _BREAKER._serialized_end=1461
-  _BREAKER_STATE._serialized_start=1376
-  _BREAKER_STATE._serialized_end=1461
-  _KEY._serialized_start=1464
-  _KEY._serialized_end=1600
-  _KEY_STATE._serialized_start=1511
-  _KEY_STATE._serialized_end=1600
-  _TOTALS._serialized_start=1603
-  _TOTALS._serialized_end=1757
-  _LOOKUPCOUNT._serialized_start=1759
-  _LOOKUPCOUNT._serialized_end=1834
-  _CALLER._serialized_start=1836
-  _CALLER._serialized_end=1932
-  _GETQUOTAREQUEST._serialized_start=1934
-  _GETQUOTAREQUEST._serialized_end=1951
-  _GETQUOTARESPONSE._serialized_start=1953
-  _GETQUOTARESPONSE._serialized_end=2007
-  _WATCHQUOTAREQUEST._serialized_start=2009
-  _WATCHQUOTAREQUEST._serialized_end=2077
-  _WATCHQUOTARESPONSE._serialized_start=2079
-  _WATCHQUOTARESPONSE._serialized_end=2135
-  _GETUSAGEREQUEST._serialized_start=2137
-  _GETUSAGEREQUEST._serialized_end=2154
-  _GETUSAGERESPONSE._serialized_start=2157
-  _GETUSAGERESPONSE._serialized_end=2297
-  _ACQUIREPERMITSREQUEST._serialized_start=2300
-  _ACQUIREPERMITSREQUEST._serialized_end=2443
-  _ACQUIREPERMITSRESPONSE._serialized_start=2446
-  _ACQUIREPERMITSRESPONSE._serialized_end=2577
-  _RELEASEPERMITSREQUEST._serialized_start=2580
-  _RELEASEPERMITSREQUEST._serialized_end=2735
-  _RELEASEPERMITSRESPONSE._serialized_start=2737
-  _RELEASEPERMITSRESPONSE._serialized_end=2761
-  _QUOTASERVICE._serialized_start=2764
-  _QUOTASERVICE._serialized_end=3197
+  _QUOTA._serialized_start=184
+  _QUOTA._serialized_end=655
+  _SHAREDQUOTA._serialized_start=658
+  _SHAREDQUOTA._serialized_end=912
+  _SHAREDQUOTA_DECIDER._serialized_start=815
+  _SHAREDQUOTA_DECIDER._serialized_end=912
+  _UPSTREAMQUOTA._serialized_start=915
+  _UPSTREAMQUOTA._serialized_end=1062
+  _QUEUE._serialized_start=1065
+  _QUEUE._serialized_end=1211
+  _QUEUELEVEL._serialized_start=1213
+  _QUEUELEVEL._serialized_end=1288
+  _BREAKER._serialized_start=1291
+  _BREAKER._serialized_end=1496
+  _BREAKER_STATE._serialized_start=1411
+  _BREAKER_STATE._serialized_end=1496
+  _KEY._serialized_start=1499
+  _KEY._serialized_end=1635
+  _KEY_STATE._serialized_start=1546
+  _KEY_STATE._serialized_end=1635
+  _TOTALS._serialized_start=1638
+  _TOTALS._serialized_end=1792
+  _LOOKUPCOUNT._serialized_start=1794
+  _LOOKUPCOUNT._serialized_end=1869
+  _CALLER._serialized_start=1872
+  _CALLER._serialized_end=2218
+  _CALLERBUCKET._serialized_start=2220
+  _CALLERBUCKET._serialized_end=2267
+  _GETQUOTAREQUEST._serialized_start=2269
+  _GETQUOTAREQUEST._serialized_end=2286
+  _GETQUOTARESPONSE._serialized_start=2288
+  _GETQUOTARESPONSE._serialized_end=2342
+  _WATCHQUOTAREQUEST._serialized_start=2344
+  _WATCHQUOTAREQUEST._serialized_end=2412
+  _WATCHQUOTARESPONSE._serialized_start=2414
+  _WATCHQUOTARESPONSE._serialized_end=2470
+  _GETUSAGEREQUEST._serialized_start=2472
+  _GETUSAGEREQUEST._serialized_end=2489
+  _GETUSAGERESPONSE._serialized_start=2492
+  _GETUSAGERESPONSE._serialized_end=2632
+  _ACQUIREPERMITSREQUEST._serialized_start=2635
+  _ACQUIREPERMITSREQUEST._serialized_end=2778
+  _ACQUIREPERMITSRESPONSE._serialized_start=2781
+  _ACQUIREPERMITSRESPONSE._serialized_end=2912
+  _RELEASEPERMITSREQUEST._serialized_start=2915
+  _RELEASEPERMITSREQUEST._serialized_end=3070
+  _RELEASEPERMITSRESPONSE._serialized_start=3072
+  _RELEASEPERMITSRESPONSE._serialized_end=3096
+  _QUOTASERVICE._serialized_start=3099
+  _QUOTASERVICE._serialized_end=3532
 # @@protoc_insertion_point(module_scope)

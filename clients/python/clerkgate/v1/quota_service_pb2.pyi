@@ -1,3 +1,4 @@
+from clerkgate.v1 import caller_service_pb2 as _caller_service_pb2
 from clerkgate.v1 import user_service_pb2 as _user_service_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -48,18 +49,38 @@ class Breaker(_message.Message):
     def __init__(self, state: _Optional[_Union[Breaker.State, str]] = ..., since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., times_opened: _Optional[int] = ...) -> None: ...
 
 class Caller(_message.Message):
-    __slots__ = ["lookups", "name", "queued", "refused", "upstream_share"]
+    __slots__ = ["guaranteed_percent", "lookups", "lookups_bucket", "max_lookups", "max_requests", "name", "over_limit", "queued", "refused", "requests_bucket", "upstream_share"]
+    GUARANTEED_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    LOOKUPS_BUCKET_FIELD_NUMBER: _ClassVar[int]
     LOOKUPS_FIELD_NUMBER: _ClassVar[int]
+    MAX_LOOKUPS_FIELD_NUMBER: _ClassVar[int]
+    MAX_REQUESTS_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
+    OVER_LIMIT_FIELD_NUMBER: _ClassVar[int]
     QUEUED_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_BUCKET_FIELD_NUMBER: _ClassVar[int]
     UPSTREAM_SHARE_FIELD_NUMBER: _ClassVar[int]
+    guaranteed_percent: int
     lookups: int
+    lookups_bucket: CallerBucket
+    max_lookups: _caller_service_pb2.CallerLimit
+    max_requests: _caller_service_pb2.CallerLimit
     name: str
+    over_limit: int
     queued: int
     refused: int
+    requests_bucket: CallerBucket
     upstream_share: float
-    def __init__(self, name: _Optional[str] = ..., lookups: _Optional[int] = ..., upstream_share: _Optional[float] = ..., queued: _Optional[int] = ..., refused: _Optional[int] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., lookups: _Optional[int] = ..., upstream_share: _Optional[float] = ..., queued: _Optional[int] = ..., refused: _Optional[int] = ..., max_lookups: _Optional[_Union[_caller_service_pb2.CallerLimit, _Mapping]] = ..., max_requests: _Optional[_Union[_caller_service_pb2.CallerLimit, _Mapping]] = ..., guaranteed_percent: _Optional[int] = ..., lookups_bucket: _Optional[_Union[CallerBucket, _Mapping]] = ..., requests_bucket: _Optional[_Union[CallerBucket, _Mapping]] = ..., over_limit: _Optional[int] = ...) -> None: ...
+
+class CallerBucket(_message.Message):
+    __slots__ = ["available", "size"]
+    AVAILABLE_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    available: int
+    size: int
+    def __init__(self, size: _Optional[int] = ..., available: _Optional[int] = ...) -> None: ...
 
 class GetQuotaRequest(_message.Message):
     __slots__ = []

@@ -4,6 +4,8 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { CallerLimit } from "./caller_service_pb.js";
+import { file_clerkgate_v1_caller_service } from "./caller_service_pb.js";
 import type { ServedFrom } from "./user_service_pb.js";
 import { file_clerkgate_v1_user_service } from "./user_service_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
@@ -14,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file clerkgate/v1/quota_service.proto.
  */
 export const file_clerkgate_v1_quota_service: GenFile = /*@__PURE__*/
-  fileDesc("CiBjbGVya2dhdGUvdjEvcXVvdGFfc2VydmljZS5wcm90bxIMY2xlcmtnYXRlLnYxItcDCgVRdW90YRINCgVsaW1pdBgBIAEoBRIpCgZ3aW5kb3cYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDQoFYnVyc3QYAyABKAUSFwoPZWZmZWN0aXZlX2xpbWl0GAQgASgFEhEKCWF2YWlsYWJsZRgFIAEoBRIMCgRoZWxkGAYgASgFEhEKCWluX2ZsaWdodBgHIAEoBRIXCg9pbl9mbGlnaHRfbGltaXQYCCABKAUSDgoGbGVhc2VkGAkgASgFEi0KCHVwc3RyZWFtGAogASgLMhsuY2xlcmtnYXRlLnYxLlVwc3RyZWFtUXVvdGESMAoMcGF1c2VkX3VudGlsGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIiCgVxdWV1ZRgMIAEoCzITLmNsZXJrZ2F0ZS52MS5RdWV1ZRImCgdicmVha2VyGA0gASgLMhUuY2xlcmtnYXRlLnYxLkJyZWFrZXISHgoDa2V5GA4gASgLMhEuY2xlcmtnYXRlLnYxLktleRIpCgZzaGFyZWQYDyABKAsyGS5jbGVya2dhdGUudjEuU2hhcmVkUXVvdGESFwoPdW5hdXRoZW50aWNhdGVkGBAgASgIIv4BCgtTaGFyZWRRdW90YRIyCgdkZWNpZGVyGAEgASgOMiEuY2xlcmtnYXRlLnYxLlNoYXJlZFF1b3RhLkRlY2lkZXISEAoIcmVwbGljYXMYAiABKAUSEQoJYWxsb3dhbmNlGAMgASgFEjMKD2xhc3RfcmVwbHlfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiYQoHRGVjaWRlchIXChNERUNJREVSX1VOU1BFQ0lGSUVEEAASEQoNREVDSURFUl9SRURJUxABEhQKEERFQ0lERVJfTEVBUk5JTkcQAhIUChBERUNJREVSX0ZBTExCQUNLEAMikwEKDVVwc3RyZWFtUXVvdGESDQoFbGltaXQYASABKAUSEQoJcmVtYWluaW5nGAIgASgFEi4KCnJlc2V0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDG9ic2VydmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikgEKBVF1ZXVlEi0KC2ludGVyYWN0aXZlGAEgASgLMhguY2xlcmtnYXRlLnYxLlF1ZXVlTGV2ZWwSJwoFYmF0Y2gYAiABKAsyGC5jbGVya2dhdGUudjEuUXVldWVMZXZlbBIxCg5lc3RpbWF0ZWRfd2FpdBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJLCgpRdWV1ZUxldmVsEg0KBWRlcHRoGAEgASgFEi4KC29sZGVzdF93YWl0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIs0BCgdCcmVha2VyEioKBXN0YXRlGAEgASgOMhsuY2xlcmtnYXRlLnYxLkJyZWFrZXIuU3RhdGUSKQoFc2luY2UYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDHRpbWVzX29wZW5lZBgDIAEoAyJVCgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEhAKDFNUQVRFX0NMT1NFRBABEg4KClNUQVRFX09QRU4QAhITCg9TVEFURV9IQUxGX09QRU4QAyKIAQoDS2V5EiYKBXN0YXRlGAEgASgOMhcuY2xlcmtnYXRlLnYxLktleS5TdGF0ZSJZCgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEhIKDlNUQVRFX1VOUFJPVkVOEAESEgoOU1RBVEVfQUNDRVBURUQQAhIRCg1TVEFURV9SRUZVU0VEEAMimgEKBlRvdGFscxIqCgdsb29rdXBzGAEgAygLMhkuY2xlcmtnYXRlLnYxLkxvb2t1cENvdW50EhkKEXVwc3RyZWFtX3JlcXVlc3RzGAIgASgDEh0KFXVwc3RyZWFtX3JhdGVfbGltaXRlZBgDIAEoAxIPCgdyZXRyaWVzGAQgASgDEhkKEXVzZXJzX3Blcl9yZXF1ZXN0GAUgASgBIksKC0xvb2t1cENvdW50Ei0KC3NlcnZlZF9mcm9tGAEgASgOMhguY2xlcmtnYXRlLnYxLlNlcnZlZEZyb20SDQoFY291bnQYAiABKAMiYAoGQ2FsbGVyEgwKBG5hbWUYASABKAkSDwoHbG9va3VwcxgCIAEoAxIWCg51cHN0cmVhbV9zaGFyZRgDIAEoARIOCgZxdWV1ZWQYBCABKAUSDwoHcmVmdXNlZBgFIAEoAyIRCg9HZXRRdW90YVJlcXVlc3QiNgoQR2V0UXVvdGFSZXNwb25zZRIiCgVxdW90YRgBIAEoCzITLmNsZXJrZ2F0ZS52MS5RdW90YSJEChFXYXRjaFF1b3RhUmVxdWVzdBIvCgxtaW5faW50ZXJ2YWwYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iOAoSV2F0Y2hRdW90YVJlc3BvbnNlEiIKBXF1b3RhGAEgASgLMhMuY2xlcmtnYXRlLnYxLlF1b3RhIhEKD0dldFVzYWdlUmVxdWVzdCKMAQoQR2V0VXNhZ2VSZXNwb25zZRIkCgZ0b3RhbHMYASABKAsyFC5jbGVya2dhdGUudjEuVG90YWxzEiUKB2NhbGxlcnMYAiADKAsyFC5jbGVya2dhdGUudjEuQ2FsbGVyEisKDW90aGVyX2NhbGxlcnMYAyABKAsyFC5jbGVya2dhdGUudjEuQ2FsbGVyIo8BChVBY3F1aXJlUGVybWl0c1JlcXVlc3QSDQoFY291bnQYASABKAUSKwoIbWF4X3dhaXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEgoKcmVxdWVzdF9pZBgDIAEoCRImCgN0dGwYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24igwEKFkFjcXVpcmVQZXJtaXRzUmVzcG9uc2USEAoIbGVhc2VfaWQYASABKAkSLwoLZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiYKA3R0bBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKbAQoVUmVsZWFzZVBlcm1pdHNSZXF1ZXN0EhAKCGxlYXNlX2lkGAEgASgJEhcKCnVzZWRfY291bnQYAiABKAVIAIgBARIYChB1bmFuc3dlcmVkX2NvdW50GAMgASgFEhgKEGNoYW5nZWRfdXNlcl9pZHMYBCADKAkSFAoMcmF0ZV9saW1pdGVkGAUgASgIQg0KC191c2VkX2NvdW50IhgKFlJlbGVhc2VQZXJtaXRzUmVzcG9uc2UysQMKDFF1b3RhU2VydmljZRJJCghHZXRRdW90YRIdLmNsZXJrZ2F0ZS52MS5HZXRRdW90YVJlcXVlc3QaHi5jbGVya2dhdGUudjEuR2V0UXVvdGFSZXNwb25zZRJRCgpXYXRjaFF1b3RhEh8uY2xlcmtnYXRlLnYxLldhdGNoUXVvdGFSZXF1ZXN0GiAuY2xlcmtnYXRlLnYxLldhdGNoUXVvdGFSZXNwb25zZTABEkkKCEdldFVzYWdlEh0uY2xlcmtnYXRlLnYxLkdldFVzYWdlUmVxdWVzdBoeLmNsZXJrZ2F0ZS52MS5HZXRVc2FnZVJlc3BvbnNlElsKDkFjcXVpcmVQZXJtaXRzEiMuY2xlcmtnYXRlLnYxLkFjcXVpcmVQZXJtaXRzUmVxdWVzdBokLmNsZXJrZ2F0ZS52MS5BY3F1aXJlUGVybWl0c1Jlc3BvbnNlElsKDlJlbGVhc2VQZXJtaXRzEiMuY2xlcmtnYXRlLnYxLlJlbGVhc2VQZXJtaXRzUmVxdWVzdBokLmNsZXJrZ2F0ZS52MS5SZWxlYXNlUGVybWl0c1Jlc3BvbnNlQrkBChZpby5naXRodWIuY2xlcmtnYXRlLnYxQhFRdW90YVNlcnZpY2VQcm90b1ABWjtnaXRodWIuY29tL2NsZXJrZ2F0ZS9jbGVya2dhdGUvZ2VuL2NsZXJrZ2F0ZS92MTtjbGVya2dhdGV2MaICA0NMR6oCDENsZXJrZ2F0ZS5WMcoCDENsZXJrZ2F0ZVxWMeICGENsZXJrZ2F0ZVxWMVxHUEJNZXRhZGF0YeoCDUNsZXJrZ2F0ZTo6VjFiBnByb3RvMw", [file_clerkgate_v1_user_service, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CiBjbGVya2dhdGUvdjEvcXVvdGFfc2VydmljZS5wcm90bxIMY2xlcmtnYXRlLnYxItcDCgVRdW90YRINCgVsaW1pdBgBIAEoBRIpCgZ3aW5kb3cYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDQoFYnVyc3QYAyABKAUSFwoPZWZmZWN0aXZlX2xpbWl0GAQgASgFEhEKCWF2YWlsYWJsZRgFIAEoBRIMCgRoZWxkGAYgASgFEhEKCWluX2ZsaWdodBgHIAEoBRIXCg9pbl9mbGlnaHRfbGltaXQYCCABKAUSDgoGbGVhc2VkGAkgASgFEi0KCHVwc3RyZWFtGAogASgLMhsuY2xlcmtnYXRlLnYxLlVwc3RyZWFtUXVvdGESMAoMcGF1c2VkX3VudGlsGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIiCgVxdWV1ZRgMIAEoCzITLmNsZXJrZ2F0ZS52MS5RdWV1ZRImCgdicmVha2VyGA0gASgLMhUuY2xlcmtnYXRlLnYxLkJyZWFrZXISHgoDa2V5GA4gASgLMhEuY2xlcmtnYXRlLnYxLktleRIpCgZzaGFyZWQYDyABKAsyGS5jbGVya2dhdGUudjEuU2hhcmVkUXVvdGESFwoPdW5hdXRoZW50aWNhdGVkGBAgASgIIv4BCgtTaGFyZWRRdW90YRIyCgdkZWNpZGVyGAEgASgOMiEuY2xlcmtnYXRlLnYxLlNoYXJlZFF1b3RhLkRlY2lkZXISEAoIcmVwbGljYXMYAiABKAUSEQoJYWxsb3dhbmNlGAMgASgFEjMKD2xhc3RfcmVwbHlfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiYQoHRGVjaWRlchIXChNERUNJREVSX1VOU1BFQ0lGSUVEEAASEQoNREVDSURFUl9SRURJUxABEhQKEERFQ0lERVJfTEVBUk5JTkcQAhIUChBERUNJREVSX0ZBTExCQUNLEAMikwEKDVVwc3RyZWFtUXVvdGESDQoFbGltaXQYASABKAUSEQoJcmVtYWluaW5nGAIgASgFEi4KCnJlc2V0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDG9ic2VydmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikgEKBVF1ZXVlEi0KC2ludGVyYWN0aXZlGAEgASgLMhguY2xlcmtnYXRlLnYxLlF1ZXVlTGV2ZWwSJwoFYmF0Y2gYAiABKAsyGC5jbGVya2dhdGUudjEuUXVldWVMZXZlbBIxCg5lc3RpbWF0ZWRfd2FpdBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJLCgpRdWV1ZUxldmVsEg0KBWRlcHRoGAEgASgFEi4KC29sZGVzdF93YWl0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIs0BCgdCcmVha2VyEioKBXN0YXRlGAEgASgOMhsuY2xlcmtnYXRlLnYxLkJyZWFrZXIuU3RhdGUSKQoFc2luY2UYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDHRpbWVzX29wZW5lZBgDIAEoAyJVCgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEhAKDFNUQVRFX0NMT1NFRBABEg4KClNUQVRFX09QRU4QAhITCg9TVEFURV9IQUxGX09QRU4QAyKIAQoDS2V5EiYKBXN0YXRlGAEgASgOMhcuY2xlcmtnYXRlLnYxLktleS5TdGF0ZSJZCgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEhIKDlNUQVRFX1VOUFJPVkVOEAESEgoOU1RBVEVfQUNDRVBURUQQAhIRCg1TVEFURV9SRUZVU0VEEAMimgEKBlRvdGFscxIqCgdsb29rdXBzGAEgAygLMhkuY2xlcmtnYXRlLnYxLkxvb2t1cENvdW50EhkKEXVwc3RyZWFtX3JlcXVlc3RzGAIgASgDEh0KFXVwc3RyZWFtX3JhdGVfbGltaXRlZBgDIAEoAxIPCgdyZXRyaWVzGAQgASgDEhkKEXVzZXJzX3Blcl9yZXF1ZXN0GAUgASgBIksKC0xvb2t1cENvdW50Ei0KC3NlcnZlZF9mcm9tGAEgASgOMhguY2xlcmtnYXRlLnYxLlNlcnZlZEZyb20SDQoFY291bnQYAiABKAMi2gIKBkNhbGxlchIMCgRuYW1lGAEgASgJEg8KB2xvb2t1cHMYAiABKAMSFgoOdXBzdHJlYW1fc2hhcmUYAyABKAESDgoGcXVldWVkGAQgASgFEg8KB3JlZnVzZWQYBSABKAMSLgoLbWF4X2xvb2t1cHMYBiABKAsyGS5jbGVya2dhdGUudjEuQ2FsbGVyTGltaXQSLwoMbWF4X3JlcXVlc3RzGAcgASgLMhkuY2xlcmtnYXRlLnYxLkNhbGxlckxpbWl0EhoKEmd1YXJhbnRlZWRfcGVyY2VudBgIIAEoBRIyCg5sb29rdXBzX2J1Y2tldBgJIAEoCzIaLmNsZXJrZ2F0ZS52MS5DYWxsZXJCdWNrZXQSMwoPcmVxdWVzdHNfYnVja2V0GAogASgLMhouY2xlcmtnYXRlLnYxLkNhbGxlckJ1Y2tldBISCgpvdmVyX2xpbWl0GAsgASgDIi8KDENhbGxlckJ1Y2tldBIMCgRzaXplGAEgASgFEhEKCWF2YWlsYWJsZRgCIAEoBSIRCg9HZXRRdW90YVJlcXVlc3QiNgoQR2V0UXVvdGFSZXNwb25zZRIiCgVxdW90YRgBIAEoCzITLmNsZXJrZ2F0ZS52MS5RdW90YSJEChFXYXRjaFF1b3RhUmVxdWVzdBIvCgxtaW5faW50ZXJ2YWwYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iOAoSV2F0Y2hRdW90YVJlc3BvbnNlEiIKBXF1b3RhGAEgASgLMhMuY2xlcmtnYXRlLnYxLlF1b3RhIhEKD0dldFVzYWdlUmVxdWVzdCKMAQoQR2V0VXNhZ2VSZXNwb25zZRIkCgZ0b3RhbHMYASABKAsyFC5jbGVya2dhdGUudjEuVG90YWxzEiUKB2NhbGxlcnMYAiADKAsyFC5jbGVya2dhdGUudjEuQ2FsbGVyEisKDW90aGVyX2NhbGxlcnMYAyABKAsyFC5jbGVya2dhdGUudjEuQ2FsbGVyIo8BChVBY3F1aXJlUGVybWl0c1JlcXVlc3QSDQoFY291bnQYASABKAUSKwoIbWF4X3dhaXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEgoKcmVxdWVzdF9pZBgDIAEoCRImCgN0dGwYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24igwEKFkFjcXVpcmVQZXJtaXRzUmVzcG9uc2USEAoIbGVhc2VfaWQYASABKAkSLwoLZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiYKA3R0bBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKbAQoVUmVsZWFzZVBlcm1pdHNSZXF1ZXN0EhAKCGxlYXNlX2lkGAEgASgJEhcKCnVzZWRfY291bnQYAiABKAVIAIgBARIYChB1bmFuc3dlcmVkX2NvdW50GAMgASgFEhgKEGNoYW5nZWRfdXNlcl9pZHMYBCADKAkSFAoMcmF0ZV9saW1pdGVkGAUgASgIQg0KC191c2VkX2NvdW50IhgKFlJlbGVhc2VQZXJtaXRzUmVzcG9uc2UysQMKDFF1b3RhU2VydmljZRJJCghHZXRRdW90YRIdLmNsZXJrZ2F0ZS52MS5HZXRRdW90YVJlcXVlc3QaHi5jbGVya2dhdGUudjEuR2V0UXVvdGFSZXNwb25zZRJRCgpXYXRjaFF1b3RhEh8uY2xlcmtnYXRlLnYxLldhdGNoUXVvdGFSZXF1ZXN0GiAuY2xlcmtnYXRlLnYxLldhdGNoUXVvdGFSZXNwb25zZTABEkkKCEdldFVzYWdlEh0uY2xlcmtnYXRlLnYxLkdldFVzYWdlUmVxdWVzdBoeLmNsZXJrZ2F0ZS52MS5HZXRVc2FnZVJlc3BvbnNlElsKDkFjcXVpcmVQZXJtaXRzEiMuY2xlcmtnYXRlLnYxLkFjcXVpcmVQZXJtaXRzUmVxdWVzdBokLmNsZXJrZ2F0ZS52MS5BY3F1aXJlUGVybWl0c1Jlc3BvbnNlElsKDlJlbGVhc2VQZXJtaXRzEiMuY2xlcmtnYXRlLnYxLlJlbGVhc2VQZXJtaXRzUmVxdWVzdBokLmNsZXJrZ2F0ZS52MS5SZWxlYXNlUGVybWl0c1Jlc3BvbnNlQrkBChZpby5naXRodWIuY2xlcmtnYXRlLnYxQhFRdW90YVNlcnZpY2VQcm90b1ABWjtnaXRodWIuY29tL2NsZXJrZ2F0ZS9jbGVya2dhdGUvZ2VuL2NsZXJrZ2F0ZS92MTtjbGVya2dhdGV2MaICA0NMR6oCDENsZXJrZ2F0ZS5WMcoCDENsZXJrZ2F0ZVxWMeICGENsZXJrZ2F0ZVxWMVxHUEJNZXRhZGF0YeoCDUNsZXJrZ2F0ZTo6VjFiBnByb3RvMw", [file_clerkgate_v1_caller_service, file_clerkgate_v1_user_service, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * The state of the quota, the queue, the breaker and the key.
@@ -597,11 +599,59 @@ export type Caller = Message<"clerkgate.v1.Caller"> & {
   queued: number;
 
   /**
-   * The caller's items (ids, lists, counts and permits) that were refused.
+   * The caller's items (ids, lists, counts and permits) that were refused. Those over
+   * `max_lookups` and `max_requests` are in `over_limit` instead.
    *
    * @generated from field: int64 refused = 5;
    */
   refused: bigint;
+
+  /**
+   * The most ids that the caller may look up, in the server's cache or at Clerk, at all
+   * replicas together, by the server's file of callers. Unset: no limit of its own.
+   *
+   * @generated from field: clerkgate.v1.CallerLimit max_lookups = 6;
+   */
+  maxLookups?: CallerLimit | undefined;
+
+  /**
+   * The most requests that the caller may cause by themselves, at all replicas
+   * together: pages of lists and streams, counts, permits. Unset: no limit of its own.
+   *
+   * @generated from field: clerkgate.v1.CallerLimit max_requests = 7;
+   */
+  maxRequests?: CallerLimit | undefined;
+
+  /**
+   * The part of all requests to Clerk, in percent, that the caller has at least while it
+   * wants that many, whoever else waits: 1 to 80, or 0 for none. At each replica it is a
+   * part of the requests that the replica sends.
+   *
+   * @generated from field: int32 guaranteed_percent = 8;
+   */
+  guaranteedPercent: number;
+
+  /**
+   * This replica's part of `max_lookups`. Unset if that is.
+   *
+   * @generated from field: clerkgate.v1.CallerBucket lookups_bucket = 9;
+   */
+  lookupsBucket?: CallerBucket | undefined;
+
+  /**
+   * This replica's part of `max_requests`. Unset if that is.
+   *
+   * @generated from field: clerkgate.v1.CallerBucket requests_bucket = 10;
+   */
+  requestsBucket?: CallerBucket | undefined;
+
+  /**
+   * The caller's items (ids, lists, counts and permits) that were refused with
+   * CALLER_OVER_QUOTA since they were over `max_lookups` or `max_requests`.
+   *
+   * @generated from field: int64 over_limit = 11;
+   */
+  overLimit: bigint;
 };
 
 /**
@@ -610,6 +660,37 @@ export type Caller = Message<"clerkgate.v1.Caller"> & {
  */
 export const CallerSchema: GenMessage<Caller> = /*@__PURE__*/
   messageDesc(file_clerkgate_v1_quota_service, 9);
+
+/**
+ * A replica's part of a limit of a caller, which is a token bucket. The replicas that
+ * are alive have equal parts. A replica has the whole limit until it knows of others.
+ *
+ * @generated from message clerkgate.v1.CallerBucket
+ */
+export type CallerBucket = Message<"clerkgate.v1.CallerBucket"> & {
+  /**
+   * How much the bucket holds when it is full: the limit divided by the number of
+   * replicas, but at least 1, and at least 100 ids, the largest batch. It fills in a
+   * window from empty to the replica's part of the limit.
+   *
+   * @generated from field: int32 size = 1;
+   */
+  size: number;
+
+  /**
+   * How much is left at the moment, 0 to `size`. What needs more is refused.
+   *
+   * @generated from field: int32 available = 2;
+   */
+  available: number;
+};
+
+/**
+ * Describes the message clerkgate.v1.CallerBucket.
+ * Use `create(CallerBucketSchema)` to create a new message.
+ */
+export const CallerBucketSchema: GenMessage<CallerBucket> = /*@__PURE__*/
+  messageDesc(file_clerkgate_v1_quota_service, 10);
 
 /**
  * The request of GetQuota.
@@ -624,7 +705,7 @@ export type GetQuotaRequest = Message<"clerkgate.v1.GetQuotaRequest"> & {
  * Use `create(GetQuotaRequestSchema)` to create a new message.
  */
 export const GetQuotaRequestSchema: GenMessage<GetQuotaRequest> = /*@__PURE__*/
-  messageDesc(file_clerkgate_v1_quota_service, 10);
+  messageDesc(file_clerkgate_v1_quota_service, 11);
 
 /**
  * The answer of GetQuota.
@@ -645,7 +726,7 @@ export type GetQuotaResponse = Message<"clerkgate.v1.GetQuotaResponse"> & {
  * Use `create(GetQuotaResponseSchema)` to create a new message.
  */
 export const GetQuotaResponseSchema: GenMessage<GetQuotaResponse> = /*@__PURE__*/
-  messageDesc(file_clerkgate_v1_quota_service, 11);
+  messageDesc(file_clerkgate_v1_quota_service, 12);
 
 /**
  * The request of WatchQuota.
@@ -667,7 +748,7 @@ export type WatchQuotaRequest = Message<"clerkgate.v1.WatchQuotaRequest"> & {
  * Use `create(WatchQuotaRequestSchema)` to create a new message.
  */
 export const WatchQuotaRequestSchema: GenMessage<WatchQuotaRequest> = /*@__PURE__*/
-  messageDesc(file_clerkgate_v1_quota_service, 12);
+  messageDesc(file_clerkgate_v1_quota_service, 13);
 
 /**
  * A message of WatchQuota.
@@ -688,7 +769,7 @@ export type WatchQuotaResponse = Message<"clerkgate.v1.WatchQuotaResponse"> & {
  * Use `create(WatchQuotaResponseSchema)` to create a new message.
  */
 export const WatchQuotaResponseSchema: GenMessage<WatchQuotaResponse> = /*@__PURE__*/
-  messageDesc(file_clerkgate_v1_quota_service, 13);
+  messageDesc(file_clerkgate_v1_quota_service, 14);
 
 /**
  * The request of GetUsage.
@@ -703,7 +784,7 @@ export type GetUsageRequest = Message<"clerkgate.v1.GetUsageRequest"> & {
  * Use `create(GetUsageRequestSchema)` to create a new message.
  */
 export const GetUsageRequestSchema: GenMessage<GetUsageRequest> = /*@__PURE__*/
-  messageDesc(file_clerkgate_v1_quota_service, 14);
+  messageDesc(file_clerkgate_v1_quota_service, 15);
 
 /**
  * The answer of GetUsage.
@@ -738,7 +819,7 @@ export type GetUsageResponse = Message<"clerkgate.v1.GetUsageResponse"> & {
  * Use `create(GetUsageResponseSchema)` to create a new message.
  */
 export const GetUsageResponseSchema: GenMessage<GetUsageResponse> = /*@__PURE__*/
-  messageDesc(file_clerkgate_v1_quota_service, 15);
+  messageDesc(file_clerkgate_v1_quota_service, 16);
 
 /**
  * The request of AcquirePermits.
@@ -784,7 +865,7 @@ export type AcquirePermitsRequest = Message<"clerkgate.v1.AcquirePermitsRequest"
  * Use `create(AcquirePermitsRequestSchema)` to create a new message.
  */
 export const AcquirePermitsRequestSchema: GenMessage<AcquirePermitsRequest> = /*@__PURE__*/
-  messageDesc(file_clerkgate_v1_quota_service, 16);
+  messageDesc(file_clerkgate_v1_quota_service, 17);
 
 /**
  * The answer of AcquirePermits.
@@ -823,7 +904,7 @@ export type AcquirePermitsResponse = Message<"clerkgate.v1.AcquirePermitsRespons
  * Use `create(AcquirePermitsResponseSchema)` to create a new message.
  */
 export const AcquirePermitsResponseSchema: GenMessage<AcquirePermitsResponse> = /*@__PURE__*/
-  messageDesc(file_clerkgate_v1_quota_service, 17);
+  messageDesc(file_clerkgate_v1_quota_service, 18);
 
 /**
  * The request of ReleasePermits.
@@ -875,7 +956,7 @@ export type ReleasePermitsRequest = Message<"clerkgate.v1.ReleasePermitsRequest"
  * Use `create(ReleasePermitsRequestSchema)` to create a new message.
  */
 export const ReleasePermitsRequestSchema: GenMessage<ReleasePermitsRequest> = /*@__PURE__*/
-  messageDesc(file_clerkgate_v1_quota_service, 18);
+  messageDesc(file_clerkgate_v1_quota_service, 19);
 
 /**
  * The answer of ReleasePermits.
@@ -890,7 +971,7 @@ export type ReleasePermitsResponse = Message<"clerkgate.v1.ReleasePermitsRespons
  * Use `create(ReleasePermitsResponseSchema)` to create a new message.
  */
 export const ReleasePermitsResponseSchema: GenMessage<ReleasePermitsResponse> = /*@__PURE__*/
-  messageDesc(file_clerkgate_v1_quota_service, 19);
+  messageDesc(file_clerkgate_v1_quota_service, 20);
 
 /**
  * Shows and lends the quota of the Clerk key. Metadata and errors are as in
