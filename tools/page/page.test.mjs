@@ -271,19 +271,31 @@ test('a token as the password, and what a caller may not see', async (t) => {
   await fs.writeFile(file, `callers:
   - name: operator
     identity: {tokens: [{sha256: ${all.sha256}}]}
-    allow: {methods: [GetUser, GetQuota, GetUsage], max_lookups: 1000/10s}
+    allow: {methods: [GetUser, GetQuota, GetUsage, CountUsers], guaranteed: 20%, max_lookups: 1000/10s, max_requests: 2/24h}
   - name: looker
     identity: {tokens: [{sha256: ${some.sha256}}]}
-    allow: {methods: [GetQuota]}
+    allow: {methods: [GetQuota, CountUsers]}
 `);
   const server = await serve(['--sim', '--callers-file', file]);
   t.after(() => server.stop());
   assert.equal((await fetch(server.page)).status, 401);
   assert.equal((await fetch(`${server.page}page/events`)).status, 401);
-  const operator = await look(server.page, { token: all.token });
-  await operator.page.locator('#callers-note', { hasText: 'in all' }).waitFor();
-  assert.ok(!(await operator.page.content()).includes('cgt_'));
-  await operator.close();
+  const count = ({ token }) => run(clerkgate, ['count', '--address', server.grpc], { env: { CLERKGATE_TOKEN: token } });
+  await count(all);
+  await count(all);
+  await count(some);
+  await assert.rejects(count(all), /CALLER_OVER_QUOTA/);
+  for (const [name, size] of Object.entries({ limits: {}, 'limits-narrow': { width: 390, height: 844 } })) {
+    const operator = await look(server.page, { token: all.token, ...size });
+    await operator.page.locator('#callers-note', { hasText: '2 in all.' }).waitFor();
+    const rows = await operator.page.locator('#callers tbody tr').evaluateAll((all) => all.map((r) => [...r.cells].map((c) => c.textContent)));
+    assert.deepEqual(rows, [
+      ['operator', '66.7 %', '0', '0', '0', '20 %', '1', '1000 lookups per 10s, 2 requests per 24h0m0s'], ['looker', '33.3 %', '0', '0', '0', '', '', ''],
+    ]);
+    assert.ok(!(await operator.page.content()).includes('cgt_'));
+    await check(operator, name);
+    await operator.close();
+  }
   const looker = await look(server.page, { token: some.token });
   await looker.page.locator('#callers-note', { hasText: 'You may not see who calls.' }).waitFor();
   await check(looker, 'hidden');

@@ -286,7 +286,10 @@ function showCallers() {
     const [x, y] = [value(a), value(b)];
     return order.direction * (typeof x === 'string' ? natural(x, y) : x - y) || natural(a.name, b.name);
   });
-  const row = (name, c) => [{ text: name, short: narrow.matches ? shorten(name, 13) : name }, { text: percent(c.share), numeric: true }, c.waiting, c.refused, c.lookups, c.cap || '–'];
+  const row = (name, c) => [
+    { text: name, short: narrow.matches ? shorten(name, 13) : name }, { text: percent(c.share), numeric: true }, c.waiting, c.refused, c.lookups,
+    { text: c.guaranteed ? percent(c.guaranteed / 100) : '', numeric: true }, c.cap || c.over_limit ? c.over_limit : { text: '', numeric: true }, c.cap,
+  ];
   set('callers-note', others ? `The ${callers.length} that used most; all others are the last row.` : `${callers.length} in all.`);
   fill('callers', [...sorted.map((c) => row(named(c), c)), ...(others ? [row('(all others)', others)] : [])], 'Nobody has called yet.');
 }
