@@ -8,8 +8,10 @@ package livefile
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -76,8 +78,9 @@ func (v *Value[T]) Run(ctx context.Context) {
 	}
 }
 
-// Reload reads the files again at once. It returns an error if the files are unusable and
-// the old value stays in use.
+// Reload reads the files again at once, and parses them if they have changed or were
+// unusable: what they refer to may be there now. It returns an error if the files are
+// unusable and the old value stays in use.
 func (v *Value[T]) Reload() error { return v.look(true) }
 
 // look reads the files and parses them if they differ from what was parsed last.
@@ -95,7 +98,8 @@ func (v *Value[T]) look(now bool) error {
 	v.unread = false
 	settled := digest == v.seen
 	v.seen = digest
-	if digest == v.tried || !settled && !now {
+	same := digest == v.tried && !(now && v.fault != nil)
+	if same || !settled && !now {
 		return v.fault
 	}
 	v.tried = digest
@@ -112,7 +116,7 @@ func (v *Value[T]) look(now bool) error {
 func (v *Value[T]) read() (contents [][]byte, digest [sha256.Size]byte, err error) {
 	hash := sha256.New()
 	for _, path := range v.paths {
-		b, err := readFile(path)
+		b, err := Read(path)
 		if err != nil {
 			return nil, digest, err
 		}
@@ -123,8 +127,16 @@ func (v *Value[T]) read() (contents [][]byte, digest [sha256.Size]byte, err erro
 	return contents, [sha256.Size]byte(hash.Sum(nil)), nil
 }
 
-// readFile reads a file of at most maxSize bytes.
-func readFile(path string) ([]byte, error) {
+// Read reads a regular file of at most 4 MiB. Its errors are of type *fs.PathError. Anything
+// else, such as a named pipe, is an error: opening it may block forever.
+func Read(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: errNotRegular}
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -135,7 +147,12 @@ func readFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	if len(b) > maxSize {
-		return nil, fmt.Errorf("%s: longer than %d bytes", path, maxSize)
+		return nil, &fs.PathError{Op: "read", Path: path, Err: errTooLong}
 	}
 	return b, nil
 }
+
+var (
+	errNotRegular = errors.New("not a regular file")
+	errTooLong    = fmt.Errorf("longer than %d bytes", maxSize)
+)

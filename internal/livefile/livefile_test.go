@@ -150,3 +150,32 @@ func TestOpenRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestReloadTriesAgain: Reload parses an unusable file again though it has not changed, as
+// what it refers to may have.
+func TestReloadTriesAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a")
+	write(t, path, "1")
+	broken, parsed := false, 0
+	v, err := Open([]string{path}, func(contents [][]byte) (string, error) {
+		parsed++
+		if broken {
+			return "", errBroken
+		}
+		return parse(contents)
+	}, func(error) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, "2")
+	broken = true
+	if err := v.Reload(); !errors.Is(err, errBroken) || v.Get() != "1" {
+		t.Errorf("what the file refers to is missing: %q, %v", v.Get(), err)
+	}
+	broken = false
+	for range 2 {
+		if err := v.Reload(); err != nil || v.Get() != "2" || parsed != 3 {
+			t.Errorf("it is there: %q, %v, parsed %d times", v.Get(), err, parsed)
+		}
+	}
+}
