@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -33,6 +34,9 @@ func (f *faults) err() error {
 
 // document returns the root of a file with one YAML document.
 func document(b []byte) (*yaml.Node, error) {
+	if line := unprintable(b); line > 0 {
+		return nil, fmt.Errorf("line %d: want UTF-8 without control characters", line)
+	}
 	decoder := yaml.NewDecoder(bytes.NewReader(b))
 	var doc yaml.Node
 	if err := decoder.Decode(&doc); errors.Is(err, io.EOF) {
@@ -46,13 +50,49 @@ func document(b []byte) (*yaml.Node, error) {
 	return doc.Content[0], nil
 }
 
-// yamlFault returns an error of the YAML parser without quoted text.
-func yamlFault(err error) error {
-	text := err.Error()
-	if line, _, found := strings.Cut(strings.TrimPrefix(text, "yaml: "), ":"); found && strings.HasPrefix(line, "line ") {
-		return errors.New(line + " can't be read")
+// unprintable returns the number of the first line with bytes that are not UTF-8, or with a
+// control character; 0 if there is none.
+func unprintable(b []byte) int {
+	line := 1
+	for len(b) > 0 {
+		c, size := utf8.DecodeRune(b)
+		switch {
+		case c == '\n':
+			line++
+		case c == utf8.RuneError && size == 1, c < ' ' && c != '\t' && c != '\r', c == 0x7f:
+			return line
+		}
+		b = b[size:]
 	}
-	return errors.New("it can't be read")
+	return 0
+}
+
+// yamlFault returns an error of the YAML parser without text from the file.
+func yamlFault(err error) error {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	if strings.Contains(text, "unknown anchor") {
+		return errors.New("there is an alias (*name) of something that does not exist")
+	}
+	if strings.Contains(text, "`") { // what can't be decoded, in quotes
+		return errors.New("there is a value that does not have the type of its tag (!type)")
+	}
+	if !strings.HasPrefix(text, "line ") {
+		text = "line 1: " + text // the parser leaves the first line out
+	}
+	return errors.New("near " + text) // it may be the line before
+}
+
+// checkPlain reports aliases and tags, with which a value is not what it looks like.
+func (f *faults) checkPlain(n *yaml.Node) {
+	switch {
+	case n.Kind == yaml.AliasNode:
+		f.add(n, "the file", "want no aliases (*name): write the value out")
+	case n.Style&yaml.TaggedStyle != 0:
+		f.add(n, "the file", "want no tags (!type)")
+	}
+	for _, child := range n.Content {
+		f.checkPlain(child)
+	}
 }
 
 // fields maps keys of a map to the readers of their values.
@@ -139,7 +179,7 @@ func (f *faults) readLimit(n *yaml.Node, field string, to *Limit) {
 	v, err := strconv.Atoi(count)
 	d, durationErr := time.ParseDuration(window)
 	if n.Kind != yaml.ScalarNode || err != nil || durationErr != nil || v < 1 || v > 1e9 || d < time.Second || d > 24*time.Hour {
-		f.add(n, field, "want a number and a window of 1s to 24h, such as 1000/10s")
+		f.add(n, field, "want a number and a window, such as 1000/10s: a number of 1 to 1000000000, and 1s to 24h")
 		return
 	}
 	*to = Limit{v, d}

@@ -12,5 +12,7 @@
 //	file.go, decode.go  parsing of the file
 //	token.go            tokens
 //	jwt.go              JSON Web Tokens and their issuers
+//	issuerclient.go     requests to issuers
+//	claims.go           the claims of a caller's JSON Web Tokens
 //	mesh.go             headers of a mesh
 package caller

@@ -6,12 +6,13 @@ import (
 	"io/fs"
 	"net/netip"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/clerkgate/clerkgate/internal/livefile"
 )
 
 // maxGuaranteed is the maximum of the callers' guaranteed parts together, in percent. A
@@ -34,6 +35,8 @@ type reader struct {
 	old     *Set
 	set     *Set
 	issuers map[string]*issuer // by name in the file
+	names   map[string]bool    // of callers
+	claims  []claimsAt
 	// guaranteed is the sum of the callers' guaranteed parts, in percent.
 	guaranteed int
 }
@@ -46,9 +49,12 @@ func Parse(b []byte, m Methods, old *Set) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{methods: m, old: old, issuers: map[string]*issuer{}, set: &Set{
+	r := &reader{methods: m, old: old, issuers: map[string]*issuer{}, names: map[string]bool{}, set: &Set{
 		tokens: map[[8]byte][]token{}, ids: map[string]*Caller{}, labels: map[string]*Caller{}, issuers: map[string]*issuer{},
 	}}
+	if r.checkPlain(root); len(r.all) > 0 {
+		return nil, r.err()
+	}
 	// Issuers are read first, since callers refer to them.
 	skip := func(*yaml.Node, string) {}
 	r.readMap(root, "", fields{
@@ -63,6 +69,7 @@ func Parse(b []byte, m Methods, old *Set) (*Set, error) {
 			}
 		}
 	}
+	r.checkClaims()
 	if err := r.err(); err != nil {
 		return nil, err
 	}
@@ -72,6 +79,7 @@ func Parse(b []byte, m Methods, old *Set) (*Set, error) {
 func (r *reader) readIssuer(n *yaml.Node, field string) {
 	var name string
 	var c issuerConfig
+	var ca *yaml.Node
 	before := len(r.all)
 	r.readMap(n, field, fields{
 		"name": func(n *yaml.Node, field string) { r.readText(n, field, &name) },
@@ -80,19 +88,14 @@ func (r *reader) readIssuer(n *yaml.Node, field string) {
 				return
 			}
 			u, err := url.Parse(c.url)
-			if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
-				r.add(n, field, "want an https:// URL (http:// to a loopback address will do)")
+			if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !mayAsk(u) {
+				r.add(n, field, "want an https:// URL without a query or fragment (http:// to a loopback address will do)")
 			}
 		},
 		"audience": func(n *yaml.Node, field string) { r.readText(n, field, &c.audience) },
 		"ca_file": func(n *yaml.Node, field string) {
-			if r.readText(n, field, &c.caFile) {
-				b, err := readFile(c.caFile)
-				if err != nil {
-					r.add(n, field, "%v", err)
-				}
-				c.ca = string(b)
-			}
+			r.readText(n, field, &c.caFile)
+			ca = n
 		},
 		"token_file": func(n *yaml.Node, field string) { r.readText(n, field, &c.tokenFile) },
 	}, "name", "issuer", "audience")
@@ -106,7 +109,7 @@ func (r *reader) readIssuer(n *yaml.Node, field string) {
 	made, err := newIssuer(c, old)
 	switch {
 	case err != nil:
-		r.add(n, field+".ca_file", "%v", err)
+		r.add(ca, field+".ca_file", "%v", err)
 	case r.issuers[name] != nil:
 		r.add(n, field+".name", "another issuer has this name")
 	case r.set.issuers[c.url] != nil:
@@ -140,15 +143,12 @@ func (r *reader) readMesh(n *yaml.Node, field string) {
 					p.unix = true
 					return
 				}
-				prefix, err := netip.ParsePrefix(text)
-				if a, addrErr := netip.ParseAddr(text); err != nil && addrErr == nil {
-					prefix, err = a.Prefix(a.BitLen())
-				}
+				prefix, err := parsePrefix(text)
 				if err != nil {
 					r.add(n, field, "want an address, such as 10.0.0.1, a network, such as 10.0.0.0/8, or unix")
 					return
 				}
-				p.from = append(p.from, prefix.Masked())
+				p.from = append(p.from, prefix)
 			})
 		},
 	}, "header", "from")
@@ -172,9 +172,10 @@ func (r *reader) readCaller(n *yaml.Node, field string) {
 			if !validName(c.Name) {
 				r.add(n, field, "want at most %d letters, digits, '.', '_', '-', '/' and ':'", maxName)
 			}
-			if slices.ContainsFunc(r.set.callers, func(o *Caller) bool { return o.Name == c.Name }) {
+			if r.names[c.Name] {
 				r.add(n, field, "another caller has this name")
 			}
+			r.names[c.Name] = true
 		},
 		"identity": func(n *yaml.Node, field string) { r.readIdentity(n, field, c, &label) },
 		"allow":    func(n *yaml.Node, field string) { r.readAllow(n, field, c) },
@@ -212,8 +213,8 @@ func (r *reader) readIdentity(n *yaml.Node, field string, c *Caller, label *bool
 		},
 		"label": func(n *yaml.Node, field string) { r.readBool(n, field, label) },
 	})
-	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
-		r.add(n, field, "want certificates, tokens, jwt or label")
+	if n.Kind == yaml.MappingNode && (len(n.Content) == 0 || len(n.Content) == 2 && n.Content[1].Value == "false") {
+		r.add(n, field, "want certificates, tokens, jwt or label: true")
 	}
 }
 
@@ -296,35 +297,6 @@ func (r *reader) readToken(n *yaml.Node, field string, c *Caller) {
 	r.set.tokens[key] = append(r.set.tokens[key], t)
 }
 
-func (r *reader) readClaims(n *yaml.Node, field string, c *Caller) {
-	var name string
-	wanted := claimed{who: c, claims: map[string]string{}}
-	r.readMap(n, field, fields{
-		"issuer": func(n *yaml.Node, field string) {
-			if r.readText(n, field, &name) && r.issuers[name] == nil {
-				r.add(n, field, "there is no issuer of this name")
-			}
-		},
-		"claims": func(n *yaml.Node, field string) {
-			if n.Kind != yaml.MappingNode || len(n.Content) == 0 {
-				r.add(n, field, "want a map with at least one claim, such as sub")
-				return
-			}
-			for i := 0; i+1 < len(n.Content); i += 2 {
-				key, value := n.Content[i], ""
-				if _, twice := wanted.claims[key.Value]; twice || key.Kind != yaml.ScalarNode {
-					r.add(key, field, "want each claim once")
-				}
-				r.readText(n.Content[i+1], join(field, "claim"), &value)
-				wanted.claims[key.Value] = value
-			}
-		},
-	}, "issuer", "claims")
-	if i := r.issuers[name]; i != nil {
-		i.claims = append(i.claims, wanted)
-	}
-}
-
 func (r *reader) readAllow(n *yaml.Node, field string, c *Caller) {
 	var permits, invalidate bool
 	r.readMap(n, field, fields{
@@ -403,7 +375,7 @@ func (r *reader) readPart(n *yaml.Node, field string, c *Caller) {
 // readFile returns the content of a file that the callers file names. Its errors do not
 // contain the name, which is a value of the callers file.
 func readFile(name string) ([]byte, error) {
-	b, err := os.ReadFile(name)
+	b, err := livefile.Read(name)
 	if at, ok := errors.AsType[*fs.PathError](err); ok {
 		err = at.Err
 	}

@@ -62,6 +62,23 @@ func TestFileFaults(t *testing.T) {
 		{"no limit", "callers: [{name: a, identity: {label: true}, allow: {max_lookups: secret}}]", "max_lookups: want a number and a window"},
 		{"no window", "callers: [{name: a, identity: {label: true}, allow: {max_requests: 10/0s}}]", "max_requests: want a number and a window"},
 		{"no bool", "callers: [{name: a, identity: {label: true}, allow: {permits: 'secret'}}]", "permits: want true or false"},
+		{"no UTF-8", "callers:\n  - name: secret\xe9", "line 2: want UTF-8"},
+		{"a control character", "callers:\n  - name: secret\x01", "line 2: want UTF-8 without control characters"},
+		{"a syntax error", "callers:\n  - name: secret\n    identity: {label", "near line 2: did not find expected ',' or '}'"},
+		{"a syntax error in the first line", "callers: [secret", "near line 1: did not find expected ',' or ']'"},
+		{"a tab", "callers:\n  - name: secret\n\tidentity: {label: true}", "near line 2: found a tab character that violates indentation"},
+		{"half a line", "callers:\n  - name: secret\n    iden", "near line 3: could not find expected ':'"},
+		{"an alias of nothing", "callers: *secret", "an alias (*name) of something that does not exist"},
+		{"an alias in place of a value", "callers: [{name: a, identity: {label: true}, allow: {max_priority: &batch interactive}}, {name: b, identity: {label: true}, allow: {max_priority: *batch}}]", "line 1: the file: want no aliases"},
+		{"an alias in place of a part", "callers: [{name: &extra a, identity: {label: true}, allow: {full_view: [*extra]}}]", "line 1: the file: want no aliases"},
+		{"a tag", "callers: [{name: a, identity: {label: true}, allow: {permits: !!bool yes}}]", "line 1: the file: want no tags"},
+		{"a tag that does not fit", "callers: [{name: a, identity: {label: true}, allow: {weight: !!int secret}}]", "line 1: the file: want no tags"},
+		{"a label that is none", "callers: [{name: a, identity: {label: false}}]", "callers[0].identity: want certificates, tokens, jwt or label: true"},
+		{"an issuer with a query", "issuers: [{name: a, issuer: 'https://x.example?secret', audience: x}]\ncallers: [{name: a, identity: {label: true}}]", "issuers[0].issuer: want an https:// URL without a query"},
+		{"a claim that is no text", "issuers: [{name: a, issuer: 'https://x.example', audience: x}]\ncallers: [{name: a, identity: {jwt: [{issuer: a, claims: {admin: true}}]}}]", "line 2: callers[0].identity.jwt[0].claims.claim: want a text, in quotes"},
+		{"claims of two callers", twoClaims("{sub: secret, group: b}", "{group: b, sub: secret}"), "line 4: callers[1].identity.jwt[0].claims: every token with these claims is also that of another caller"},
+		{"claims that include another's", twoClaims("{sub: secret, group: b}", "{group: b}"), "line 3: callers[0].identity.jwt[0].claims: every token with these claims is also that of another caller"},
+		{"an address with a zone", "mesh: [{header: l5d-client-id, from: ['fe80::1%secret/64']}]\ncallers: [{name: a, identity: {label: true}}]", "mesh[0].from[0]: want an address"},
 		{"an alias", "callers: &a [{name: a, identity: {label: true}, allow: {methods: *a}}]", "want"},
 	} {
 		_, err := Parse([]byte(tt.text), methods, nil)
@@ -75,6 +92,27 @@ func TestFileFaults(t *testing.T) {
 	many := "callers:\n" + strings.Repeat("  - {x: 1}\n", 100)
 	if _, err := Parse([]byte(many), methods, nil); err == nil || strings.Count(err.Error(), "\n") != maxFaults {
 		t.Errorf("of many faults: %v", err)
+	}
+}
+
+// twoClaims returns a file of two callers with the given claims.
+func twoClaims(first, second string) string {
+	return fmt.Sprintf(`issuers: [{name: a, issuer: "https://x.example", audience: x}, {name: b, issuer: "https://y.example", audience: x}]
+callers:
+  - {name: a, identity: {jwt: [{issuer: a, claims: %s}]}}
+  - {name: b, identity: {jwt: [{issuer: a, claims: %s}]}}`, first, second)
+}
+
+// TestClaimsOfTwoCallers: claims that some tokens may have at once are no fault of the file.
+func TestClaimsOfTwoCallers(t *testing.T) {
+	for _, text := range []string{
+		twoClaims("{sub: x}", "{sub: y}"),
+		twoClaims("{sub: x, group: a}", "{sub: x, group: b}"),
+		twoClaims("{sub: x, group: a}", "{sub: x, other: a}"),
+		strings.Replace(twoClaims("{sub: x}", "{sub: x}"), "{issuer: a", "{issuer: b", 1),
+		strings.Replace(twoClaims("{sub: x}", "{sub: y}"), "claims: {sub: x}}", "claims: {sub: x}}, {issuer: a, claims: {sub: x, group: z}}", 1),
+	} {
+		parse(t, text)
 	}
 }
 
@@ -139,8 +177,8 @@ func TestFilesAreNotShown(t *testing.T) {
 	if err == nil || strings.Contains(err.Error(), misplaced) || !strings.Contains(err.Error(), "ca_file: ") || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("ca_file: %v", err)
 	}
-	transport := &issuerTransport{tokenFile: misplaced}
-	_, err = transport.RoundTrip(httptest.NewRequest(http.MethodGet, "/.well-known/openid-configuration", nil))
+	transport := &issuerTransport{config: issuerConfig{tokenFile: misplaced}, state: &issuerState{}}
+	_, err = transport.RoundTrip(httptest.NewRequest(http.MethodGet, "https://issuer.example/.well-known/openid-configuration", nil))
 	if err == nil || strings.Contains(err.Error(), misplaced) || !strings.Contains(err.Error(), "token_file: no such file") {
 		t.Errorf("token_file: %v", err)
 	}

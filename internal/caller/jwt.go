@@ -3,8 +3,6 @@ package caller
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -40,7 +38,6 @@ var algorithms = []string{
 type issuerConfig struct {
 	url, audience     string
 	caFile, tokenFile string
-	ca                string // content of caFile
 }
 
 // issuer verifies the JSON Web Tokens of one issuer. It is safe for concurrent use.
@@ -50,12 +47,6 @@ type issuer struct {
 	claims []claimed // not guarded: belongs to one Set
 
 	state *issuerState // shared by Sets whose issuers have the same config
-}
-
-// claimed is a caller and the claims of its tokens.
-type claimed struct {
-	who    *Caller
-	claims map[string]string
 }
 
 // issuerState is what is known of an issuer.
@@ -83,58 +74,12 @@ func newIssuer(c issuerConfig, old *issuer) (*issuer, error) {
 		return i, nil
 	}
 	i.state = &issuerState{known: make(map[[sha256.Size]byte]known)}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.Proxy = nil // the environment's proxies are for requests to Clerk only
-	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-	transport.IdleConnTimeout = discoverTimeout
-	if c.ca != "" {
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM([]byte(c.ca)) {
-			return nil, errors.New("holds no PEM certificate")
-		}
-		transport.TLSClientConfig.RootCAs = pool
+	transport := &issuerTransport{config: c, state: i.state}
+	if err := transport.readCA(); err != nil {
+		return nil, err
 	}
-	i.client = &http.Client{Timeout: discoverTimeout, Transport: &issuerTransport{transport, c.tokenFile, i.state}}
+	i.client = &http.Client{Timeout: discoverTimeout, Transport: transport, CheckRedirect: refuseRedirect}
 	return i, nil
-}
-
-// issuerTransport adds the server's own token to requests to the issuer, and limits how
-// often its keys are fetched.
-type issuerTransport struct {
-	base      http.RoundTripper
-	tokenFile string
-	state     *issuerState
-}
-
-var errTooOften = errors.New("the issuer's keys have just been fetched")
-
-// tooOften reports whether a verifier's error is due to errTooOften, which it does not wrap.
-func tooOften(err error) bool {
-	return err != nil && strings.Contains(err.Error(), errTooOften.Error())
-}
-
-func (t *issuerTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if !strings.HasSuffix(req.URL.Path, "/.well-known/openid-configuration") {
-		t.state.mu.Lock()
-		now := time.Now()
-		soon := now.Sub(t.state.lastFetch) < retryDiscovery
-		if !soon {
-			t.state.lastFetch = now
-		}
-		t.state.mu.Unlock()
-		if soon {
-			return nil, errTooOften
-		}
-	}
-	if t.tokenFile != "" {
-		b, err := readFile(t.tokenFile)
-		if err != nil {
-			return nil, fmt.Errorf("token_file: %w", err)
-		}
-		req = req.Clone(req.Context())
-		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(b)))
-	}
-	return t.base.RoundTrip(req)
 }
 
 // byJWT returns the caller of a JSON Web Token.
@@ -282,7 +227,7 @@ func (i *issuer) discover(done chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
-		s.failed = fmt.Errorf("the issuer %s can't be asked for its keys", i.config.url)
+		s.failed = fmt.Errorf("the issuer %s can't be asked for its keys: %w", i.config.url, causeOf(err))
 		s.nextTry = time.Now().Add(retryDiscovery)
 	} else {
 		s.failed = nil
@@ -291,30 +236,4 @@ func (i *issuer) discover(done chan struct{}) {
 	}
 	s.asking = nil
 	close(done)
-}
-
-// matches reports whether a token's claims have all required values. A list has a value
-// if any of its elements equals it.
-func (c claimed) matches(claims map[string]any) bool {
-	for name, want := range c.claims {
-		switch v := claims[name].(type) {
-		case string:
-			if v != want {
-				return false
-			}
-		case []any:
-			has := false
-			for _, member := range v {
-				if text, ok := member.(string); ok && text == want {
-					has = true
-				}
-			}
-			if !has {
-				return false
-			}
-		default:
-			return false
-		}
-	}
-	return len(c.claims) > 0
 }

@@ -30,6 +30,28 @@ func (p peers) trusts(a netip.Addr) bool {
 	return false
 }
 
+var errPrefix = errors.New("neither an address nor a network")
+
+// parsePrefix parses an address without a zone, or a network. Those of IPv4 that are
+// mapped to IPv6 are returned as IPv4, as trusts compares them.
+func parsePrefix(text string) (netip.Prefix, error) {
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		a, err := netip.ParseAddr(text)
+		if err != nil || a.Zone() != "" {
+			return prefix, errPrefix
+		}
+		prefix = netip.PrefixFrom(a, a.BitLen())
+	}
+	if a := prefix.Addr(); a.Is4In6() {
+		if prefix.Bits() < 96 {
+			return prefix, errPrefix
+		}
+		prefix = netip.PrefixFrom(a.Unmap(), prefix.Bits()-96)
+	}
+	return prefix.Masked(), nil
+}
+
 // maxHeader is the maximum length of a mesh header, in bytes.
 const maxHeader = 32 << 10
 
@@ -83,10 +105,9 @@ func parseXFCC(header string) ([]string, error) {
 				names = append(names, "uri:"+value)
 			}
 		case "dns":
-			if !validDNS(value) {
-				return nil, errXFCC
+			if validDNS(value) { // a wildcard, which certificates may have, is nobody's name
+				names = append(names, "dns:"+strings.ToLower(value))
 			}
-			names = append(names, "dns:"+strings.ToLower(value))
 		}
 	}
 	if len(names) == 0 {
@@ -98,7 +119,8 @@ func parseXFCC(header string) ([]string, error) {
 var errXFCC = errors.New("x-forwarded-client-cert is malformed")
 
 // splitQuoted splits s at each separator outside double quotes. Inside them a backslash
-// escapes the next byte.
+// escapes the next byte. Quotes are around a whole value only, or an open quote of a client
+// would turn what the proxy quotes, such as a Subject, into elements.
 func splitQuoted(s string, separator byte) ([]string, error) {
 	var parts []string
 	start, quoted := 0, false
@@ -107,6 +129,9 @@ func splitQuoted(s string, separator byte) ([]string, error) {
 		case quoted && c == '\\':
 			i++
 		case c == '"':
+			if quoted && i+1 < len(s) && s[i+1] != ',' && s[i+1] != ';' || !quoted && (i == 0 || s[i-1] != '=') {
+				return nil, errXFCC
+			}
 			quoted = !quoted
 		case c == separator && !quoted:
 			parts = append(parts, s[start:i])

@@ -53,7 +53,7 @@ issuers:
   - {name: cluster, issuer: %q, audience: clerkgate}
 mesh:
   - {header: x-forwarded-client-cert, from: [10.0.0.0/8, unix]}
-  - {header: l5d-client-id, from: ["10.0.0.1"]}
+  - {header: l5d-client-id, from: ["10.0.0.1", "::ffff:10.0.1.1", "::ffff:10.0.2.0/120"]}
 callers:
   - name: billing
     identity:
@@ -121,12 +121,21 @@ callers:
 		"XFCC, the rightmost":        {Credentials{XFCC: []string{`URI=spiffe://example.org/billing,DNS=jobs.example`}, Peer: peer}, "jobs"},
 		"XFCC, the last header":      {Credentials{XFCC: []string{`URI=spiffe://example.org/billing`, `DNS=jobs.example`}, Peer: peer}, "jobs"},
 		"XFCC, the rightmost nobody": {Credentials{XFCC: []string{`URI=spiffe://example.org/billing,URI=spiffe://example.org/x`}, Peer: peer}, "unknown_identity"},
+		"XFCC with a wildcard":       {Credentials{XFCC: []string{`URI=spiffe://example.org/billing;DNS=*.example.org;DNS=`}, Peer: peer}, "billing"},
+		"XFCC, only a wildcard":      {Credentials{XFCC: []string{`DNS=*.example.org`}, Peer: peer}, "malformed"},
+		"XFCC, quoted quotes":        {Credentials{XFCC: []string{`Subject="CN=\"a\"",Subject="CN=\"b,DNS=x\"";DNS=jobs.example`}, Peer: peer}, "jobs"},
+		// The client's open quote would make of the Subject, which it may choose, an element.
+		"XFCC, an open quote before": {Credentials{XFCC: []string{`X=",Hash=aa;Subject="CN=x,URI=spiffe://example.org/billing;Y=\"z";URI=spiffe://example.org/x`}, Peer: peer}, "malformed"},
+		"XFCC, an odd quote before":  {Credentials{XFCC: []string{`",Hash=aa;Subject="CN=x,URI=spiffe://example.org/billing;Y=\"z";URI=spiffe://example.org/x`}, Peer: peer}, "malformed"},
 		"XFCC of two callers":        {Credentials{XFCC: []string{`URI=spiffe://example.org/billing;DNS=jobs.example`}, Peer: peer}, "two_identities"},
 		"XFCC from elsewhere":        {Credentials{XFCC: []string{`URI=spiffe://example.org/billing`}, Peer: other}, "no_credentials"},
 		"XFCC without a name":        {Credentials{XFCC: []string{`Hash=aa`}, Peer: peer}, "malformed"},
 		"XFCC with an open quote":    {Credentials{XFCC: []string{`Subject="x;URI=spiffe://example.org/billing`}, Peer: peer}, "malformed"},
 		"XFCC and another's token":   {Credentials{XFCC: []string{`DNS=jobs.example`}, Peer: peer, Authorization: "Bearer " + first}, "two_identities"},
 		"l5d-client-id":              {Credentials{L5D: []string{"jobs.example"}, Peer: netip.MustParseAddr("::ffff:10.0.0.1")}, "jobs"},
+		"l5d-client-id, mapped":      {Credentials{L5D: []string{"jobs.example"}, Peer: netip.MustParseAddr("10.0.1.1")}, "jobs"},
+		"l5d-client-id, network":     {Credentials{L5D: []string{"jobs.example"}, Peer: netip.MustParseAddr("::ffff:10.0.2.9")}, "jobs"},
+		"l5d-client-id, mapped not":  {Credentials{L5D: []string{"jobs.example"}, Peer: netip.MustParseAddr("10.0.3.9")}, "no_credentials"},
 		"l5d-client-id elsewhere":    {Credentials{L5D: []string{"jobs.example"}, Peer: peer}, "no_credentials"},
 		"l5d-client-id twice":        {Credentials{L5D: []string{"jobs.example", "billing.example"}, Peer: netip.MustParseAddr("10.0.0.1")}, "malformed"},
 		"a label":                    {Credentials{Label: "anybody"}, "anybody"},
