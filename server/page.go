@@ -18,7 +18,7 @@ const (
 
 // newPage makes the page, nil if there is none.
 func (s *Server) newPage() *page.Page {
-	if s.cfg.Page == nil {
+	if s.cfg.Page == nil || s.cfg.HTTPListen == NoListener {
 		return nil
 	}
 	sources := *s.cfg.Page

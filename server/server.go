@@ -33,6 +33,9 @@ import (
 	"github.com/clerkgate/clerkgate/internal/usage"
 )
 
+// NoListener as Config.HTTPListen turns the HTTP listener off.
+const NoListener = "off"
+
 const (
 	maxStreams       = 2000             // concurrent calls on one connection; further ones wait in the client
 	handshakeTimeout = 10 * time.Second // for the HTTP/2 handshake
@@ -62,7 +65,8 @@ type Config struct {
 	// GRPCListen is the address for gRPC, as CheckAddress wants it. Default "127.0.0.1:9090".
 	GRPCListen string
 	// HTTPListen is the address for calls by Connect, gRPC-Web and JSON, and for /healthz,
-	// /readyz, /metrics and the page. Default "127.0.0.1:9091".
+	// /readyz, /metrics, the page and profiles. NoListener: the server has none of these.
+	// Default "127.0.0.1:9091".
 	HTTPListen string
 	// WebhookListen is the address for Webhooks, which may face the internet. Default: no
 	// such listener.
@@ -169,11 +173,11 @@ func (c Config) withDefaults() Config {
 
 // Addresses are the addresses of a server's listeners.
 type Addresses struct {
-	GRPC, HTTP net.Addr
-	Webhooks   net.Addr // nil without this listener
+	GRPC           net.Addr
+	HTTP, Webhooks net.Addr // nil without this listener
 }
 
-// Server serves gRPC, and HTTP for probes and metrics. New returns one.
+// Server serves gRPC and, on listeners of their own, HTTP and webhooks. New returns one.
 type Server struct {
 	cfg     Config
 	edge    *edge
@@ -277,7 +281,10 @@ func (s *Server) Run(ctx context.Context) error {
 	s.edge.outbox.listener.Store(grpcListener)
 	listeners := []net.Listener{grpcListener}
 	addresses := Addresses{GRPC: grpcListener.Addr()}
-	sites := []*site{{name: "HTTP", address: s.cfg.HTTPListen, handler: s.probes(), bound: &addresses.HTTP, tls: s.tls.http, calls: true, refused: &s.refused.http}}
+	var sites []*site
+	if s.cfg.HTTPListen != NoListener {
+		sites = append(sites, &site{name: "HTTP", address: s.cfg.HTTPListen, handler: s.probes(), bound: &addresses.HTTP, tls: s.tls.http, calls: true, refused: &s.refused.http})
+	}
 	if s.cfg.WebhookListen != "" {
 		sites = append(sites, &site{name: "webhook", address: s.cfg.WebhookListen, handler: s.cfg.Webhooks, bound: &addresses.Webhooks, tls: s.tls.webhooks, refused: &s.refused.webhooks})
 	}

@@ -90,14 +90,20 @@ func start(t testing.TB, cfg Config, prepare ...func(*Server)) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.conn, r.httpAt, r.httpURL = conn, listening.HTTP, "http://"+listening.HTTP.String()
-	if r.httpAt.Network() == "unix" {
+	r.conn, r.httpAt = conn, listening.HTTP
+	switch {
+	case r.httpAt == nil: // NoListener
+	case r.httpAt.Network() == "unix":
 		r.httpURL = "http://unix"
+	default:
+		r.httpURL = "http://" + r.httpAt.String()
 	}
 	r.users, r.quota = clerkgatev1.NewUserServiceClient(conn), clerkgatev1.NewQuotaServiceClient(conn)
 	r.health = grpc_health_v1.NewHealthClient(conn)
 	t.Cleanup(func() {
-		leaktest.Pages(r.httpURL)
+		if r.httpAt != nil {
+			leaktest.Pages(r.httpURL)
+		}
 		conn.Close()
 		stop()
 		if err := <-finished; err != nil {

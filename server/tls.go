@@ -94,7 +94,7 @@ func parseTLS(paths []string, contents [][]byte, protocols []string, now time.Ti
 // overTCP returns f for an address with a port. A Unix socket has no TLS: its file's
 // mode guards it.
 func (f TLSFiles) overTCP(address string) TLSFiles {
-	if strings.HasPrefix(address, unixPrefix) {
+	if strings.HasPrefix(address, unixPrefix) || address == NoListener {
 		return TLSFiles{}
 	}
 	return f
