@@ -81,7 +81,12 @@ func start(t testing.TB, cfg Config, prepare ...func(*Server)) *running {
 	go func() { finished <- r.server.Run(ctx) }()
 	r.stop, r.finished = stop, finished
 
-	listening := <-addrs
+	var listening Addresses
+	select {
+	case listening = <-addrs:
+	case err := <-finished:
+		t.Fatalf("Run: %v", err)
+	}
 	target := listening.GRPC.String()
 	if listening.GRPC.Network() == "unix" {
 		target = unixPrefix + target
