@@ -84,7 +84,7 @@ func New(t testing.TB, cfg Config) (*client.Client, *Server) {
 	listening := make(chan server.Addresses, 1)
 	srv := server.New(server.Config{
 		Users: s.cache, Quota: s.trouble, FullView: server.FullViewAny,
-		GRPCListen: "127.0.0.1:0", HTTPListen: "127.0.0.1:0",
+		GRPCListen: "127.0.0.1:0", HTTPListen: server.NoListener,
 		Logger:   slog.New(slog.DiscardHandler),
 		OnListen: func(a server.Addresses) { listening <- a },
 	})

@@ -106,6 +106,10 @@ func TestWhoMayCall(t *testing.T) {
 		{[]string{"--pprof"}, ""},
 		{[]string{"--pprof", "--http-listen", ":9091", "--allow-unauthenticated"}, "--pprof"},
 		{[]string{"--pprof", "--http-listen", ":9091", "--callers-file", file}, ""},
+		{[]string{"--http-listen", "off"}, ""},
+		{[]string{"--http-listen", "off", "--grpc-listen", ":9090"}, "--grpc-listen: :9090 can be reached"},
+		{append([]string{"--http-listen", "off", "--grpc-listen", ":9090"}, secure...), ""},
+		{[]string{"--http-listen", "off", "--callers-file", file, "--pprof"}, "--pprof: not together with --http-listen off"},
 	} {
 		code, out, errs := runCommand(t, append([]string{"config", "check", "--sim"}, tt.args...)...)
 		if (code == 0) != (tt.want == "") || !strings.Contains(errs, tt.want) {
@@ -125,6 +129,8 @@ func TestUnauthenticatedIsSaid(t *testing.T) {
 		{serveCmd{GRPCListen: "127.0.0.1:9090", HTTPListen: "unix:/x"}, listenerTLS{}, false},
 		{serveCmd{GRPCListen: ":9090", HTTPListen: "127.0.0.1:9091"}, listenerTLS{}, true},
 		{serveCmd{GRPCListen: "127.0.0.1:9090", HTTPListen: ":9091"}, listenerTLS{}, true},
+		{serveCmd{GRPCListen: "127.0.0.1:9090", HTTPListen: "off"}, listenerTLS{}, false},
+		{serveCmd{GRPCListen: ":9090", HTTPListen: "off"}, listenerTLS{}, true},
 		{serveCmd{GRPCListen: ":9090", HTTPListen: ":9091"}, listenerTLS{grpc: known, http: known}, false},
 		{serveCmd{GRPCListen: ":9090", HTTPListen: ":9091"}, listenerTLS{grpc: known}, true},
 		{serveCmd{GRPCListen: ":9090", HTTPListen: ":9091", callerFlags: callerFlags{CallersFile: "x"}}, listenerTLS{}, false},

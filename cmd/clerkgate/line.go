@@ -268,7 +268,11 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 				logger.Warn("SIMULATED CLERK: every user is made up", "url", s.clerk.BaseURL, "users", c.SimFlags.Users)
 				run("simulator", func(ctx context.Context) error { return sim.Serve(ctx, simulated, nil) })
 			}
-			attrs := []any{"version", buildVersion(), "grpc", at.GRPC.String(), "http", at.HTTP.String(),
+			http := server.NoListener
+			if at.HTTP != nil {
+				http = at.HTTP.String()
+			}
+			attrs := []any{"version", buildVersion(), "grpc", at.GRPC.String(), "http", http,
 				"quota", fmt.Sprintf("%d/%s", s.quota.Limit, s.quota.Window), "burst", s.quota.Burst}
 			if at.Webhooks != nil {
 				attrs = append(attrs, "webhooks", at.Webhooks.String()+webhook.Path)

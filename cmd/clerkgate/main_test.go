@@ -198,6 +198,7 @@ func TestUsageErrors(t *testing.T) {
 		{"collector", map[string]string{"OTEL_EXPORTER_OTLP_HEADERS": secret}, []string{"serve", "--sim", "--tracing", "otlp"}, []string{"--tracing", "OTEL_EXPORTER_OTLP_HEADERS", "name=value"}},
 		{"queue of spans", map[string]string{"OTEL_BSP_MAX_QUEUE_SIZE": "-5"}, []string{"serve", "--sim", "--tracing", "otlp"}, []string{"--tracing", "OTEL_BSP_MAX_QUEUE_SIZE", "1 to 1000000"}},
 		{"address", nil, []string{"serve", "--sim", "--grpc-listen", "9090"}, []string{"--grpc-listen", "host:port"}},
+		{"address of HTTP", nil, []string{"serve", "--sim", "--http-listen", "none"}, []string{"--http-listen", "host:port", "or off"}},
 		{"URL", map[string]string{"CLERK_SECRET_KEY": secret, "CLERK_API_URL": "ftp://x"}, []string{"serve"}, []string{"--clerk-api-url", "https://api.clerk.com"}},
 		{"CA file", nil, []string{"serve", "--sim", "--clerk-ca-file", file("ca.pem", "no certificate")}, []string{"--clerk-ca-file", "PEM"}},
 		{"simulated users", nil, []string{"serve", "--sim", "--sim-users", "0"}, []string{"--sim-users", "1 or more"}},

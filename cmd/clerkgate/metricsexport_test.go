@@ -106,12 +106,17 @@ func TestMetricsArrive(t *testing.T) {
 	}
 }
 
-// TestMetricsArriveInTime has metrics sent while serve runs.
+// TestMetricsArriveInTime has metrics sent while serve runs, with and without the HTTP
+// listener.
 func TestMetricsArriveInTime(t *testing.T) {
-	r := startMetricsReceiver(t)
 	t.Setenv("OTEL_METRIC_EXPORT_INTERVAL", "50")
-	serveSim(t, "--metrics", "otlp")
-	<-r.got
+	for _, http := range []string{"127.0.0.1:0", "off"} {
+		t.Run(http, func(t *testing.T) {
+			r := startMetricsReceiver(t)
+			serveSim(t, "--metrics", "otlp", "--http-listen", http)
+			<-r.got
+		})
+	}
 }
 
 // TestNoMetricsCollector serves while nobody takes the metrics: calls are answered, serve ends,

@@ -32,7 +32,7 @@ type serveCmd struct {
 	Config string `placeholder:"FILE" group:"General" help:"A YAML file of settings, with the names of the flags. A flag overrides the environment, which overrides the file."`
 
 	GRPCListen string `name:"grpc-listen" unit:"address" default:"127.0.0.1:9090" group:"Listening" help:"The address to serve gRPC on: host:port, or unix:/path for a Unix socket with mode 0660."`
-	HTTPListen string `name:"http-listen" unit:"address" default:"127.0.0.1:9091" group:"Listening" help:"The address to serve calls by Connect, gRPC-Web and JSON, and /healthz, /readyz and /metrics on: host:port, or unix:/path."`
+	HTTPListen string `name:"http-listen" unit:"address" default:"127.0.0.1:9091" group:"Listening" help:"The address to serve calls by Connect, gRPC-Web and JSON, the page, /healthz, /readyz and /metrics on: host:port, or unix:/path. off: no such listener; metrics then leave only with --metrics otlp."`
 	FullView   string `placeholder:"WHO" group:"Listening" help:"Who may use USER_VIEW_FULL, which includes private metadata, if there is no callers file: none, nobody; loopback, callers that connect from a loopback address or through a Unix socket (behind a proxy or sidecar on the same machine, that is every caller); any, everybody. Default: none; any with --sim."`
 
 	ClerkAPIURL        string `name:"clerk-api-url" unit:"URL" env:"CLERKGATE_CLERK_API_URL,CLERK_API_URL" default:"https://api.clerk.com" group:"Clerk" help:"Clerk's base URL, without /v1."`
@@ -71,7 +71,7 @@ type serveCmd struct {
 	CallerQueueLimit int           `default:"20000" group:"Calls" unit:"waiters" help:"The same limit for one caller: one name at one address, at one priority."`
 	MaxInFlight      int           `default:"64" group:"Clerk" unit:"requests" help:"The maximum number of concurrent requests to Clerk. Fewer are sent while Clerk accepts fewer."`
 
-	Metrics     string  `enum:"prometheus,otlp" default:"prometheus" group:"Metrics, tracing and logging" help:"How metrics leave the server: prometheus, at /metrics of the HTTP listener; otlp, there and also to an OpenTelemetry collector with OTLP over gRPC, every minute. The same environment variables as for --tracing configure the collector."`
+	Metrics     string  `enum:"prometheus,otlp" default:"prometheus" group:"Metrics, tracing and logging" help:"How metrics leave the server: prometheus, at /metrics of the HTTP listener; otlp, there (unless --http-listen is off) and to an OpenTelemetry collector with OTLP over gRPC, every minute. The same environment variables as for --tracing configure the collector."`
 	Tracing     string  `enum:"off,otlp" default:"off" group:"Metrics, tracing and logging" help:"Where to send spans: off, nowhere; otlp, to an OpenTelemetry collector with OTLP over gRPC. The environment variables OTEL_EXPORTER_OTLP_ENDPOINT (default http://localhost:4317), OTEL_EXPORTER_OTLP_HEADERS and so on configure the collector."`
 	TraceSample float64 `default:"1" placeholder:"SHARE" group:"Metrics, tracing and logging" help:"The part of the traces started here that is sampled, 0 to 1. A call that belongs to a trace of its caller follows the caller's sampling decision."`
 
@@ -130,10 +130,14 @@ func (c *serveCmd) check() error {
 	}
 	var taken []string
 	for _, a := range []struct{ flag, value string }{{"grpc-listen", c.GRPCListen}, {"http-listen", c.HTTPListen}, {"webhook-listen", c.WebhookListen}} {
-		if a.value == "" && a.flag == "webhook-listen" {
+		switch {
+		case a.value == "" && a.flag == "webhook-listen", a.flag == "http-listen" && c.httpOff():
 			continue
 		}
 		if err := server.CheckAddress(a.value); err != nil {
+			if a.flag == "http-listen" {
+				return usagef("--%s: %v; or %s for no HTTP listener", a.flag, err, server.NoListener)
+			}
 			return usagef("--%s: %v", a.flag, err)
 		}
 		address := server.CanonicalAddress(a.value)
@@ -142,8 +146,33 @@ func (c *serveCmd) check() error {
 		}
 		taken = append(taken, address)
 	}
+	if err := c.checkHTTPOff(); err != nil {
+		return err
+	}
 	_, err := c.fullView()
 	return err
+}
+
+// httpOff reports whether there is no HTTP listener.
+func (c *serveCmd) httpOff() bool { return c.HTTPListen == server.NoListener }
+
+// checkHTTPOff checks that nothing is asked of an HTTP listener that is off.
+func (c *serveCmd) checkHTTPOff() error {
+	var given []string
+	for _, f := range []struct {
+		flag  string
+		given bool
+	}{
+		{"--http-tls-cert-file", c.HTTPTLSCertFile != ""}, {"--http-tls-key-file", c.HTTPTLSKeyFile != ""}, {"--pprof", c.Pprof},
+	} {
+		if f.given {
+			given = append(given, f.flag)
+		}
+	}
+	if !c.httpOff() || len(given) == 0 {
+		return nil
+	}
+	return usagef("%s: not together with --http-listen off: there is no HTTP listener", strings.Join(given, ", "))
 }
 
 // fullView returns who may have USER_VIEW_FULL.

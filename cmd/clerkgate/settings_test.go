@@ -162,6 +162,27 @@ func TestCheckAndServeAgree(t *testing.T) {
 			t.Run(f.Name+"/"+place, func(t *testing.T) { c.try(t, dir) })
 		}
 	}
+	off := []string{"--http-listen=off"}
+	for place, c := range map[string]combination{
+		"flag":             {name: "http-listen", flags: []string{"off"}, accepted: true, want: "off"},
+		"environment":      {name: "http-listen", env: "off", accepted: true, want: "off"},
+		"file":             {name: "http-listen", file: []string{"off"}, accepted: true, want: "off"},
+		"otherwise spelt":  {name: "http-listen", flags: []string{"OFF"}},
+		"gRPC":             {name: "grpc-listen", flags: []string{"off"}},
+		"webhooks":         {name: "webhook-listen", flags: []string{"off"}},
+		"certificate":      {name: "http-tls-cert-file", flags: []string{special["http-tls-cert-file"][0]}, beside: off},
+		"no TLS":           {name: "http-tls-cert-file", env: "off", beside: off},
+		"key":              {name: "http-tls-key-file", file: []string{special["http-tls-key-file"][0]}, beside: off},
+		"profiles":         {name: "pprof", env: "true", beside: off},
+		"no profiles":      {name: "pprof", env: "false", beside: off, accepted: true, want: "false"},
+		"TLS":              {name: "tls-cert-file", flags: []string{special["tls-cert-file"][0]}, beside: off, accepted: true, want: special["tls-cert-file"][0]},
+		"Prometheus":       {name: "metrics", flags: []string{"prometheus"}, beside: off, accepted: true, want: "prometheus"},
+		"idle connections": {name: "http-idle-timeout", flags: []string{"2m0s"}, beside: off, accepted: true, want: "2m0s"},
+		"callers":          {name: "callers-file", flags: []string{special["callers-file"][0]}, beside: off, accepted: true, want: special["callers-file"][0]},
+	} {
+		c.variable = "CLERKGATE_" + strings.ToUpper(strings.ReplaceAll(c.name, "-", "_"))
+		t.Run("HTTP off/"+place, func(t *testing.T) { c.try(t, dir) })
+	}
 	misspelt := combination{name: "quota", variable: "CLERKGATE_QOUTA", env: "5/1s"}
 	t.Run("misspelt", func(t *testing.T) { misspelt.try(t, dir) })
 }
@@ -173,6 +194,7 @@ type combination struct {
 	flags    []string
 	env      string // empty: not set
 	file     []string
+	beside   []string // flags given besides
 	accepted bool
 	want     string // in effect, if accepted; empty: the default
 }
@@ -186,6 +208,10 @@ func (c combination) try(t *testing.T, dir string) {
 	t.Helper()
 	var args []string
 	given := map[string]bool{c.name: true}
+	for _, flag := range c.beside {
+		name, _, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "=")
+		given[name] = true
+	}
 	for _, v := range c.flags {
 		args = append(args, "--"+c.name+"="+v)
 	}
@@ -208,6 +234,7 @@ func (c combination) try(t *testing.T, dir string) {
 			args = append(args, "--"+f[0]+"="+f[1])
 		}
 	}
+	args = append(args, c.beside...)
 	if flag := needs[c.name]; flag != "" {
 		args = append(args, flag)
 	}
@@ -294,6 +321,11 @@ func TestWarnings(t *testing.T) {
 		{env: map[string]string{secretKeyEnv: secret}},
 		{args: []string{"--sim", "--grpc-listen=:9090", "--http-listen=0.0.0.0:9091", "--allow-unauthenticated"}, want: []string{"--grpc-listen :9090: whoever", "--http-listen 0.0.0.0:9091: whoever"}},
 		{args: []string{"--sim", "--grpc-listen=unix:/x", "--http-listen=[::1]:9091"}},
+		{args: []string{"--sim", "--http-listen=off"}, want: []string{"--metrics prometheus has no effect: --http-listen is off; use --metrics otlp"}},
+		{args: []string{"--sim", "--http-listen=off", "--metrics=otlp"}},
+		{args: []string{"--sim", "--http-listen=off", "--metrics=otlp", "--http-idle-timeout=2m"}, want: []string{"--http-idle-timeout (flag) has no effect: --http-listen is off"}},
+		{args: []string{"--sim", "--http-listen=off", "--metrics=otlp", "--http-idle-timeout=2m", "--webhook-listen=127.0.0.1:0"}},
+		{args: []string{"--sim", "--http-listen=off", "--metrics=otlp", "--grpc-listen=:9090", "--allow-unauthenticated"}, want: []string{"--grpc-listen :9090: whoever"}},
 		{args: []string{"--full-view=any"}, env: map[string]string{secretKeyEnv: secret}, want: []string{"--full-view any: every"}},
 		{args: []string{"--full-view=loopback"}, env: map[string]string{secretKeyEnv: secret}, want: []string{"--full-view loopback: behind a proxy"}},
 		{args: []string{"--clerk-api-url=http://clerk.example"}, env: map[string]string{secretKeyEnv: secret},

@@ -75,9 +75,10 @@ func (c *serveCmd) exposedGRPC(s settings, add func(format string, args ...any))
 	}
 }
 
-// onlyHere reports whether an address to listen at can be reached from this machine only.
+// onlyHere reports whether an address to listen at can be reached from this machine only, or
+// there is none.
 func onlyHere(address string) bool {
-	if strings.HasPrefix(address, "unix:") {
+	if strings.HasPrefix(address, "unix:") || address == server.NoListener {
 		return true
 	}
 	host, _, err := net.SplitHostPort(address)
@@ -178,6 +179,15 @@ func (c *serveCmd) unused(o *origins, flags []*kong.Flag, s settings) []string {
 	if s.cache.RedisURL == "" {
 		for _, name := range []string{"redis-ca-file", "without-redis"} {
 			noEffect(name, "--redis-url is not given")
+		}
+	}
+	if c.httpOff() {
+		const off = "--http-listen is off"
+		if c.Metrics == "prometheus" { // by default, too: the server would be blind
+			w = append(w, "--metrics prometheus has no effect: "+off+"; use --metrics otlp")
+		}
+		if c.WebhookListen == "" {
+			noEffect("http-idle-timeout", off)
 		}
 	}
 	if c.Tracing == "off" {
