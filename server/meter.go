@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"time"
@@ -15,11 +16,26 @@ import (
 // errOverLimit is wrapped by every overLimit.
 var errOverLimit = errors.New("the caller is at a limit of its own")
 
+const (
+	// maxRetryAfter is the maximum time after which to try again, in seconds: 30 years, so
+	// that it is a Duration.
+	maxRetryAfter = 1e9
+	// lookAgain is the maximum time that a stream waits before it looks at its limit again.
+	lookAgain = 10 * time.Second
+)
+
 // overLimit reports that a caller is over one of its limits, and when to try again.
 type overLimit struct{ retryAfter time.Duration }
 
 func (e *overLimit) Error() string { return errOverLimit.Error() }
 func (e *overLimit) Unwrap() error { return errOverLimit }
+
+// tooMany reports that a caller wants more at once than one of its limits ever allows.
+type tooMany struct{ most int }
+
+func (e *tooMany) Error() string {
+	return fmt.Sprintf("a limit of the caller's own allows %d at once", e.most)
+}
 
 // part is a replica's part of a limit of a caller: how fast its bucket fills, and what it
 // holds.
@@ -62,7 +78,7 @@ func (g *guard) spendLookups(ctx context.Context, n int) error {
 }
 
 // spendRequests counts n requests to Clerk against the caller's limit, or returns an
-// overLimit.
+// overLimit or a tooMany.
 func (g *guard) spendRequests(ctx context.Context, n int) error {
 	return g.refused(admitted(ctx), n, g.trySpendRequests(ctx, n))
 }
@@ -76,9 +92,9 @@ func (g *guard) trySpendRequests(ctx context.Context, n int) error {
 	return g.spend(name, who.Requests, n, least, time.Now())
 }
 
-// refused counts what a caller was refused with err, unless that is nil. It returns err.
+// refused counts what a caller was refused with err, if that is an overLimit. It returns err.
 func (g *guard) refused(who *caller.Caller, n int, err error) error {
-	if err != nil && g.counts != nil {
+	if errors.Is(err, errOverLimit) && g.counts != nil {
 		g.counts.Get(who.Name).OverLimit(n)
 	}
 	return err
@@ -95,7 +111,7 @@ func (g *guard) awaitRequests(ctx context.Context, n int) error {
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < over.retryAfter {
 			return g.refused(admitted(ctx), n, err)
 		}
-		timer := time.NewTimer(over.retryAfter)
+		timer := time.NewTimer(min(over.retryAfter, lookAgain)) // there may be fewer replicas by then
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
@@ -133,10 +149,11 @@ func (g *guard) spend(name string, limit caller.Limit, n, least int, now time.Ti
 	}
 	m.tokens, m.at = m.left(p, now), now
 	defer func() { m.full = now.Add(time.Duration((p.size - m.tokens) / p.perSecond * float64(time.Second))) }()
+	if float64(n) > p.size {
+		return &tooMany{int(p.size)}
+	}
 	if missing := float64(n) - m.tokens; missing > 1e-6 {
-		// More than the bucket holds never passes; the caller is told to try again all the
-		// same.
-		wait := min(missing/p.perSecond, limit.Window.Seconds())
+		wait := min(missing/p.perSecond, maxRetryAfter)
 		return &overLimit{max(time.Duration(wait*float64(time.Second)), time.Millisecond)}
 	}
 	m.tokens -= float64(n)

@@ -63,6 +63,41 @@ func TestMeterFollowsTheFile(t *testing.T) {
 	}
 }
 
+// TestTimeToTryAgain: what is refused passes after the time that its error has, and not
+// earlier, also if that is longer than the window.
+func TestTimeToTryAgain(t *testing.T) {
+	for _, replicas := range []int64{1, 30} {
+		g, now := newGuard(nil, false, leaktest.Logger(slog.DiscardHandler)), time.Now()
+		g.replicas.Store(replicas)
+		for _, limit := range []caller.Limit{{Count: 20, Window: 10 * time.Second}, {Count: 1, Window: 24 * time.Hour}, {Count: 1e9, Window: time.Second}} {
+			name, least := fmt.Sprint(limit), maxBatch
+			size := int(g.part(limit, least).size)
+			if err := g.spend(name, limit, size, least, now); err != nil {
+				t.Fatal(err)
+			}
+			for _, n := range []int{1, size} {
+				var over *overLimit
+				if err := g.spend(name, limit, n, least, now); !errors.As(err, &over) {
+					t.Fatalf("%v, %d at once: %v", limit, n, err)
+				}
+				if over.retryAfter > 10*time.Millisecond {
+					if err := g.spend(name, limit, n, least, now.Add(over.retryAfter*9/10)); err == nil {
+						t.Errorf("%v of %d replicas, %d at once: passes before %v", limit, replicas, n, over.retryAfter)
+					}
+				}
+				now = now.Add(over.retryAfter + time.Microsecond)
+				if err := g.spend(name, limit, n, least, now); err != nil {
+					t.Errorf("%v of %d replicas, %d at once: %v after %v", limit, replicas, n, err, over.retryAfter)
+				}
+			}
+			var never *tooMany
+			if err := g.spend(name, limit, size+1, least, now); !errors.As(err, &never) || never.most != size {
+				t.Errorf("%v of %d replicas: more than the bucket holds: %v", limit, replicas, err)
+			}
+		}
+	}
+}
+
 // TestMetersAreForgotten: a meter is forgotten when its bucket is full again, and no earlier.
 func TestMetersAreForgotten(t *testing.T) {
 	g, now := newGuard(nil, false, leaktest.Logger(slog.DiscardHandler)), time.Now()
@@ -197,6 +232,28 @@ func TestARetriedLeaseCountsOnce(t *testing.T) {
 		if !strings.HasPrefix(got[i], want[i]) {
 			t.Fatalf("%q, want %q", got, want)
 		}
+	}
+}
+
+// TestMorePermitsThanMayBe: permits that the caller's limit can't ever allow at once are an
+// error of the call, which need not be tried again.
+func TestMorePermitsThanMayBe(t *testing.T) {
+	g := startGuarded(t, Config{})
+	token := caller.NewToken()
+	g.write(t, "  - name: limited\n    identity: {tokens: [{sha256: "+caller.HashToken(token)+"}]}\n"+
+		"    allow: {max_requests: 5/1h, permits: true}\n")
+	if err := g.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	quota := clerkgatev1.NewQuotaServiceClient(g.dialAs(t, "Bearer "+token))
+	for range 2 {
+		_, err := quota.AcquirePermits(t.Context(), &clerkgatev1.AcquirePermitsRequest{Count: 6})
+		if got := reasonOf(err); got != "InvalidArgument INVALID_ARGUMENT" || hasRetryInfo(err) || !strings.Contains(err.Error(), "count: must be 1 to 5") {
+			t.Errorf("6 permits of at most 5: %v", err)
+		}
+	}
+	if _, err := quota.AcquirePermits(t.Context(), &clerkgatev1.AcquirePermitsRequest{Count: 5}); err != nil {
+		t.Errorf("5 permits: %v", err)
 	}
 }
 

@@ -30,6 +30,9 @@ func (s *quotaService) AcquirePermits(ctx context.Context, req *clerkgatev1.Acqu
 		}
 	}
 	if err := s.guard.spendRequests(ctx, max(ask.Permits, 0)); err != nil {
+		if never, ok := errors.AsType[*tooMany](err); ok {
+			return nil, invalid("count", fmt.Sprintf("must be 1 to %d, this server's part of the caller's max_requests", never.most))
+		}
 		return nil, err
 	}
 	waiting := ctx
