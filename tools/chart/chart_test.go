@@ -4,6 +4,8 @@ package chart
 
 import (
 	"bytes"
+	"encoding/pem"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,6 +53,12 @@ type serviceMonitor struct {
 			BasicAuth                    struct {
 				Username, Password corev1.SecretKeySelector
 			} `json:"basicAuth"`
+			TLSConfig *struct {
+				CA struct {
+					Secret corev1.SecretKeySelector `json:"secret"`
+				} `json:"ca"`
+				ServerName string `json:"serverName"`
+			} `json:"tlsConfig"`
 		} `json:"endpoints"`
 	} `json:"spec"`
 }
@@ -147,6 +155,28 @@ func TestEverything(t *testing.T) {
 	if len(mounted) > 0 {
 		t.Errorf("volumes that are not mounted: %v", mounted)
 	}
+	if !slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == "redis-ca" }) {
+		t.Error("extraVolumeMounts are left out")
+	}
+	// Prometheus connects to the addresses of pods, which no certificate names.
+	if tls := found["ServiceMonitor"].(*serviceMonitor).Spec.Endpoints[0].TLSConfig; tls == nil || tls.CA.Secret.Key != "ca.crt" || tls.ServerName == "" {
+		t.Errorf("the ServiceMonitor's tlsConfig is %+v", tls)
+	}
+}
+
+// TestServiceAccountToken checks that a pod has a token of its service account only if the
+// callers file reads it, as for the issuer that the cluster itself is.
+func TestServiceAccountToken(t *testing.T) {
+	for name, want := range map[string]bool{"everything.yaml": false, pageValues(t): true} {
+		text, err := render(t, "-f", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pod := decode(t, text)["Deployment"].(*appsv1.Deployment).Spec.Template.Spec
+		if got := *pod.AutomountServiceAccountToken; got != want {
+			t.Errorf("%s: automountServiceAccountToken is %t, want %t", name, got, want)
+		}
+	}
 }
 
 func TestRefused(t *testing.T) {
@@ -165,17 +195,51 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// pageValues returns a file with the values that docs/deploy/kubernetes.md has as an example.
+func pageValues(t *testing.T) string {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/deploy/kubernetes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(page), "```yaml\n")
+	text, _, _ = strings.Cut(text, "```")
+	name := filepath.Join(t.TempDir(), "page.yaml")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// serviceAccount returns a directory with the files of a pod's service account.
+func serviceAccount(t *testing.T) string {
+	t.Helper()
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	dir := t.TempDir()
+	for name, content := range map[string][]byte{
+		"ca.crt": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}),
+		"token":  []byte("token"),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 // TestSettings has clerkgate check the settings that the chart writes. Files that are
 // only in the pod are left out.
 func TestSettings(t *testing.T) {
 	dir := t.TempDir()
+	account := serviceAccount(t)
 	binary := filepath.Join(dir, "clerkgate")
 	build := exec.Command("go", "build", "-o", binary, "./cmd/clerkgate")
 	build.Dir = "../.."
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, args := range [][]string{{"-f", "everything.yaml"}, {"-f", "../../deploy/kubernetes/values.yaml"}} {
+	for _, args := range [][]string{{"-f", "everything.yaml"}, {"-f", "../../deploy/kubernetes/values.yaml"}, {"-f", pageValues(t)}} {
 		text, err := render(t, args...)
 		if err != nil {
 			t.Fatal(err)
@@ -192,6 +256,7 @@ func TestSettings(t *testing.T) {
 		}
 		delete(settings, "webhook-listen") // needs its secret's file
 		if callers := files["callers.yaml"]; callers != "" {
+			callers = strings.ReplaceAll(callers, "/var/run/secrets/kubernetes.io/serviceaccount", account)
 			name := filepath.Join(dir, "callers.yaml")
 			if err := os.WriteFile(name, []byte(callers), 0o600); err != nil {
 				t.Fatal(err)
