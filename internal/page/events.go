@@ -86,7 +86,6 @@ func (p *Page) watch(ctx context.Context, w http.ResponseWriter, names bool) {
 	ctx, cancel := context.WithTimeout(ctx, maxWatch)
 	defer cancel()
 	to := &viewer{w, http.NewResponseController(w)}
-	_ = to.control.SetReadDeadline(time.Time{}) // the read deadline of the request would end ctx
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // makes nginx forward each message at once
 	if !to.send("hello", encode(p.helloOf(names))) {
