@@ -165,14 +165,14 @@ func (l *callLog) admit(ctx context.Context, f failure, start, end time.Time, ma
 
 // levelOf returns the log level of a failure: error for failures of the server, warn for
 // what an operator must act on or wait for, info for callers' mistakes, debug for normal
-// results.
+// results, and for calls of unknown callers, of which the guard logs one per second.
 func levelOf(code codes.Code) slog.Level {
 	switch code {
 	case codes.Internal:
 		return slog.LevelError
 	case codes.Unavailable, codes.FailedPrecondition, codes.ResourceExhausted:
 		return slog.LevelWarn
-	case codes.NotFound, codes.Canceled:
+	case codes.NotFound, codes.Canceled, codes.Unauthenticated:
 		return slog.LevelDebug
 	}
 	return slog.LevelInfo

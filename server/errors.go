@@ -50,6 +50,12 @@ var (
 	errCallerIntake     = errors.New("too many calls by HTTP, or too many bytes of them, from one address")
 )
 
+// methodDenied reports that a known caller may not call a method, by its full name.
+type methodDenied struct{ method string }
+
+func (e *methodDenied) Error() string { return errMethodDenied.Error() }
+func (e *methodDenied) Unwrap() error { return errMethodDenied }
+
 // ownFault reports whether err is a limit of streams, which applies to streams of other
 // services too.
 func ownFault(err error) bool {
@@ -180,6 +186,14 @@ var kinds = []struct {
 		"the deadline passed before there was an answer"},
 }
 
+// unknownCallers has the messages of calls without a caller whose reason helps the caller,
+// and nobody else.
+var unknownCallers = map[caller.Reason]string{
+	caller.ExpiredToken:  "the token has expired; show a new one",
+	caller.TwoIdentities: "the call has credentials of two callers; show those of one",
+	caller.IssuerAway:    "the server can't ask the issuer of the JSON Web Token for its keys; come back later",
+}
+
 // classify returns the failure for a non-nil err. It contains no message of Clerk, and
 // text of the caller only after cleaning.
 func classify(err error) failure {
@@ -205,6 +219,15 @@ func classify(err error) failure {
 		}
 	}
 
+	var denied *methodDenied
+	if errors.As(err, &denied) {
+		name := denied.method[strings.LastIndexByte(denied.method, '/')+1:]
+		f.message = "this caller may not call " + clean(name) + "; CallerService.WhoAmI says what it may"
+	}
+	var unknown *caller.Error
+	if errors.As(err, &unknown) && unknownCallers[unknown.Reason] != "" {
+		f.message = unknownCallers[unknown.Reason]
+	}
 	var refused *gate.Error
 	var answered *clerkapi.Error
 	if errors.As(err, &answered) {

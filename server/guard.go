@@ -153,7 +153,7 @@ func (g *guard) admit(ctx context.Context, method string) (context.Context, erro
 	}
 	if !allowed(who, method) {
 		g.denied.Add(1)
-		return nil, errMethodDenied
+		return nil, &methodDenied{method}
 	}
 	return context.WithValue(ctx, admittedKey{}, who), nil
 }
@@ -333,9 +333,9 @@ func (g *guard) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServe
 }
 
 // http guards a handler: where there is a file of callers, only those may have it of
-// whom may is true. A token may come as the password of HTTP Basic, as browsers and
+// whom may is true. Others are told the permission that they lack. A token may come as the password of HTTP Basic, as browsers and
 // scrapers show it. The handler gets an incomingContext.
-func (g *guard) http(next http.Handler, may func(*caller.Caller) bool) http.Handler {
+func (g *guard) http(next http.Handler, permission string, may func(*caller.Caller) bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := incomingContext(r.Context(), r)
 		who, err := g.identify(ctx)
@@ -346,7 +346,7 @@ func (g *guard) http(next http.Handler, may func(*caller.Caller) bool) http.Hand
 			http.Error(w, "the server does not know this caller: show a token as the password, or a certificate", http.StatusUnauthorized)
 		case who != nil && !may(who):
 			g.denied.Add(1)
-			http.Error(w, "this caller may not have this", http.StatusForbidden)
+			http.Error(w, "this caller may not have this; it needs "+permission+" in the callers file", http.StatusForbidden)
 		default:
 			next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, admittedKey{}, who)))
 		}

@@ -156,7 +156,7 @@ func (s *Server) probes() http.Handler {
 		}
 	})
 	if s.cfg.Metrics != nil {
-		mux.Handle("GET /metrics", s.guard.http(promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{}),
+		mux.Handle("GET /metrics", s.guard.http(promhttp.HandlerFor(s.cfg.Metrics, promhttp.HandlerOpts{}), "metrics: true",
 			func(c *caller.Caller) bool { return c.Metrics }))
 	}
 	if s.page != nil {
@@ -165,7 +165,7 @@ func (s *Server) probes() http.Handler {
 		mux.Handle("/page/", viewed)
 	}
 	if s.cfg.Pprof {
-		mux.Handle("/debug/pprof/", s.guard.http(profiles(), func(c *caller.Caller) bool { return c.Pprof }))
+		mux.Handle("/debug/pprof/", s.guard.http(profiles(), "pprof: true", func(c *caller.Caller) bool { return c.Pprof }))
 	}
 	return mux
 }

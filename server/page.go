@@ -33,7 +33,7 @@ func (s *Server) newPage() *page.Page {
 // viewed serves the page to those who may call pageMethod.
 func (s *Server) viewed() http.Handler {
 	handler := s.page.Handler(page.Access{Names: maySeeNames, Enter: s.enterView, Drain: s.edge.drain})
-	return page.Secure(s.guard.http(handler, func(c *caller.Caller) bool { return c.May(pageMethod) }))
+	return page.Secure(s.guard.http(handler, pageMethod+" among its methods", func(c *caller.Caller) bool { return c.May(pageMethod) }))
 }
 
 func maySeeNames(r *http.Request) bool {
