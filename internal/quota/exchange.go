@@ -80,6 +80,7 @@ type Reply struct {
 	Epoch    string       `json:"epoch"`
 	Learning Microseconds `json:"learning"` // how much longer the state learns
 	Grants   string       `json:"grants"`   // after how many µs each permit granted may be used
+	Own      string       `json:"own"`      // 1 for each of them that is a permit of the replica's own, which comes free then; 0 for others
 	Again    Microseconds `json:"again"`    // when to ask for what was not granted; -1: not known
 	Next     Microseconds `json:"next"`     // when the next permit may be used; -1: not known
 	Era      int64        `json:"era"`

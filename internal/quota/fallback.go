@@ -32,11 +32,12 @@ func (s *Shared) fallBack(now time.Time) {
 	s.switchedAt = now
 	usable := 0
 	for _, g := range s.grants {
-		if g.at.After(now) {
+		switch {
+		case !g.at.After(now):
+			usable++
+		case !g.own: // else it is held already, and comes free by itself
 			s.local.reserve(g.at)
 			s.settled.add(g.at)
-		} else {
-			usable++
 		}
 	}
 	s.grants = nil

@@ -194,9 +194,13 @@ func (s *Shared) switchMode(reply Reply, now time.Time) {
 // addGrants adds the permits that the reply grants. If it reports a pause, all permits are
 // handed back.
 func (s *Shared) addGrants(reply Reply, now time.Time) {
-	for text := range strings.FieldsSeq(reply.Grants) {
+	own := strings.Fields(reply.Own)
+	for i, text := range strings.Fields(reply.Grants) {
 		if delay, err := strconv.ParseInt(text, 10, 64); err == nil {
-			s.grants = append(s.grants, grant{now.Add(Microseconds(delay).Duration()), reply.Era, reply.Released})
+			s.grants = append(s.grants, grant{
+				at: now.Add(Microseconds(delay).Duration()), era: reply.Era, released: reply.Released,
+				own: i < len(own) && own[i] == "1",
+			})
 		}
 	}
 	slices.SortStableFunc(s.grants, func(a, b grant) int { return a.at.Compare(b.at) })

@@ -78,6 +78,7 @@ type grant struct {
 	at       time.Time
 	era      int64
 	released int64
+	own      bool // one of the replica's own permits, which is held until then
 }
 
 type headersSeen struct {

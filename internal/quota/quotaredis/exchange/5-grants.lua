@@ -66,7 +66,7 @@ end
 local BATCH_TURN = 10 -- as in package fairqueue
 local MOST_CREDIT = 10 -- turns of batch priority that may follow one another
 local grants, lag = {}, report.pace_always and even() or window / 20
-local given = {}
+local given, own = {}, {} -- own: 1 for a release of this replica's own, 0 for another grant
 local again = -1
 local wants = report.wants[1] + report.wants[2]
 -- headers_bind reports whether it is the headers that block requests.
@@ -106,8 +106,10 @@ if sharing and not report.bye and wants > 0 and now >= state.trust then
       break
     end
     state.last = due < t - lag and t or due
+    own[#own + 1] = 0
     if release then
       local owner, lent = owner_of(release)
+      if owner == me then own[#own] = 1 end
       if lent then all_lent = all_lent - 1 end
       by_owner[owner] = by_owner[owner] - 1
       if spare[owner] then spare[owner] = spare[owner] - 1 end
@@ -152,6 +154,9 @@ if now >= state.trust then
     ready = math.floor(math.max(0, math.min(ready, share, mine.out + (by_owner[me] or 0) + free())))
   end
   mine.share, mine.ready = math.max(mine.share, share), math.max(mine.ready, ready)
+elseif not old then
+  -- It is new, so the others may not know of it yet: it gets what their shares leave.
+  share = math.max(0, math.min(share, shared_out - others))
 end
 
 save()
@@ -168,6 +173,7 @@ return answer(now < state.trust and 'learning' or 'ok', {
   era = state.era,
   released = state.released,
   grants = table.concat(grants, ' '),
+  own = table.concat(own, ' '),
   again = math.ceil(again),
   next = next and math.ceil(math.max(0, next - now)) or -1,
   paused = math.max(0, math.ceil(state.paused - now)),
