@@ -20,6 +20,9 @@ import "time"
 // silent replicas have most of it, half of an even part is left to the others, since
 // replicas crash more often than they are cut off.
 //
+// While a new state learns what is held, shares only shrink: to even parts, and those of new
+// replicas to what the others leave.
+//
 // A replica that never reached a state may hold a tenth of the quota, and one that has not
 // been given a share yet, one permit.
 

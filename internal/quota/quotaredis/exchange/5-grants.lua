@@ -144,19 +144,22 @@ end
 -- the others do not have as theirs. At once: what it has or, if that is more, an even part
 -- of half of what is left, but at least a twentieth of its share (of 10, 1); these are kept
 -- for it.
+local even_share = shared_out / replicas
+if even_share >= 1 then even_share = math.floor(even_share) end
+local left_to_me = math.max(0, shared_out - others)
 local share, ready = report.share, report.ready
 if now >= state.trust then
-  share, ready = shared_out / replicas, 0
-  if share >= 1 then share = math.floor(share) end
-  share = math.max(0, math.min(share, shared_out - others))
+  share, ready = math.min(even_share, left_to_me), 0
   if sharing and state.strict then
     ready = math.max(share >= 10 and 1 or 0, math.floor(share / 20), math.floor(left() / 2 / replicas))
     ready = math.floor(math.max(0, math.min(ready, share, mine.out + (by_owner[me] or 0) + free())))
   end
   mine.share, mine.ready = math.max(mine.share, share), math.max(mine.ready, ready)
-elseif not old then
-  -- It is new, so the others may not know of it yet: it gets what their shares leave.
-  share = math.max(0, math.min(share, shared_out - others))
+else
+  -- Until it is known what is held, shares only shrink: to even parts, and those of new
+  -- replicas to what the others leave.
+  share = math.min(share, even_share)
+  if not old then share = math.min(share, left_to_me) end
 end
 
 save()
