@@ -17,8 +17,10 @@ import (
 	"github.com/clerkgate/clerkgate/internal/page"
 )
 
-// upstreamHealth is the name under which health reports whether Clerk can be asked.
-const upstreamHealth = "clerk"
+// upstreamHealth is the name under which health reports whether Clerk can be asked, and
+// aliveHealth the one that is always SERVING, as /healthz is: for liveness probes by gRPC,
+// which must not restart a server that waits for a valid key, or drains.
+const upstreamHealth, aliveHealth = "clerk", "alive"
 
 // servingNames are the names with the health of the server itself.
 var servingNames = []string{"", clerkgatev1.UserService_ServiceDesc.ServiceName, clerkgatev1.QuotaService_ServiceDesc.ServiceName,
@@ -48,11 +50,12 @@ type verdict struct {
 	clerk string // ask Clerk
 }
 
-// newReadiness returns a readiness with NOT_SERVING for every name.
+// newReadiness returns a readiness with NOT_SERVING for every name but aliveHealth.
 func newReadiness(g interface{ Health() gate.Health }, logger *slog.Logger) *readiness {
 	r := &readiness{service: health.NewServer(), gate: g, logger: logger, phase: starting, said: verdict{starting, starting}}
 	r.say(false, servingNames...)
 	r.say(false, upstreamHealth)
+	r.say(true, aliveHealth)
 	return r
 }
 

@@ -66,6 +66,7 @@ func TestReadiness(t *testing.T) {
 				check(service, tt.calls)
 			}
 			check("clerk", tt.clerk)
+			check("alive", "")
 			lines := strings.Count(log.String(), "\n")
 			if got := r.update(); (got == "") != (tt.calls == "") || !strings.Contains(got, tt.calls) {
 				t.Errorf("the reason is %q, want %q in it", got, tt.calls)
@@ -91,7 +92,7 @@ func TestServerHealth(t *testing.T) {
 	}
 	for service, want := range map[string]string{
 		"": "SERVING", "clerkgate.v1.UserService": "SERVING", "clerkgate.v1.QuotaService": "SERVING",
-		"clerk": "NOT_SERVING", "nobody": "NotFound",
+		"clerk": "NOT_SERVING", "alive": "SERVING", "nobody": "NotFound",
 	} {
 		if got := check(service); got != want {
 			t.Errorf("%q is %s, want %s", service, got, want)

@@ -15,6 +15,7 @@ func TestHealthCommand(t *testing.T) {
 	}{
 		{"the server", []string{"--address", address}, 0, "SERVING"},
 		{"the way to Clerk", []string{"--address", address, "--service", "clerk"}, 0, "SERVING"},
+		{"the process", []string{"--address", address, "--service", "alive"}, 0, "SERVING"},
 		{"a service", []string{"--address", address, "--service", "clerkgate.v1.UserService"}, 0, "SERVING"},
 		{"no such service", []string{"--address", address, "--service", "none"}, exitUsage, "none"},
 		{"no server", []string{"--address", "127.0.0.1:1", "--timeout", "5s"}, exitUnavailable, "UNAVAILABLE"},

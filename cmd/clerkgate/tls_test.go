@@ -54,6 +54,33 @@ func TestClientOverTLS(t *testing.T) {
 	}
 }
 
+// TestHealthOfAnyCertificate probes a server by an address that its certificate does not name.
+func TestHealthOfAnyCertificate(t *testing.T) {
+	dir, ca := t.TempDir(), callertest.NewCA(t)
+	cert, key := ca.Issue("clerkgate.example").Files(t, dir, "server")
+	trust := ca.File(dir, "ca.crt")
+	address, _, _ := serveSim(t, "--tls-cert-file", cert, "--tls-key-file", key, "--client-ca-file", trust, "--http-listen", "off")
+	if code, out, errs := runCommand(t, "health", "--address", address, "--ca-file", trust); code != exitUnavailable {
+		t.Errorf("with the authority alone: exit %d: %s%s", code, out, errs)
+	}
+	t.Setenv(tokenEnv, "no token") // it would be an error if it were read
+	for _, tt := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"--skip-verify"}, 0, "SERVING"},
+		{[]string{"--skip-verify", "--service", "alive"}, 0, "SERVING"},
+		{[]string{"--skip-verify", "--ca-file", trust}, exitUsage, "--skip-verify: not together with --ca-file"},
+		{[]string{"--skip-verify", "--token-file", filepath.Join(dir, "none")}, exitUsage, "--skip-verify: not together with --token-file"},
+	} {
+		code, out, errs := runCommand(t, append([]string{"health", "--address", address}, tt.args...)...)
+		if code != tt.code || !strings.Contains(out+errs, tt.want) {
+			t.Errorf("%v: exit %d, want %d\n%s%s", tt.args, code, tt.code, out, errs)
+		}
+	}
+}
+
 // TestClientOverSocket has the client commands speak to a Unix socket.
 func TestClientOverSocket(t *testing.T) {
 	dir, err := os.MkdirTemp("", "cg") // the path of a socket is short

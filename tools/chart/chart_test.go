@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -142,6 +143,9 @@ func TestEverything(t *testing.T) {
 	if *pod.TerminationGracePeriodSeconds != 30 {
 		t.Errorf("grace period %d s", *pod.TerminationGracePeriodSeconds)
 	}
+	if env := c.Env; len(env) != 2 || env[0].Name != "GOMEMLIMIT" || env[1] != (corev1.EnvVar{Name: "OTEL_EXPORTER_OTLP_ENDPOINT", Value: "http://collector:4317"}) {
+		t.Errorf("environment %+v", env)
+	}
 	mounted := map[string]bool{}
 	for _, v := range pod.Volumes {
 		mounted[v.Name] = true
@@ -179,6 +183,70 @@ func TestServiceAccountToken(t *testing.T) {
 	}
 }
 
+// TestWithoutHTTP turns the HTTP listener off: no port of it is left, and the probes come by
+// gRPC or, since Kubernetes' gRPC probes have no TLS, by a command in the image.
+func TestWithoutHTTP(t *testing.T) {
+	byGRPC := func(service string) corev1.ProbeHandler {
+		return corev1.ProbeHandler{GRPC: &corev1.GRPCAction{Port: 9090, Service: &service}}
+	}
+	byCommand := func(service string) corev1.ProbeHandler {
+		command := []string{"/clerkgate", "health", "--address", "127.0.0.1:9090", "--timeout", "5s", "--skip-verify"}
+		if service != "" {
+			command = append(command, "--service", service)
+		}
+		return corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: command}}
+	}
+	for name, tt := range map[string]struct {
+		args    []string
+		probe   func(service string) corev1.ProbeHandler
+		timeout int32 // of the readiness probe, in seconds
+	}{
+		"plain":    {[]string{"--set", "allowUnauthenticated=true,networkPolicy.enabled=true"}, byGRPC, 0},
+		"with TLS": {[]string{"-f", "everything.yaml", "--set", "serviceMonitor.enabled=false"}, byCommand, 5},
+	} {
+		text, err := render(t, append(tt.args, "--set", "http.enabled=false")...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := decode(t, text)
+		c := found["Deployment"].(*appsv1.Deployment).Spec.Template.Spec.Containers[0]
+		for kind, p := range map[string]struct {
+			got     *corev1.Probe
+			service string
+		}{"startup": {c.StartupProbe, "alive"}, "readiness": {c.ReadinessProbe, ""}, "liveness": {c.LivenessProbe, "alive"}} {
+			if want := tt.probe(p.service); !reflect.DeepEqual(p.got.ProbeHandler, want) {
+				t.Errorf("%s: the %s probe is %+v, want %+v", name, kind, p.got.ProbeHandler, want)
+			}
+		}
+		if got := c.ReadinessProbe.TimeoutSeconds; got != tt.timeout {
+			t.Errorf("%s: the readiness probe has %d s", name, got)
+		}
+		var ports []string
+		for _, p := range c.Ports {
+			ports = append(ports, "container "+p.Name)
+		}
+		for _, p := range found["Service"].(*corev1.Service).Spec.Ports {
+			ports = append(ports, "service "+p.Name)
+		}
+		for _, rule := range found["NetworkPolicy"].(*networkingv1.NetworkPolicy).Spec.Ingress {
+			for _, p := range rule.Ports {
+				ports = append(ports, "policy "+p.Port.String())
+			}
+		}
+		want := []string{"container grpc", "service grpc", "policy grpc"}
+		if name == "with TLS" {
+			want = []string{"container grpc", "container webhooks", "service grpc", "service webhooks", "policy grpc", "policy webhooks"}
+		}
+		if !slices.Equal(ports, want) {
+			t.Errorf("%s: ports %q, want %q", name, ports, want)
+		}
+		settings := found["ConfigMap"].(*corev1.ConfigMap).Data["clerkgate.yaml"]
+		if !strings.Contains(settings, "http-listen: \"off\"\n") {
+			t.Errorf("%s: the settings are\n%s", name, settings)
+		}
+	}
+}
+
 func TestRefused(t *testing.T) {
 	for name, args := range map[string][]string{
 		"nobody said who may call":  {},
@@ -187,6 +255,10 @@ func TestRefused(t *testing.T) {
 		"autoscaling without Redis": {"--set", "allowUnauthenticated=true,autoscaling.enabled=true"},
 		"no memory limit":           {"--set", "allowUnauthenticated=true,resources.limits=null"},
 		"a privileged port":         {"--set", "allowUnauthenticated=true,ports.grpc=80"},
+		"HTTP off by config":        {"--set", "allowUnauthenticated=true,config.http-listen=off"},
+		"HTTP off as YAML 1.1":      {"--set", "allowUnauthenticated=true", "--set-json", `config={"http-listen":false}`},
+		"a monitor without HTTP":    {"--set", "allowUnauthenticated=true,http.enabled=false,serviceMonitor.enabled=true"},
+		"profiles without HTTP":     {"--set", "allowUnauthenticated=true,http.enabled=false,config.pprof=true"},
 		"a key without a secret":    {"--set", "allowUnauthenticated=true,clerkSecretKey.secretName="},
 	} {
 		if _, err := render(t, args...); err == nil {
@@ -239,7 +311,8 @@ func TestSettings(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, args := range [][]string{{"-f", "everything.yaml"}, {"-f", "../../deploy/kubernetes/values.yaml"}, {"-f", pageValues(t)}} {
+	for _, args := range [][]string{{"-f", "everything.yaml"}, {"-f", "../../deploy/kubernetes/values.yaml"}, {"-f", pageValues(t)},
+		{"-f", "../../deploy/kubernetes/values.yaml", "--set", "http.enabled=false,config.metrics=otlp"}} {
 		text, err := render(t, args...)
 		if err != nil {
 			t.Fatal(err)

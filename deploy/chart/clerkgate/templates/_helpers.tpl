@@ -33,11 +33,27 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- if .Values.tls.secretName }}HTTPS{{ else }}HTTP{{ end }}
 {{- end }}
 
+{{/* How a probe asks: by HTTP or, without it, by gRPC. Kubernetes' gRPC probes have no TLS; with
+TLS a command asks, which needs more time to start than the default of 1 s may leave. */}}
+{{- define "clerkgate.probe" -}}
+{{- $grpc := int .root.Values.ports.grpc -}}
+{{- if .root.Values.http.enabled -}}
+httpGet: {path: {{ .path }}, port: http, scheme: {{ include "clerkgate.scheme" .root }}}
+{{- else if .root.Values.tls.secretName -}}
+exec: {command: [/clerkgate, health, --address, "127.0.0.1:{{ $grpc }}", --timeout, 5s, --skip-verify{{ with .service }}, --service, {{ . }}{{ end }}]}
+{{- with .commandTimeout }}
+timeoutSeconds: {{ . }}
+{{- end }}
+{{- else -}}
+grpc: {port: {{ $grpc }}, service: {{ .service | quote }}}
+{{- end }}
+{{- end }}
+
 {{/* The settings of the configuration file: the chart's own, then config. */}}
 {{- define "clerkgate.config" -}}
 {{- $c := dict
   "grpc-listen" (printf "0.0.0.0:%d" (int .Values.ports.grpc))
-  "http-listen" (printf "0.0.0.0:%d" (int .Values.ports.http))
+  "http-listen" (ternary (printf "0.0.0.0:%d" (int .Values.ports.http)) "off" .Values.http.enabled)
   "clerk-secret-key-file" (printf "/etc/clerkgate/clerk/%s" .Values.clerkSecretKey.key)
   "cache-max-bytes" (printf "%dMiB" (div (mul (include "clerkgate.memoryMiB" . | int) (int .Values.cacheMemoryPercent)) 100))
   "drain-delay" (printf "%ds" (int .Values.drain.delaySeconds))
