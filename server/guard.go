@@ -57,10 +57,14 @@ func callerMethods() caller.Methods {
 	return m
 }
 
-// CheckCallers reports what is wrong with a file of callers.
-func CheckCallers(path string) error {
-	_, err := openCallers(path, slog.New(slog.DiscardHandler), func(map[string]gate.Share) {})
-	return err
+// CheckCallers returns what is wrong with a file of callers. If nothing is, it reports whether
+// certificates in it can be recognized only with TLSFiles.ClientCA.
+func CheckCallers(path string) (needsClientCA bool, err error) {
+	live, err := openCallers(path, slog.New(slog.DiscardHandler), func(map[string]gate.Share) {})
+	if err != nil {
+		return false, err
+	}
+	return live.Get().NeedsClientCA(), nil
 }
 
 // openCallers reads a file of callers, which may change. It passes on the callers' shares

@@ -21,19 +21,20 @@ type callerFlags struct {
 	Pprof                bool   `group:"Callers" help:"Serve Go's profiles at /debug/pprof/ on the HTTP listener: to callers with the permission or, without a callers file, to this machine only."`
 }
 
-// checkCallers checks the flags that decide who may call.
-func (c *serveCmd) checkCallers(l listenerTLS) error {
+// checkCallers checks the flags that decide who may call. It reports whether certificates in
+// the callers file can be recognized only with --client-ca-file.
+func (c *serveCmd) checkCallers(l listenerTLS) (needsClientCA bool, err error) {
 	if c.CallersFile != "" {
 		switch {
 		case c.FullView != "":
-			return usagef("--callers-file: not together with --full-view: the file decides who may use USER_VIEW_FULL")
+			return false, usagef("--callers-file: not together with --full-view: the file decides who may use USER_VIEW_FULL")
 		case c.AllowUnauthenticated:
-			return usagef("--callers-file: not together with --allow-unauthenticated")
+			return false, usagef("--callers-file: not together with --allow-unauthenticated")
 		}
-		if err := server.CheckCallers(c.CallersFile); err != nil {
-			return usagef("--callers-file: %v", err)
+		if needsClientCA, err = server.CheckCallers(c.CallersFile); err != nil {
+			return false, usagef("--callers-file: %v", err)
 		}
-		return nil
+		return needsClientCA, nil
 	}
 	for _, a := range []struct {
 		flag, address string
@@ -43,13 +44,13 @@ func (c *serveCmd) checkCallers(l listenerTLS) error {
 			continue
 		}
 		if !c.AllowUnauthenticated && a.tls.ClientCA == "" {
-			return usagef("--%s: %s can be reached from other machines, and callers there would not be identified: use --callers-file, --client-ca-file or --allow-unauthenticated", a.flag, a.address)
+			return false, usagef("--%s: %s can be reached from other machines, and callers there would not be identified: use --callers-file, --client-ca-file or --allow-unauthenticated", a.flag, a.address)
 		}
 		if c.Pprof && a.flag == "http-listen" {
-			return usagef("--pprof: without --callers-file it needs a loopback address or a Unix socket for --http-listen")
+			return false, usagef("--pprof: without --callers-file it needs a loopback address or a Unix socket for --http-listen")
 		}
 	}
-	return nil
+	return false, nil
 }
 
 // unauthenticated reports whether callers on other machines are served without identification.

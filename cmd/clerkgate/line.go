@@ -42,6 +42,8 @@ type settings struct {
 	spans  *telemetry.Tracing       // nil: nothing is traced
 	export *telemetry.MetricsExport // nil: metrics are only scraped
 	tls    listenerTLS
+
+	needsClientCA bool // to recognize certificates in the callers file
 }
 
 // settings checks the flags and reads the files that they name. It opens and starts
@@ -57,7 +59,7 @@ func (c *serveCmd) settings(logger *slog.Logger) (s settings, err error) {
 	if s.tls, err = c.tls(); err != nil {
 		return s, err
 	}
-	if err := c.checkCallers(s.tls); err != nil {
+	if s.needsClientCA, err = c.checkCallers(s.tls); err != nil {
 		return s, err
 	}
 	if s.key, s.files.key, err = c.key(logger); err != nil {

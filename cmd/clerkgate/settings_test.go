@@ -312,11 +312,40 @@ func TestWarnings(t *testing.T) {
 	if err := os.WriteFile(config, []byte("redis-url: rediss://u:donotshowme@redis.example"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	ca := callertest.NewCA(t)
+	cert, key := ca.Issue("127.0.0.1").Files(t, dir, "server")
+	openKey := filepath.Join(dir, "open.key")
+	text, err := os.ReadFile(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(openKey, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	trust := ca.File(dir, "ca.crt")
+	withCertificate, withMesh := filepath.Join(dir, "callers.yaml"), filepath.Join(dir, "mesh.yaml")
+	callers := "callers: [{name: a, identity: {certificates: [\"dns:a\"]}, allow: {methods: [GetUser]}}]\n"
+	for path, text := range map[string]string{withCertificate: callers, withMesh: callers + "mesh: [{header: x-forwarded-client-cert, from: [unix]}]\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keys := filepath.Join(dir, "keys")
+	if err := os.WriteFile(keys, []byte("k1 "+base64.StdEncoding.EncodeToString(make([]byte, 32))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const inClear = "--redis-url: Redis holds names and addresses of users in clear"
 	for _, tt := range []struct {
 		args []string
 		env  map[string]string
 		want []string // the beginnings of the warnings
 	}{
+		{args: []string{"--sim", "--tls-cert-file", cert, "--tls-key-file", openKey}, want: []string{"--tls-key-file: every user of this machine may use " + openKey}},
+		{args: []string{"--sim", "--http-tls-cert-file", cert, "--http-tls-key-file", openKey}, want: []string{"--http-tls-key-file: every user of this machine may use " + openKey}},
+		{args: []string{"--sim", "--callers-file", withCertificate}, want: []string{"--callers-file: no certificate is recognized"}},
+		{args: []string{"--sim", "--callers-file", withCertificate, "--tls-cert-file", cert, "--tls-key-file", key}, want: []string{"--callers-file: no certificate is recognized"}},
+		{args: []string{"--sim", "--callers-file", withCertificate, "--tls-cert-file", cert, "--tls-key-file", key, "--client-ca-file", trust}},
+		{args: []string{"--sim", "--callers-file", withMesh}},
 		{args: []string{"--sim"}},
 		{env: map[string]string{secretKeyEnv: secret}},
 		{args: []string{"--sim", "--grpc-listen=:9090", "--http-listen=0.0.0.0:9091", "--allow-unauthenticated"}, want: []string{"--grpc-listen :9090: whoever", "--http-listen 0.0.0.0:9091: whoever"}},
@@ -331,12 +360,14 @@ func TestWarnings(t *testing.T) {
 		{args: []string{"--clerk-api-url=http://clerk.example"}, env: map[string]string{secretKeyEnv: secret},
 			want: []string{"--clerk-api-url: the secret key and all users go unencrypted to clerk.example", "--clerk-api-url: the secret key is sent to clerk.example"}},
 		{args: []string{"--sim", "--redis-url=redis://u:donotshowme@redis.example"}, want: []string{"--redis-url: names and addresses of users go unencrypted to redis.example", "--redis-url: every user of this machine can read the password in the list of processes"}},
-		{args: []string{"--sim", "--config", config}, want: []string{"--redis-url: every user of this machine can read the password in " + config}},
-		{args: []string{"--sim"}, env: map[string]string{"CLERKGATE_REDIS_URL": "rediss://u:donotshowme@redis.example"}},
+		{args: []string{"--sim", "--config", config}, want: []string{inClear, "--redis-url: every user of this machine can read the password in " + config}},
+		{args: []string{"--sim"}, env: map[string]string{"CLERKGATE_REDIS_URL": "rediss://u:donotshowme@redis.example"}, want: []string{inClear}},
 		{env: map[string]string{secretKeyEnv: secret, "CLERK_API_URL": "https://api.clerk.com", "CLERKGATE_CLERK_API_URL": "https://api.clerk.com"},
 			want: []string{"CLERK_API_URL has no effect: CLERKGATE_CLERK_API_URL beats it"}},
-		{args: []string{"--sim", "--redis-url=rediss://redis.example?skip_verify=true"}, want: []string{"--redis-url: skip_verify"}},
-		{args: []string{"--sim", "--redis-url=rediss://redis.example"}},
+		{args: []string{"--sim", "--redis-url=rediss://redis.example?skip_verify=true"}, want: []string{inClear, "--redis-url: skip_verify"}},
+		{args: []string{"--sim", "--redis-url=rediss://redis.example"}, want: []string{inClear}},
+		{args: []string{"--sim", "--redis-url=redis://127.0.0.1"}, want: []string{inClear}},
+		{args: []string{"--sim", "--redis-url=rediss://redis.example", "--cache-encryption-key-file", keys}},
 		{args: []string{"--clerk-secret-key-file", open}, env: map[string]string{secretKeyEnv: secret},
 			want: []string{"--clerk-secret-key-file: every user of this machine", secretKeyEnv + " has no effect"}},
 		{args: []string{"--first-window=full"}, env: map[string]string{secretKeyEnv: secret}, want: []string{"--first-window full: a restart"}},

@@ -52,11 +52,18 @@ func (c *serveCmd) exposures(s settings) []string {
 	}
 	if u, err := url.Parse(s.cache.RedisURL); err == nil && s.cache.RedisURL != "" {
 		switch {
-		case u.Scheme == "redis" && !onlyHere(net.JoinHostPort(u.Hostname(), "80")) && c.CacheEncryptionKeyFile == "":
-			add("--redis-url: names and addresses of users go unencrypted to %s; use rediss:// or --cache-encryption-key-file", u.Host)
-		case u.Query().Has("skip_verify") && u.Query().Get("skip_verify") != "false" && u.Query().Get("skip_verify") != "0":
+		case c.CacheEncryptionKeyFile != "":
+		case u.Scheme == "redis" && !onlyHere(net.JoinHostPort(u.Hostname(), "80")):
+			add("--redis-url: names and addresses of users go unencrypted to %s and stand there in clear; use rediss:// and --cache-encryption-key-file", u.Host)
+		default:
+			add("--redis-url: Redis holds names and addresses of users in clear, and no private parts; --cache-encryption-key-file encrypts both")
+		}
+		if u.Query().Has("skip_verify") && u.Query().Get("skip_verify") != "false" && u.Query().Get("skip_verify") != "0" {
 			add("--redis-url: skip_verify: anybody in between can pose as Redis; use --redis-ca-file")
 		}
+	}
+	if s.needsClientCA && s.tls.grpc.ClientCA == "" && s.tls.http.ClientCA == "" {
+		add("--callers-file: no certificate is recognized: there is no --client-ca-file, and no mesh in the file")
 	}
 	return w
 }
@@ -119,7 +126,8 @@ func (c *serveCmd) readableSecrets() []string {
 	var w []string
 	for _, f := range []struct{ flag, path string }{
 		{"clerk-secret-key-file", c.ClerkSecretKeyFile}, {"webhook-secret-file", c.WebhookSecretFile}, {"redis-url-file", c.RedisURLFile},
-		{"cache-encryption-key-file", c.CacheEncryptionKeyFile},
+		{"cache-encryption-key-file", c.CacheEncryptionKeyFile}, {"tls-key-file", c.TLSKeyFile}, {"http-tls-key-file", c.HTTPTLSKeyFile},
+		{"webhook-tls-key-file", c.WebhookTLSKeyFile},
 	} {
 		if f.path != "" && readableByOthers(f.path) {
 			w = append(w, fmt.Sprintf("--%s: every user of this machine may use %s, by its mode", f.flag, f.path))

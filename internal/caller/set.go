@@ -101,6 +101,13 @@ func (s *Set) Named(name string) *Caller {
 // HasLabels reports whether a call may be known by the name that it gives itself.
 func (s *Set) HasLabels() bool { return len(s.labels) > 0 }
 
+// NeedsClientCA reports whether the file names certificates, and only a verified client
+// certificate could have their names: no header of a mesh is believed.
+func (s *Set) NeedsClientCA() bool {
+	believed := func(p peers) bool { return p.unix || len(p.from) > 0 }
+	return len(s.ids) > 0 && !believed(s.mesh.xfcc) && !believed(s.mesh.l5d)
+}
+
 // Identify returns the caller that the credentials belong to, at the time now. The
 // error is an *Error. It may ask a JWT's issuer for its keys, until ctx ends.
 func (s *Set) Identify(ctx context.Context, c *Credentials, now time.Time) (*Caller, error) {
