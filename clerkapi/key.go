@@ -117,7 +117,8 @@ type KeyFile struct {
 
 // OpenKeyFile reads the key in the file at path. A KeyFile need not be closed. report is
 // called with an error when the file stops holding a usable key, and again for each other
-// reason, and with nil when the file is usable again. report must not use the KeyFile.
+// reason, and with nil when the file is usable again or holds a new key. report must not use
+// the KeyFile.
 func OpenKeyFile(path string, report func(error)) (*KeyFile, error) {
 	key, err := readKey(path)
 	if err != nil {
@@ -169,12 +170,13 @@ func (f *KeyFile) refresh(period time.Duration) {
 			f.path, key.Instance(), f.key.Instance())
 	}
 	f.read = now
+	replaced := err == nil && key != f.key
 	if err == nil {
 		f.key = key
 	}
 	was := f.err
 	f.err = err
-	if (err == nil) != (was == nil) || err != nil && err.Error() != was.Error() {
+	if replaced || (err == nil) != (was == nil) || err != nil && err.Error() != was.Error() {
 		f.report(err)
 	}
 }

@@ -130,6 +130,9 @@ func TestKeyFile(t *testing.T) {
 		check("sk_test_one", false)
 		time.Sleep(keyFilePeriod)
 		check("sk_test_two", false)
+		if len(reports) != 1 {
+			t.Errorf("told of %v, want the new key", reports)
+		}
 		write("")
 		time.Sleep(keyFilePeriod)
 		check("sk_test_two", true)
@@ -141,8 +144,8 @@ func TestKeyFile(t *testing.T) {
 		write("sk_test_three")
 		time.Sleep(keyFilePeriod)
 		check("sk_test_three", false)
-		if len(reports) != 3 {
-			t.Errorf("told of %v, want two failures and their end", reports)
+		if len(reports) != 4 {
+			t.Errorf("told of %v, want a new key, two failures and their end", reports)
 		}
 
 		write("sk_live_other") // of an instance with other users
@@ -163,7 +166,7 @@ func TestKeyFile(t *testing.T) {
 			t.Error(err)
 		}
 		check("sk_test_four", false)
-		if len(reports) != 5 {
+		if len(reports) != 6 {
 			t.Errorf("told of %v", reports)
 		}
 	})

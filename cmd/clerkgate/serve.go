@@ -205,7 +205,7 @@ func (c *serveCmd) key(logger *slog.Logger) (func() clerkapi.Key, *clerkapi.KeyF
 			if err != nil {
 				logger.Error("the secret key's file can't be used: the last key stays in use", "error", err)
 			} else {
-				logger.Info("the secret key's file can be used again")
+				logger.Info("the secret key in the file is in use")
 			}
 		})
 		if err != nil {

@@ -149,6 +149,9 @@ func TestEverything(t *testing.T) {
 	mounted := map[string]bool{}
 	for _, v := range pod.Volumes {
 		mounted[v.Name] = true
+		if v.Secret != nil && (v.Secret.DefaultMode == nil || *v.Secret.DefaultMode != 0o440) {
+			t.Errorf("the files of Secret %s are not for the pod's group alone", v.Secret.SecretName)
+		}
 	}
 	for _, m := range c.VolumeMounts {
 		if !mounted[m.Name] || !m.ReadOnly {
