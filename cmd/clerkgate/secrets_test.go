@@ -80,7 +80,7 @@ func TestNoSecretIsShown(t *testing.T) {
 	if err := os.WriteFile(callers, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	const redisPassword = "redispassword1"
+	redisPassword := leaktest.Secret("Redis's password", "redispassword1")
 	redis := redistest.Start(t, "--requirepass", redisPassword)
 	t.Setenv(webhookSecretEnv, webhookSecret)
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", seen.collect(t))
