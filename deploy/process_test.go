@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 // patience is how long anything here may take to start or to end.
@@ -31,7 +33,7 @@ func TestMain(m *testing.M) {
 		if out, err := exec.Command("go", "build", "-o", binary, "../cmd/clerkgate").CombinedOutput(); err != nil {
 			panic(fmt.Sprintf("go build: %v\n%s", err, out))
 		}
-		return m.Run()
+		return leaktest.Run(m, leaktest.Log).Run()
 	}())
 }
 
@@ -76,6 +78,11 @@ func start(t *testing.T, name string, args ...string) *process {
 		case <-time.After(patience):
 			_ = p.cmd.Process.Kill()
 			<-p.done
+		}
+		if text, err := os.ReadFile(log.Name()); err != nil {
+			t.Error(err)
+		} else {
+			leaktest.Saw(leaktest.Log, string(text))
 		}
 		log.Close()
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/clerkgate/clerkgate/client"
 	"github.com/clerkgate/clerkgate/internal/caller"
 	"github.com/clerkgate/clerkgate/internal/caller/callertest"
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 // TestGoClient has package client call a server with TLS and a callers file, as callers with a
@@ -44,7 +45,7 @@ func TestGoClient(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := client.New(client.Config{Address: "https://" + address, TLS: config, Token: token})
+		c, err := client.New(client.Config{Address: "https://" + address, TLS: config, Token: token, DialOptions: leaktest.DialOptions()})
 		if err != nil {
 			t.Fatal(err)
 		}
