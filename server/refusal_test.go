@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc/status"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/caller"
@@ -41,6 +42,15 @@ func TestRefusedPagesNameThePermission(t *testing.T) {
 		if want := "this caller may not have this; it needs " + permission + " in the callers file\n"; resp.StatusCode != http.StatusForbidden || body != want {
 			t.Errorf("%s: %d %q, want %q", path, resp.StatusCode, body, want)
 		}
+	}
+}
+
+// TestRefusedCallsNameTheMethod calls by gRPC what the caller may not call.
+func TestRefusedCallsNameTheMethod(t *testing.T) {
+	g := startGuarded(t, Config{})
+	_, err := methodCalls["CountUsers"](t.Context(), g.conns["support"], clerkgatev1.UserView_USER_VIEW_BASIC)
+	if got := status.Convert(err).Message(); !strings.Contains(got, "may not call CountUsers;") {
+		t.Errorf("the message is %q", got)
 	}
 }
 
