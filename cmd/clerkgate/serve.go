@@ -14,6 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
+	"github.com/clerkgate/clerkgate/internal/livefile"
 	"github.com/clerkgate/clerkgate/internal/quota"
 	"github.com/clerkgate/clerkgate/internal/redislink"
 	"github.com/clerkgate/clerkgate/internal/usercache"
@@ -375,7 +376,7 @@ func (c *serveCmd) webhookSecret(logger *slog.Logger) (func() string, error) {
 		// Every request to the listener reads the file.
 		lines := rate.Sometimes{Interval: 10 * time.Second}
 		source = func() string {
-			text, err := os.ReadFile(c.WebhookSecretFile)
+			text, err := livefile.Read(c.WebhookSecretFile)
 			if err != nil {
 				lines.Do(func() { logger.Error("the webhook secret's file can't be read", "error", err) })
 			}
