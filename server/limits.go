@@ -65,7 +65,7 @@ func orElse[T comparable](field *T, value T) {
 }
 
 // writeTimeout is the time limit of an answer over HTTP from the end of the header, while the
-// body may still arrive. A call and a stream set their own.
+// body may still arrive. A call, a stream and a webhook set their own.
 func (l Limits) writeTimeout() time.Duration { return l.ReadTimeout + 5*time.Second }
 
 // connectionEnd returns when a connection that begins now has its ConnectionAge. The

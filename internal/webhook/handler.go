@@ -36,6 +36,7 @@ const (
 	placeTimeout  = 4 * time.Second  // to wait for one of those places
 	slowAfter     = time.Second / 2  // until a body gives its place to another
 	handleTimeout = 10 * time.Second // for the whole request; Clerk waits 15 s
+	answerTimeout = 5 * time.Second  // for the answer after that
 	logInterval   = 10 * time.Second // between two log lines about the same problem
 )
 
@@ -120,6 +121,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// connection without deadlines is the caller's choice.
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
+	_ = control.SetWriteDeadline(time.Now().Add(handleTimeout + answerTimeout))
 	switch {
 	case r.URL.Path != Path && r.URL.Path != Path+"/":
 		h.misdirected(r)

@@ -288,7 +288,7 @@ func (p pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 func exchange(t *testing.T, h http.Handler, header http.Header, length int, pause time.Duration, parts ...string) (status int, took time.Duration) {
 	t.Helper()
 	listener := make(pipes, 1)
-	server := &http.Server{Handler: h}
+	server := &http.Server{Handler: h, WriteTimeout: time.Second} // less than an event may take
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
