@@ -38,7 +38,7 @@ func TestClientFlags(t *testing.T) {
 		"invalidate": {{"ID", 0}, {"../x", exitInvalid}, {"", exitUsage}},
 		"quota":      {{"", 0}, {"--output json", 0}, {"--output csv", exitUsage}, {"--watch --interval 99ms", exitUsage}},
 		"whoami":     {{"", 0}, {"--output json", 0}, {"--output csv", exitUsage}},
-		"health":     {{"--service clerk", 0}, {"--service none", exitUsage}, {"--output json", 0}, {"--output csv", exitUsage}},
+		"health":     {{"--service clerk", 0}, {"--skip-verify", exitUnavailable}, {"--service none", exitUsage}, {"--output json", 0}, {"--output csv", exitUsage}},
 	}
 	everywhere := []use{{"--address nowhere://x", exitUsage}, {"--timeout 0s", exitUsage}, {"--token-file DIR/token", 0}, {"--token-file DIR/none", exitUsage},
 		{"--ca-file DIR/none", exitUsage}, {"--cert-file DIR/none", exitUsage}, {"--key-file DIR/none", exitUsage}, {"--tls", exitUnavailable}, {"--address 127.0.0.1:1", exitUnavailable}, {"--no-such-flag", exitUsage}}
