@@ -106,7 +106,7 @@ var kinds = []struct {
 	{errNoMethod, codes.Unimplemented, clerkgatev1.ErrorReason_ERROR_REASON_UNIMPLEMENTED,
 		"this server does not have the method"},
 	{errOverLimit, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_OVER_QUOTA,
-		"this caller is at its limit of lookups or requests; come back later"},
+		"this caller has reached a limit of its own; come back later"},
 	{errOwnStreams, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_OVER_QUOTA,
 		"this caller has as many streams open as it may; end one, or come back later"},
 	{caller.ErrUnknown, codes.Unauthenticated, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_UNKNOWN,
@@ -237,6 +237,7 @@ func classify(err error) failure {
 	var over *overLimit
 	if errors.As(err, &over) {
 		f.retry = over.retryAfter
+		f.message = "this caller has reached its " + over.limit + "; come back later"
 	}
 	if errors.As(err, &refused) && refused.RetryAfter > 0 {
 		f.retry = refused.RetryAfter

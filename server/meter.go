@@ -25,7 +25,10 @@ const (
 )
 
 // overLimit reports that a caller is over one of its limits, and when to try again.
-type overLimit struct{ retryAfter time.Duration }
+type overLimit struct {
+	retryAfter time.Duration
+	limit      string // its name in the callers file
+}
 
 func (e *overLimit) Error() string { return errOverLimit.Error() }
 func (e *overLimit) Unwrap() error { return errOverLimit }
@@ -74,13 +77,13 @@ func (g *guard) spendLookups(ctx context.Context, n int) error {
 		return nil
 	}
 	name, least := lookupsMeter(who)
-	return g.refused(who, n, g.spend(name, who.Lookups, n, least, time.Now()))
+	return g.refused(who, "max_lookups", n, g.spend(name, who.Lookups, n, least, time.Now()))
 }
 
 // spendRequests counts n requests to Clerk against the caller's limit, or returns an
 // overLimit or a tooMany.
 func (g *guard) spendRequests(ctx context.Context, n int) error {
-	return g.refused(admitted(ctx), n, g.trySpendRequests(ctx, n))
+	return g.refused(admitted(ctx), "max_requests", n, g.trySpendRequests(ctx, n))
 }
 
 func (g *guard) trySpendRequests(ctx context.Context, n int) error {
@@ -92,9 +95,15 @@ func (g *guard) trySpendRequests(ctx context.Context, n int) error {
 	return g.spend(name, who.Requests, n, least, time.Now())
 }
 
-// refused counts what a caller was refused with err, if that is an overLimit. It returns err.
-func (g *guard) refused(who *caller.Caller, n int, err error) error {
-	if errors.Is(err, errOverLimit) && g.counts != nil {
+// refused counts what a caller was refused with err, if that is an overLimit, and names the
+// limit in it. It returns err.
+func (g *guard) refused(who *caller.Caller, limit string, n int, err error) error {
+	var over *overLimit
+	if !errors.As(err, &over) {
+		return err
+	}
+	over.limit = limit
+	if g.counts != nil {
 		g.counts.Get(who.Name).OverLimit(n)
 	}
 	return err
@@ -109,7 +118,7 @@ func (g *guard) awaitRequests(ctx context.Context, n int) error {
 			return err
 		}
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < over.retryAfter {
-			return g.refused(admitted(ctx), n, err)
+			return g.refused(admitted(ctx), "max_requests", n, err)
 		}
 		timer := time.NewTimer(min(over.retryAfter, lookAgain)) // there may be fewer replicas by then
 		select {
@@ -154,7 +163,7 @@ func (g *guard) spend(name string, limit caller.Limit, n, least int, now time.Ti
 	}
 	if missing := float64(n) - m.tokens; missing > 1e-6 {
 		wait := min(missing/p.perSecond, maxRetryAfter)
-		return &overLimit{max(time.Duration(wait*float64(time.Second)), time.Millisecond)}
+		return &overLimit{retryAfter: max(time.Duration(wait*float64(time.Second)), time.Millisecond)}
 	}
 	m.tokens -= float64(n)
 	return nil

@@ -140,7 +140,7 @@ func TestCallersLimits(t *testing.T) {
 	_, one := users.GetUser(t.Context(), &clerkgatev1.GetUserRequest{UserId: "user_a"})
 	_, batch := users.BatchGetUsers(t.Context(), &clerkgatev1.BatchGetUsersRequest{UserIds: []string{"user_a"}})
 	for name, err := range map[string]error{"GetUser": one, "BatchGetUsers": batch} {
-		if got := reasonOf(err); got != "ResourceExhausted CALLER_OVER_QUOTA" || !hasRetryInfo(err) {
+		if got := reasonOf(err); got != "ResourceExhausted CALLER_OVER_QUOTA" || !hasRetryInfo(err) || !strings.Contains(err.Error(), " max_lookups;") {
 			t.Errorf("%s beyond the limit: %v", name, err)
 		}
 	}
@@ -156,7 +156,7 @@ func TestCallersLimits(t *testing.T) {
 	_, list := users.ListUsers(t.Context(), &clerkgatev1.ListUsersRequest{})
 	_, permits := clerkgatev1.NewQuotaServiceClient(conn).AcquirePermits(t.Context(), &clerkgatev1.AcquirePermitsRequest{Count: 1})
 	for name, err := range map[string]error{"CountUsers": count, "ListUsers": list, "AcquirePermits": permits} {
-		if got := reasonOf(err); got != "ResourceExhausted CALLER_OVER_QUOTA" || !hasRetryInfo(err) {
+		if got := reasonOf(err); got != "ResourceExhausted CALLER_OVER_QUOTA" || !hasRetryInfo(err) || !strings.Contains(err.Error(), " max_requests;") {
 			t.Errorf("%s beyond the limit: %v", name, err)
 		}
 	}

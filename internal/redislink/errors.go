@@ -39,6 +39,7 @@ var hints = map[Kind]string{
 	NotPermitted:  "give the user its rights: docs/operations.md has the line to paste",
 	ReadOnly:      "name the primary in --redis-url, or its sentinels",
 	TimedOut:      "look at the load of Redis and of the network",
+	Unreachable:   "check that Redis runs, and the address in --redis-url",
 }
 
 // KindOf returns the kind of a non-nil error. An error in a script contains the error of
