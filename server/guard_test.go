@@ -54,7 +54,8 @@ callers:
   - name: prometheus
     identity: {tokens: [{sha256: %s}]}
     allow: {metrics: true}
-`, g.issuer.URL, caller.HashToken(g.token), caller.HashToken(g.temp), caller.HashToken(g.scrape)) + more
+  - %s
+`, g.issuer.URL, caller.HashToken(g.token), caller.HashToken(g.temp), caller.HashToken(g.scrape), leaktest.Viewer()) + more
 	if err := os.WriteFile(g.file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -75,6 +76,11 @@ func startGuarded(t *testing.T, cfg Config) *guarded {
 		cfg.Users, cfg.Quota = g.up, g.up
 	}
 	g.secured = startSecured(t, cfg)
+	t.Cleanup(func() {
+		if refused := leaktest.Pages("https://" + g.at.HTTP.String()); refused != nil {
+			t.Errorf("not looked at: %v", refused)
+		}
+	})
 	trust := &tls.Config{RootCAs: g.ca.Pool()}
 	withCert := &tls.Config{RootCAs: g.ca.Pool(), GetClientCertificate: showing(g.ca.Issue("spiffe://example.org/billing").TLS(t))}
 	g.conns["nobody"] = g.dial(t, trust)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/clerkgate/clerkgate/internal/caller"
 	"github.com/clerkgate/clerkgate/internal/caller/callertest"
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 	"github.com/clerkgate/clerkgate/server"
 )
 
@@ -25,8 +26,9 @@ func TestTokensAndCertificates(t *testing.T) {
 	callers, token := filepath.Join(dir, "callers.yaml"), filepath.Join(dir, "token")
 	text := fmt.Sprintf("callers:\n"+
 		"  - name: support\n    identity: {tokens: [{sha256: %s, not_after: %s}]}\n    allow: {methods: [CountUsers]}\n"+
-		"  - name: billing\n    identity: {certificates: [dns:billing.example]}\n    allow: {methods: [BatchGetUsers], full_view: [private_metadata]}\n",
-		made.SHA256, made.NotAfter)
+		"  - name: billing\n    identity: {certificates: [dns:billing.example]}\n    allow: {methods: [BatchGetUsers], full_view: [private_metadata]}\n"+
+		"  - %s\n",
+		made.SHA256, made.NotAfter, leaktest.Viewer())
 	for path, content := range map[string]string{callers: text, token: made.Token + "\n"} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)

@@ -31,8 +31,9 @@ func TestGoClient(t *testing.T) {
 	}
 	callers := write("callers.yaml", fmt.Sprintf("callers:\n"+
 		"  - name: support\n    identity: {tokens: [{sha256: %s}]}\n    allow: {methods: [GetUser, StreamUsers], permits: true}\n"+
-		"  - name: billing\n    identity: {certificates: [dns:billing.example]}\n    allow: {methods: [BatchGetUsers], full_view: [private_metadata]}\n",
-		caller.HashToken(token)))
+		"  - name: billing\n    identity: {certificates: [dns:billing.example]}\n    allow: {methods: [BatchGetUsers], full_view: [private_metadata]}\n"+
+		"  - %s\n",
+		caller.HashToken(token), leaktest.Viewer()))
 	tokenFile := write("token", token+"\n")
 	cert, key := ca.Issue("127.0.0.1").Files(t, dir, "server")
 	clientCert, clientKey := ca.Issue("billing.example").Files(t, dir, "client")

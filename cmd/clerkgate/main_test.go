@@ -114,7 +114,7 @@ func serveSim(t *testing.T, args ...string) (address, id string, log *output) {
 	args = append(all, args...)
 	go func() { done <- run(ctx, args, streams{out, log}) }()
 	t.Cleanup(func() {
-		lookAt(log.String())
+		lookAt(t, log.String())
 		stop()
 		if code := <-done; code != 0 {
 			t.Errorf("serve ended with %d:\n%s", code, log)
@@ -144,9 +144,12 @@ func serveSim(t *testing.T, args ...string) (address, id string, log *output) {
 var servingHTTP = regexp.MustCompile(`\bhttp(?:=|":")(127\.0\.0\.1:\d+)`)
 
 // lookAt has leaktest see the metrics and the page of a server, by its log.
-func lookAt(log string) {
+func lookAt(t *testing.T, log string) {
+	t.Helper()
 	if at := servingHTTP.FindStringSubmatch(log); at != nil {
-		leaktest.Pages("http://"+at[1], "https://"+at[1])
+		if refused := leaktest.Pages("http://"+at[1], "https://"+at[1]); refused != nil {
+			t.Errorf("not looked at: %v", refused)
+		}
 	}
 }
 

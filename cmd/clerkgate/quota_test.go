@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/clerkgate/clerkgate/internal/caller"
+	"github.com/clerkgate/clerkgate/internal/leaktest"
 )
 
 // lines is a writer that sends each line to a channel.
@@ -110,7 +111,7 @@ func TestQuotaWatchFails(t *testing.T) {
 // TestQuotaShowsLimitsOfCallers: quota shows the limits and guarantees of callers, and what is
 // used of them, in both of its forms, and only to a caller that may call GetUsage.
 func TestQuotaShowsLimitsOfCallers(t *testing.T) {
-	dir, text := t.TempDir(), "callers:\n"
+	dir, text := t.TempDir(), "callers:\n- "+leaktest.Viewer()+"\n"
 	as := func(name string) []string { return []string{"--token-file", filepath.Join(dir, name)} }
 	for name, allow := range map[string]string{
 		"operator": "methods: [GetQuota, GetUsage]", "looker": "methods: [GetQuota]",

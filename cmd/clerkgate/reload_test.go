@@ -53,7 +53,7 @@ func serveKeyed(t *testing.T, settings string) *keyed {
 			streams{io.Discard, k.log})
 	}()
 	t.Cleanup(func() {
-		lookAt(k.log.String())
+		lookAt(k.t, k.log.String())
 		stop()
 		if code := <-done; code != 0 {
 			t.Errorf("serve ended with %d:\n%s", code, k.log)

@@ -75,7 +75,7 @@ type rotation struct {
 
 func (r *rotation) callers(hashes ...string) {
 	r.t.Helper()
-	text := fmt.Sprintf("issuers: [{name: test, issuer: %q, audience: clerkgate}]\ncallers:\n", r.issuer.URL)
+	text := fmt.Sprintf("issuers: [{name: test, issuer: %q, audience: clerkgate}]\ncallers:\n  - %s\n", r.issuer.URL, leaktest.Viewer())
 	for name, identity := range map[string]string{
 		"billing": "certificates: [dns:billing.example]",
 		"support": "tokens: [{sha256: " + strings.Join(hashes, "}, {sha256: ") + "}]",

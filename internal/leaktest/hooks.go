@@ -16,6 +16,8 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/clerkgate/clerkgate/internal/caller"
 )
 
 // wholeRun reports whether all tests of the package run.
@@ -152,9 +154,20 @@ func (b *body) look() {
 	}
 }
 
-// Pages reads the metrics and the page of a server by each of its URLs. One that does not
-// answer is left out.
-func Pages(urls ...string) {
+// viewer is the token of the caller in Viewer.
+var viewer = caller.NewToken()
+
+// Viewer returns an entry for a callers file: a caller that may see the metrics and the page,
+// as which Pages reads them.
+func Viewer() string {
+	return fmt.Sprintf("{name: viewer, identity: {tokens: [{sha256: %s}]}, allow: {methods: [GetQuota, GetUsage], metrics: true}}",
+		caller.HashToken(viewer))
+}
+
+// Pages reads the metrics and the page of a server by each of its URLs, and returns what the
+// server refused to show: Viewer is missing in its callers file. A URL that does not answer is
+// left out.
+func Pages(urls ...string) (refused []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	watched := Transport(&http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true})
@@ -164,12 +177,17 @@ func Pages(urls ...string) {
 			if err != nil {
 				panic(err)
 			}
+			req.Header.Set("Authorization", "Bearer "+viewer)
 			if resp, err := watched.RoundTrip(req); err == nil {
 				_, _ = io.Copy(io.Discard, resp.Body)
 				resp.Body.Close()
+				if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
+					refused = append(refused, url+path)
+				}
 			}
 		}
 	}
+	return refused
 }
 
 // Spans returns a processor that watches spans.
