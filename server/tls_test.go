@@ -56,6 +56,7 @@ func startSecured(t *testing.T, cfg Config) *secured {
 		finished <- nil
 		t.Fatalf("Run: %v", err)
 	}
+	t.Cleanup(func() { leaktest.Pages("https://" + s.at.HTTP.String()) })
 	return s
 }
 

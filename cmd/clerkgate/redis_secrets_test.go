@@ -45,7 +45,7 @@ func startRedisRun(t *testing.T, redisURL string, args ...string) *redisRun {
 	r.jwt = issuer.Token("clerkgate", "sync", nil)
 	const allow = "{methods: [GetUser, BatchGetUsers, ListUsers, StreamUsers, CountUsers, GetQuota, GetUsage], full_view: [private_metadata, memberships, verifications, extra], permits: true, invalidate: true, max_requests: 90/10s, guaranteed: 10%}"
 	callers := filepath.Join(r.dir, "callers.yaml")
-	text := fmt.Sprintf("issuers: [{name: a, issuer: %q, audience: clerkgate}]\ncallers:\n", issuer.URL)
+	text := fmt.Sprintf("issuers: [{name: a, issuer: %q, audience: clerkgate}]\ncallers:\n  - %s\n", issuer.URL, leaktest.Viewer())
 	for name, identity := range map[string]string{
 		"one": "tokens: [{sha256: " + caller.HashToken(r.token) + "}]", "two": "jwt: [{issuer: a, claims: {sub: sync}}]", "three": "certificates: [dns:billing.example]",
 	} {
@@ -191,7 +191,7 @@ func TestNoSecretIsInRedis(t *testing.T) {
 			user := r.use()
 			all := received()
 			for what, part := range map[string]string{
-				"the user's id": r.id, "an event": "msg_1", "a message to the other replica": "PUBLISH",
+				"the user's id": r.id, "an event": "msg_1", "a message to the other replica": "PUBLISH", "the shared quota": ":quota1",
 			} {
 				if !strings.Contains(strings.ToUpper(all), strings.ToUpper(part)) {
 					t.Errorf("Redis received nothing of %s (%s)", what, part)

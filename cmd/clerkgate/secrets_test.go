@@ -75,8 +75,8 @@ func TestNoSecretIsShown(t *testing.T) {
 	cert, key := pair.Files(t, dir, "server")
 	callers := filepath.Join(dir, "callers.yaml")
 	const allow = "{methods: [GetUser, BatchGetUsers, ListUsers, CountUsers, GetQuota, GetUsage], full_view: [private_metadata], metrics: true, pprof: true, permits: true, invalidate: true}"
-	text := fmt.Sprintf("issuers: [{name: a, issuer: %q, audience: clerkgate}]\ncallers:\n  - {name: one, identity: {tokens: [{sha256: %s}]}, allow: %s}\n  - {name: two, identity: {jwt: [{issuer: a, claims: {sub: sync}}]}, allow: %s}\n",
-		issuer.URL, caller.HashToken(token), allow, allow)
+	text := fmt.Sprintf("issuers: [{name: a, issuer: %q, audience: clerkgate}]\ncallers:\n  - {name: one, identity: {tokens: [{sha256: %s}]}, allow: %s}\n  - {name: two, identity: {jwt: [{issuer: a, claims: {sub: sync}}]}, allow: %s}\n  - %s\n",
+		issuer.URL, caller.HashToken(token), allow, allow, leaktest.Viewer())
 	if err := os.WriteFile(callers, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
