@@ -301,9 +301,9 @@ func (s *Server) Run(ctx context.Context) error {
 		s.cfg.OnListen(addresses)
 	}
 
+	s.ready.enter("") // before the first call can see the health
 	var wg sync.WaitGroup
 	failed := s.serve(&wg, grpcListener, sites)
-	s.ready.enter("")
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 	wg.Go(func() { s.runPeriodic(background) })
