@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
+	"github.com/clerkgate/clerkgate/internal/fairqueue"
 )
 
 // turn is a time during which calls of many callers wait at one of two replicas, and
@@ -32,13 +33,13 @@ func (t turn) share() float64 {
 	return float64(len(t.one)) / max(1, float64(len(t.one)+len(t.many)))
 }
 
-// fairness keeps ten lists of each of a hundred callers waiting at one replica, and one
-// or eight lists of a single caller at the other.
+// fairness keeps the lists of fifteen callers waiting at one replica, and one or eight lists
+// of a single caller at the other. No more names of one address have turns of their own.
 func fairness(ctx context.Context, l *lab) ([]row, error) {
-	const crowd = 100
+	const crowd = fairqueue.MaxNames - 1
 	const fair = 1.0 / (crowd + 1)
 	const one, eight = 0.8 * fair, 0.9 * fair // with one list, none waits while it is in flight
-	return l.takeTurns(ctx, 10*crowd,
+	return l.takeTurns(ctx, 1000,
 		func(list call) call { return asOneOf(crowd, "crowd", list) },
 		func(list call) call { return asOneOf(1, "lone", list) },
 		turn{
