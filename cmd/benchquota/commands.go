@@ -46,7 +46,7 @@ func redisCommands(ctx context.Context, l *lab) ([]row, error) {
 	busy, busyErr := f.observe(ctx, m, 2*tenSeconds.Window, 3*tenSeconds.Window)
 	stats, statsErr := f.clerk.stats(ctx)
 	held := f.clerk.fail(ctx, clerksim.Fault{
-		Kind: clerksim.FaultStatus, Status: http.StatusTooManyRequests, Count: 1,
+		Kind: clerksim.FaultStatus, Status: http.StatusTooManyRequests, Count: 2 * replicas, // a request and the probe of each
 		RetryAfter: fmt.Sprint(pause.Seconds()),
 	})
 	// The 429 comes in the first seconds, and the pause ends in the last.
