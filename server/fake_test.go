@@ -328,3 +328,19 @@ func (s *fakeStream) SendMsg(m any) error {
 	}
 	return nil
 }
+
+// holdCalls holds up to n calls until release is closed or they are cancelled. Each is
+// announced by entered.
+func (f *fakeUpstream) holdCalls(n int) (entered, release chan struct{}) {
+	entered, release = make(chan struct{}, n), make(chan struct{})
+	f.onCall = func(ctx context.Context, _ call) error {
+		entered <- struct{}{}
+		select {
+		case <-release:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return entered, release
+}

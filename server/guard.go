@@ -336,9 +336,10 @@ func (g *guard) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServe
 	return handler(srv, wrapped)
 }
 
-// http guards a handler: where there is a file of callers, only those may have it of
-// whom may is true. Others are told the permission that they lack. A token may come as the password of HTTP Basic, as browsers and
-// scrapers show it. The handler gets an incomingContext.
+// http guards a handler: where there is a callers file, only callers for which may returns
+// true reach it. The answer to others names the permission that they lack. A token may be
+// the password of HTTP Basic, as browsers and scrapers send it. The handler gets an
+// incomingContext.
 func (g *guard) http(next http.Handler, permission string, may func(*caller.Caller) bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := incomingContext(r.Context(), r)

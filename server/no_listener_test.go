@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -54,16 +53,7 @@ func TestNoHTTPListener(t *testing.T) {
 // TestServerStopsWithoutHTTPListener: the drain is the same as with the HTTP listener.
 func TestServerStopsWithoutHTTPListener(t *testing.T) {
 	up := &fakeUpstream{}
-	entered, release := make(chan struct{}, 2), make(chan struct{})
-	up.onCall = func(ctx context.Context, _ call) error {
-		entered <- struct{}{}
-		select {
-		case <-release:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	entered, release := up.holdCalls(2)
 	delayed, pass := make(chan struct{}), make(chan time.Time)
 	r := start(t, Config{Users: up, Quota: up, HTTPListen: NoListener, DrainDelay: time.Second}, func(s *Server) {
 		s.after = func(time.Duration) <-chan time.Time { close(delayed); return pass }

@@ -22,16 +22,7 @@ import (
 // call is answered, the others end, and nothing new is accepted.
 func TestServerStops(t *testing.T) {
 	up := &fakeUpstream{}
-	entered, release := make(chan struct{}, 2), make(chan struct{})
-	up.onCall = func(ctx context.Context, c call) error {
-		entered <- struct{}{}
-		select {
-		case <-release:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	entered, release := up.holdCalls(2)
 	r := start(t, Config{Users: up, Quota: up})
 	counted := make(chan error, 1)
 	go func() {
@@ -110,12 +101,7 @@ func TestServerSaysFirstThatItStops(t *testing.T) {
 // TestServerStopsInTime: calls that outlast the drain timeout get a reason.
 func TestServerStopsInTime(t *testing.T) {
 	up := &fakeUpstream{}
-	entered := make(chan struct{}, 2)
-	up.onCall = func(ctx context.Context, _ call) error {
-		entered <- struct{}{}
-		<-ctx.Done()
-		return ctx.Err()
-	}
+	entered, _ := up.holdCalls(2)
 	r := start(t, Config{Users: up, Quota: up, DrainTimeout: 50 * time.Millisecond})
 	failed := make(chan string, 2)
 	go func() {

@@ -13,7 +13,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/redislink/redistest"
 )
 
-// redisURLWays gives serve a Redis URL in each of the ways that there are, and returns its arguments.
+// redisURLWays are the ways to pass a Redis URL to serve. Each returns the arguments to add.
 var redisURLWays = map[string]func(t *testing.T, url string) []string{
 	"flag": func(_ *testing.T, url string) []string { return []string{"--redis-url", url} },
 	"environment": func(t *testing.T, url string) []string {

@@ -97,9 +97,6 @@ func NewStore(cfg Config) (*Store, error) {
 			return nil, err
 		}
 		s.redis = r
-		if cfg.RedisKeys == nil {
-			cfg.Logger.Warn("Redis holds users' names and addresses in clear, and no private parts: --cache-encryption-key-file encrypts both")
-		}
 	}
 	s.memory = otter.Must(&otter.Options[string, *Entry]{
 		MaximumWeight: uint64(cfg.MaxBytes),

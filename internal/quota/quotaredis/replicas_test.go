@@ -222,11 +222,15 @@ func newWorld(t *rapid.T, store *Store, cfg quota.Config) *world {
 	store.empty(t)
 	// If delays were drawn one by one, rapid would be slow.
 	rnd := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
-	return &world{
-		t: t, store: store, cfg: cfg, now: epoch, rnd: rnd,
-		delay: func() time.Duration { return time.Duration(rnd.IntN(100)) * time.Millisecond },
-		way:   func() time.Duration { return time.Duration(50+rnd.IntN(1950)) * time.Microsecond },
-	}
+	w := &world{t: t, store: store, cfg: cfg, now: epoch, rnd: rnd}
+	w.vary(rnd)
+	return w
+}
+
+// vary makes all delays random.
+func (w *world) vary(rnd *rand.Rand) {
+	w.delay = func() time.Duration { return time.Duration(rnd.IntN(100)) * time.Millisecond }
+	w.way = func() time.Duration { return time.Duration(50+rnd.IntN(1950)) * time.Microsecond }
 }
 
 // empty empties Redis.
