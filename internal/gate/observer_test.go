@@ -278,7 +278,8 @@ func TestRefusalsAreReported(t *testing.T) {
 		}, 3},
 	} {
 		t.Run(kind.Error(), func(t *testing.T) {
-			clerk := &fakeClerk{latency: 10 * time.Millisecond, reply: func(int, []string) error { return tt.reply }}
+			// Clerk answers at once: a retry must not go before the probe has failed.
+			clerk := &fakeClerk{reply: func(int, []string) error { return tt.reply }}
 			inBubble(t, clerk, tt.cfg, func(t *testing.T, g *Gate) {
 				tt.calls(t, g)
 				if diff := cmp.Diff(map[error]int{kind: tt.want}, recorded(g).refused); diff != "" {
