@@ -100,7 +100,7 @@ var kinds = []struct {
 	{errNotAllowed, codes.PermissionDenied, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED,
 		"this caller may not have USER_VIEW_FULL; ask for USER_VIEW_BASIC"},
 	{errMethodDenied, codes.PermissionDenied, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED,
-		"this caller may not call this method; CallerService.WhoAmI says what it may"},
+		"this caller may not call this method; CallerService.WhoAmI lists what it may call"},
 	{errWebPage, codes.PermissionDenied, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_NOT_ALLOWED,
 		"calls from web pages, which have an Origin header, are refused; call from a server"},
 	{errNoMethod, codes.Unimplemented, clerkgatev1.ErrorReason_ERROR_REASON_UNIMPLEMENTED,
@@ -110,17 +110,17 @@ var kinds = []struct {
 	{errOwnStreams, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_OVER_QUOTA,
 		"this caller has as many streams open as it may; end one, or come back later"},
 	{caller.ErrUnknown, codes.Unauthenticated, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_UNKNOWN,
-		"the server does not know this caller; show a token, a JSON Web Token or a certificate that it has on file"},
+		"the server does not know this caller; send a token, a JSON Web Token or a certificate of a caller in its callers file"},
 	{errAnswerTooLarge, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_ANSWER_TOO_LARGE,
 		"the user did not fit into this answer; ask for it in another call"},
 	{errUserTooLarge, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_ANSWER_TOO_LARGE,
-		"the user alone is larger than the 3.5 MiB that an answer may have; USER_VIEW_BASIC is smaller, and at Clerk something must be taken out"},
+		"the user alone is larger than an answer may be (3.5 MiB); ask for USER_VIEW_BASIC, or remove metadata from the user at Clerk"},
 	{errListRejected, codes.InvalidArgument, clerkgatev1.ErrorReason_ERROR_REASON_CLERK_REJECTED_ARGUMENT,
 		"Clerk refused the arguments; check filter and order_by"},
 	{errTokenOutdated, codes.Aborted, clerkgatev1.ErrorReason_ERROR_REASON_TOKEN_OUTDATED,
 		"the token is of another version of clerkgate or of another Clerk instance; start again without it"},
 	{errPanic, codes.Internal, clerkgatev1.ErrorReason_ERROR_REASON_INTERNAL,
-		"a fault of clerkgate's own; its log says more"},
+		"a fault in clerkgate; its log has the details"},
 
 	{errNotRead, codes.Aborted, clerkgatev1.ErrorReason_ERROR_REASON_STREAM_NOT_READ,
 		"the stream was not read for too long; resume it"},
@@ -146,12 +146,12 @@ var kinds = []struct {
 	{gate.ErrDeadlineTooShort, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_DEADLINE_TOO_SHORT,
 		"the wait for Clerk's quota would outlast the deadline; come back later or allow more time"},
 	{gate.ErrRateLimited, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_CLERK_RATE_LIMITED,
-		"Clerk's rate limit holds the key; come back later"},
+		"Clerk's rate limit pauses the key; come back later"},
 	{gate.ErrBreakerOpen, codes.Unavailable, clerkgatev1.ErrorReason_ERROR_REASON_BREAKER_OPEN,
-		"Clerk has been failing and is not asked for the moment; come back later"},
+		"Clerk has been failing, so nothing is sent to it at the moment; come back later"},
 
 	{usercache.ErrRedisAway, codes.Unavailable, clerkgatev1.ErrorReason_ERROR_REASON_REDIS_UNAVAILABLE,
-		"the other replicas can't be told for the moment; ask again, so that they drop their copies, too"},
+		"the other replicas can't be reached through Redis; call again, so that they drop their copies, too"},
 	{usercache.ErrTooOld, codes.Unavailable, clerkgatev1.ErrorReason_ERROR_REASON_COPY_TOO_OLD,
 		"Clerk's own answer is still older than min_updated_at; come back later"},
 	{gate.ErrNoLease, codes.NotFound, clerkgatev1.ErrorReason_ERROR_REASON_LEASE_NOT_FOUND,
@@ -170,7 +170,7 @@ var kinds = []struct {
 	{clerkapi.ErrUnreadable, codes.Internal, clerkgatev1.ErrorReason_ERROR_REASON_USER_UNREADABLE,
 		"Clerk's copy of the user can't be read; the server's log names the field"},
 	{clerkapi.ErrRateLimited, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_CLERK_RATE_LIMITED,
-		"Clerk's rate limit holds the key; come back later"},
+		"Clerk's rate limit pauses the key; come back later"},
 	{clerkapi.ErrKeyRejected, codes.FailedPrecondition, clerkgatev1.ErrorReason_ERROR_REASON_CLERK_KEY_REJECTED,
 		"Clerk refuses the server's secret key; its operator must give it a valid one"},
 	{clerkapi.ErrPlanLimit, codes.FailedPrecondition, clerkgatev1.ErrorReason_ERROR_REASON_CLERK_PLAN_LIMIT,
@@ -181,7 +181,7 @@ var kinds = []struct {
 		"Clerk's answer can't be used; come back later"},
 
 	{context.Canceled, codes.Canceled, clerkgatev1.ErrorReason_ERROR_REASON_CANCELLED,
-		"the caller went away"},
+		"the caller cancelled the call"},
 	{context.DeadlineExceeded, codes.DeadlineExceeded, clerkgatev1.ErrorReason_ERROR_REASON_DEADLINE_EXCEEDED,
 		"the deadline passed before there was an answer"},
 }
@@ -189,8 +189,8 @@ var kinds = []struct {
 // unknownCallers has the messages of calls without a caller whose reason helps the caller,
 // and nobody else.
 var unknownCallers = map[caller.Reason]string{
-	caller.ExpiredToken:  "the token has expired; show a new one",
-	caller.TwoIdentities: "the call has credentials of two callers; show those of one",
+	caller.ExpiredToken:  "the token has expired; send a new one",
+	caller.TwoIdentities: "the call has credentials of two callers; send those of one",
 	caller.IssuerAway:    "the server can't ask the issuer of the JSON Web Token for its keys; come back later",
 }
 
@@ -210,7 +210,7 @@ func classify(err error) failure {
 	f := failure{
 		code:    codes.Internal,
 		reason:  clerkgatev1.ErrorReason_ERROR_REASON_INTERNAL,
-		message: "a fault of clerkgate's own; its log says more",
+		message: "a fault in clerkgate; its log has the details",
 	}
 	for _, k := range kinds {
 		if errors.Is(err, k.is) {
@@ -222,7 +222,7 @@ func classify(err error) failure {
 	var denied *methodDenied
 	if errors.As(err, &denied) {
 		name := denied.method[strings.LastIndexByte(denied.method, '/')+1:]
-		f.message = "this caller may not call " + clean(name) + "; CallerService.WhoAmI says what it may"
+		f.message = "this caller may not call " + clean(name) + "; CallerService.WhoAmI lists what it may call"
 	}
 	var unknown *caller.Error
 	if errors.As(err, &unknown) && unknownCallers[unknown.Reason] != "" {

@@ -20,11 +20,11 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		err  error
 		want string
 	}{
-		"a method":           {&methodDenied{"/clerkgate.v1.UserService/BatchGetUsers"}, "this caller may not call BatchGetUsers; CallerService.WhoAmI says what it may"},
-		"a method of others": {&methodDenied{"/clerkgate.v1.X/a\nb"}, "this caller may not call a b; CallerService.WhoAmI says what it may"},
-		"an unknown token":   {&caller.Error{Reason: caller.UnknownToken}, "the server does not know this caller; show a token, a JSON Web Token or a certificate that it has on file"},
-		"an expired token":   {fmt.Errorf("call: %w", &caller.Error{Reason: caller.ExpiredToken}), "the token has expired; show a new one"},
-		"two identities":     {&caller.Error{Reason: caller.TwoIdentities}, "the call has credentials of two callers; show those of one"},
+		"a method":           {&methodDenied{"/clerkgate.v1.UserService/BatchGetUsers"}, "this caller may not call BatchGetUsers; CallerService.WhoAmI lists what it may call"},
+		"a method of others": {&methodDenied{"/clerkgate.v1.X/a\nb"}, "this caller may not call a b; CallerService.WhoAmI lists what it may call"},
+		"an unknown token":   {&caller.Error{Reason: caller.UnknownToken}, "the server does not know this caller; send a token, a JSON Web Token or a certificate of a caller in its callers file"},
+		"an expired token":   {fmt.Errorf("call: %w", &caller.Error{Reason: caller.ExpiredToken}), "the token has expired; send a new one"},
+		"two identities":     {&caller.Error{Reason: caller.TwoIdentities}, "the call has credentials of two callers; send those of one"},
 		"an issuer away":     {&caller.Error{Reason: caller.IssuerAway}, "the server can't ask the issuer of the JSON Web Token for its keys; come back later"},
 	} {
 		if got := classify(tt.err).message; got != tt.want {

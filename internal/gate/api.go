@@ -79,7 +79,7 @@ var (
 	// ErrDeadlineTooShort means that the estimated wait outlasts the deadline.
 	ErrDeadlineTooShort = errors.New("the wait would outlast the deadline")
 	// ErrRateLimited means that a 429 pauses the key for longer than the caller can wait.
-	ErrRateLimited = errors.New("clerk's rate limit holds the key")
+	ErrRateLimited = errors.New("clerk's rate limit pauses the key")
 	// ErrBreakerOpen means that Clerk has failed so often that it is not asked.
 	ErrBreakerOpen = errors.New("the circuit breaker is open")
 	// ErrShuttingDown means that the gate is stopping.
