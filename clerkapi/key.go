@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"strings"
 	"sync"
 	"time"
 	"unicode"
 	"unique"
+
+	"github.com/clerkgate/clerkgate/internal/livefile"
 )
 
 // The kinds of Clerk instance that a secret key can belong to.
@@ -115,7 +116,7 @@ type KeyFile struct {
 	err  error     // of the last read; nil if it returned a key; guarded by mu
 }
 
-// OpenKeyFile reads the key in the file at path. A KeyFile need not be closed. report is
+// OpenKeyFile reads the key in the file at path, which must be a regular file. A KeyFile need not be closed. report is
 // called with an error when the file stops holding a usable key, and again for each other
 // reason, and with nil when the file is usable again or holds a new key. report must not use
 // the KeyFile.
@@ -182,17 +183,9 @@ func (f *KeyFile) refresh(period time.Duration) {
 }
 
 func readKey(path string) (Key, error) {
-	file, err := os.Open(path)
+	text, err := livefile.ReadAtMost(path, keyFileSize)
 	if err != nil {
 		return Key{}, fmt.Errorf("key file: %w", err)
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, keyFileSize+1))
-	if err != nil {
-		return Key{}, fmt.Errorf("key file: %w", err)
-	}
-	if len(text) > keyFileSize {
-		return Key{}, fmt.Errorf("key file %s: longer than %d bytes", path, keyFileSize)
 	}
 	key, err := ParseKey(string(text))
 	if err != nil {

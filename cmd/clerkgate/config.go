@@ -1,16 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/clerkgate/clerkgate/internal/livefile"
 )
 
 // configFlag names the configuration file.
@@ -44,12 +46,11 @@ type fileValue struct {
 // flags. A missing file, an unknown key, one that is there twice, and a value
 // that is empty or not a scalar are errors. They name the setting, but show no value.
 func readConfig(path string, flags []*kong.Flag) (*configFile, error) {
-	file, err := os.Open(path)
+	text, err := livefile.Read(path)
 	if err != nil {
 		return nil, fmt.Errorf("--config: %w", err)
 	}
-	defer file.Close()
-	nodes, documents := map[string]yaml.Node{}, yaml.NewDecoder(file)
+	nodes, documents := map[string]yaml.Node{}, yaml.NewDecoder(bytes.NewReader(text))
 	var document yaml.Node
 	err = documents.Decode(&document)
 	if err == nil {

@@ -270,7 +270,7 @@ func rootCAs(flag, path string) (*x509.CertPool, error) {
 	if path == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(path)
+	pem, err := livefile.Read(path)
 	if err != nil {
 		return nil, usagef("--%s: %v", flag, err)
 	}
@@ -304,7 +304,7 @@ func (c *serveCmd) cacheConfig(instance string, file *redislink.URLFile, logger 
 	if cfg.RedisURL == "" {
 		return cfg, usagef("--cache-encryption-key-file: there is nothing to encrypt without --redis-url")
 	}
-	text, err := os.ReadFile(c.CacheEncryptionKeyFile)
+	text, err := livefile.Read(c.CacheEncryptionKeyFile)
 	if err != nil {
 		return cfg, usagef("--cache-encryption-key-file: %v", err)
 	}
@@ -373,6 +373,9 @@ func (c *serveCmd) webhookSecret(logger *slog.Logger) (func() string, error) {
 	switch {
 	case c.WebhookSecretFile != "":
 		name = "--webhook-secret-file"
+		if _, err := livefile.Read(c.WebhookSecretFile); err != nil {
+			return nil, usagef("--webhook-secret-file: %v", err)
+		}
 		// Every request to the listener reads the file.
 		lines := rate.Sometimes{Interval: 10 * time.Second}
 		source = func() string {

@@ -127,9 +127,13 @@ func (v *Value[T]) read() (contents [][]byte, digest [sha256.Size]byte, err erro
 	return contents, [sha256.Size]byte(hash.Sum(nil)), nil
 }
 
-// Read reads a regular file of at most 4 MiB. Its errors are of type *fs.PathError. Anything
-// else, such as a named pipe, is an error: opening it may block forever.
-func Read(path string) ([]byte, error) {
+// Read is ReadAtMost of 4 MiB.
+func Read(path string) ([]byte, error) { return ReadAtMost(path, maxSize) }
+
+// ReadAtMost reads a regular file of at most that many bytes. Its errors are of type
+// *fs.PathError. Anything else, such as a named pipe, is an error: opening it may block
+// forever.
+func ReadAtMost(path string, most int) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -142,17 +146,14 @@ func Read(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer file.Close()
-	b, err := io.ReadAll(io.LimitReader(file, maxSize+1))
+	b, err := io.ReadAll(io.LimitReader(file, int64(most)+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(b) > maxSize {
-		return nil, &fs.PathError{Op: "read", Path: path, Err: errTooLong}
+	if len(b) > most {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("longer than %d bytes", most)}
 	}
 	return b, nil
 }
 
-var (
-	errNotRegular = errors.New("not a regular file")
-	errTooLong    = fmt.Errorf("longer than %d bytes", maxSize)
-)
+var errNotRegular = errors.New("not a regular file")

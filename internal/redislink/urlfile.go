@@ -3,11 +3,11 @@ package redislink
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
+
+	"github.com/clerkgate/clerkgate/internal/livefile"
 )
 
 // maxURLFile is the maximum size of the file, in bytes.
@@ -25,7 +25,7 @@ type URLFile struct {
 	err  error         // why the last read failed or needs a restart; guarded by mu
 }
 
-// OpenURLFile reads the URL in the file at path, in the form of Options. A URLFile need
+// OpenURLFile reads the URL in the regular file at path, in the form of Options. A URLFile need
 // not be closed. report is called with an error when the file becomes unusable, and again
 // for each other reason, and with nil when it is usable again. report must not use the
 // URLFile. Errors do not show the URL.
@@ -85,20 +85,12 @@ func (f *URLFile) Err() error {
 }
 
 func (f *URLFile) read() (string, *url.URL, error) {
-	file, err := os.Open(f.path)
-	if err != nil {
-		return "", nil, err
-	}
-	defer file.Close()
-	b, err := io.ReadAll(io.LimitReader(file, maxURLFile+1))
+	b, err := livefile.ReadAtMost(f.path, maxURLFile)
 	if err != nil {
 		return "", nil, err
 	}
 	text := strings.TrimSpace(string(b))
-	switch {
-	case len(b) > maxURLFile:
-		return "", nil, fmt.Errorf("%s: longer than %d bytes", f.path, maxURLFile)
-	case text == "":
+	if text == "" {
 		return "", nil, fmt.Errorf("%s is empty", f.path)
 	}
 	if _, err := Options(text, Access{}); err != nil {
