@@ -179,8 +179,8 @@ func (c *Client) CountUsers(ctx context.Context, f *clerkgatev1.UserFilter) (*Co
 	return &Count{Total: total, Meta: a.meta}, nil
 }
 
-// whole is an answer with status 200 that was read completely.
-type whole struct {
+// wholeAnswer is an answer with status 200 that was read completely.
+type wholeAnswer struct {
 	body []byte
 	meta Meta
 	done func() // must be called when body is not used any more
@@ -188,7 +188,7 @@ type whole struct {
 
 // get sends one GET request, in a span if requests are traced, and returns an answer with
 // status 200.
-func (c *Client) get(ctx context.Context, path string, query url.Values) (whole, error) {
+func (c *Client) get(ctx context.Context, path string, query url.Values) (wholeAnswer, error) {
 	ctx, span := c.startSpan(ctx, path)
 	a, err := c.send(ctx, path, query)
 	endSpan(span, a.meta, err)
@@ -196,10 +196,10 @@ func (c *Client) get(ctx context.Context, path string, query url.Values) (whole,
 }
 
 // send is get without a span.
-func (c *Client) send(caller context.Context, path string, query url.Values) (whole, error) {
+func (c *Client) send(caller context.Context, path string, query url.Values) (wholeAnswer, error) {
 	key := c.key()
 	if key == "" {
-		return whole{}, &Error{Kind: ErrKeyRejected, NotSent: true, Err: errors.New("there is no key")}
+		return wholeAnswer{}, &Error{Kind: ErrKeyRejected, NotSent: true, Err: errors.New("there is no key")}
 	}
 	ctx, cancel := context.WithTimeout(caller, c.timeout)
 	defer cancel()
@@ -210,10 +210,10 @@ func (c *Client) send(caller context.Context, path string, query url.Values) (wh
 	}
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, a.trace()), http.MethodGet, target, nil)
 	if err != nil {
-		return whole{}, fmt.Errorf("clerkapi: %w", err)
+		return wholeAnswer{}, fmt.Errorf("clerkapi: %w", err)
 	}
 	if n := len(req.URL.RequestURI()) + requestLineRest; n > MaxRequestLine {
-		return whole{}, &Error{Kind: ErrRejected, NotSent: true, Err: fmt.Errorf("the request line has %d bytes, more than %d", n, MaxRequestLine)}
+		return wholeAnswer{}, &Error{Kind: ErrRejected, NotSent: true, Err: fmt.Errorf("the request line has %d bytes, more than %d", n, MaxRequestLine)}
 	}
 	req.Header = http.Header{
 		"Authorization":     {"Bearer " + key},
@@ -224,7 +224,7 @@ func (c *Client) send(caller context.Context, path string, query url.Values) (wh
 	// Not through an http.Client, which would follow redirects and send the key along.
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
-		return whole{}, c.sendError(caller, ctx, a, err)
+		return wholeAnswer{}, c.sendError(caller, ctx, a, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -232,15 +232,15 @@ func (c *Client) send(caller context.Context, path string, query url.Values) (wh
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 		e := answerError(resp.StatusCode, resp.Header, body, time.Now())
 		e.Meta.Answered = a.answered()
-		return whole{}, e
+		return wholeAnswer{}, e
 	}
 	meta := readMeta(resp.Header)
 	meta.Answered = a.answered()
 	body, done, err := c.intake.read(ctx, resp.Body, c.maxBody, cancel)
 	if err != nil {
-		return whole{}, c.bodyError(caller, ctx, meta, err)
+		return wholeAnswer{}, c.bodyError(caller, ctx, meta, err)
 	}
-	return whole{body, meta, done}, nil
+	return wholeAnswer{body, meta, done}, nil
 }
 
 // sendError returns the *Error of a request without an answer.

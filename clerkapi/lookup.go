@@ -27,7 +27,7 @@ func (c *Client) LookupUsers(ctx context.Context, ids []string) (*Lookup, error)
 	if err != nil {
 		return nil, err
 	}
-	var users []decoded
+	var users []decodedUser
 	var meta Meta
 	if len(ids) == 1 {
 		users, meta, err = c.lookupOne(ctx, ids[0])
@@ -67,7 +67,7 @@ func positionsOf(ids []string) (map[string]int, error) {
 	return positions, nil
 }
 
-func (c *Client) lookupOne(ctx context.Context, id string) ([]decoded, Meta, error) {
+func (c *Client) lookupOne(ctx context.Context, id string) ([]decodedUser, Meta, error) {
 	a, err := c.get(ctx, "/users/"+id, nil)
 	if e, ok := errors.AsType[*Error](err); ok && errors.Is(err, ErrNotFound) {
 		return nil, e.Meta, nil
@@ -80,10 +80,10 @@ func (c *Client) lookupOne(ctx context.Context, id string) ([]decoded, Meta, err
 	if user.id == "" {
 		return nil, Meta{}, badAnswer(a.meta, user.err)
 	}
-	return []decoded{user}, a.meta, nil
+	return []decodedUser{user}, a.meta, nil
 }
 
-func (c *Client) lookupMany(ctx context.Context, ids []string) ([]decoded, Meta, error) {
+func (c *Client) lookupMany(ctx context.Context, ids []string) ([]decodedUser, Meta, error) {
 	query := url.Values{"user_id": ids, "limit": {strconv.Itoa(MaxLookup)}}
 	a, err := c.get(ctx, "/users", query)
 	if err != nil {
@@ -98,7 +98,7 @@ func (c *Client) lookupMany(ctx context.Context, ids []string) ([]decoded, Meta,
 }
 
 // assign puts each user at the position of its id.
-func assign(positions map[string]int, users []decoded, meta Meta) ([]UserResult, error) {
+func assign(positions map[string]int, users []decodedUser, meta Meta) ([]UserResult, error) {
 	results := make([]UserResult, len(positions))
 	missing := ErrNotFound
 	for _, u := range users {
@@ -124,30 +124,30 @@ func assign(positions map[string]int, users []decoded, meta Meta) ([]UserResult,
 	return results, nil
 }
 
-// decoded is one user of an answer. Either user or err is set.
-type decoded struct {
+// decodedUser is one user of an answer. Either user or err is set.
+type decodedUser struct {
 	id   string // empty if it is unreadable or not a user's id
 	user *clerkgatev1.User
 	err  error
 }
 
-func decode(text []byte, unread func(string)) decoded {
+func decode(text []byte, unread func(string)) decodedUser {
 	user, err := decodeUser(text, unread)
 	if err == nil {
-		return decoded{id: user.Id, user: user}
+		return decodedUser{id: user.Id, user: user}
 	}
 	var only struct {
 		ID string `json:"id"`
 	}
 	if json.Unmarshal(text, &only, lenient) != nil || !ValidUserID(only.ID) {
-		return decoded{err: err}
+		return decodedUser{err: err}
 	}
-	return decoded{id: only.ID, err: err}
+	return decodedUser{id: only.ID, err: err}
 }
 
 // decodeList decodes a JSON array of users, one by one. It fails only if the text is not
 // a JSON array, or is nested deeper than the JSON library allows (see DecodeUser).
-func decodeList(body []byte, unread func(string)) ([]decoded, error) {
+func decodeList(body []byte, unread func(string)) ([]decodedUser, error) {
 	dec := jsontext.NewDecoder(bytes.NewBuffer(body), lenient)
 	if dec.PeekKind() != '[' {
 		return nil, errors.New("the answer is not a JSON array")
@@ -155,7 +155,7 @@ func decodeList(body []byte, unread func(string)) ([]decoded, error) {
 	if _, err := dec.ReadToken(); err != nil {
 		return nil, notJSON(err)
 	}
-	var users []decoded
+	var users []decodedUser
 	for dec.PeekKind() != ']' {
 		text, err := dec.ReadValue()
 		if err != nil {

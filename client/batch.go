@@ -58,7 +58,7 @@ func (c *Client) BatchGetUsers(ctx context.Context, ids []string, options ...Rea
 // batch collects the answers to one BatchGetUsers.
 type batch struct {
 	users   clerkgatev1.UserServiceClient
-	reading reading
+	reading readSettings
 
 	mu       sync.Mutex // guards all that follows
 	found    map[string]Result

@@ -51,17 +51,17 @@ func DecodeMetadata[T any](text string) (T, error) {
 
 // ReadOption selects which copies of users are acceptable, and which fields they have. A nil
 // ReadOption has no effect.
-type ReadOption func(*reading)
+type ReadOption func(*readSettings)
 
-// reading is what ReadOptions set.
-type reading struct {
+// readSettings is what ReadOptions set.
+type readSettings struct {
 	view         clerkgatev1.UserView
 	maxAge       *durationpb.Duration
 	minUpdatedAt *timestamppb.Timestamp
 }
 
-func readingOf(options []ReadOption) reading {
-	r := reading{view: viewOf(false)}
+func readingOf(options []ReadOption) readSettings {
+	r := readSettings{view: viewOf(false)}
 	for _, set := range options {
 		if set != nil {
 			set(&r)
@@ -78,18 +78,18 @@ func viewOf(full bool) clerkgatev1.UserView {
 }
 
 // Full asks for all fields, private metadata among them. The server may not allow it.
-func Full() ReadOption { return func(r *reading) { r.view = viewOf(true) } }
+func Full() ReadOption { return func(r *readSettings) { r.view = viewOf(true) } }
 
 // MaxAge sets the age of the oldest acceptable copy. 0 asks Clerk. Without it, what the server
 // keeps is acceptable, for a minute unless it is configured otherwise.
 func MaxAge(d time.Duration) ReadOption {
-	return func(r *reading) { r.maxAge = durationpb.New(d) }
+	return func(r *readSettings) { r.maxAge = durationpb.New(d) }
 }
 
 // MinUpdatedAt sets the updated_at that the users are known to have. Older copies are not
 // returned.
 func MinUpdatedAt(t time.Time) ReadOption {
-	return func(r *reading) { r.minUpdatedAt = timestamppb.New(t) }
+	return func(r *readSettings) { r.minUpdatedAt = timestamppb.New(t) }
 }
 
 // GetUser returns a user. The error matches ErrNotFound if Clerk has no user of this id.

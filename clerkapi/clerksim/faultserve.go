@@ -13,7 +13,7 @@ import (
 const dripSize = 64
 
 // serveFault answers a request with its fault.
-func (s *Sim) serveFault(w http.ResponseWriter, r *http.Request, in *incoming) {
+func (s *Sim) serveFault(w http.ResponseWriter, r *http.Request, in *arrivedRequest) {
 	f := in.fault
 	switch f.Kind {
 	case FaultHang:
@@ -48,7 +48,7 @@ func (s *Sim) serveFault(w http.ResponseWriter, r *http.Request, in *incoming) {
 }
 
 // finish sends an answer without a fault.
-func (s *Sim) finish(w http.ResponseWriter, in *incoming, a answer) {
+func (s *Sim) finish(w http.ResponseWriter, in *arrivedRequest, a answer) {
 	a.verdict = in.verdict
 	s.answered(in.request, a.status)
 	s.write(w, a)
@@ -72,7 +72,7 @@ func resetConnection(w http.ResponseWriter) {
 }
 
 // truncate announces the right answer and sends half of it.
-func (s *Sim) truncate(w http.ResponseWriter, in *incoming) {
+func (s *Sim) truncate(w http.ResponseWriter, in *arrivedRequest) {
 	a := s.answer(in)
 	s.answered(in.request, a.status)
 	s.writeHeader(w, a)
@@ -82,7 +82,7 @@ func (s *Sim) truncate(w http.ResponseWriter, in *incoming) {
 }
 
 // drip sends the right answer slowly.
-func (s *Sim) drip(w http.ResponseWriter, r *http.Request, in *incoming) {
+func (s *Sim) drip(w http.ResponseWriter, r *http.Request, in *arrivedRequest) {
 	a := s.answer(in)
 	s.answered(in.request, a.status)
 	s.writeHeader(w, a)

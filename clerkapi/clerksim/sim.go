@@ -177,8 +177,8 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.write(w, a)
 }
 
-// incoming is a request with what was decided at its arrival.
-type incoming struct {
+// arrivedRequest is a request with what was decided at its arrival.
+type arrivedRequest struct {
 	*request
 	traceID string
 	refusal *refusal // nil: accepted
@@ -189,11 +189,11 @@ type incoming struct {
 
 // arrive counts a request and decides its fate: first the key is checked, then the quota,
 // then the faults.
-func (s *Sim) arrive(req *request, authorization string) *incoming {
+func (s *Sim) arrive(req *request, authorization string) *arrivedRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	in := &incoming{request: req, traceID: randomHex(s.rng, 16), delay: s.config.Latency}
+	in := &arrivedRequest{request: req, traceID: randomHex(s.rng, 16), delay: s.config.Latency}
 	if s.config.Jitter > 0 {
 		in.delay += time.Duration(s.rng.Int64N(int64(s.config.Jitter)))
 	}
@@ -218,10 +218,10 @@ func (s *Sim) arrive(req *request, authorization string) *incoming {
 }
 
 // crowded reports whether FaultCrowded refuses the request.
-func (in *incoming) crowded() bool { return in.fault != nil && in.fault.Kind == FaultCrowded }
+func (in *arrivedRequest) crowded() bool { return in.fault != nil && in.fault.Kind == FaultCrowded }
 
 // served records the end of a request.
-func (s *Sim) served(in *incoming) {
+func (s *Sim) served(in *arrivedRequest) {
 	if in.crowded() {
 		return
 	}
@@ -231,7 +231,7 @@ func (s *Sim) served(in *incoming) {
 }
 
 // answer returns the answer to a request without a fault.
-func (s *Sim) answer(in *incoming) answer {
+func (s *Sim) answer(in *arrivedRequest) answer {
 	refuse := in.refusal
 	var body []byte
 	if refuse == nil {

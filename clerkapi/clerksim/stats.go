@@ -68,7 +68,7 @@ func (s *Sim) Reset() {
 }
 
 // countArrival counts an arrival. s.mu must be held.
-func (s *Sim) countArrival(now time.Time, in *incoming) {
+func (s *Sim) countArrival(now time.Time, in *arrivedRequest) {
 	limited := in.verdict != nil && !in.verdict.allowed
 	s.stats.Requests++
 	if limited {

@@ -227,14 +227,14 @@ func (x *chaos) load(ctx context.Context) (wait func()) {
 	return all.Wait
 }
 
-// recovered is the time from the end of a fault to the first success.
-type recovered struct {
+// recoveryTime is the time from the end of a fault to the first success.
+type recoveryTime struct {
 	trouble, node string
 	took, allowed time.Duration
 }
 
 // pass causes one fault after the other until end.
-func (x *chaos) pass(ctx context.Context, end time.Time, c *control) (all []recovered, err error) {
+func (x *chaos) pass(ctx context.Context, end time.Time, c *control) (all []recoveryTime, err error) {
 	const limit = 15 * time.Second
 	if err := wait(ctx, time.Second); err != nil {
 		return nil, err
@@ -252,7 +252,7 @@ func (x *chaos) pass(ctx context.Context, end time.Time, c *control) (all []reco
 			}
 			over := time.Now()
 			for _, n := range x.nodes {
-				r := recovered{trouble: t.name, node: n.name, took: n.firstAfter(ctx, over, limit)}
+				r := recoveryTime{trouble: t.name, node: n.name, took: n.firstAfter(ctx, over, limit)}
 				r.allowed = t.holds + recovery + 4*c.delay(over, over.Add(r.took))
 				all = append(all, r)
 			}

@@ -87,10 +87,10 @@ func TestAnswersAreJudged(t *testing.T) {
 }
 
 func TestRecoveriesAreJudged(t *testing.T) {
-	if r := recoveryRow("x", []recovered{{took: 2 * time.Second, allowed: 2 * time.Second}}); !r.met {
+	if r := recoveryRow("x", []recoveryTime{{took: 2 * time.Second, allowed: 2 * time.Second}}); !r.met {
 		t.Error("in time, and not met")
 	}
-	if r := recoveryRow("x", []recovered{{took: 1, allowed: 2}, {took: 3, allowed: 2}}); r.met {
+	if r := recoveryRow("x", []recoveryTime{{took: 1, allowed: 2}, {took: 3, allowed: 2}}); r.met {
 		t.Error("late, and met")
 	}
 }

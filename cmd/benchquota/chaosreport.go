@@ -21,7 +21,7 @@ const (
 )
 
 // report returns the rows of the table.
-func (x *chaos) report(ctx context.Context, name string, before []state, recoveries []recovered, c *control) ([]row, error) {
+func (x *chaos) report(ctx context.Context, name string, before []state, recoveries []recoveryTime, c *control) ([]row, error) {
 	webhooks, err := x.webhooks(ctx)
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func (x *chaos) report(ctx context.Context, name string, before []state, recover
 }
 
 // recoveryRow judges the times of recovery.
-func recoveryRow(name string, all []recovered) row {
+func recoveryRow(name string, all []recoveryTime) row {
 	r := row{name: name + "/recovery", target: fmt.Sprintf("first success within %s of when it may be", recovery), met: true}
 	var took []time.Duration
 	var lines []string

@@ -15,15 +15,15 @@ const (
 	mostPerSecond  = 5.0 // of one replica, for all purposes
 )
 
-// observed is what Redis and Clerk received during a time.
-type observed struct {
+// observation is what Redis and Clerk received during a time.
+type observation struct {
 	commands
 	requests int64
 	took     time.Duration
 }
 
 // perSecond returns the number of commands per second and replica.
-func (o observed) perSecond(replicas int) float64 {
+func (o observation) perSecond(replicas int) float64 {
 	return float64(o.sent()) / o.took.Seconds() / float64(replicas)
 }
 
@@ -66,7 +66,7 @@ func redisCommands(ctx context.Context, l *lab) ([]row, error) {
 	rows := []row{saturated}
 	for _, quiet := range []struct {
 		name string
-		observed
+		observation
 	}{{"commands/paused", paused}, {"commands/idle", idle}} {
 		rows = append(rows, row{
 			name: quiet.name, requests: quiet.requests,
@@ -80,7 +80,7 @@ func redisCommands(ctx context.Context, l *lab) ([]row, error) {
 }
 
 // observe waits for first and then observes for then.
-func (f *fleet) observe(ctx context.Context, m *monitor, first, then time.Duration) (o observed, err error) {
+func (f *fleet) observe(ctx context.Context, m *monitor, first, then time.Duration) (o observation, err error) {
 	if err := wait(ctx, first); err != nil {
 		return o, err
 	}
@@ -92,7 +92,7 @@ func (f *fleet) observe(ctx context.Context, m *monitor, first, then time.Durati
 	if err := wait(ctx, then); err != nil {
 		return o, err
 	}
-	o = observed{commands: m.counted().since(counted), took: time.Since(start)}
+	o = observation{commands: m.counted().since(counted), took: time.Since(start)}
 	after, err := f.clerk.stats(ctx)
 	o.requests = after.Requests - before.Requests
 	return o, err

@@ -33,8 +33,8 @@ func (l *lab) startLive(ctx context.Context, users, calls int) (*pair, []string,
 	return p, ids, nil
 }
 
-// asked is the result of a caller's lookups.
-type asked struct {
+// lookupTimes is the result of a caller's lookups.
+type lookupTimes struct {
 	mu     sync.Mutex
 	took   []time.Duration // from call to answer
 	waited []time.Duration // from call to the request's departure
@@ -42,7 +42,7 @@ type asked struct {
 }
 
 // ask looks up users as a caller at fixed intervals until ctx ends.
-func (p *pair) ask(ctx context.Context, caller string, every time.Duration, ids []string, a *asked) {
+func (p *pair) ask(ctx context.Context, caller string, every time.Duration, ids []string, a *lookupTimes) {
 	calls := as(context.WithoutCancel(ctx), caller)
 	tick(ctx, evenly(every), func(i int) {
 		one, cancel := context.WithTimeout(calls, callTimeout)
@@ -74,7 +74,7 @@ func flood(ctx context.Context, l *lab) ([]row, error) {
 	}
 	defer p.stop()
 
-	var alone, begun, flooded asked
+	var alone, begun, flooded lookupTimes
 	quiet, end := context.WithTimeout(ctx, aloneFor)
 	p.ask(quiet, "quiet", every, ids, &alone)
 	end()
@@ -150,7 +150,7 @@ func behindLists(ctx context.Context, l *lab) ([]row, error) {
 	}
 	asking, end := context.WithTimeout(ctx, measured)
 	defer end()
-	var lookups asked
+	var lookups lookupTimes
 	var askers sync.WaitGroup
 	for i := range quiet {
 		askers.Go(func() {

@@ -39,7 +39,7 @@ const (
 func floodScenarios() []scenario {
 	return []scenario{
 		{"unread-streams", true, func(ctx context.Context, l *lab) ([]row, error) {
-			return l.flood(ctx, "unread-streams", 300, func(ctx context.Context, f *flooded) error {
+			return l.flood(ctx, "unread-streams", 300, func(ctx context.Context, f *floodedServer) error {
 				return f.unread(ctx, 400, func(ctx context.Context, c *grpc.ClientConn) error {
 					_, err := clerkgatev1.NewUserServiceClient(c).StreamUsers(ctx, &clerkgatev1.StreamUsersRequest{})
 					return err
@@ -47,19 +47,19 @@ func floodScenarios() []scenario {
 			})
 		}},
 		{"unread-answers", true, func(ctx context.Context, l *lab) ([]row, error) {
-			return l.flood(ctx, "unread-answers", 300, func(ctx context.Context, f *flooded) error {
+			return l.flood(ctx, "unread-answers", 300, func(ctx context.Context, f *floodedServer) error {
 				return f.unreadAnswers(ctx, 1000)
 			})
 		}},
 		{"watchers-1", true, watchers(1)},
 		{"watchers-1000", true, watchers(1000)},
 		{"webhook-bodies", true, func(ctx context.Context, l *lab) ([]row, error) {
-			return l.flood(ctx, "webhook-bodies", 100, func(ctx context.Context, f *flooded) error {
+			return l.flood(ctx, "webhook-bodies", 100, func(ctx context.Context, f *floodedServer) error {
 				return f.bodies(ctx, 400)
 			})
 		}},
 		{"slow-posts", true, func(ctx context.Context, l *lab) ([]row, error) {
-			return l.flood(ctx, "slow-posts", 100, func(ctx context.Context, f *flooded) error {
+			return l.flood(ctx, "slow-posts", 100, func(ctx context.Context, f *floodedServer) error {
 				return f.slowPosts(ctx, 400)
 			})
 		}},
@@ -68,14 +68,14 @@ func floodScenarios() []scenario {
 
 func watchers(n int) func(context.Context, *lab) ([]row, error) {
 	return func(ctx context.Context, l *lab) ([]row, error) {
-		return l.flood(ctx, fmt.Sprintf("watchers-%d", n), 100, func(ctx context.Context, f *flooded) error {
+		return l.flood(ctx, fmt.Sprintf("watchers-%d", n), 100, func(ctx context.Context, f *floodedServer) error {
 			return f.watch(ctx, n)
 		})
 	}
 }
 
-// flooded is a server under a flood.
-type flooded struct {
+// floodedServer is a server under a flood.
+type floodedServer struct {
 	*pair
 	ids            []string
 	http, webhooks string // host:port
@@ -86,7 +86,7 @@ var otherAddresses = regexp.MustCompile(`"http":"([^"]*)"(?:.*"webhooks":"([^"/]
 
 // flood measures a server before, during and after do, which runs until its context ends.
 // Memory may rise by at most `most` MiB.
-func (l *lab) flood(ctx context.Context, name string, most int64, do func(context.Context, *flooded) error) ([]row, error) {
+func (l *lab) flood(ctx context.Context, name string, most int64, do func(context.Context, *floodedServer) error) ([]row, error) {
 	dir, err := os.MkdirTemp("", "benchquota")
 	if err != nil {
 		return nil, err
@@ -102,7 +102,7 @@ func (l *lab) flood(ctx context.Context, name string, most int64, do func(contex
 		return nil, err
 	}
 	defer p.stop()
-	f := &flooded{pair: p}
+	f := &floodedServer{pair: p}
 	if f.ids, err = p.clerk.ids(); err != nil {
 		return nil, err
 	}
@@ -174,7 +174,7 @@ func (s state) like(before state) bool {
 
 var goroutines = regexp.MustCompile(`(?m)^go_goroutines (\d+)$`)
 
-func (f *flooded) measure(ctx context.Context, pid int) (state, error) {
+func (f *floodedServer) measure(ctx context.Context, pid int) (state, error) {
 	return f.clerk.measure(ctx, pid, f.http)
 }
 
@@ -204,7 +204,7 @@ func (c *clerk) measure(ctx context.Context, pid int, address string) (s state, 
 
 // unread opens n streams on one connection, as as many callers as one address may have,
 // and reads none of them.
-func (f *flooded) unread(ctx context.Context, n int, begin func(context.Context, *grpc.ClientConn) error) error {
+func (f *floodedServer) unread(ctx context.Context, n int, begin func(context.Context, *grpc.ClientConn) error) error {
 	conn, err := grpc.NewClient(f.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return err
@@ -220,7 +220,7 @@ func (f *flooded) unread(ctx context.Context, n int, begin func(context.Context,
 }
 
 // watch reads n watches of the quota, during lookups that constantly change it.
-func (f *flooded) watch(ctx context.Context, n int) error {
+func (f *floodedServer) watch(ctx context.Context, n int) error {
 	var read tally
 	var wg sync.WaitGroup
 	for i := range n {
@@ -248,7 +248,7 @@ func (f *flooded) watch(ctx context.Context, n int) error {
 
 // unreadAnswers requests a hundred cached users n times with a client that lets the
 // server send nothing.
-func (f *flooded) unreadAnswers(ctx context.Context, n int) error {
+func (f *floodedServer) unreadAnswers(ctx context.Context, n int) error {
 	ids := f.ids[:100]
 	if _, err := f.users(0).BatchGetUsers(ctx, &clerkgatev1.BatchGetUsersRequest{UserIds: ids}); err != nil {
 		return err
@@ -258,13 +258,13 @@ func (f *flooded) unreadAnswers(ctx context.Context, n int) error {
 
 // bodies repeatedly posts n bodies of 1 MiB without the last byte, each on a connection
 // of its own.
-func (f *flooded) bodies(ctx context.Context, n int) error {
+func (f *floodedServer) bodies(ctx context.Context, n int) error {
 	const head = "POST /webhooks/clerk HTTP/1.1\r\nHost: x\r\nsvix-id: m\r\nsvix-timestamp: 1\r\nsvix-signature: v1,x\r\nContent-Length: %d\r\n\r\n"
 	return f.posts(ctx, f.webhooks, n, fmt.Sprintf(head, 1<<20)+strings.Repeat("x", 1<<20-1))
 }
 
 // slowPosts starts n requests whose bodies never arrive, at each listener.
-func (f *flooded) slowPosts(ctx context.Context, n int) error {
+func (f *floodedServer) slowPosts(ctx context.Context, n int) error {
 	var errs []error
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -284,7 +284,7 @@ func (f *flooded) slowPosts(ctx context.Context, n int) error {
 
 // posts keeps n connections busy with incomplete requests, and records how long the
 // slowest stayed open.
-func (f *flooded) posts(ctx context.Context, address string, n int, text string) error {
+func (f *floodedServer) posts(ctx context.Context, address string, n int, text string) error {
 	var longest times
 	var wg sync.WaitGroup
 	for range n {

@@ -26,8 +26,8 @@ type configCheckCmd struct {
 	Output   string `short:"o" enum:"json,table" default:"table" help:"json or table."`
 }
 
-// checked is the result of `clerkgate config check`.
-type checked struct {
+// checkResult is the result of `clerkgate config check`.
+type checkResult struct {
 	Settings []setting `json:"settings"`
 	Warnings []string  `json:"warnings"`
 }
@@ -39,7 +39,7 @@ func (c *configCheckCmd) Run(parsed *kong.Context, std streams, o *origins) erro
 		return err
 	}
 	flags := settingsFlags(parsed)
-	result := checked{c.effective(o, flags, s), append([]string{}, c.serveCmd.warnings(o, flags, s)...)} // in JSON never null
+	result := checkResult{c.effective(o, flags, s), append([]string{}, c.serveCmd.warnings(o, flags, s)...)} // in JSON never null
 	if c.Output == "json" {
 		return printValue(std.out, result, true)
 	}
@@ -47,7 +47,7 @@ func (c *configCheckCmd) Run(parsed *kong.Context, std streams, o *origins) erro
 }
 
 // print writes what was found as a table, and then the warnings.
-func (r checked) print(w io.Writer) error {
+func (r checkResult) print(w io.Writer) error {
 	var b strings.Builder
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "SETTING\tVALUE\tFROM")

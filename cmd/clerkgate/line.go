@@ -282,7 +282,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 			logger.Info("serving", attrs...)
 			c.logSettings(logger, o, settingsFlags(parsed), s)
 			run("reload", func(ctx context.Context) error {
-				r := &reloading{logger: logger, level: level, files: s.files, secret: s.secret, server: srv, origins: o, running: c.effective(o, settingsFlags(parsed), s)}
+				r := &reloader{logger: logger, level: level, files: s.files, secret: s.secret, server: srv, origins: o, running: c.effective(o, settingsFlags(parsed), s)}
 				return r.run(ctx, hangups)
 			})
 			run("gate", g.Run) // only now, since it checks the key at once, and may log an error

@@ -45,8 +45,8 @@ func (f secretFiles) notes() []string {
 	return notes
 }
 
-// reloading reads settings again at SIGHUP.
-type reloading struct {
+// reloader reads settings again at SIGHUP.
+type reloader struct {
 	logger  *slog.Logger
 	level   *slog.LevelVar
 	files   secretFiles
@@ -57,7 +57,7 @@ type reloading struct {
 }
 
 // run reloads at each signal until ctx ends.
-func (r *reloading) run(ctx context.Context, signals <-chan os.Signal) error {
+func (r *reloader) run(ctx context.Context, signals <-chan os.Signal) error {
 	for {
 		select {
 		case <-signals:
@@ -70,7 +70,7 @@ func (r *reloading) run(ctx context.Context, signals <-chan os.Signal) error {
 
 // reload reads the files of secrets and the configuration file. What can't be used
 // is logged, and changes nothing.
-func (r *reloading) reload() {
+func (r *reloader) reload() {
 	var fails []error
 	if r.files.key != nil {
 		fails = append(fails, r.files.key.Reload())
@@ -90,7 +90,7 @@ func (r *reloading) reload() {
 
 // settings parses the command line, the environment and the file anew, takes the log
 // level, and logs what else has changed.
-func (r *reloading) settings() error {
+func (r *reloader) settings() error {
 	var c cli
 	o := &origins{args: r.origins.args}
 	parser, err := o.newParser(&c, kong.Name("clerkgate"), kong.Exit(func(int) {}), kong.Writers(io.Discard, io.Discard))

@@ -274,7 +274,7 @@ func (c combination) try(t *testing.T, dir string) {
 		}
 		return
 	}
-	var effective checked
+	var effective checkResult
 	if err := json.Unmarshal([]byte(shown), &effective); err != nil {
 		t.Fatal(err)
 	}
@@ -387,7 +387,7 @@ func TestWarnings(t *testing.T) {
 			if code != 0 || strings.Contains(stdout, "donotshowme") {
 				t.Fatalf("%d: %s%s", code, stdout, stderr)
 			}
-			var got checked
+			var got checkResult
 			if err := json.Unmarshal([]byte(stdout), &got); err != nil {
 				t.Fatal(err)
 			}

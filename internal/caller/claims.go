@@ -8,15 +8,15 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// claimed is a caller and the claims of its tokens.
-type claimed struct {
+// callerClaims is a caller and the claims of its tokens.
+type callerClaims struct {
 	who    *Caller
 	claims map[string]string
 }
 
 // matches reports whether a token's claims have all required values. A list has a value
 // if any of its elements equals it.
-func (c claimed) matches(claims map[string]any) bool {
+func (c callerClaims) matches(claims map[string]any) bool {
 	for name, want := range c.claims {
 		switch v := claims[name].(type) {
 		case string:
@@ -42,7 +42,7 @@ func (c claimed) matches(claims map[string]any) bool {
 
 // claimsAt is the claims of a caller and where they are in the file.
 type claimsAt struct {
-	claimed
+	callerClaims
 	issuer string
 	node   *yaml.Node
 	field  string
@@ -58,7 +58,7 @@ func (c claimsAt) key(names ...string) string {
 }
 
 func (r *reader) readClaims(n *yaml.Node, field string, c *Caller) {
-	at := claimsAt{claimed: claimed{who: c, claims: map[string]string{}}, node: n, field: field}
+	at := claimsAt{callerClaims: callerClaims{who: c, claims: map[string]string{}}, node: n, field: field}
 	r.readMap(n, field, fields{
 		"issuer": func(n *yaml.Node, field string) {
 			if r.readText(n, field, &at.issuer) && r.issuers[at.issuer] == nil {
@@ -83,7 +83,7 @@ func (r *reader) readClaims(n *yaml.Node, field string, c *Caller) {
 		},
 	}, "issuer", "claims")
 	if i := r.issuers[at.issuer]; i != nil {
-		i.claims = append(i.claims, at.claimed)
+		i.claims = append(i.claims, at.callerClaims)
 		r.claims = append(r.claims, at)
 	}
 }

@@ -44,7 +44,7 @@ type issuerConfig struct {
 type issuer struct {
 	config issuerConfig
 	client *http.Client
-	claims []claimed // not guarded: belongs to one Set
+	claims []callerClaims // not guarded: belongs to one Set
 
 	state *issuerState // shared by Sets whose issuers have the same config
 }
@@ -52,16 +52,16 @@ type issuer struct {
 // issuerState is what is known of an issuer.
 type issuerState struct {
 	mu        sync.Mutex
-	verifier  *oidc.IDTokenVerifier       // nil before discovery; guarded by mu
-	asking    chan struct{}               // closed when the current attempt ends; guarded by mu
-	failed    error                       // error of the last attempt; guarded by mu
-	nextTry   time.Time                   // guarded by mu
-	lastFetch time.Time                   // last request for the keys; guarded by mu
-	known     map[[sha256.Size]byte]known // guarded by mu
+	verifier  *oidc.IDTokenVerifier               // nil before discovery; guarded by mu
+	asking    chan struct{}                       // closed when the current attempt ends; guarded by mu
+	failed    error                               // error of the last attempt; guarded by mu
+	nextTry   time.Time                           // guarded by mu
+	lastFetch time.Time                           // last request for the keys; guarded by mu
+	known     map[[sha256.Size]byte]verifiedToken // guarded by mu
 }
 
-// known is a verified token.
-type known struct {
+// verifiedToken holds the claims of a verified token.
+type verifiedToken struct {
 	claims map[string]any
 	until  time.Time
 }
@@ -73,7 +73,7 @@ func newIssuer(c issuerConfig, old *issuer) (*issuer, error) {
 		i.client, i.state = old.client, old.state
 		return i, nil
 	}
-	i.state = &issuerState{known: make(map[[sha256.Size]byte]known)}
+	i.state = &issuerState{known: make(map[[sha256.Size]byte]verifiedToken)}
 	transport := &issuerTransport{config: c, state: i.state}
 	if err := transport.readCA(); err != nil {
 		return nil, err
@@ -169,13 +169,13 @@ func (i *issuer) verify(ctx context.Context, text string, now time.Time) (map[st
 	if token.Expiry.Before(until) {
 		until = token.Expiry
 	}
-	i.state.remember(hash, known{claims, until}, now)
+	i.state.remember(hash, verifiedToken{claims, until}, now)
 	return claims, nil
 }
 
 // remember stores a verified token. If there is no room, it replaces an expired one, or
 // any.
-func (s *issuerState) remember(hash [sha256.Size]byte, k known, now time.Time) {
+func (s *issuerState) remember(hash [sha256.Size]byte, k verifiedToken, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.known) >= maxKnown {

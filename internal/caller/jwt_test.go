@@ -139,9 +139,9 @@ func TestReloadKeepsIssuers(t *testing.T) {
 
 // TestKnownTokensAreBounded remembers more tokens than there is room for.
 func TestKnownTokensAreBounded(t *testing.T) {
-	s := &issuerState{known: map[[32]byte]known{}}
+	s := &issuerState{known: map[[32]byte]verifiedToken{}}
 	for i := range maxKnown + 100 {
-		s.remember([32]byte{byte(i), byte(i >> 8)}, known{until: now.Add(time.Minute)}, now)
+		s.remember([32]byte{byte(i), byte(i >> 8)}, verifiedToken{until: now.Add(time.Minute)}, now)
 	}
 	if len(s.known) != maxKnown {
 		t.Errorf("%d tokens are remembered, want %d", len(s.known), maxKnown)

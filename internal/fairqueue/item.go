@@ -37,7 +37,7 @@ type Item struct {
 	byLine  map[*Line]*place // the places by line if there are many, else nil
 	urgent  int              // places in interactive lines
 	since   time.Time
-	scanned scanned
+	scanned scanMark
 }
 
 // Waiting reports whether the item is in any line.

@@ -9,8 +9,8 @@ type scan struct {
 	over  bool   // all levels have ended
 }
 
-// scanned is what a scan knows of an item.
-type scanned struct {
+// scanMark is what a scan knows of an item.
+type scanMark struct {
 	round  uint64
 	places int
 	ahead  int // the smallest number of requests ahead, of the places seen so far
@@ -73,9 +73,9 @@ func (s *scan) skip(p *place) {
 }
 
 // seen records one more place, and returns how many places were seen.
-func (s *scanned) seen(round uint64, ahead int) int {
+func (s *scanMark) seen(round uint64, ahead int) int {
 	if s.round != round {
-		*s = scanned{round: round, ahead: ahead}
+		*s = scanMark{round: round, ahead: ahead}
 	}
 	s.places++
 	s.ahead = min(s.ahead, ahead)

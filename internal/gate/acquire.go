@@ -62,7 +62,7 @@ func (g *Gate) acquire(ctx context.Context, r LeaseRequest, o Options) (Lease, e
 }
 
 // newLease puts a request for a lease into the queue, or refuses it.
-func (g *Gate) newLease(p *pending, r LeaseRequest, o Options, now time.Time) (*lease, error) {
+func (g *Gate) newLease(p *waitingCall, r LeaseRequest, o Options, now time.Time) (*lease, error) {
 	eta, err := g.admit(p, nil, fairqueue.Whole, 1, now)
 	if err != nil {
 		return nil, err

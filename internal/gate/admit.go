@@ -30,7 +30,7 @@ func (g *Gate) Lookup(ctx context.Context, ids []string, o Options) []Result {
 }
 
 // lookup makes place i of p wait for a user, or refuses it.
-func (g *Gate) lookup(p *pending, i int, id string, o Options, now time.Time) {
+func (g *Gate) lookup(p *waitingCall, i int, id string, o Options, now time.Time) {
 	if w := g.asked[id]; w != nil && !o.Fresh && !w.sentAt.Before(o.LeftSince) && !g.closed {
 		g.joinSent(p, i, w, now)
 		return
@@ -60,7 +60,7 @@ func (g *Gate) lookup(p *pending, i int, id string, o Options, now time.Time) {
 }
 
 // joinSent makes place i of p wait for w, which is under way.
-func (g *Gate) joinSent(p *pending, i int, w *want, now time.Time) {
+func (g *Gate) joinSent(p *waitingCall, i int, w *want, now time.Time) {
 	if kind := g.crowded(p.line); kind != nil {
 		g.turnAway(p, i, &Error{Kind: kind, RetryAfter: max(g.limiter.RoundTrip(), time.Millisecond)})
 		return
@@ -121,8 +121,8 @@ func (g *Gate) call(ctx context.Context, endpoint, query string, o Options, do f
 }
 
 // newPending returns a call with n places.
-func (g *Gate) newPending(ctx context.Context, n int) *pending {
-	p := &pending{
+func (g *Gate) newPending(ctx context.Context, n int) *waitingCall {
+	p := &waitingCall{
 		occupancy:  &g.occupancy,
 		since:      time.Now(),
 		results:    make([]Result, n),
@@ -136,7 +136,7 @@ func (g *Gate) newPending(ctx context.Context, n int) *pending {
 }
 
 // enter records who makes the call p, and assigns it a line.
-func (g *Gate) enter(p *pending, o Options) {
+func (g *Gate) enter(p *waitingCall, o Options) {
 	who := o.party()
 	p.caller, p.party = g.cfg.Callers.Get(o.Caller), who
 	p.line = g.queue.Line(who, o.Priority)
@@ -154,7 +154,7 @@ func (g *Gate) SetShares(shares map[string]Share) {
 // admit returns when a newcomer can expect to be sent, or the error by which it is
 // refused: at once, rather than at its deadline. It would join the want w or, if w is
 // nil, be n new items of a kind.
-func (g *Gate) admit(p *pending, w *want, k fairqueue.Kind, n int, now time.Time) (eta time.Time, err error) {
+func (g *Gate) admit(p *waitingCall, w *want, k fairqueue.Kind, n int, now time.Time) (eta time.Time, err error) {
 	if g.closed {
 		return eta, &Error{Kind: ErrShuttingDown}
 	}
@@ -181,14 +181,14 @@ func (g *Gate) admit(p *pending, w *want, k fairqueue.Kind, n int, now time.Time
 }
 
 // turnAway refuses place i of p.
-func (g *Gate) turnAway(p *pending, i int, err error) {
+func (g *Gate) turnAway(p *waitingCall, i int, err error) {
 	g.reportRefused(p.caller, 1, err)
 	p.fill(i, Result{Err: err})
 }
 
 // wait blocks until p is answered or ctx ends. In the second case p leaves whatever it
 // still waits for.
-func (g *Gate) wait(ctx context.Context, p *pending) {
+func (g *Gate) wait(ctx context.Context, p *waitingCall) {
 	if p.trace != nil {
 		defer p.trace.Done(ctx, p.results) // after the lock is free again
 	}

@@ -11,11 +11,11 @@ import (
 )
 
 // fill returns a gate with n users that wait, wanted by the given number of callers.
-func fill(n, callers int) (*Gate, []*pending) {
+func fill(n, callers int) (*Gate, []*waitingCall) {
 	g := New(Config{Upstream: &fakeClerk{}, QueueLimit: 10 * n, CallerQueueLimit: 10 * n})
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	waiting := make([]*pending, n)
+	waiting := make([]*waitingCall, n)
 	for i := range waiting {
 		waiting[i] = g.wish(fmt.Sprintf("user_%d", i), fmt.Sprintf("caller%d", i%callers))
 	}
@@ -23,8 +23,8 @@ func fill(n, callers int) (*Gate, []*pending) {
 }
 
 // wish begins a lookup, up to where it would block.
-func (g *Gate) wish(id, caller string) *pending {
-	p := &pending{occupancy: &g.occupancy, results: make([]Result, 1), unanswered: 1, done: make(chan struct{}), waiters: make([]waiter, 1)}
+func (g *Gate) wish(id, caller string) *waitingCall {
+	p := &waitingCall{occupancy: &g.occupancy, results: make([]Result, 1), unanswered: 1, done: make(chan struct{}), waiters: make([]waiter, 1)}
 	o := Options{Caller: caller}
 	g.enter(p, o)
 	g.lookup(p, 0, id, o, time.Now())

@@ -38,8 +38,8 @@ func resultOf(err error) string {
 	return "ok"
 }
 
-// forwarded holds the releases that this replica and others forward to each other.
-type forwarded struct {
+// forwards holds the releases that this replica and others forward to each other.
+type forwards struct {
 	waiting map[string]chan<- error // by token: receives the result
 	handled map[string]string       // by token: the result of a release from another replica
 	tokens  []string                // the keys of handled, the oldest first

@@ -89,7 +89,7 @@ func (c Config) withDefaults() Config {
 		c.Callers = usage.New()
 	}
 	if c.Observer == nil {
-		c.Observer = unobserved{}
+		c.Observer = noObserver{}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -120,7 +120,7 @@ type Gate struct {
 	// What waits.
 	queue     *fairqueue.Queue
 	queued    map[string]*want // by user id: wants that wait in lines or for a retry
-	delayed   delayed
+	delayed   retryQueue
 	parts     map[*part]struct{} // parts of refused lookups that wait in lines
 	occupancy occupancy
 	recheck   recheck
@@ -132,7 +132,7 @@ type Gate struct {
 	concurrency concurrency
 	lookupSize  lookupSize
 	leases      leases
-	forwarded   forwarded
+	forwarded   forwards
 
 	// What Clerk's answers have shown.
 	breaker       *breaker
@@ -178,7 +178,7 @@ func (g *Gate) initLimiter(now time.Time) {
 		g.shared = quota.NewShared(g.cfg.Quota, g.cfg.Place+"/"+tag, now)
 		g.limiter, g.decider = g.shared, notLogged
 		g.leases.init(tag + ".")
-		g.forwarded = forwarded{waiting: make(map[string]chan<- error), handled: make(map[string]string)}
+		g.forwarded = forwards{waiting: make(map[string]chan<- error), handled: make(map[string]string)}
 	case g.cfg.StateFile != nil:
 		g.ledger = newLedger(g.cfg.StateFile, g.cfg.Quota, now, g.cfg.Logger)
 		g.limiter = g.ledger.limiter

@@ -76,13 +76,13 @@ type AnsweredRequest struct {
 	Err      error // clerkapi.ErrNotSent if it has not left
 }
 
-// unobserved is an Observer that does nothing.
-type unobserved struct{}
+// noObserver is an Observer that does nothing.
+type noObserver struct{}
 
-func (unobserved) Queued(context.Context, int) CallTrace { return nil }
-func (unobserved) Dequeued(Priority, time.Duration)      {}
-func (unobserved) Sent(SentRequest) RequestTrace         { return nil }
-func (unobserved) Answered(AnsweredRequest)              {}
-func (unobserved) Retried(error)                         {}
-func (unobserved) Refused(error, int)                    {}
-func (unobserved) QuotaLow()                             {}
+func (noObserver) Queued(context.Context, int) CallTrace { return nil }
+func (noObserver) Dequeued(Priority, time.Duration)      {}
+func (noObserver) Sent(SentRequest) RequestTrace         { return nil }
+func (noObserver) Answered(AnsweredRequest)              {}
+func (noObserver) Retried(error)                         {}
+func (noObserver) Refused(error, int)                    {}
+func (noObserver) QuotaLow()                             {}

@@ -21,7 +21,7 @@ import (
 
 // recorder records what it observes, but traces nothing.
 type recorder struct {
-	unobserved
+	noObserver
 	mu sync.Mutex
 	record
 }

@@ -126,8 +126,8 @@ func (g *Gate) park(pt *part, now time.Time) {
 	}
 }
 
-// delayed holds wants until their next try.
-type delayed struct{ heap delayHeap }
+// retryQueue holds wants until their next try.
+type retryQueue struct{ heap delayHeap }
 
 type delay struct {
 	until time.Time
@@ -148,10 +148,10 @@ func (h *delayHeap) Pop() any {
 	return d
 }
 
-func (d *delayed) add(w *want, until time.Time) { heap.Push(&d.heap, delay{until, w}) }
+func (d *retryQueue) add(w *want, until time.Time) { heap.Push(&d.heap, delay{until, w}) }
 
 // due removes and returns the wants whose delay is over.
-func (d *delayed) due(now time.Time) []*want {
+func (d *retryQueue) due(now time.Time) []*want {
 	var due []*want
 	for len(d.heap) > 0 && !d.heap[0].until.After(now) {
 		due = append(due, heap.Pop(&d.heap).(delay).want)
@@ -160,7 +160,7 @@ func (d *delayed) due(now time.Time) []*want {
 }
 
 // next returns when the next delay ends, zero if there is none.
-func (d *delayed) next() time.Time {
+func (d *retryQueue) next() time.Time {
 	if len(d.heap) == 0 {
 		return time.Time{}
 	}

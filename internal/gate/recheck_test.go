@@ -72,7 +72,7 @@ func TestNobodyWaitsForTheLock(t *testing.T) {
 		defer close(ended)
 		_ = g.Run(ctx)
 	}()
-	var waiting []*pending
+	var waiting []*waitingCall
 	g.mu.Lock()
 	for _, id := range userIDs("", 80_000) {
 		waiting = append(waiting, g.wish(id, "caller"+id[len(id)-2:]))

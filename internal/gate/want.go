@@ -108,14 +108,14 @@ type search struct {
 // waiter is one place of a pending call, which a want will fill.
 type waiter struct {
 	want    *want
-	pending *pending
+	pending *waitingCall
 	place   int  // index in pending.results
 	slot    int  // index in want.waiters; -1 once answered or gone
 	counted bool // by the occupancy
 }
 
-// pending is a call that waits for one or more wants.
-type pending struct {
+// waitingCall is a call that waits for one or more wants.
+type waitingCall struct {
 	occupancy  *occupancy
 	caller     *usage.Caller
 	party      Party
@@ -131,7 +131,7 @@ type pending struct {
 }
 
 // fill answers place i.
-func (p *pending) fill(i int, r Result) {
+func (p *waitingCall) fill(i int, r Result) {
 	p.results[i] = r
 	if p.unanswered--; p.unanswered == 0 {
 		p.line.Release()
@@ -140,7 +140,7 @@ func (p *pending) fill(i int, r Result) {
 }
 
 // join makes place i of p wait for w.
-func (w *want) join(p *pending, i int) *waiter {
+func (w *want) join(p *waitingCall, i int) *waiter {
 	x := &p.waiters[i]
 	*x = waiter{want: w, pending: p, place: i, slot: len(w.waiters)}
 	w.waiters = append(w.waiters, x)

@@ -118,14 +118,14 @@ type Tests interface{ Run() int }
 
 // Run returns m with a Run that also fails if a secret was let out or if, in a run of all
 // tests, nothing of one of the kinds was seen.
-func Run(m Tests, kinds ...Kind) Tests { return &checked{m, kinds} }
+func Run(m Tests, kinds ...Kind) Tests { return &checkedTests{m, kinds} }
 
-type checked struct {
+type checkedTests struct {
 	Tests
 	kinds []Kind
 }
 
-func (c *checked) Run() int {
+func (c *checkedTests) Run() int {
 	watchDefaults()
 	code := c.Tests.Run()
 	if !all.report(os.Stderr, code == 0 && wholeRun(), c.kinds) && code == 0 {

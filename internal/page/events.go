@@ -24,9 +24,9 @@ const (
 
 var errManyViewers = errors.New("too many viewers watch the page: close another one, or try again later")
 
-// shown holds the messages of one second. Each is encoded once, for the first viewer that
-// needs it.
-type shown struct {
+// shownMessages holds the messages of one second. Each is encoded once, for the first
+// viewer that needs it.
+type shownMessages struct {
 	view     *View
 	tick     func() []byte
 	state    map[bool]func() []byte // by whether it has the callers
@@ -42,7 +42,7 @@ func (p *Page) show(v *View) {
 	state := func(names bool) func() []byte {
 		return sync.OnceValue(func() []byte { return encode(p.stateOf(v, events, names)) })
 	}
-	p.shown = &shown{
+	p.shown = &shownMessages{
 		view:  v,
 		tick:  sync.OnceValue(func() []byte { return encode(tickOf(v, newest)) }),
 		state: map[bool]func() []byte{true: state(true), false: state(false)}, outdated: make(chan struct{}),
@@ -50,7 +50,7 @@ func (p *Page) show(v *View) {
 }
 
 // latest returns the newest second, nil before the first sample.
-func (p *Page) latest() *shown {
+func (p *Page) latest() *shownMessages {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.shown
@@ -109,7 +109,7 @@ func (p *Page) watch(ctx context.Context, w http.ResponseWriter, names bool) {
 
 // waitFor waits until s is outdated, or for a moment if it is nil. It returns false when
 // ctx ends.
-func waitFor(ctx context.Context, s *shown) bool {
+func waitFor(ctx context.Context, s *shownMessages) bool {
 	if s == nil {
 		timer := time.NewTimer(every / 10)
 		defer timer.Stop()

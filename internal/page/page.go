@@ -68,10 +68,10 @@ type Page struct {
 	started time.Time
 
 	mu      sync.Mutex
-	history *history // guarded by mu
-	last    *View    // nil before the first sample; guarded by mu
-	shown   *shown   // what viewers get; nil before the first sample; guarded by mu
-	viewers int      // guarded by mu
+	history *history       // guarded by mu
+	last    *View          // nil before the first sample; guarded by mu
+	shown   *shownMessages // what viewers get; nil before the first sample; guarded by mu
+	viewers int            // guarded by mu
 }
 
 // New makes a Page. It starts nothing.

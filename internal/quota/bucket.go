@@ -11,7 +11,7 @@ import "time"
 // an arrival neither, and between them L grows up to capacity-held, S-u up to capacity-u,
 // which is no less.
 type bucket struct {
-	*held
+	*heldPermits
 	rate  float64 // tokens per second, less the slack
 	level float64
 	at    time.Time // when level was right
@@ -27,7 +27,7 @@ func (b *bucket) advance(now time.Time, capacity int, rate float64) {
 		b.at = now
 	}
 	b.level = min(b.level, float64(capacity))
-	b.held.advance(now)
+	b.heldPermits.advance(now)
 }
 
 func (b *bucket) use(n int) { b.level -= float64(n) }

@@ -23,9 +23,9 @@ type Headers struct {
 // for concurrent use.
 type Limiter struct {
 	cfg    Config
-	held   *held  // the permits in use
-	supply supply // the permits that are free: a window or a bucket
-	seq    uint64 // of the last permit taken
+	held   *heldPermits // the permits in use
+	supply supply       // the permits that are free: a window or a bucket
+	seq    uint64       // of the last permit taken
 
 	roundTrip time.Duration // smoothed, for estimates
 
@@ -56,10 +56,10 @@ func New(cfg Config, now time.Time) *Limiter {
 	l := &Limiter{cfg: cfg, cap: -1}
 	l.learned, l.learnedAt = float64(cfg.lessReserve(cfg.Limit)), now
 	if cfg.Burst > 0 {
-		l.held = &held{lostHold: cfg.LostHold}
-		l.supply = &bucket{held: l.held, level: float64(cfg.lessReserve(cfg.Burst)), at: now}
+		l.held = &heldPermits{lostHold: cfg.LostHold}
+		l.supply = &bucket{heldPermits: l.held, level: float64(cfg.lessReserve(cfg.Burst)), at: now}
 	} else {
-		l.held = &held{hold: stretch(cfg.Window), lostHold: cfg.LostHold}
+		l.held = &heldPermits{hold: stretch(cfg.Window), lostHold: cfg.LostHold}
 		l.supply = window{l.held}
 	}
 	l.lentHold = l.held.hold

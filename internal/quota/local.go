@@ -43,10 +43,10 @@ func (l *Limiter) restart(now time.Time, tokens int, paused time.Time) {
 func (s *Shared) conform(now time.Time) {
 	if l := s.local; (l.cfg.Burst > 0) != (s.view.Burst > 0) {
 		l.cfg.Burst, l.lent = s.view.Burst, times{}
-		l.held = &held{lostHold: l.cfg.LostHold, inFlight: s.out}
+		l.held = &heldPermits{lostHold: l.cfg.LostHold, inFlight: s.out}
 		if s.view.Burst > 0 {
 			l.held.releases = times{buf: s.lost.known.all()}
-			l.supply = &bucket{held: l.held, at: now}
+			l.supply = &bucket{heldPermits: l.held, at: now}
 		} else {
 			l.held.releases = times{buf: s.settled.known.all()}
 			l.supply = window{l.held}

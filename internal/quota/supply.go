@@ -3,7 +3,7 @@ package quota
 import "time"
 
 // supply is how many permits are free: what a strict window and a token bucket do
-// differently. Both hold permits in the same way, see held. Its capacity is the most
+// differently. Both hold permits in the same way, see heldPermits. Its capacity is the most
 // permits that may be free: the limit of a window, the size of a bucket.
 type supply interface {
 	// advance brings the supply up to date. Rate is in permits per second.
@@ -40,8 +40,8 @@ type supply interface {
 	restore(s Saved, cfg Config, limit int, now time.Time)
 }
 
-// held counts the permits that are in use.
-type held struct {
+// heldPermits counts the permits that are in use.
+type heldPermits struct {
 	hold     time.Duration // how long a permit is held after its answer; 0 with a bucket
 	lostHold time.Duration // how much longer, if no answer comes
 	inFlight int
@@ -49,23 +49,23 @@ type held struct {
 	released uint64 // how many have come free so far
 }
 
-func (h *held) count() int { return h.inFlight + h.releases.len() }
+func (h *heldPermits) count() int { return h.inFlight + h.releases.len() }
 
-func (h *held) advance(now time.Time) { h.released += uint64(h.releases.dropUntil(now)) }
+func (h *heldPermits) advance(now time.Time) { h.released += uint64(h.releases.dropUntil(now)) }
 
-func (h *held) answered(at time.Time) {
+func (h *heldPermits) answered(at time.Time) {
 	h.inFlight--
 	h.holdAnswered(at)
 }
 
 // holdAnswered holds a permit whose request was answered, for as long as that takes.
-func (h *held) holdAnswered(at time.Time) {
+func (h *heldPermits) holdAnswered(at time.Time) {
 	if h.hold > 0 {
 		h.releases.add(at.Add(h.hold))
 	}
 }
 
-func (h *held) lost(now time.Time) {
+func (h *heldPermits) lost(now time.Time) {
 	h.inFlight--
 	h.releases.add(now.Add(h.hold + h.lostHold))
 }

@@ -15,9 +15,9 @@ func stretch(w time.Duration) time.Duration { return w + time.Duration(float64(w
 // come. A request arrives at Clerk somewhere in between. So of any limit+1 arrivals, the
 // last request left only when another one had been answered for a window: together they
 // span more than W, wherever Clerk's windows begin and whatever the delays are.
-type window struct{ *held }
+type window struct{ *heldPermits }
 
-func (w window) advance(now time.Time, _ int, _ float64) { w.held.advance(now) }
+func (w window) advance(now time.Time, _ int, _ float64) { w.heldPermits.advance(now) }
 
 func (w window) use(int) {}
 

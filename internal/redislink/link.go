@@ -113,7 +113,7 @@ func tieTo(ctx context.Context, dial dialFunc) dialFunc {
 		if err != nil {
 			return nil, err
 		}
-		return &tied{Conn: conn, untie: context.AfterFunc(ctx, func() { _ = conn.Close() })}, nil
+		return &tiedConn{Conn: conn, untie: context.AfterFunc(ctx, func() { _ = conn.Close() })}, nil
 	}
 }
 
@@ -126,14 +126,14 @@ func dialTCP(ctx context.Context, address string, d *net.Dialer, config *tls.Con
 	return (&tls.Dialer{NetDialer: d, Config: config}).DialContext(ctx, "tcp", address)
 }
 
-// tied is a connection that closes when a context ends.
-type tied struct {
+// tiedConn is a connection that closes when a context ends.
+type tiedConn struct {
 	net.Conn
 	untie func() bool
 }
 
 // Close closes the connection.
-func (t *tied) Close() error {
+func (t *tiedConn) Close() error {
 	t.untie()
 	return t.Conn.Close()
 }

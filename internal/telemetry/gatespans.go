@@ -24,12 +24,12 @@ type callTrace struct {
 	tracer trace.Tracer
 	span   trace.SpanContext
 	since  []time.Time // by want: when it entered the queue, zero while in flight; nil if the call is not sampled
-	waits  []waited
+	waits  []waitPeriod
 }
 
-// waited is a time in which some wants of a call waited in the queue until they were sent
-// together.
-type waited struct {
+// waitPeriod is a period in which some wants of a call waited in the queue, until they were
+// sent together.
+type waitPeriod struct {
 	since, until time.Time
 	wants, try   int
 	request      *requestTrace // nil: they were not sent to Clerk
@@ -85,7 +85,7 @@ func (c *callTrace) left(want, try int, r *requestTrace, now time.Time) (first b
 		since = now
 	}
 	c.since[want] = time.Time{}
-	if at := slices.IndexFunc(c.waits, func(w waited) bool { return w.request == r }); at >= 0 {
+	if at := slices.IndexFunc(c.waits, func(w waitPeriod) bool { return w.request == r }); at >= 0 {
 		same := &c.waits[at]
 		same.wants++
 		same.until = now
@@ -95,7 +95,7 @@ func (c *callTrace) left(want, try int, r *requestTrace, now time.Time) (first b
 		}
 		return false
 	}
-	c.waits = append(c.waits, waited{since: since, until: now, wants: 1, try: try, request: r})
+	c.waits = append(c.waits, waitPeriod{since: since, until: now, wants: 1, try: try, request: r})
 	return true
 }
 
@@ -113,7 +113,7 @@ func (c *callTrace) Done(ctx context.Context, results []gate.Result) {
 	if !c.sampled() {
 		return
 	}
-	left := waited{until: time.Now()}
+	left := waitPeriod{until: time.Now()}
 	for i, r := range results {
 		if since := c.since[i]; !since.IsZero() && givenUp(r.Err) {
 			if left.wants++; left.wants == 1 || since.Before(left.since) {
@@ -131,7 +131,7 @@ func (c *callTrace) Done(ctx context.Context, results []gate.Result) {
 }
 
 // spanOf makes the span of a wait.
-func (c *callTrace) spanOf(ctx context.Context, w waited) {
+func (c *callTrace) spanOf(ctx context.Context, w waitPeriod) {
 	options := []trace.SpanStartOption{trace.WithTimestamp(w.since), trace.WithAttributes(attribute.Int("clerkgate.wants", w.wants))}
 	if w.request != nil {
 		options = append(options, trace.WithAttributes(attribute.Int("clerkgate.try", w.try)))

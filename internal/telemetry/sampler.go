@@ -13,15 +13,15 @@ import (
 // so the request of a sampled call is always recorded. Of all others the given fraction
 // is sampled, 0 to 1.
 func Sampler(share float64) sdktrace.Sampler {
-	return sdktrace.ParentBased(linked{sdktrace.TraceIDRatioBased(share)})
+	return sdktrace.ParentBased(linkSampler{sdktrace.TraceIDRatioBased(share)})
 }
 
-// linked samples spans that link to a sampled span, and leaves the rest to another
+// linkSampler samples spans that link to a sampled span, and leaves the rest to another
 // sampler.
-type linked struct{ rest sdktrace.Sampler }
+type linkSampler struct{ rest sdktrace.Sampler }
 
 // ShouldSample implements sdktrace.Sampler.
-func (l linked) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+func (l linkSampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
 	if slices.ContainsFunc(p.Links, func(to trace.Link) bool { return to.SpanContext.IsSampled() }) {
 		return sdktrace.SamplingResult{Decision: sdktrace.RecordAndSample}
 	}
@@ -29,4 +29,4 @@ func (l linked) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingRes
 }
 
 // Description implements sdktrace.Sampler.
-func (l linked) Description() string { return fmt.Sprintf("Linked{%s}", l.rest.Description()) }
+func (l linkSampler) Description() string { return fmt.Sprintf("Linked{%s}", l.rest.Description()) }

@@ -109,7 +109,7 @@ func happened(when time.Time) time.Time {
 func (s *Store) apply(ctx context.Context, id string, e *Entry) error {
 	if s.redis == nil {
 		seq := s.order.seq.Add(1)
-		s.applyHere(id, e.stamped(seq), seq, applied{outcome: applyPlaced})
+		s.applyHere(id, e.stamped(seq), seq, applyResult{outcome: applyPlaced})
 		return nil
 	}
 	now := time.Now()
@@ -117,7 +117,7 @@ func (s *Store) apply(ctx context.Context, id string, e *Entry) error {
 	if err != nil {
 		// The copies of other replicas are unknown. Even the highest number would be too
 		// low for a request that left before, so the time decides.
-		s.applyHere(id, e.stamped(s.order.stamp()), 0, applied{outcome: applyPlaced})
+		s.applyHere(id, e.stamped(s.order.stamp()), 0, applyResult{outcome: applyPlaced})
 		return errors.Join(ErrRedisAway, err)
 	}
 	s.order.raise(a.seq)
@@ -127,7 +127,7 @@ func (s *Store) apply(ctx context.Context, id string, e *Entry) error {
 
 // applyHere stores a webhook's copy in memory. seq is its number, 0 if it has none; a is
 // the result in Redis.
-func (s *Store) applyHere(id string, told *Entry, seq uint64, a applied) {
+func (s *Store) applyHere(id string, told *Entry, seq uint64, a applyResult) {
 	now := time.Now()
 	mayPlace := s.order.told(id, told.UpdatedAt, seq, now)
 	if a.outcome == applyDeleted && !told.Deleted {

@@ -19,8 +19,8 @@ import (
 type order struct {
 	start   time.Time // the zero of times in marks
 	keep    time.Duration
-	seq     highest      // the highest number known
-	floorAt atomic.Int64 // floor in ns from start, for lock-free reads
+	seq     highestNumber // the highest number known
+	floorAt atomic.Int64  // floor in ns from start, for lock-free reads
 
 	mu    sync.RWMutex
 	marks *marks // guarded by mu
@@ -45,11 +45,11 @@ func (o *order) stamp() uint64 { return o.seq.Load() }
 // raise records a number that was drawn elsewhere.
 func (o *order) raise(seq uint64) { o.seq.raise(seq) }
 
-// highest is the highest known number.
-type highest struct{ atomic.Uint64 }
+// highestNumber is the highestNumber known number.
+type highestNumber struct{ atomic.Uint64 }
 
 // raise records a drawn number.
-func (h *highest) raise(seq uint64) {
+func (h *highestNumber) raise(seq uint64) {
 	for {
 		known := h.Load()
 		if seq <= known || h.CompareAndSwap(known, seq) {

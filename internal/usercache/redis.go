@@ -28,8 +28,8 @@ type redis struct {
 	prefix   string // of all keys
 	me       string // the replica's name on the channel
 	start    time.Time
-	highest  highest
-	followed heard // for the subscription's goroutine only
+	highest  highestNumber
+	followed receivedPublication // for the subscription's goroutine only
 	leases   leases
 	// mute is set if the user may not publish or subscribe, so that nothing is received.
 	mute atomic.Bool

@@ -69,8 +69,8 @@ func (l *leases) observe(values map[string]string, now time.Time) (ends map[stri
 	return ends
 }
 
-// awaited is the set of replicas that must receive a publication, and until when.
-type awaited struct {
+// recipients is the set of replicas that must receive a publication, and until when.
+type recipients struct {
 	until  time.Time // until then there may be unknown leases
 	number int64     // number of the publication
 	epoch  string    // epoch of the number
@@ -78,7 +78,7 @@ type awaited struct {
 }
 
 // awaited decodes the reply of publishScript.
-func (r *redis) awaited(reply []rueidis.RedisMessage) (a awaited, err error) {
+func (r *redis) awaited(reply []rueidis.RedisMessage) (a recipients, err error) {
 	if a.number, err = number(reply, 0); err != nil || len(reply) < 3 {
 		return a, errReply
 	}
@@ -113,7 +113,7 @@ const (
 )
 
 // remove removes the replicas that have received the publication.
-func (a *awaited) remove(fields map[string]string) {
+func (a *recipients) remove(fields map[string]string) {
 	for replica := range a.ends {
 		epoch, text, _ := strings.Cut(fields[heardField+replica], " ")
 		if n, err := strconv.ParseInt(text, 10, 64); err == nil && epoch == a.epoch && n >= a.number {
@@ -131,7 +131,7 @@ const (
 // await blocks until all replicas in a have received the publication or their leases have
 // ended. It fails only if ctx ends first. If Redis becomes unavailable meanwhile, leases
 // end.
-func (r *redis) await(ctx context.Context, a awaited) error {
+func (r *redis) await(ctx context.Context, a recipients) error {
 	for pause := firstAsk; ; pause = min(2*pause, longestAsk) {
 		now := time.Now()
 		names := make([]string, 0, len(a.ends))

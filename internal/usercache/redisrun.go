@@ -104,7 +104,7 @@ func (r *redis) beat(ctx context.Context, client rueidis.Client, listening bool)
 }
 
 // report publishes which publications this replica has received, until ctx ends.
-func (r *redis) report(ctx context.Context, client rueidis.Client, e *ears) {
+func (r *redis) report(ctx context.Context, client rueidis.Client, e *subscriber) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -119,15 +119,15 @@ func (r *redis) report(ctx context.Context, client rueidis.Client, e *ears) {
 	}
 }
 
-// heard is the last received publication.
-type heard struct {
+// receivedPublication is the last received publication.
+type receivedPublication struct {
 	token  string
 	epoch  string
 	number int64
 }
 
-// ears receive publications.
-type ears struct {
+// subscriber receive publications.
+type subscriber struct {
 	redis       *redis
 	listener    listener
 	heard       chan struct{}          // signalled when a heartbeat of this replica arrives
@@ -137,7 +137,7 @@ type ears struct {
 
 // hear handles a message: "invalidated TOKEN NEWTOKEN EPOCH PUBLICATION NUMBER IDS" or
 // "beat TOKEN REPLICA EPOCH PUBLICATION SENT NUMBER".
-func (e *ears) hear(m rueidis.PubSubMessage) {
+func (e *subscriber) hear(m rueidis.PubSubMessage) {
 	f := strings.SplitN(m.Message, " ", 7)
 	if len(f) != 7 {
 		return
@@ -154,7 +154,7 @@ func (e *ears) hear(m rueidis.PubSubMessage) {
 			return
 		}
 		r.highest.raise(seq)
-		e.follow(f[1], heard{f[2], f[3], publication})
+		e.follow(f[1], receivedPublication{f[2], f[3], publication})
 		e.listener.invalidated(seq, strings.Split(f[6], idSeparator))
 		e.toReport(f[3], publication)
 	case "beat":
@@ -164,7 +164,7 @@ func (e *ears) hear(m rueidis.PubSubMessage) {
 			return
 		}
 		r.highest.raise(seq)
-		if e.follow(f[1], heard{f[1], f[3], publication}) {
+		if e.follow(f[1], receivedPublication{f[1], f[3], publication}) {
 			e.toReport(f[3], publication)
 		}
 		if f[2] == r.me {
@@ -174,7 +174,7 @@ func (e *ears) hear(m rueidis.PubSubMessage) {
 	}
 }
 
-func (e *ears) toReport(epoch string, publication int64) {
+func (e *subscriber) toReport(epoch string, publication int64) {
 	what := epoch + " " + strconv.FormatInt(publication, 10)
 	e.last.Store(&what)
 	signal(e.publication)
@@ -182,7 +182,7 @@ func (e *ears) toReport(epoch string, publication int64) {
 
 // follow records the next publication, which names the one before it, and reports whether
 // any in between was missed.
-func (e *ears) follow(before string, next heard) (missed bool) {
+func (e *subscriber) follow(before string, next receivedPublication) (missed bool) {
 	last := e.redis.followed
 	e.redis.followed = next
 	if before == last.token {

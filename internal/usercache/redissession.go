@@ -14,7 +14,7 @@ type session struct {
 	r          *redis
 	client     rueidis.Client
 	listener   listener
-	ears       *ears
+	ears       *subscriber
 	connected  func()        // called when calls are allowed
 	subscribed chan struct{} // signalled when the subscription is active
 	lost       chan error    // the end of the subscription
@@ -35,7 +35,7 @@ func (r *redis) session(ctx context.Context, l listener, connected func()) error
 	}
 	s := &session{
 		r: r, client: client, listener: l, connected: connected,
-		ears:       &ears{redis: r, listener: l, heard: make(chan struct{}, 1), publication: make(chan struct{}, 1)},
+		ears:       &subscriber{redis: r, listener: l, heard: make(chan struct{}, 1), publication: make(chan struct{}, 1)},
 		subscribed: make(chan struct{}, 1), lost: make(chan error, 1), last: time.Now(),
 	}
 	s.subscribe(ctx)

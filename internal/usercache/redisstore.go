@@ -170,13 +170,13 @@ func (r *redis) put(ctx context.Context, items []putItem) error {
 // done.
 func (r *redis) invalidate(ctx context.Context, ids []string) (uint64, error) {
 	keys := r.userKeys(ids)
-	a, err := r.announce(ctx, ids, func(ctx context.Context, c rueidis.Client, seq uint64, _ bool) (applied, error) {
+	a, err := r.announce(ctx, ids, func(ctx context.Context, c rueidis.Client, seq uint64, _ bool) (applyResult, error) {
 		calls := make([]redislink.ScriptCall, len(keys))
 		for i, key := range keys {
 			calls[i] = redislink.ScriptCall{Key: key, Args: []string{strconv.FormatUint(seq, 10), milliseconds(r.cfg.MarkFor)}}
 		}
 		_, err := runScript(ctx, c, invalidateScript, calls...)
-		return applied{}, err
+		return applyResult{}, err
 	})
 	return a.seq, err
 }
@@ -185,9 +185,9 @@ func (r *redis) invalidate(ctx context.Context, ids []string) (uint64, error) {
 // a newer version is there. It draws a number, which becomes the entry's stamp, marks the
 // id with it, notifies all replicas, and waits until they have received it. After an
 // error it must be repeated, since it may be half done.
-func (r *redis) apply(ctx context.Context, id string, e *Entry, ttl time.Duration, blind bool) (applied, error) {
+func (r *redis) apply(ctx context.Context, id string, e *Entry, ttl time.Duration, blind bool) (applyResult, error) {
 	key := r.userKey(id)
-	return r.announce(ctx, []string{id}, func(ctx context.Context, c rueidis.Client, seq uint64, young bool) (a applied, err error) {
+	return r.announce(ctx, []string{id}, func(ctx context.Context, c rueidis.Client, seq uint64, young bool) (a applyResult, err error) {
 		reply, err := runOne(ctx, c, applyScript, redislink.ScriptCall{Key: key, Args: append(
 			r.entryArgs(id, e, seq), milliseconds(ttl), flag(e.Deleted), milliseconds(r.cfg.MarkFor), flag(blind || young))})
 		if err != nil {
@@ -218,10 +218,10 @@ var errReply = errors.New("redis: an unexpected reply")
 // have received it. It notifies them last, so that a replica that reads again reads the
 // new state. young means that marks from before the sequence began may be missing. do may
 // still run when announce has returned, so it must not use data of the caller.
-func (r *redis) announce(ctx context.Context, ids []string, do func(ctx context.Context, c rueidis.Client, seq uint64, young bool) (applied, error)) (applied, error) {
+func (r *redis) announce(ctx context.Context, ids []string, do func(ctx context.Context, c rueidis.Client, seq uint64, young bool) (applyResult, error)) (applyResult, error) {
 	type told struct {
-		applied
-		wait awaited
+		applyResult
+		wait recipients
 	}
 	t, err := write(ctx, r, func(ctx context.Context, c rueidis.Client) (t told, err error) {
 		drawn, err := runOne(ctx, c, drawScript, redislink.ScriptCall{Key: r.sequenceKey(), Args: r.sequenceArgs()})
@@ -237,7 +237,7 @@ func (r *redis) announce(ctx context.Context, ids []string, do func(ctx context.
 			return t, err
 		}
 		r.highest.raise(uint64(seq))
-		if t.applied, err = do(ctx, c, uint64(seq), time.Duration(age)*time.Millisecond < r.cfg.MarkFor); err != nil {
+		if t.applyResult, err = do(ctx, c, uint64(seq), time.Duration(age)*time.Millisecond < r.cfg.MarkFor); err != nil {
 			return t, err
 		}
 		t.seq = uint64(seq)
@@ -256,9 +256,9 @@ func (r *redis) announce(ctx context.Context, ids []string, do func(ctx context.
 		return t, nil
 	})
 	if err != nil {
-		return applied{}, err
+		return applyResult{}, err
 	}
-	return t.applied, r.await(ctx, t.wait)
+	return t.applyResult, r.await(ctx, t.wait)
 }
 
 // sequenceArgs returns the first arguments of all scripts of the sequence.

@@ -27,7 +27,7 @@ type sharedLevel interface {
 	// apply draws the next number, stores a webhook's copy under it unless a newer one
 	// is there, and notifies all replicas. It returns once none of them serves an older
 	// copy. blind means that Redis may have lost copies and marks.
-	apply(ctx context.Context, id string, e *Entry, ttl time.Duration, blind bool) (applied, error)
+	apply(ctx context.Context, id string, e *Entry, ttl time.Duration, blind bool) (applyResult, error)
 	// seen reports whether an event was recorded; record records it.
 	seen(ctx context.Context, eventID string) (bool, error)
 	record(ctx context.Context, eventID string) error
@@ -37,8 +37,8 @@ type sharedLevel interface {
 	run(ctx context.Context, l listener) error
 }
 
-// applied is the result of applying a webhook's copy in Redis.
-type applied struct {
+// applyResult is the result of applying a webhook's copy in Redis.
+type applyResult struct {
 	seq     uint64 // the copy's number
 	outcome applyOutcome
 	// updatedAt is that of the present copy; set with applyKnown only.

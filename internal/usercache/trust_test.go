@@ -24,8 +24,8 @@ func (awayRedis) seen(context.Context, string) (bool, error)           { return 
 func (awayRedis) record(context.Context, string) error                 { return errRedisAway }
 func (awayRedis) snapshot() RedisStats                                 { return RedisStats{} }
 func (awayRedis) run(ctx context.Context, _ listener) error            { <-ctx.Done(); return nil }
-func (awayRedis) apply(context.Context, string, *Entry, time.Duration, bool) (applied, error) {
-	return applied{}, errRedisAway
+func (awayRedis) apply(context.Context, string, *Entry, time.Duration, bool) (applyResult, error) {
+	return applyResult{}, errRedisAway
 }
 
 // TestCutOffFromRedisMemoryIsBelievedForALease: who can't hear of other replicas'
