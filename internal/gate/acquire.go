@@ -29,7 +29,7 @@ func (g *Gate) acquire(ctx context.Context, r LeaseRequest, o Options) (Lease, e
 		g.mu.Unlock()
 		return again, nil
 	}
-	p := g.newPending(ctx, 1)
+	p := g.newWaitingCall(ctx, 1)
 	g.enter(p, o)
 	if le == nil {
 		var err error

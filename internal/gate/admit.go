@@ -13,7 +13,7 @@ import (
 // It returns one result per id, in their order, once all are there or ctx has ended;
 // ids that have no answer by then have ctx's error.
 func (g *Gate) Lookup(ctx context.Context, ids []string, o Options) []Result {
-	p := g.newPending(ctx, len(ids))
+	p := g.newWaitingCall(ctx, len(ids))
 	if len(ids) == 0 {
 		return nil
 	}
@@ -29,7 +29,7 @@ func (g *Gate) Lookup(ctx context.Context, ids []string, o Options) []Result {
 	return p.results
 }
 
-// lookup makes place i of p wait for a user, or refuses it.
+// lookup makes result i of p wait for a user, or refuses it.
 func (g *Gate) lookup(p *waitingCall, i int, id string, o Options, now time.Time) {
 	if w := g.asked[id]; w != nil && !o.Fresh && !w.sentAt.Before(o.LeftSince) && !g.closed {
 		g.joinSent(p, i, w, now)
@@ -59,7 +59,7 @@ func (g *Gate) lookup(p *waitingCall, i int, id string, o Options, now time.Time
 	}
 }
 
-// joinSent makes place i of p wait for w, which is under way.
+// joinSent makes result i of p wait for w, which is under way.
 func (g *Gate) joinSent(p *waitingCall, i int, w *want, now time.Time) {
 	if kind := g.crowded(p.line); kind != nil {
 		g.turnAway(p, i, &Error{Kind: kind, RetryAfter: max(g.limiter.RoundTrip(), time.Millisecond)})
@@ -73,7 +73,7 @@ func (g *Gate) joinSent(p *waitingCall, i int, w *want, now time.Time) {
 
 // List reads one page of users. Its errors are those of Result.
 func (g *Gate) List(ctx context.Context, params clerkapi.ListParams, o Options) (*Page, error) {
-	v, r := g.call(ctx, "list", params.Query(), o, func(ctx context.Context) (any, clerkapi.Meta, error) {
+	v, r := g.listOrCount(ctx, "list", params.Query(), o, func(ctx context.Context) (any, clerkapi.Meta, error) {
 		page, err := g.cfg.Upstream.ListUsers(ctx, params)
 		if err != nil {
 			return nil, clerkapi.Meta{}, err
@@ -89,7 +89,7 @@ func (g *Gate) List(ctx context.Context, params clerkapi.ListParams, o Options) 
 
 // Count counts users. Its errors are those of Result.
 func (g *Gate) Count(ctx context.Context, f *clerkgatev1.UserFilter, o Options) (Count, error) {
-	v, r := g.call(ctx, "count", clerkapi.FilterQuery(f), o, func(ctx context.Context) (any, clerkapi.Meta, error) {
+	v, r := g.listOrCount(ctx, "count", clerkapi.FilterQuery(f), o, func(ctx context.Context) (any, clerkapi.Meta, error) {
 		c, err := g.cfg.Upstream.CountUsers(ctx, f)
 		if err != nil {
 			return nil, clerkapi.Meta{}, err
@@ -102,16 +102,16 @@ func (g *Gate) Count(ctx context.Context, f *clerkgatev1.UserFilter, o Options) 
 	return Count{Users: v.(int64), FetchTime: r.FetchTime}, nil
 }
 
-// call queues a list or count and waits for its answer.
-func (g *Gate) call(ctx context.Context, endpoint, query string, o Options, do func(context.Context) (any, clerkapi.Meta, error)) (any, Result) {
-	p := g.newPending(ctx, 1)
+// listOrCount queues a list or count and waits for its answer.
+func (g *Gate) listOrCount(ctx context.Context, endpoint, query string, o Options, do func(context.Context) (any, clerkapi.Meta, error)) (any, Result) {
+	p := g.newWaitingCall(ctx, 1)
 	g.mu.Lock()
 	now := time.Now()
 	g.enter(p, o)
 	if eta, err := g.admit(p, nil, fairqueue.Whole, 1, now); err != nil {
 		g.turnAway(p, 0, err)
 	} else {
-		w := newWant(&want{call: &call{endpoint, do}, query: queryOf(endpoint + ":" + query), eta: eta})
+		w := newWant(&want{listOrCount: &listOrCount{endpoint, do}, query: queryOf(endpoint + ":" + query), eta: eta})
 		g.lineUp(w.join(p, 0), now)
 	}
 	g.mu.Unlock()
@@ -120,8 +120,8 @@ func (g *Gate) call(ctx context.Context, endpoint, query string, o Options, do f
 	return p.value, p.results[0]
 }
 
-// newPending returns a call with n places.
-func (g *Gate) newPending(ctx context.Context, n int) *waitingCall {
+// newWaitingCall returns a call with n results to wait for.
+func (g *Gate) newWaitingCall(ctx context.Context, n int) *waitingCall {
 	p := &waitingCall{
 		occupancy:  &g.occupancy,
 		since:      time.Now(),
@@ -142,18 +142,17 @@ func (g *Gate) enter(p *waitingCall, o Options) {
 	p.line = g.queue.Line(who, o.Priority)
 }
 
-// SetShares sets the shares of peers in the requests, by Party.Peer, in place of all
-// earlier ones. They hold at once, also for what waits. It keeps the map, which must not
-// be changed any more.
+// SetShares replaces the shares of all peers, by Party.Peer. The new shares apply at once,
+// also to wants that already wait. SetShares keeps the map: do not change it afterwards.
 func (g *Gate) SetShares(shares map[string]Share) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.queue.SetShares(shares)
 }
 
-// admit returns when a newcomer can expect to be sent, or the error by which it is
-// refused: at once, rather than at its deadline. It would join the want w or, if w is
-// nil, be n new items of a kind.
+// admit returns the time at which a newcomer can expect to be sent. If that is too late
+// for its deadline, or there is no room, it returns the error that refuses the newcomer
+// at once. The newcomer joins the want w or, if w is nil, is n new items of a kind.
 func (g *Gate) admit(p *waitingCall, w *want, k fairqueue.Kind, n int, now time.Time) (eta time.Time, err error) {
 	if g.closed {
 		return eta, &Error{Kind: ErrShuttingDown}
@@ -173,14 +172,14 @@ func (g *Gate) admit(p *waitingCall, w *want, k fairqueue.Kind, n int, now time.
 	}
 	if d := p.deadline; !d.IsZero() {
 		if late := eta.Add(g.limiter.RoundTrip()).Sub(d); late > 0 {
-			// With the same time to spare, it would be accepted once the wait is that much shorter.
+			// A caller with as much time is accepted once the wait is shorter by late.
 			return eta, &Error{Kind: g.tooLate(now), RetryAfter: late}
 		}
 	}
 	return eta, nil
 }
 
-// turnAway refuses place i of p.
+// turnAway refuses result i of p.
 func (g *Gate) turnAway(p *waitingCall, i int, err error) {
 	g.reportRefused(p.caller, 1, err)
 	p.fill(i, Result{Err: err})

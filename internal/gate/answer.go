@@ -13,7 +13,7 @@ func (g *Gate) finish(w *want, r Result, value any) {
 // fail answers w with err and forgets it.
 func (g *Gate) fail(w *want, err error) {
 	for _, x := range w.waiters {
-		g.reportRefused(x.pending.caller, w.permits(), err)
+		g.reportRefused(x.call.caller, w.permits(), err)
 	}
 	g.finish(w, Result{Err: err}, nil)
 }
@@ -29,10 +29,10 @@ func (g *Gate) failRequest(r *request, err error) {
 func (g *Gate) refuseBefore(w *want, t time.Time, err error) {
 	for i := len(w.waiters) - 1; i >= 0; i-- {
 		x := w.waiters[i]
-		if d := x.pending.deadline; !d.IsZero() && d.Before(t) {
+		if d := x.call.deadline; !d.IsZero() && d.Before(t) {
 			g.leave(x)
-			g.reportRefused(x.pending.caller, w.permits(), err)
-			x.pending.fill(x.place, Result{Err: err})
+			g.reportRefused(x.call.caller, w.permits(), err)
+			x.call.fill(x.index, Result{Err: err})
 		}
 	}
 }
@@ -42,12 +42,12 @@ func (g *Gate) leave(x *waiter) {
 	w := x.want
 	x.detach()
 	if pt := w.part; pt != nil {
-		if g.queue.Leave(&pt.item, x.pending.line); !pt.item.Waiting() { // all of them have left
+		if g.queue.Leave(&pt.item, x.call.line); !pt.item.Waiting() { // all of them have left
 			g.unpark(pt)
 		}
 		return
 	}
-	g.queue.Leave(&w.item, x.pending.line)
+	g.queue.Leave(&w.item, x.call.line)
 	if len(w.waiters) == 0 && (w.id == "" || g.asked[w.id] != w) {
 		g.drop(w)
 	}

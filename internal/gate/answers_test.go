@@ -221,7 +221,7 @@ func TestADeadKeptConnectionCostsNoRetry(t *testing.T) {
 			if took := time.Since(start); took > 25*time.Millisecond {
 				t.Errorf("call %d took %v, want two round trips", i, took)
 			}
-			if left := g.retries.left(time.Now()); !left {
+			if left := g.retries.allows(time.Now()); !left {
 				t.Error("the budget of retries is spent")
 			}
 		}

@@ -20,10 +20,11 @@ const (
 
 var priorities = [...]Priority{Interactive, Batch}
 
-// Party is who takes turns: first a peer among peers, then a name among its names.
+// Party identifies who takes turns: peers take turns with each other, and so do the names
+// of one peer.
 type Party = fairqueue.Party
 
-// Share is what a peer may expect of the requests.
+// Share is a peer's weight and guarantee.
 type Share = fairqueue.Share
 
 // Options describe the caller of a method and how urgent its call is.
@@ -51,7 +52,7 @@ type Result struct {
 	// Err is clerkapi.ErrNotFound, another error of clerkapi's, an *Error of this
 	// package, or the error of the caller's context.
 	Err       error
-	FetchTime time.Time // when the request left that brought the answer; zero if none did
+	FetchTime time.Time // when the request that brought the answer left; zero if there was none
 	Stamp     uint64    // the result of Config.Stamp at that time
 	Kept      any       // the result of Config.Keep for the answer
 }

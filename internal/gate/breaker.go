@@ -44,8 +44,8 @@ type breaker struct {
 	failure    error // the last failure of Clerk's
 }
 
-// newBreaker returns a closed breaker. It calls opens with the time at which it will be
-// half-open whenever it opens.
+// newBreaker returns a closed breaker. Whenever it opens, it calls opens with the time at
+// which it will be half-open.
 func newBreaker(failures int, openFor time.Duration, opens func(until time.Time)) *breaker {
 	b := &breaker{openFor: openFor, since: time.Now(), evidence: newEvidence(failures)}
 	b.cb = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{

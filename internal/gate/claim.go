@@ -43,7 +43,7 @@ func (g *Gate) newClaim(key requestKey, r LeaseRequest) claim {
 	return claim{g.cfg.Shared, hex.EncodeToString(sum[:16]), requestEntry{Replica: g.shared.Tag(), Permits: r.Permits, TTL: r.TTL}}
 }
 
-// swap replaces the entry with next if it is prev, and returns the entry after that.
+// swap sets the entry to next if it is prev, and returns the resulting entry.
 func (c claim) swap(ctx context.Context, prev, next string, keep time.Duration) (entry string, left time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, exchangeTimeout)
 	defer cancel()

@@ -7,11 +7,11 @@ const (
 	lastPatience  = 640
 )
 
-// concurrency adapts the number of requests in flight to what Clerk bears, below a
-// configured ceiling.
+// concurrency adapts the number of requests in flight to what Clerk accepts, up to a
+// configured maximum.
 //
 // Halving at each refusal and growing by one, as TCP Reno does, would oscillate between
-// half of what Clerk bears and the next refusal. Here a refusal shows the limit: of the
+// half of what Clerk accepts and the next refusal. Here a refusal shows the limit: of the
 // requests that were under way together, as many as were not refused. That number is
 // kept. One more is tried only after many answers, and each failed try doubles the
 // answers needed for the next. If a try succeeds, the old number is out of date, and it
@@ -33,7 +33,7 @@ type concurrency struct {
 	patience int  // answers for each request in flight until more are tried
 	waits    int  // patience after the last failed try
 	step     int  // how many more the next try adds
-	trying   bool // whether Clerk bears limit is not known yet
+	trying   bool // it is not known yet whether Clerk accepts limit
 }
 
 func newConcurrency(most int) concurrency {
@@ -76,7 +76,7 @@ func (c *concurrency) refuse(number uint64, beside, inFlight int) {
 	c.limit = max(1, min(c.before, c.top-c.refused))
 }
 
-// undo takes the last event back: it came from the quota.
+// undo reverts the last event: its cause was the quota.
 func (c *concurrency) undo() {
 	if c.event > 0 && c.limit < c.before {
 		c.limit, c.answers = c.before, 0
@@ -91,7 +91,7 @@ func (c *concurrency) answer(number uint64) {
 		return
 	}
 	c.answers++
-	if c.trying && c.answers >= 2*c.limit { // Clerk bears it
+	if c.trying && c.answers >= 2*c.limit { // Clerk accepts it
 		c.trying = false
 		c.patience, c.waits = 2, firstPatience
 		c.step = min(2*c.step, max(1, c.max/4))

@@ -7,7 +7,7 @@ import (
 )
 
 // dispatch makes all requests that may be sent now and calls launch with each. It
-// returns when it is to be called again; the zero time means: once woken.
+// returns when it must be called again; the zero time means once it is woken.
 func (g *Gate) dispatch(launch func(*request)) (next time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -76,7 +76,7 @@ func (g *Gate) depart(r *request) {
 }
 
 // choose returns what the next permit is to be used for, without taking one. Its kind
-// is noRequest if nothing may go now; again is when that may change by itself.
+// is noRequest if nothing may be sent now; again is when that may change by itself.
 func (g *Gate) choose(now time.Time) (t turn, again time.Time) {
 	probe := turn{kind: probeRequest}
 	starting, until := g.starting(now)
@@ -97,7 +97,7 @@ func (g *Gate) choose(now time.Time) (t turn, again time.Time) {
 		return probe, time.Time{}
 	case hangs:
 		return turn{kind: probeRequest, asksHang: true}, time.Time{}
-	case g.doubts.hold(): // until a probe has shown whose a 429 was
+	case g.doubts.othersWait(): // until a probe has shown whom a 429 concerns
 		return turn{}, again
 	}
 	most, later := g.mayLookUp(now)
@@ -112,8 +112,8 @@ func (g *Gate) choose(now time.Time) (t turn, again time.Time) {
 	case !ok && !gathers:
 		return turn{}, again
 	case g.limiter.Probing():
-		// After a pause, a request of no caller goes first: a want may have drawn the
-		// 429 itself, and nobody would hear the answer to a lease's request.
+		// After a pause, a probe goes first: a want may itself be the cause of the 429,
+		// and the gate does not see the answers to a lease's requests.
 		if g.probes.underWay {
 			return turn{}, again
 		}
@@ -124,10 +124,10 @@ func (g *Gate) choose(now time.Time) (t turn, again time.Time) {
 	return turn{kind: lookupRequest, next: next}, again
 }
 
-// mayLookUp returns how many ids a lookup may take now, 0 if none may go. One may go
-// if it would be full, or if few enough lookups are in flight: no lookup waits for
-// company, but ids gather while others are under way. A lookup that takes unusually
-// long does not count; again is when the next one stops counting.
+// mayLookUp returns how many ids a lookup may take now, 0 if none may be sent. A lookup
+// may be sent if it would be full, or if few enough lookups are in flight: it does not
+// wait for more ids, but ids gather while others are in flight. A lookup that takes
+// unusually long does not count; again is when the next one stops counting.
 func (g *Gate) mayLookUp(now time.Time) (most int, again time.Time) {
 	if g.queue.Shared() == 0 {
 		return 0, time.Time{}

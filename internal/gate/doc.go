@@ -31,14 +31,14 @@
 // recent requests. A lookup that may have failed because of one id is split, between
 // callers first, until the culprit stands alone.
 //
-// What may concern other callers is decided by a probe, a request that no caller has a
-// part in: whether the key is refused or the quota is spent (doubt.go), and whether Clerk
-// fails as a whole (evidence.go). Failures, or 429s, of different callers' requests need
+// If an answer may concern other callers, a probe decides. A probe is a request that no
+// caller has a part in. It shows whether the key is refused or the quota is spent
+// (doubt.go), and whether Clerk fails as a whole (evidence.go). Failures, or 429s, of different callers' requests need
 // no probe. While the breaker is open the gate refuses everything at once, and sends one
 // probe per BreakerOpen until Clerk is back. A refused key is likewise probed, each second
 // at first and every ten seconds later, and a new key at once.
 //
-// The number of requests in flight and the size of lookups adapt to what Clerk bears
+// The number of requests in flight and the size of lookups adapt to what Clerk accepts
 // (concurrency.go, lookupsize.go).
 //
 // # Leases
@@ -51,7 +51,7 @@
 // # Goroutines
 //
 // Run is one goroutine, each request in flight is one (a probe two), and so are the
-// keepers of the state file and of the shared quota. Callers wait in their own. One mutex,
+// keepers of the state file and of the shared quota. Callers wait in their own goroutines. One mutex,
 // Gate.mu, guards everything.
 //
 // # Reading order
@@ -66,7 +66,7 @@
 //   - dispatch.go: what goes next, and when; gather.go: permits of leases
 //   - send.go: from the queue to a request and its answer
 //   - settle.go: what an answer means: for the permit, the breaker, retries, waiters
-//   - probe.go, doubt.go: probes, and the answers that they explain
+//   - probe.go, doubt.go: probes, and the answers whose meaning they decide
 //   - places.go: requests that hang lose their places in flight; recheck.go: deadlines in a pause
 //   - retry.go, split.go: further tries, refused lookups
 //   - refusal.go, keycheck.go, breaker.go, evidence.go: when only probes may go
@@ -76,7 +76,7 @@
 //   - report.go: what is reported to the observer
 //   - request.go, want.go, lease.go: the three types; upstream.go: Clerk
 //   - occupancy.go: limits of the queue
-//   - concurrency.go, lookupsize.go: what Clerk bears
-//   - rollingcount.go, recentset.go, wake.go: small parts
-//   - observer.go: what observers do, which make metrics and traces; api.go: what callers pass and get
+//   - concurrency.go, lookupsize.go: how many requests and ids Clerk accepts
+//   - rollingcount.go, recentset.go, wake.go: counts, sets and wake-ups
+//   - observer.go: the interface for metrics and traces; api.go: arguments and results of the methods
 package gate

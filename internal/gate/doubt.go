@@ -51,8 +51,8 @@ func (ds *doubts) takeAll() []doubt {
 	return all
 }
 
-// hold reports whether all other requests wait until a probe has shown whose a 429 was.
-func (ds *doubts) hold() bool {
+// othersWait reports whether all other requests wait until a probe has shown whose a 429 was.
+func (ds *doubts) othersWait() bool {
 	return slices.ContainsFunc(ds.all, func(d doubt) bool { return d.verdict.Concern == clerkapi.ConcernsQuota })
 }
 

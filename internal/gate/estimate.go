@@ -11,7 +11,7 @@ func (g *Gate) estimate(ahead int, now time.Time) time.Duration {
 	permits := ahead + 1
 	permits += min(permits, g.leases.missing()) // leases take every second permit
 	wait := g.limiter.Estimate(now, permits)
-	// With as many in flight as Clerk bears, the wait is for their answers.
+	// With as many in flight as Clerk accepts, the wait is for their answers.
 	if rounds := (g.placesTaken() + permits - 1) / g.concurrency.limit; rounds > 0 {
 		wait = max(wait, time.Duration(rounds)*g.limiter.RoundTrip())
 	}
@@ -19,8 +19,8 @@ func (g *Gate) estimate(ahead int, now time.Time) time.Duration {
 }
 
 // leaseWait returns the shortest time in which a lease can gather the permits that it
-// misses. Ahead of it are requests, and leases that miss others permits. It fails if the
-// lease is larger than the limit allows now.
+// still needs, after ahead requests, and after leases that still need others permits. It
+// fails if the lease is larger than the limit allows now.
 func (g *Gate) leaseWait(le *lease, ahead, others int, now time.Time) (time.Duration, error) {
 	if le.request.Permits > g.limiter.MostLent(now) {
 		return 0, &Error{Kind: g.tooLate(now), RetryAfter: 3 * g.limiter.Config().Window}
@@ -39,9 +39,8 @@ func (g *Gate) leaseWait(le *lease, ahead, others int, now time.Time) (time.Dura
 }
 
 // gatheringSlows returns the factor by which it takes longer to gather n permits of a
-// window than it takes for n to come free. Gathered permits do not come round, so of L
-// permits L-k come free per window once k are gathered: it takes ln(L/(L-n)) windows to
-// gather all n.
+// window than it takes for n to come free. Gathered permits are not used again, so once k
+// of L are gathered, L-k come free per window: it takes ln(L/(L-n)) windows to gather n.
 func (g *Gate) gatheringSlows(n int, now time.Time) float64 {
 	round := float64(max(1, g.limiter.State(now).Limit-g.leased()-g.leases.gathered()))
 	part := min(0.95, float64(n)/round)

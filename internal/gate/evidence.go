@@ -98,9 +98,9 @@ func common(first bool, a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(c string) bool { return !slices.Contains(b, c) })
 }
 
-// suspects reports whether a probe is to decide a suspicion now; else again is when it
-// may come to that. Each probe that is answered makes the next ones rarer, since one
-// caller's failures may go on.
+// suspects reports whether a probe must decide a suspicion now. If not, again is the
+// earliest time for one. Each answered probe makes the next ones rarer, since one
+// caller's failures may continue.
 func (e *evidence) suspects(now time.Time) (yes bool, again time.Time) {
 	if enough, _ := e.weigh(); !enough {
 		return false, time.Time{}

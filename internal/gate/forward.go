@@ -101,8 +101,8 @@ func (g *Gate) forward(ctx context.Context, tag, id string, use LeaseUse) error 
 	}
 }
 
-// readMail handles the messages of other replicas about releases, and the own messages
-// that could not be delivered.
+// readMail handles the messages of other replicas about releases, and this replica's own
+// messages that could not be delivered.
 func (g *Gate) readMail(reply quota.Reply, now time.Time) {
 	h := &g.forwarded
 	settle := func(token string, err error) {

@@ -56,7 +56,7 @@ type Config struct {
 	// Callers counts what each caller uses. Default: a new one.
 	Callers *usage.Callers
 
-	Observer Observer     // default: nobody watches
+	Observer Observer     // default: none
 	Logger   *slog.Logger // default: discards
 }
 
@@ -110,7 +110,7 @@ type Gate struct {
 	// The quota.
 	limiter     limiter
 	ledger      *ledger       // nil: nothing is kept across restarts
-	needsPermit bool          // dispatch has stopped for want of a permit
+	needsPermit bool          // dispatch has stopped because no permit was free
 	low         lowQuota      // whether most of the quota is spent
 	shared      *quota.Shared // the limiter, if replicas share the quota; else nil
 	decider     quota.Decider // as last logged, if shared is set

@@ -29,8 +29,8 @@ func (g *Gate) startGathering(next fairqueue.Turn) {
 	}
 }
 
-// gathers reports whether the next permit is for the lease that gathers. Others reports
-// whether other wants wait for a permit, and p is their priority.
+// gathers reports whether the next permit is for the lease that gathers. If others is
+// true, other wants wait for a permit, at priority p.
 func (g *Gate) gathers(others bool, p Priority, now time.Time) bool {
 	if len(g.leases.gathering) == 0 {
 		g.limiter.MayLend(now, 0)
@@ -42,7 +42,7 @@ func (g *Gate) gathers(others bool, p Priority, now time.Time) bool {
 		return false
 	}
 	every := 2
-	if p == Interactive && w.waiters[0].pending.line.Priority() == Batch {
+	if p == Interactive && w.waiters[0].call.line.Priority() == Batch {
 		every = fairqueue.BatchTurn
 	}
 	return !others || g.leases.others >= every-1
@@ -90,8 +90,9 @@ func (g *Gate) lookAtGathering(now time.Time) {
 	}
 }
 
-// leaseProbe reports whether a probe is to go because a lease has met a 429; else again is
-// when that may be. Reports of many leases lead to one probe.
+// leaseProbe reports whether a probe must be sent now because the holder of a lease has
+// reported a 429. If not, again is the earliest time for one. Reports of many leases lead
+// to one probe.
 func (g *Gate) leaseProbe(now time.Time) (yes bool, again time.Time) {
 	if !g.leases.limited || g.probes.underWay {
 		return false, time.Time{}

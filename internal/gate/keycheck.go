@@ -8,33 +8,31 @@ import (
 )
 
 const (
-	// keyProbeFirst is how often Clerk is asked whether it takes a refused key again while
-	// the refusal is new, since it may be a mistake that is soon mended. After
-	// keyProbeSoon the spacing doubles up to keyProbeLast: a wrong key stays wrong until
-	// it is replaced.
+	// keyProbeFirst is the time between probes of a refused key while the refusal is new,
+	// since it may be a mistake that is soon corrected. After keyProbeSoon the time
+	// doubles, up to keyProbeLast: a wrong key stays wrong until it is replaced.
 	keyProbeFirst = time.Second
 	keyProbeLast  = 10 * time.Second
 	keyProbeSoon  = time.Minute
 	// keyLookEvery is how often a refused key is compared with the current one, so that
 	// a new key is tried soon.
 	keyLookEvery = time.Second
-	// askFor is how long a start may last because Clerk has not answered yet whether it
-	// takes the key. A spent quota, or a Clerk that hangs, must not keep a replica from
-	// serving what it has.
+	// askFor is how long a start may wait for Clerk's answer about the key. A spent
+	// quota, or a Clerk that hangs, must not keep a replica from serving its copies.
 	askFor = 3 * time.Second
 )
 
-// keyCheck is what is known of Clerk's secret key.
+// keyCheck tracks whether Clerk accepts the secret key.
 type keyCheck struct {
 	current    func() clerkapi.Key
-	refused    error         // by which Clerk refuses the key; nil while it takes it
+	refused    error         // Clerk's error about the key; nil while it accepts the key
 	refusedKey clerkapi.Key  // the key that it refuses
 	refusedAt  time.Time     // since when
 	spacing    time.Duration // of the probes meanwhile
 	probedKey  clerkapi.Key  // the key of the last probe
 	untried    bool          // the key has been replaced, and Clerk has not answered since
-	taken      bool          // Clerk has taken a key since the start
-	asking     bool          // at the start: Clerk is still to be asked whether it takes the key
+	taken      bool          // Clerk has accepted a key since the start
+	asking     bool          // at the start: the key has not been probed yet
 	askUntil   time.Time     // when the start is over in any case
 }
 
@@ -52,7 +50,7 @@ func (k *keyCheck) replaced() bool {
 	return key != k.refusedKey && key != k.probedKey
 }
 
-// retryReplaced ends the refusal if the key is another one than the refused.
+// retryReplaced ends the refusal if the refused key has been replaced.
 func (k *keyCheck) retryReplaced() {
 	if k.refused != nil && k.current() != k.refusedKey {
 		k.refused, k.untried = nil, true
@@ -71,7 +69,7 @@ func (k *keyCheck) refuse(err error, now time.Time) {
 	k.refused, k.refusedKey, k.untried = err, key, false
 }
 
-// probeAgain returns how long after a refusal at now the next probe goes.
+// probeAgain returns how long after a refusal at now the next probe is sent.
 func (k *keyCheck) probeAgain(now time.Time) time.Duration {
 	if now.Sub(k.refusedAt) >= keyProbeSoon {
 		k.spacing = min(keyProbeLast, 2*k.spacing)
@@ -93,7 +91,7 @@ func (k *keyCheck) settle(v clerkapi.Verdict, err error) {
 	}
 }
 
-// goodKey reports whether err is one of Clerk's that only a good key draws.
+// goodKey reports whether err is an answer of Clerk that only a good key gets.
 func goodKey(err error) bool {
 	e, ok := errors.AsType[*clerkapi.Error](err)
 	return ok && !e.NotSent && (errors.Is(e, clerkapi.ErrRejected) || errors.Is(e, clerkapi.ErrPlanLimit))

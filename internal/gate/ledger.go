@@ -28,7 +28,7 @@ func newLedger(file *statefile.File, cfg quota.Config, now time.Time, logger *sl
 		l, incomplete = quota.Restore(cfg, *saved, now), saved.Complete(cfg, now)
 	}
 	if incomplete != nil {
-		logger.Warn("the state file may lack some of what was spent: starting carefully, as --first-window says", "file", file.Path(), "reason", incomplete)
+		logger.Warn("the state file may lack requests that were sent: --first-window sets what the first window may send", "file", file.Path(), "reason", incomplete)
 	}
 	d := &ledger{file: file, limiter: l, due: make(chan struct{}, 1), block: max(1, l.Config().Limit/20)}
 	d.writeSoon() // the first block, before the first request
@@ -47,10 +47,10 @@ func (d *ledger) spend() bool {
 	return true
 }
 
-// giveBack returns a permit that spend has given and that was not used.
+// giveBack undoes a spend whose permit was not used.
 func (d *ledger) giveBack() { d.covered++ }
 
-// writeSoon has the file written.
+// writeSoon makes keepLedger write the file.
 func (d *ledger) writeSoon() {
 	select {
 	case d.due <- struct{}{}:

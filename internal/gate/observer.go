@@ -34,8 +34,9 @@ type Observer interface {
 // CallTrace follows one call that is traced. Its wants are numbered from 0. The gate holds
 // its lock while it calls all methods but Done.
 type CallTrace interface {
-	// Left reports that a want has left the queue, or has found itself under way, in a
-	// request for its try: 1 is the first. A nil request means that it was a lease.
+	// Left reports that a want has left the queue in a request, or has joined a request
+	// that is under way. Try numbers the tries of the want from 1. A nil request means
+	// that the want was a lease.
 	Left(want, try int, in RequestTrace, now time.Time)
 	// Returned reports that a want waits in the queue again.
 	Returned(want int, now time.Time)

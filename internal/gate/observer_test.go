@@ -294,7 +294,7 @@ func TestRefusalsAreReported(t *testing.T) {
 func TestNoTraceCostsNothing(t *testing.T) {
 	g := New(Config{})
 	w := &want{id: "user_1"}
-	p := g.newPending(t.Context(), 1)
+	p := g.newWaitingCall(t.Context(), 1)
 	w.join(p, 0)
 	r := &request{kind: lookupRequest, wants: []*want{w}}
 	n := testing.AllocsPerRun(100, func() {

@@ -32,7 +32,7 @@ func (x *waiter) count(counted bool) {
 		return
 	}
 	x.counted = counted
-	o, who, l := x.pending.occupancy, x.pending.caller, x.pending.line
+	o, who, l := x.call.occupancy, x.call.caller, x.call.line
 	if counted {
 		o.total++
 		o.byLine[l]++

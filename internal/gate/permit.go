@@ -35,10 +35,11 @@ type limiter interface {
 // exchanger reaches the state that replicas share. It is a *quotaredis.Store.
 type exchanger interface {
 	Exchange(ctx context.Context, r quota.Report) (quota.Reply, error)
-	// Swap replaces the entry of a name with next if it is prev, to be kept for a time. An
-	// empty entry is none. It returns the entry after that, and how long it is kept.
+	// Swap sets the entry of a name to next, and keeps it for a time, if the entry is prev.
+	// An empty string means no entry. Swap returns the resulting entry, and how long it is
+	// still kept.
 	Swap(ctx context.Context, name, prev, next string, keep time.Duration) (entry string, left time.Duration, err error)
-	News() <-chan struct{} // receives when an exchange is worth while before it is due
+	News() <-chan struct{} // receives when an exchange is useful before it is due
 }
 
 // exchangeTimeout is how long the shared state may take to answer.
@@ -77,7 +78,7 @@ func (g *Gate) giveBack(p quota.Permit, now time.Time) {
 	}
 }
 
-// settlePermit returns the permit of r to the quota, as spent in one way or another.
+// settlePermit settles the permit of r, which was spent as spent describes.
 func (g *Gate) settlePermit(r *request, a answer, spent clerkapi.Spent, now time.Time) {
 	var e *clerkapi.Error
 	meta := a.meta
@@ -85,7 +86,7 @@ func (g *Gate) settlePermit(r *request, a answer, spent clerkapi.Spent, now time
 		meta = e.Meta
 	}
 	var h *quota.Headers
-	// Headers count only if the answer is Clerk's beyond doubt.
+	// Headers count only if the answer is certainly Clerk's.
 	known := a.err == nil || r.kind == probeRequest || spent == clerkapi.SpentLimited
 	if rl := meta.RateLimit; rl.Present && known {
 		h = &quota.Headers{Remaining: rl.Remaining, Reset: rl.Reset}
@@ -118,7 +119,7 @@ func (g *Gate) limitPermit(r *request, a answer, retryAfter time.Duration, now t
 	g.settlePermit(r, a, clerkapi.SpentLimited, now)
 }
 
-// lowQuota is whether little of the quota is left.
+// lowQuota remembers whether little of the quota was left.
 type lowQuota struct {
 	low  bool      // less than a tenth was left, and not yet a fifth again
 	from time.Time // not judged before: at first, permits are held back for what may have been spent earlier

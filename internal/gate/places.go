@@ -22,8 +22,8 @@ type places struct {
 	askedAt   time.Time // when the last probe left that asks whether Clerk hangs
 }
 
-// hangProbe reports whether a probe is to go now that shows whether the requests in all
-// places hang; else again is when to ask again.
+// hangProbe reports whether a probe must be sent now to find out whether the requests in
+// all places hang. If not, again is when to ask again.
 func (g *Gate) hangProbe(now time.Time) (due bool, again time.Time) {
 	if g.probes.underWay || g.placesTaken() < g.concurrency.limit || g.queue.Len() == 0 {
 		return false, time.Time{}

@@ -15,8 +15,8 @@ const leastProbeTimeout = 750 * time.Millisecond
 // errProbeLate means that a probe took too long, so it counts as failed.
 var errProbeLate = errors.New("a probe had no answer in time")
 
-// recoveryProbe reports whether a probe is to go now that shows whether Clerk is back or
-// takes the key again; else again is when to ask again.
+// recoveryProbe reports whether a probe must be sent now to find out whether Clerk is back
+// or accepts the key again. If not, again is when to ask again.
 func (g *Gate) recoveryProbe(now time.Time) (due bool, again time.Time) {
 	replaced := g.key.replaced()
 	switch {
@@ -32,8 +32,8 @@ func (g *Gate) recoveryProbe(now time.Time) (due bool, again time.Time) {
 	return false, g.probes.next
 }
 
-// starting reports whether all else waits for the probe that asks about the key at the
-// start, and until when if that is known.
+// starting reports whether everything else waits for the probe of the key at the start,
+// and until when, if that is known.
 func (g *Gate) starting(now time.Time) (waits bool, until time.Time) {
 	switch {
 	case !g.key.asking:
@@ -46,8 +46,8 @@ func (g *Gate) starting(now time.Time) (waits bool, until time.Time) {
 	return false, time.Time{}
 }
 
-// decidingProbe reports whether a probe is to go now that decides what a doubt or a
-// suspicion means; else again is when to ask again.
+// decidingProbe reports whether a probe must be sent now to decide what a doubt or a
+// suspicion means. If not, again is when to ask again.
 func (g *Gate) decidingProbe(now time.Time) (due bool, again time.Time) {
 	if g.probes.underWay {
 		return false, time.Time{}

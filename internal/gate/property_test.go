@@ -16,7 +16,7 @@ import (
 
 // TestEveryWaiterIsAnsweredOnce combines everything that can happen to a gate: errors of
 // all kinds, cancels, deadlines, fresh lookups, lists, both priorities, and a shutdown
-// in the middle. A place that is answered twice panics (pending.done is closed twice) or
+// in the middle. A result that is set twice panics (waitingCall.done is closed twice) or
 // leaves another without an answer, which the bubble reports as a deadlock.
 func TestEveryWaiterIsAnsweredOnce(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {

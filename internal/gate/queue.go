@@ -10,14 +10,14 @@ import (
 
 // lineUp adds x's want to the back of x's line, if it is not there already.
 func (g *Gate) lineUp(x *waiter, now time.Time) {
-	g.queue.Add(&x.want.item, x.pending.line, now)
+	g.queue.Add(&x.want.item, x.call.line, now)
 	x.count(true)
 }
 
 // comeBack puts w, which has been under way, back to the front of the line of x, one of
 // its waiters.
 func (g *Gate) comeBack(w *want, x *waiter, now time.Time) {
-	g.queue.Return(&w.item, x.pending.line, x.pending.since, now)
+	g.queue.Return(&w.item, x.call.line, x.call.since, now)
 	x.count(true)
 }
 
@@ -46,7 +46,7 @@ func (g *Gate) merge(w, twin *want, now time.Time) {
 	twin.tries = max(twin.tries, w.tries)
 	for _, x := range w.waiters {
 		x.count(false)
-		x = twin.join(x.pending, x.place)
+		x = twin.join(x.call, x.index)
 		x.count(true)
 		if twin.item.Waiting() {
 			g.comeBack(twin, x, now)
@@ -91,9 +91,9 @@ func (g *Gate) putOff(w *want, until, now time.Time, err error) bool {
 	return true
 }
 
-// apart returns the wants that wait outside the queue: for their next try, or for the
+// outsideQueue returns the wants that wait outside the queue: for their next try, or for the
 // permits of a lease. All waiters of one may have left.
-func (g *Gate) apart() []*want {
+func (g *Gate) outsideQueue() []*want {
 	var all []*want
 	for _, d := range g.delayed.heap {
 		all = append(all, d.want)
@@ -101,7 +101,7 @@ func (g *Gate) apart() []*want {
 	return append(all, g.leases.gathering...)
 }
 
-// park puts pt to the front of the lines of all who wait for its wants. It drops the
+// park puts pt at the front of the lines of all who wait for its wants. It drops the
 // wants that have no waiters.
 func (g *Gate) park(pt *part, now time.Time) {
 	pt.wants = slices.DeleteFunc(pt.wants, func(w *want) bool {
@@ -120,7 +120,7 @@ func (g *Gate) park(pt *part, now time.Time) {
 		w.part = pt
 		g.notAsked(w) // so that newcomers do not wait behind the part
 		for _, x := range w.waiters {
-			g.queue.Return(&pt.item, x.pending.line, x.pending.since, now)
+			g.queue.Return(&pt.item, x.call.line, x.call.since, now)
 			x.count(true)
 		}
 	}

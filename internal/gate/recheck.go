@@ -30,10 +30,10 @@ func (g *Gate) recheckPause(now time.Time, cause error) {
 func (g *Gate) beginRecheck(now time.Time, cause error) {
 	g.recheck.cause, g.recheck.underWay = cause, true
 	g.queue.BeginScan()
-	for _, w := range g.apart() {
+	for _, w := range g.outsideQueue() {
 		first := -1 // the requests ahead of w in the line where these are fewest
 		for _, x := range w.waiters {
-			if ahead := g.queue.AheadAtFront(x.pending.line, w.item.Kind); first < 0 || ahead < first {
+			if ahead := g.queue.AheadAtFront(x.call.line, w.item.Kind); first < 0 || ahead < first {
 				first = ahead
 			}
 		}

@@ -2,10 +2,10 @@ package gate
 
 import "time"
 
-// probes is what is known of the probes, of which at most one is under way. A probe is
-// a request that no caller has a part in, so its answer concerns everybody.
+// probes is the state of the probes. At most one is under way. A probe is a request that
+// no caller has a part in, so its answer concerns everybody.
 type probes struct {
-	next     time.Time     // while the gate refuses: no probe goes before
+	next     time.Time     // while the gate refuses: the earliest time of the next probe
 	underWay bool          //
 	took     time.Duration // the last one that was answered; 0 once another request was
 }

@@ -15,7 +15,7 @@ func (g *Gate) lend(le *lease, now time.Time) {
 	le.permits = nil
 	le.state = leaseLent
 	g.leases.lent(le)
-	first := le.want.waiters[0].pending
+	first := le.want.waiters[0].call
 	g.cfg.Observer.Dequeued(first.line.Priority(), now.Sub(first.since))
 	le.want.reportLeft(nil, now)
 	switch {

@@ -14,8 +14,8 @@ func (g *Gate) reportSent(r *request) {
 	for _, w := range r.wants {
 		s.Try = max(s.Try, w.tries+1)
 		for _, x := range w.waiters {
-			if call := x.pending.trace; call != nil {
-				s.Calls = append(s.Calls, TracedWant{call, x.place, w.tries + 1})
+			if call := x.call.trace; call != nil {
+				s.Calls = append(s.Calls, TracedWant{call, x.index, w.tries + 1})
 			}
 		}
 	}
@@ -40,8 +40,8 @@ func (g *Gate) reportAnswered(r *request, a answer) {
 // reportLeft reports that w has left the queue in a request, or as a lease.
 func (w *want) reportLeft(in RequestTrace, now time.Time) {
 	for _, x := range w.waiters {
-		if call := x.pending.trace; call != nil {
-			call.Left(x.place, w.tries+1, in, now)
+		if call := x.call.trace; call != nil {
+			call.Left(x.index, w.tries+1, in, now)
 		}
 	}
 }
@@ -50,15 +50,15 @@ func (w *want) reportLeft(in RequestTrace, now time.Time) {
 func (r *request) reportReturned(now time.Time) {
 	for _, w := range r.wants {
 		for _, x := range w.waiters {
-			if call := x.pending.trace; call != nil {
-				call.Returned(x.place, now)
+			if call := x.call.trace; call != nil {
+				call.Returned(x.index, now)
 			}
 		}
 	}
 }
 
-// reportRefused reports wants of c that were answered with err, if that is a refusal and no
-// failure of Clerk's.
+// reportRefused reports wants of c that were answered with err, if err is a refusal and not
+// a failure of Clerk.
 func (g *Gate) reportRefused(c *usage.Caller, wants int, err error) {
 	kind := clerkapi.ErrKeyRejected
 	if own, ok := errors.AsType[*Error](err); ok {

@@ -10,19 +10,19 @@ import (
 	"github.com/clerkgate/clerkgate/internal/usage"
 )
 
-// kind is what a permit is used for.
+// kind is a kind of use of a permit.
 type kind int
 
 const (
-	noRequest     kind = iota
-	lookupRequest      // users by their ids
-	callRequest        // one list or count
-	probeRequest       // a small list that no caller has asked for
-	partRequest        // users: a part of a refused lookup
-	leasePermit        // no request: a permit for a lease
+	noRequest          kind = iota
+	lookupRequest           // users by their ids
+	listOrCountRequest      // one list or count
+	probeRequest            // a small list that no caller has asked for
+	partRequest             // users: a part of a refused lookup
+	leasePermit             // no request: a permit for a lease
 )
 
-// turn is what the next permit is used for.
+// turn is the use of the next permit.
 type turn struct {
 	kind     kind           // a lookup, a call and a part are told apart only when they are loaded
 	next     fairqueue.Turn // whose wants; not for probes and leases
@@ -58,8 +58,8 @@ type request struct {
 // does not count them.
 func (r *request) add(w *want, x *waiter) {
 	r.wants = append(r.wants, w)
-	r.payers = append(r.payers, x.pending.caller)
-	r.parties = append(r.parties, x.pending.party)
+	r.payers = append(r.payers, x.call.caller)
+	r.parties = append(r.parties, x.call.party)
 	x.count(false)
 }
 
@@ -74,7 +74,7 @@ func (r *request) severalCallers() bool {
 	return slices.ContainsFunc(r.parties, func(p Party) bool { return p != r.parties[0] })
 }
 
-// callers returns who has asked for the wants of r, as far as that is proven: a caller
+// callers returns the proven identities of those who asked for the wants of r: a caller
 // that uses several names is one caller.
 func (r *request) callers() []string {
 	var all []string
@@ -104,13 +104,13 @@ func (r *request) queries() []uint64 {
 	return queries
 }
 
-// endpoint returns the name of what r asks Clerk, as in SentRequest.
+// endpoint returns the name of r's endpoint, as in SentRequest.
 func (r *request) endpoint() string {
 	switch r.kind {
 	case probeRequest:
 		return "probe"
-	case callRequest:
-		return r.wants[0].call.endpoint
+	case listOrCountRequest:
+		return r.wants[0].listOrCount.endpoint
 	}
 	return "lookup"
 }
@@ -118,7 +118,7 @@ func (r *request) endpoint() string {
 // answer is the answer to a request, or its failure.
 type answer struct {
 	results []Result // to a lookup
-	unclear []bool   // to a lookup of several ids: only a request for the id alone shows what became of it
+	unclear []bool   // to a lookup of several ids: by id, whether only a request for it alone can answer
 	value   any      // to a list or count
 	meta    clerkapi.Meta
 	err     error

@@ -23,14 +23,14 @@ type retryBudget struct {
 // sent records a request.
 func (b *retryBudget) sent(now time.Time) { b.requests.add(now) }
 
-// left reports whether a retry is allowed.
-func (b *retryBudget) left(now time.Time) bool {
+// allows reports whether a retry is allowed.
+func (b *retryBudget) allows(now time.Time) bool {
 	return b.retries.sum(now) < max(retryFloor, b.requests.sum(now)/10)
 }
 
 // spend records a retry, if one is allowed.
 func (b *retryBudget) spend(now time.Time) bool {
-	if !b.left(now) {
+	if !b.allows(now) {
 		return false
 	}
 	b.retries.add(now)
@@ -43,7 +43,7 @@ func (b *retryBudget) spend(now time.Time) bool {
 // at all or the budget is spent.
 func (g *Gate) retry(r *request, v clerkapi.Verdict, now time.Time, err error) {
 	if r.forUsers() && len(r.wants) > 1 && v.Split && !g.refusing() &&
-		(r.failedBefore() || r.severalCallers() && (v.Spent == clerkapi.SpentLost || !g.retries.left(now))) {
+		(r.failedBefore() || r.severalCallers() && (v.Spent == clerkapi.SpentLost || !g.retries.allows(now))) {
 		for _, w := range r.wants {
 			w.tries++
 		}

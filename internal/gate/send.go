@@ -31,9 +31,9 @@ func (g *Gate) load(t turn, now time.Time) *request {
 	}
 	r := &request{kind: lookupRequest}
 	if wantOf(turns[0].Item).id == "" {
-		r.kind = callRequest
+		r.kind = listOrCountRequest
 	} else {
-		turns = g.cutLine(turns, now)
+		turns = g.fitRequestLine(turns, now)
 	}
 	r.turns = turns
 	for _, taken := range turns {
@@ -64,9 +64,9 @@ func (g *Gate) loadPart(pt *part, taken fairqueue.Taken) *request {
 	return r
 }
 
-// cutLine puts back the ids that would make the request line too long, and returns the
+// fitRequestLine puts back the ids that would make the request line too long, and returns the
 // others.
-func (g *Gate) cutLine(turns []fairqueue.Taken, now time.Time) []fairqueue.Taken {
+func (g *Gate) fitRequestLine(turns []fairqueue.Taken, now time.Time) []fairqueue.Taken {
 	length := clerkapi.LookupLine()
 	fits := 0
 	for ; fits < len(turns); fits++ {
@@ -95,8 +95,8 @@ func (g *Gate) ask(ctx context.Context, r *request) (a answer) {
 	switch r.kind {
 	case probeRequest:
 		a.meta, a.err = g.probe(ctx)
-	case callRequest:
-		a.value, a.meta, a.err = r.wants[0].call.do(ctx)
+	case listOrCountRequest:
+		a.value, a.meta, a.err = r.wants[0].listOrCount.do(ctx)
 	default:
 		ids := make([]string, len(r.wants))
 		for i, w := range r.wants {

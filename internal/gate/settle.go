@@ -72,7 +72,7 @@ func (g *Gate) settleWants(r *request, a answer, v clerkapi.Verdict, now time.Ti
 
 // deliver answers the wants of r with what Clerk has answered.
 func (g *Gate) deliver(r *request, a answer, now time.Time) {
-	if r.kind == callRequest {
+	if r.kind == listOrCountRequest {
 		g.finish(r.wants[0], Result{FetchTime: r.sentAt, Stamp: r.stamp}, a.value)
 		return
 	}
@@ -102,7 +102,7 @@ func (g *Gate) failWaiting(err error) {
 			g.fail(wantOf(it), err)
 		}
 	}
-	for _, w := range g.apart() {
+	for _, w := range g.outsideQueue() {
 		g.fail(w, err)
 	}
 	g.delayed.heap = nil

@@ -72,7 +72,7 @@ func (g *Gate) exchange(r quota.Report, sent time.Time) {
 	case quota.DecidesState:
 		g.cfg.Logger.Info("the quota is shared through Redis", "replicas", s.Replicas)
 	case quota.DecidesLearning:
-		g.cfg.Logger.Warn("the quota's state in Redis is new: keeping to this replica's share until all that is held is known",
+		g.cfg.Logger.Warn("the quota's state in Redis is new: keeping to this replica's share until the state knows all held permits",
 			"replicas", s.Replicas, "permits", s.Allowance)
 	case quota.DecidesFallback:
 		g.cfg.Logger.Warn("the quota's state in Redis can't be reached: keeping to this replica's share",
@@ -93,9 +93,9 @@ func (g *Gate) permitsWanted() [2]int {
 		w := g.leases.gathering[0]
 		n := w.lease.request.Permits - len(w.lease.permits)
 		if all > 0 {
-			n = min(n, all) // turn about
+			n = min(n, all) // they take turns
 		}
-		wants[w.waiters[0].pending.line.Priority()] += n
+		wants[w.waiters[0].call.line.Priority()] += n
 	}
 	if wants == [2]int{} {
 		wants[Interactive] = 1 // a probe

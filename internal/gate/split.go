@@ -33,9 +33,9 @@ func (g *Gate) refuse(r *request, v clerkapi.Verdict, now time.Time, err error) 
 	g.failRequest(r, err)
 }
 
-// split parks the wants of r in two parts: divided between callers first, so that those
-// who asked for nothing that Clerk refuses are soon out of it, then between the ids of
-// one caller. It returns false if no more requests may be spent on the search.
+// split parks the wants of r in two parts. It divides first between callers, so that
+// callers without a refused id soon have their answers, then between the ids of one
+// caller. It returns false if no more requests may be spent on the search.
 func (g *Gate) split(r *request, now time.Time) bool {
 	s := &search{}
 	if r.part != nil {
@@ -86,7 +86,7 @@ func (g *Gate) chargeCulprit(r *request) {
 	if w := r.wants[0]; len(w.waiters) > 0 {
 		for _, t := range r.part.search.turns {
 			g.queue.Refund(t)
-			g.queue.Charge(w.waiters[0].pending.line, 1)
+			g.queue.Charge(w.waiters[0].call.line, 1)
 		}
 		r.part.search.turns = nil
 	}

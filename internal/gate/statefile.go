@@ -46,10 +46,10 @@ func (g *Gate) writeLedger(block int) {
 		g.handOver(le)
 	}
 	if err != nil && d.err == nil {
-		g.cfg.Logger.Error("what is spent of the quota can't be written: a restart may spend it twice", "error", err)
+		g.cfg.Logger.Error("the state file can't be written: a restart may spend the quota twice", "error", err)
 	}
 	if err == nil && d.err != nil {
-		g.cfg.Logger.Info("what is spent of the quota can be written again")
+		g.cfg.Logger.Info("the state file can be written again")
 	}
 	d.err = err
 }

@@ -25,7 +25,7 @@ type Status struct {
 	PausedUntil    time.Time     // zero if not paused
 	Shared         *SharedStatus // nil if the quota is not shared
 	Queue          [2]QueueLevel // by Priority
-	EstimatedWait  time.Duration // of an interactive list that came now
+	EstimatedWait  time.Duration // of an interactive list that arrives now
 	Breaker        BreakerStatus
 	KeyRefused     bool // as in Health
 	KeyTaken       bool // as in Health
@@ -113,7 +113,7 @@ func (g *Gate) status() Status {
 	return s
 }
 
-// waiting returns what waits, in lines or outside the queue.
+// waiting returns how many wants wait, in lines or outside the queue, and for how long.
 func (g *Gate) waiting(now time.Time) (waits [2]QueueLevel) {
 	for _, p := range priorities {
 		waits[p] = QueueLevel{Depth: g.queue.Depth(p), Oldest: g.queue.Oldest(p, now)}
@@ -122,7 +122,7 @@ func (g *Gate) waiting(now time.Time) (waits [2]QueueLevel) {
 		of, n := Batch, -1
 		for _, w := range pt.wants {
 			for _, x := range w.waiters {
-				of = min(of, x.pending.line.Priority())
+				of = min(of, x.call.line.Priority())
 			}
 			if len(w.waiters) > 0 {
 				n++
@@ -130,7 +130,7 @@ func (g *Gate) waiting(now time.Time) (waits [2]QueueLevel) {
 		}
 		waits[of].Depth += max(0, n)
 	}
-	apart := g.apart()
+	apart := g.outsideQueue()
 	for _, d := range g.doubts.all {
 		apart = append(apart, d.request.wants...)
 	}
@@ -140,8 +140,8 @@ func (g *Gate) waiting(now time.Time) (waits [2]QueueLevel) {
 		}
 		of := Batch
 		for _, x := range w.waiters {
-			p := x.pending.line.Priority()
-			waits[p].Oldest = max(waits[p].Oldest, now.Sub(x.pending.since))
+			p := x.call.line.Priority()
+			waits[p].Oldest = max(waits[p].Oldest, now.Sub(x.call.since))
 			of = min(of, p)
 		}
 		waits[of].Depth++

@@ -8,7 +8,7 @@ func (g *Gate) poke() {
 	}
 }
 
-// exchangeSoon has keepSharing see whether an exchange is due.
+// exchangeSoon makes keepSharing check whether an exchange is due.
 func (g *Gate) exchangeSoon() {
 	select {
 	case g.exchangeDue <- struct{}{}:

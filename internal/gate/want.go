@@ -9,7 +9,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/usage"
 )
 
-// want is what the gate is asked for: a user, the answer to a list or count, or a
+// want is something that callers wait for: a user, the answer to a list or count, or a
 // lease. It belongs to no caller: it ends with an answer, or when the last of its
 // waiters leaves before it was sent.
 //
@@ -20,14 +20,14 @@ import (
 //   - in Gate.doubts, with a request whose answer a probe is to explain;
 //   - among the leases that gather their permits or are lent.
 type want struct {
-	id      string // of the user; empty for all else
-	call    *call  // the list or count; nil for all else
-	lease   *lease // nil for all else
-	query   uint64 // identifies what is asked for; 0 for a lease
-	alone   bool   // an id that shares no request, since it has spoilt one
-	item    fairqueue.Item
-	part    *part // in which it waits; nil if it waits by itself
-	waiters []*waiter
+	id          string       // of the user; empty for all else
+	listOrCount *listOrCount // nil for all else
+	lease       *lease       // nil for all else
+	query       uint64       // identifies what is asked for; 0 for a lease
+	alone       bool         // an id that shares no request, since it has spoilt one
+	item        fairqueue.Item
+	part        *part // in which it waits; nil if it waits by itself
+	waiters     []*waiter
 
 	tries       int  // failed tries
 	ownLimits   int  // 429s that were taken for its own
@@ -39,13 +39,13 @@ type want struct {
 	trace  RequestTrace // of that request; nil if nothing is traced
 }
 
-// call is a list or a count.
-type call struct {
+// listOrCount is a list or a count, which needs a request of its own.
+type listOrCount struct {
 	endpoint string // "list" or "count"
 	do       func(context.Context) (any, clerkapi.Meta, error)
 }
 
-// newWant completes w, which must have an id, a call or a lease.
+// newWant completes w, which must have an id, a list or count, or a lease.
 func newWant(w *want) *want {
 	w.item.Value = w
 	if w.id != "" {
@@ -68,11 +68,11 @@ func (w *want) permits() int {
 // askAlone makes w share no request from now on. It must not wait in a line.
 func (w *want) askAlone() { w.alone, w.item.Kind = true, fairqueue.Whole }
 
-// payer returns the waiter that pays for w if the line l has brought it up: the first
-// of those in l, or any if none of them is left.
+// payer returns the waiter that pays for w if it leaves by the turn of line l: the first
+// waiter in l, or any other if l has none left.
 func (w *want) payer(l *fairqueue.Line) *waiter {
 	for _, x := range w.waiters {
-		if x.pending.line == l {
+		if x.call.line == l {
 			return x
 		}
 	}
@@ -99,17 +99,17 @@ type part struct {
 	search *search // for the culprit, to which it belongs
 }
 
-// search is what the search for the culprit in one refused lookup has cost.
+// search counts what the search for the culprit in one refused lookup has cost.
 type search struct {
 	requests int
 	turns    []fairqueue.Taken // those that were charged for it
 }
 
-// waiter is one place of a pending call, which a want will fill.
+// waiter is one result of a waiting call, which a want will set.
 type waiter struct {
 	want    *want
-	pending *waitingCall
-	place   int  // index in pending.results
+	call    *waitingCall
+	index   int  // in waitingCall.results
 	slot    int  // index in want.waiters; -1 once answered or gone
 	counted bool // by the occupancy
 }
@@ -130,7 +130,7 @@ type waitingCall struct {
 	trace      CallTrace // nil: it is not traced
 }
 
-// fill answers place i.
+// fill sets result i.
 func (p *waitingCall) fill(i int, r Result) {
 	p.results[i] = r
 	if p.unanswered--; p.unanswered == 0 {
@@ -139,10 +139,10 @@ func (p *waitingCall) fill(i int, r Result) {
 	}
 }
 
-// join makes place i of p wait for w.
+// join makes result i of p wait for w.
 func (w *want) join(p *waitingCall, i int) *waiter {
 	x := &p.waiters[i]
-	*x = waiter{want: w, pending: p, place: i, slot: len(w.waiters)}
+	*x = waiter{want: w, call: p, index: i, slot: len(w.waiters)}
 	w.waiters = append(w.waiters, x)
 	return x
 }
@@ -163,8 +163,8 @@ func (w *want) answer(r Result, value any) {
 	for _, x := range w.waiters {
 		x.slot = -1
 		x.count(false)
-		x.pending.value = value
-		x.pending.fill(x.place, r)
+		x.call.value = value
+		x.call.fill(x.index, r)
 	}
 	w.waiters = nil
 }

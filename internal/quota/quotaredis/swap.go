@@ -26,9 +26,9 @@ end
 return { entry, tostring(redis.call('PTTL', KEYS[1])) }
 `)
 
-// Swap replaces the entry of a name with next if it is prev, to be kept for a time. An
-// empty entry is none. It returns the entry after that, and how long it is kept. It
-// fails unless an exchange has connected. It is safe for concurrent use.
+// Swap sets the entry of a name to next, and keeps it for a time, if the entry is prev. An
+// empty string means no entry. Swap returns the resulting entry, and how long it is still
+// kept. It fails unless an exchange has connected. It is safe for concurrent use.
 func (s *Store) Swap(ctx context.Context, name, prev, next string, keep time.Duration) (entry string, left time.Duration, err error) {
 	client := s.link.Load()
 	if client == nil {
