@@ -36,15 +36,15 @@ type Value[T any] struct {
 
 	mu     sync.Mutex
 	tried  [sha256.Size]byte // digest of the last parsed contents; guarded by mu
-	seen   [sha256.Size]byte // digest of what Run read last; guarded by mu
-	fault  error             // error of the last parse; guarded by mu
-	unread bool              // Run could not read the files the last time; guarded by mu
+	seen   [sha256.Size]byte // digest of what was read last; guarded by mu
+	fault  error             // of the last parse; guarded by mu
+	unread error             // of the last read, nil once the files are readable again; guarded by mu
 }
 
-// Open reads the files and parses their contents, which are in the order of paths. After
-// each later attempt to parse changed files it calls report: with nil if the new value is
-// in use, otherwise with the reason why the old one stays in use. report must not use the
-// Value.
+// Open reads the files and parses their contents, which are in the order of paths. It calls
+// report after each later attempt to parse them, when they become unreadable, and when they are
+// readable again: with nil if the value is that of the files, otherwise with the reason why the
+// last one stays in use. report must not use the Value.
 func Open[T any](paths []string, parse func(contents [][]byte) (T, error), report func(error)) (*Value[T], error) {
 	v := &Value[T]{paths: paths, parse: parse, report: report}
 	contents, digest, err := v.read()
@@ -62,6 +62,17 @@ func Open[T any](paths []string, parse func(contents [][]byte) (T, error), repor
 
 // Get returns the value in use.
 func (v *Value[T]) Get() T { return *v.current.Load() }
+
+// Err returns why the files can't be used and the last value stays in use, as of the last time
+// that they were read. It returns nil if the value is that of the files.
+func (v *Value[T]) Err() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.unread != nil {
+		return v.unread
+	}
+	return v.fault
+}
 
 // Run reads the files again when they change, until ctx ends. It uses a change only when
 // two consecutive reads are equal, so it does not use files that are being written.
@@ -89,17 +100,23 @@ func (v *Value[T]) look(now bool) error {
 	defer v.mu.Unlock()
 	contents, digest, err := v.read()
 	if err != nil {
-		if now || !v.unread {
+		if now || v.unread == nil || v.unread.Error() != err.Error() {
 			v.report(err)
 		}
-		v.unread = true
+		v.unread = err
 		return err
 	}
-	v.unread = false
-	settled := digest == v.seen
+	settled := digest == v.seen || now
 	v.seen = digest
-	same := digest == v.tried && !(now && v.fault != nil)
-	if same || !settled && !now {
+	if !settled {
+		return nil
+	}
+	returned := v.unread != nil
+	v.unread = nil
+	if digest == v.tried && !(now && v.fault != nil) {
+		if returned {
+			v.report(v.fault)
+		}
 		return v.fault
 	}
 	v.tried = digest

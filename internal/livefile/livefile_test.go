@@ -77,12 +77,32 @@ func TestReadAgain(t *testing.T) {
 		_ = os.Remove(b)
 		after("one is gone", "3+2", os.ErrNotExist, 3)
 		after("still gone, said once", "3+2", os.ErrNotExist, 3)
+		if err := v.Err(); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("Err while it is gone: %v", err)
+		}
+		if err := os.Mkdir(b, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		after("unreadable for another reason", "3+2", errNotRegular, 4)
+		_ = os.Remove(b)
+		write(t, b, "broken")
+		after("it is there again, and broken as before", "3+2", errBroken, 5)
+		if err := v.Err(); !errors.Is(err, errBroken) {
+			t.Errorf("Err while it is broken: %v", err)
+		}
 		write(t, b, "4")
-		after("it is there again", "3+4", nil, 4)
+		after("it is mended", "3+4", nil, 6)
+		_ = os.Remove(b)
+		after("it is gone again", "3+4", os.ErrNotExist, 7)
+		write(t, b, "4")
+		after("it is there again, and as before", "3+4", nil, 8)
+		if err := v.Err(); err != nil {
+			t.Errorf("Err of usable files: %v", err)
+		}
 		write(t, a, "5")
 		time.Sleep(period) // Run reads once and does not use what may be half of a change
 		write(t, b, "6")
-		after("two are written one after the other", "5+6", nil, 5)
+		after("two are written one after the other", "5+6", nil, 9)
 		write(t, a, "7")
 		if err := v.Reload(); err != nil || v.Get() != "7+6" {
 			t.Errorf("Reload waits: %q, %v", v.Get(), err)
