@@ -2,6 +2,7 @@ package deploy_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,11 +17,13 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/caller/callertest"
 	"github.com/clerkgate/clerkgate/internal/redislink/redistest"
 )
 
@@ -72,7 +75,7 @@ func selectors(expr string) (all []string) {
 	return all
 }
 
-// startReplicas starts a simulated Clerk and two replicas. It returns the URL of the simulator,
+// startReplicas starts a simulated Clerk and two replicas, the first with webhooks and TLS. It returns the URL of the simulator,
 // connections to the replicas, and the addresses with metrics.
 func startReplicas(t *testing.T) (clerk string, replicas []*grpc.ClientConn, scraped []string) {
 	t.Helper()
@@ -93,15 +96,20 @@ func startReplicas(t *testing.T) (clerk string, replicas []*grpc.ClientConn, scr
 	// The simulator takes the secret from its environment only.
 	start(t, "env", "CLERK_WEBHOOK_SIGNING_SECRET="+signing, binary, "sim", "--listen", at(0), "--users", "2000", "--quota", quota, "--webhook-url", "http://"+at(1)+"/webhooks/clerk")
 	isReady(t, http.DefaultClient, clerk+"/sim/stats")
+	ca := callertest.NewCA(t)
+	cert, certKey := ca.Issue("127.0.0.1").Files(t, dir, "server")
 	for i := range 2 {
 		args := []string{"serve", "--clerk-api-url", clerk, "--clerk-secret-key-file", key, "--redis-url", redis.URL(), "--quota", quota,
 			"--grpc-listen", at(2 + 2*i), "--http-listen", at(3 + 2*i), "--drain-delay", "0s"}
+		transport := insecure.NewCredentials()
 		if i == 0 {
-			args = append(args, "--webhook-listen", at(1), "--webhook-secret-file", hook)
+			args = append(args, "--webhook-listen", at(1), "--webhook-secret-file", hook,
+				"--tls-cert-file", cert, "--tls-key-file", certKey, "--http-tls-cert-file", "off", "--webhook-tls-cert-file", "off")
+			transport = credentials.NewTLS(&tls.Config{RootCAs: ca.Pool(), MinVersion: tls.VersionTLS12})
 		}
 		start(t, binary, args...)
 		scraped = append(scraped, at(3+2*i))
-		conn, err := grpc.NewClient(at(2+2*i), grpc.WithTransportCredentials(insecure.NewCredentials()))
+		conn, err := grpc.NewClient(at(2+2*i), grpc.WithTransportCredentials(transport))
 		if err != nil {
 			t.Fatal(err)
 		}

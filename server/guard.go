@@ -81,12 +81,12 @@ func openCallers(path string, logger *slog.Logger, setShares func(map[string]gat
 	}
 	live, err := livefile.Open([]string{path}, parse, func(err error) {
 		if err != nil {
-			logger.Error("the new file of callers can't be used: the old one stays in use", "error", err)
+			logger.Error("the file of callers can't be used: the last one stays in use", "error", err)
 			return
 		}
 		set := last.Load()
 		setShares(sharesOf(set))
-		logger.Info("the new file of callers is in use", "callers", len(set.Callers()))
+		logger.Info("the file of callers is in use", "callers", len(set.Callers()))
 	})
 	if err == nil {
 		setShares(sharesOf(live.Get()))

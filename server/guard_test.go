@@ -360,7 +360,7 @@ func TestCallersFileIsReadAgain(t *testing.T) {
 	as(g.temp, "OK")
 	as(old, "Unauthenticated CALLER_UNKNOWN")
 	g.write(t, "  - rubbish")
-	if err := g.Reload(); err == nil || !strings.Contains(g.log.String(), "the old one stays in use") {
+	if err := g.Reload(); err == nil || !strings.Contains(g.log.String(), "the last one stays in use") {
 		t.Errorf("a broken file: %v\n%s", err, g.log)
 	}
 	as(g.token, "OK")

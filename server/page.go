@@ -23,7 +23,7 @@ func (s *Server) newPage() *page.Page {
 	}
 	sources := *s.cfg.Page
 	sources.Gate, sources.Requests, sources.Cache, sources.Phase = s.cfg.Quota, s.cfg.Requests, s.cfg.Users, s.ready.life
-	sources.Refusals, sources.Limits = s.Refusals, s.guard.limits
+	sources.Refusals, sources.Limits, sources.Files = s.Refusals, s.guard.limits, s.Files
 	if s.cfg.Unauthenticated { // anybody on the network may look
 		sources.Settings, sources.KeyPlace = nil, ""
 	}

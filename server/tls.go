@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/clerkgate/clerkgate/internal/livefile"
+	"github.com/clerkgate/clerkgate/internal/telemetry"
 )
 
 // TLSFiles names the PEM files of a listener's TLS. They are read again when they
@@ -41,13 +43,13 @@ func (f TLSFiles) open(listener string, protocols []string, logger *slog.Logger)
 	if f.ClientCA != "" {
 		paths = append(paths, f.ClientCA)
 	}
-	parse := func(contents [][]byte) (*tls.Config, error) { return parseTLS(paths, contents, protocols, time.Now()) }
+	parse := func(contents [][]byte) (tlsContents, error) { return parseTLS(paths, contents, protocols, time.Now()) }
 	files, err := livefile.Open(paths, parse, func(err error) {
 		if err != nil {
-			logger.Error("the new TLS files can't be used: the old ones stay in use", "listener", listener, "error", err)
+			logger.Error("the TLS files can't be used: the last ones stay in use", "listener", listener, "error", err)
 			return
 		}
-		logger.Info("the new TLS files are in use", "listener", listener)
+		logger.Info("the TLS files are in use", "listener", listener)
 	})
 	if err != nil {
 		return nil, err
@@ -55,46 +57,67 @@ func (f TLSFiles) open(listener string, protocols []string, logger *slog.Logger)
 	return &liveTLS{files}, nil
 }
 
+// tlsContents is what the TLS files of a listener contain.
+type tlsContents struct {
+	config       *tls.Config
+	certificates []telemetry.Certificate
+}
+
 // liveTLS is the TLS of a listener, as its files have it at the time.
-type liveTLS struct{ *livefile.Value[*tls.Config] }
+type liveTLS struct{ *livefile.Value[tlsContents] }
 
 // config returns a configuration that follows the files: each handshake uses what
 // they hold by then.
 func (l *liveTLS) config() *tls.Config {
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS12,
-		NextProtos:         l.Get().NextProtos,
-		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return l.Get(), nil },
+		NextProtos:         l.Get().config.NextProtos,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return l.Get().config, nil },
 	}
 }
 
 // parseTLS makes a configuration of the contents of a certificate, its key and, if
 // there is a third file, the clients' authorities.
-func parseTLS(paths []string, contents [][]byte, protocols []string, now time.Time) (*tls.Config, error) {
+func parseTLS(paths []string, contents [][]byte, protocols []string, now time.Time) (tlsContents, error) {
 	pair, err := tls.X509KeyPair(contents[0], contents[1])
 	if err != nil {
 		// The error holds no byte of the files.
-		return nil, fmt.Errorf("%s and %s: %w", paths[0], paths[1], err)
+		return tlsContents{}, fmt.Errorf("%s and %s: %w", paths[0], paths[1], err)
 	}
 	if pair.Leaf.NotAfter.Before(now) {
-		return nil, fmt.Errorf("%s: the certificate has expired at %s", paths[0], pair.Leaf.NotAfter.UTC().Format(time.RFC3339))
+		return tlsContents{}, fmt.Errorf("%s: the certificate has expired at %s", paths[0], pair.Leaf.NotAfter.UTC().Format(time.RFC3339))
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, NextProtos: protocols}
+	certificates := []telemetry.Certificate{firstToExpire(telemetry.ServerCertificate, contents[0])}
 	if len(contents) > 2 {
 		config.ClientCAs = x509.NewCertPool()
 		if !config.ClientCAs.AppendCertsFromPEM(contents[2]) {
-			return nil, fmt.Errorf("%s: holds no PEM certificate", paths[2])
+			return tlsContents{}, fmt.Errorf("%s: holds no PEM certificate", paths[2])
 		}
 		// Probes come without one; who may call without one is decided for each call.
 		config.ClientAuth = tls.VerifyClientCertIfGiven
+		certificates = append(certificates, firstToExpire(telemetry.ClientCACertificate, contents[2]))
 	}
-	return config, nil
+	return tlsContents{config, certificates}, nil
+}
+
+// firstToExpire returns the certificate that expires first of those in a PEM file, which has at
+// least one that can be parsed.
+func firstToExpire(kind string, file []byte) telemetry.Certificate {
+	first := telemetry.Certificate{Kind: kind}
+	for block, rest := pem.Decode(file); block != nil; block, rest = pem.Decode(rest) {
+		cert, err := x509.ParseCertificate(block.Bytes) // what is no certificate is skipped by crypto/tls, too
+		if err == nil && (first.NotAfter.IsZero() || cert.NotAfter.Before(first.NotAfter)) {
+			first.NotBefore, first.NotAfter = cert.NotBefore, cert.NotAfter
+		}
+	}
+	return first
 }
 
 // overTCP returns f for an address with a port. A Unix socket has no TLS: its file's
-// mode guards it.
+// mode guards it. Neither has a listener that there is not.
 func (f TLSFiles) overTCP(address string) TLSFiles {
-	if strings.HasPrefix(address, unixPrefix) || address == NoListener {
+	if strings.HasPrefix(address, unixPrefix) || address == NoListener || address == "" {
 		return TLSFiles{}
 	}
 	return f
@@ -138,6 +161,23 @@ func (s *Server) liveFiles() []reloader {
 		all = append(all, s.guard.callers)
 	}
 	return all
+}
+
+// Files returns the state of the files that the server reads again when they change.
+func (s *Server) Files() telemetry.Files {
+	var f telemetry.Files
+	if s.guard.callers != nil {
+		f.Callers = s.guard.callers.Err()
+	}
+	for _, l := range []struct {
+		name string
+		tls  *liveTLS
+	}{{"grpc", s.tls.grpc}, {"http", s.tls.http}, {"webhook", s.tls.webhooks}} {
+		if l.tls != nil {
+			f.TLS = append(f.TLS, telemetry.TLSFiles{Listener: l.name, Err: l.tls.Err(), Certificates: l.tls.Get().certificates})
+		}
+	}
+	return f
 }
 
 // Reload reads again the files of TLS and of callers, at once. What they hold now is used from the

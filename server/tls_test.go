@@ -3,6 +3,8 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"io"
 	"log/slog"
 	"net/http"
@@ -10,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -19,6 +22,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/caller/callertest"
 	"github.com/clerkgate/clerkgate/internal/leaktest"
+	"github.com/clerkgate/clerkgate/internal/telemetry"
 )
 
 // secured is a server with TLS on all listeners.
@@ -198,7 +202,7 @@ func TestTLSIsReadAgain(t *testing.T) {
 		reload(false)
 		shows(name, second)
 	}
-	if n := strings.Count(s.log.String(), "the new TLS files can't be used"); n != 6 {
+	if n := strings.Count(s.log.String(), "the TLS files can't be used"); n != 6 {
 		t.Errorf("%d lines about broken files, want one for each listener and each of the three:\n%s", n, s.log)
 	}
 	if strings.Contains(s.log.String(), "PRIVATE") {
@@ -208,6 +212,51 @@ func TestTLSIsReadAgain(t *testing.T) {
 	third.Files(t, dir, "server")
 	reload(true)
 	shows("a good one again", third)
+}
+
+// TestFiles checks the state of files: of each listener that there is, the certificates that expire
+// first.
+func TestFiles(t *testing.T) {
+	dir, ca := t.TempDir(), callertest.NewCA(t)
+	end := time.Now().Add(20 * time.Minute).Truncate(time.Second)
+	intermediate, leaf := ca.IssueUntil(end, "first to expire"), ca.Issue("127.0.0.1")
+	files := TLSFiles{ClientCA: ca.File(dir, "clients.crt")}
+	files.Cert, files.Key = callertest.Cert{Cert: append(leaf.Cert, intermediate.Cert...), Key: leaf.Key}.Files(t, dir, "server")
+	s := startSecured(t, Config{TLS: files, HTTPTLS: TLSFiles{Cert: files.Cert, Key: files.Key}, WebhookTLS: files})
+	own := telemetry.Certificate{Kind: telemetry.ServerCertificate, NotBefore: end.Add(-2 * time.Hour).UTC(), NotAfter: end.UTC()}
+	block, _ := pem.Decode(ca.PEM)
+	authority, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := telemetry.Files{TLS: []telemetry.TLSFiles{
+		{Listener: "grpc", Certificates: []telemetry.Certificate{
+			own, {Kind: telemetry.ClientCACertificate, NotBefore: authority.NotBefore, NotAfter: authority.NotAfter},
+		}},
+		{Listener: "http", Certificates: []telemetry.Certificate{own}}, // and there is no webhook listener
+	}}
+	if diff := cmp.Diff(want, s.Files()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	leaf = ca.Issue("127.0.0.1")
+	callertest.Cert{Cert: leaf.Cert, Key: intermediate.Key}.Files(t, dir, "server")
+	if s.Reload() == nil {
+		t.Fatal("the key of another certificate is taken")
+	}
+	for _, files := range s.Files().TLS {
+		if files.Err == nil || !files.Certificates[0].NotAfter.Equal(end) {
+			t.Errorf("unusable files: %+v", files)
+		}
+	}
+	leaf.Files(t, dir, "server")
+	if err := s.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	for _, files := range s.Files().TLS {
+		if files.Err != nil || !files.Certificates[0].NotAfter.After(end) {
+			t.Errorf("usable files again: %+v", files)
+		}
+	}
 }
 
 // TestTLSFilesThatCantBeUsed: with unusable files the server does not start, instead of

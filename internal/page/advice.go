@@ -33,6 +33,13 @@ func Advise(v *View) []Advice {
 			if a.Over = v.Gate.PausedUntil.IsZero(); a.Over {
 				a.Summary = "Clerk answered 429" + v.limitedAt() + ". The pause is over."
 			}
+		case certificateExpiresToday:
+			a.Summary, a.Look, a.Do = v.certificates(ExpiresToday, TodayLife), "Find out why it was not replaced.", v.howToReplace(ExpiresToday, TodayLife)
+		case certificateExpiresSoon:
+			a.Summary, a.Look, a.Do = v.certificates(ExpiresSoon, SoonLife), "Find out whether it is replaced by itself, and why that has not happened.",
+				v.howToReplace(ExpiresSoon, SoonLife)
+		case tlsFilesUnusable:
+			a.Summary = v.tlsFiles()
 		case webhooksFailing:
 			a.Summary, a.Look, a.Do = v.badWebhooks(), "The log has the reasons.", v.howToTakeWebhooks()
 		}

@@ -28,7 +28,11 @@ func TestAdvise(t *testing.T) {
 		"forged":                          {func(v *View) { v.Recent[webhookCounter(webhook.Forged)] = 1 }, "somebody else posts", "Redis"},
 		"failed":                          {func(v *View) { v.Recent[webhookCounter(webhook.Failed)] = 1 }, "bring Redis back", "secret"},
 		"a key in a file":                 {func(v *View) { v.Gate.KeyRefused, v.KeyPlace = true, "/etc/key" }, "The file is read again", "if Clerk has"},
-		"a key in the environment":        {func(v *View) { v.Gate.KeyRefused, v.KeyPlace = true, "X" }, "only at the start", "file"},
+		"a certificate of a listener":     {func(v *View) { v.Files.TLS[0].Certificates[0] = lives(90*day, time.Hour) }, "into the listener's files", "--client-ca-file"},
+		"an authority": {
+			func(v *View) { v.Files.TLS[0].Certificates[1].NotAfter = noon.Add(-1) }, "--client-ca-file", "the listener's files",
+		},
+		"a key in the environment": {func(v *View) { v.Gate.KeyRefused, v.KeyPlace = true, "X" }, "only at the start", "file"},
 	} {
 		v := well()
 		tt.change(v)

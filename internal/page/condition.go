@@ -12,7 +12,7 @@ type Severity string
 
 // The severities.
 const (
-	Critical Severity = "critical" // callers are not served as they should be: act now
+	Critical Severity = "critical" // callers are not served as they should be, or will not be within a day: act now
 	Warning  Severity = "warning"  // act soon, or callers may not be served
 )
 
@@ -26,6 +26,13 @@ const (
 	SilentAfter = 24 * time.Hour
 	// CacheFull is the share of the cache's memory above which it counts as full.
 	CacheFull = 0.95
+	// ExpiresToday and ExpiresSoon are the times before a certificate expires within which that is
+	// reported, if less than TodayLife or SoonLife of its life is left, too: those that live for
+	// hours are replaced late.
+	ExpiresToday = 24 * time.Hour
+	ExpiresSoon  = 7 * 24 * time.Hour
+	TodayLife    = 0.1
+	SoonLife     = 0.2
 	// Lately is the time over which View.Lately counts.
 	Lately = time.Minute
 )
@@ -74,6 +81,16 @@ var conditions = [...]Condition{
 		Do:      "Mend the network path if it is at fault. If Clerk fails, wait: the server keeps asking, and serves again as soon as Clerk answers.",
 		When:    `clerkgate_breaker_state{state="closed"} is 0.`,
 		holds:   func(v *View) bool { return v.Gate.Breaker.State != gate.Closed },
+	},
+	{
+		Name: certificateExpiresToday, Severity: Critical,
+		Summary: "A TLS certificate has expired, or expires within 24 hours: then clients can't connect.",
+		Look: "Look at the labels listener and certificate: server is the listener's own certificate, client_ca an authority in --client-ca-file. " +
+			"Find out why it was not replaced.",
+		Do: "Put a new certificate into its file, or take an authority that no client needs out of --client-ca-file. The files are read again within a second.",
+		When: "clerkgate_certificate_not_after_timestamp_seconds is less than 24 hours ahead, and less than a tenth of the time " +
+			"from clerkgate_certificate_not_before_timestamp_seconds to it is left.",
+		holds: func(v *View) bool { return len(v.expiring(ExpiresToday, TodayLife)) > 0 },
 	},
 	{
 		Name: rateLimited, Severity: Warning,
@@ -137,6 +154,34 @@ var conditions = [...]Condition{
 		holds:   func(v *View) bool { return v.KeyFileFails },
 	},
 	{
+		Name: callersFileUnusable, Severity: Warning,
+		Summary: "The callers file can't be used, so the last one stays in use.",
+		Look:    "Look into the log for the reason: the file can't be read, or lines in it are wrong.",
+		Do:      "Mend the file, before the next restart: with it the server does not start. It is read again within a second.",
+		When:    "clerkgate_callers_file_unusable is 1.",
+		holds:   func(v *View) bool { return v.Files.Callers != nil },
+	},
+	{
+		Name: tlsFilesUnusable, Severity: Warning,
+		Summary: "TLS files can't be used, so the last ones stay in use.",
+		Look:    "Look into the log for the reason: a file can't be read, the key is not that of the certificate, or the certificate has expired.",
+		Do:      "Mend the files, before the next restart: with them the server does not start. They are read again within a second.",
+		When:    "clerkgate_tls_files_unusable is 1, of any listener.",
+		holds:   func(v *View) bool { return len(v.unusableTLS()) > 0 },
+	},
+	{
+		Name: certificateExpiresSoon, Severity: Warning,
+		Summary: "A TLS certificate expires within 7 days: then clients can't connect.",
+		Look: "Look at the labels listener and certificate: server is the listener's own certificate, client_ca an authority in --client-ca-file. " +
+			"Find out whether it is replaced by itself, and why that has not happened.",
+		Do: "Put a new certificate into its file, or take an authority that no client needs out of --client-ca-file. The files are read again within a second.",
+		When: "clerkgate_certificate_not_after_timestamp_seconds is less than 7 days ahead, and less than a fifth of the time " +
+			"from clerkgate_certificate_not_before_timestamp_seconds to it is left; not together with ClerkgateCertificateExpiresToday.",
+		holds: func(v *View) bool {
+			return len(v.expiring(ExpiresToday, TodayLife)) == 0 && len(v.expiring(ExpiresSoon, SoonLife)) > 0
+		},
+	},
+	{
 		Name: webhooksFailing, Severity: Warning,
 		Summary: "Webhooks fail or are refused, so users who have changed may be served as they were.",
 		Look:    "Look at the outcomes: failed, forged, stale or misdirected. The log has the reasons.",
@@ -192,11 +237,17 @@ const (
 	quotaNearlySpent = "ClerkgateQuotaNearlySpent"
 	inFlightFloor    = "ClerkgateInFlightLimitAtFloor"
 	keyFileUnusable  = "ClerkgateKeyFileUnusable"
-	webhooksFailing  = "ClerkgateWebhooksFailing"
-	webhooksSilent   = "ClerkgateWebhooksSilent"
-	replicasLost     = "ClerkgateReplicasLost"
-	cacheEvicting    = "ClerkgateCacheEvicting"
-	spansLost        = "ClerkgateSpansLost"
+
+	callersFileUnusable     = "ClerkgateCallersFileUnusable"
+	tlsFilesUnusable        = "ClerkgateTLSFilesUnusable"
+	certificateExpiresSoon  = "ClerkgateCertificateExpiresSoon"
+	certificateExpiresToday = "ClerkgateCertificateExpiresToday"
+
+	webhooksFailing = "ClerkgateWebhooksFailing"
+	webhooksSilent  = "ClerkgateWebhooksSilent"
+	replicasLost    = "ClerkgateReplicasLost"
+	cacheEvicting   = "ClerkgateCacheEvicting"
+	spansLost       = "ClerkgateSpansLost"
 )
 
 func redisAway(v *View) bool {

@@ -2,6 +2,7 @@ package page
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"regexp"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/telemetry"
 	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
@@ -29,10 +31,23 @@ func well() *View {
 			Callers: usage.Report{Busiest: []usage.Counts{{Name: "billing", Lookups: 5}}},
 			Shared:  &gate.SharedStatus{ShareState: quota.ShareState{Replicas: 2, LastReply: noon}},
 		},
-		Store:         usercache.Stats{Bytes: 10, MaxBytes: 100, Redis: &usercache.RedisStats{Connected: true}},
+		Store: usercache.Stats{Bytes: 10, MaxBytes: 100, Redis: &usercache.RedisStats{Connected: true}},
+		Files: telemetry.Files{TLS: []telemetry.TLSFiles{
+			{Listener: "grpc", Certificates: []telemetry.Certificate{
+				lives(90*day, 60*day), {Kind: telemetry.ClientCACertificate, NotBefore: noon.Add(-day), NotAfter: noon.Add(1000 * day)},
+			}},
+			{Listener: "http", Certificates: []telemetry.Certificate{lives(90*day, 60*day)}},
+		}},
 		TakesWebhooks: true, LastEvent: noon.Add(-time.Hour), MostReplicas: 2,
 		Total: Counts{requestsCount: 5}, Recent: Counts{}, Lately: Counts{},
 	}
+}
+
+const day = 24 * time.Hour
+
+// lives returns the certificate of a listener with a life of which some is left.
+func lives(life, left time.Duration) telemetry.Certificate {
+	return telemetry.Certificate{Kind: telemetry.ServerCertificate, NotBefore: noon.Add(left - life), NotAfter: noon.Add(left)}
 }
 
 // breaks are what makes each condition hold, and no graver one.
@@ -58,6 +73,22 @@ var breaks = map[string][]func(*View){
 	},
 	inFlightFloor:   {func(v *View) { v.Gate.InFlightLimit = 1 }},
 	keyFileUnusable: {func(v *View) { v.KeyFileFails = true }},
+
+	callersFileUnusable: {func(v *View) { v.Files.Callers = io.ErrUnexpectedEOF }},
+	tlsFilesUnusable:    {func(v *View) { v.Files.TLS[1].Err = io.ErrUnexpectedEOF }},
+	certificateExpiresSoon: {
+		func(v *View) { v.Files.TLS[1].Certificates[0] = lives(90*day, 7*day-1) },
+		func(v *View) { v.Files.TLS[0].Certificates[1].NotAfter = noon.Add(4 * time.Hour) }, // of a life of 28 hours
+		func(v *View) { v.Files.TLS[0].Certificates[0] = lives(time.Hour, 11*time.Minute) },
+	},
+	certificateExpiresToday: {
+		func(v *View) { v.Files.TLS[0].Certificates[0] = lives(90*day, day-1) },
+		func(v *View) { v.Files.TLS[0].Certificates[0] = lives(time.Hour, 5*time.Minute) },
+		func(v *View) { v.Files.TLS[1].Certificates[0] = lives(90*day, -day) },
+		func(v *View) { // another one expires soon
+			v.Files.TLS[0].Certificates[0], v.Files.TLS[1].Certificates[0] = lives(90*day, -day), lives(90*day, 5*day)
+		},
+	},
 	webhooksFailing: {
 		func(v *View) { v.Recent[webhookCounter(webhook.Failed)] = 1 },
 		func(v *View) { v.Recent[webhookCounter(webhook.Forged)] = 1 },
@@ -98,6 +129,9 @@ func TestConditionsThatDoNotHold(t *testing.T) {
 		"the first window, in which some is held back": func(v *View) { v.Started, v.Gate.Available = noon.Add(-5*time.Second), 2 },
 		"a tenth is left":                      func(v *View) { v.Gate.Available = 10 },
 		"one request at a time, as configured": func(v *View) { v.MaxInFlight, v.Gate.InFlightLimit = 1, 1 },
+		"a certificate for seven days":         func(v *View) { v.Files.TLS[0].Certificates[0] = lives(90*day, 7*day) },
+		"a certificate of a short life":        func(v *View) { v.Files.TLS[0].Certificates[0] = lives(time.Hour, 12*time.Minute) },
+		"no TLS":                               func(v *View) { v.Files = telemetry.Files{} },
 		"no webhooks are taken":                func(v *View) { v.TakesWebhooks, v.LastEvent = false, time.Time{} },
 		"it runs for an hour":                  func(v *View) { v.Started, v.LastEvent = noon.Add(-time.Hour), time.Time{} },
 		"no Redis":                             func(v *View) { v.Gate.Shared, v.Store.Redis = nil, nil },

@@ -15,8 +15,8 @@
 // # Files
 //
 //   - condition.go: the table of conditions; headline.go: the first line
-//   - advice.go: what to do about the conditions that hold; quotanote.go: what is not usable
-//     of the quota
+//   - advice.go: what to do about the conditions that hold; files.go: files that can't be used and
+//     certificates that expire; quotanote.go: what is not usable of the quota
 //   - view.go: the state at a moment, from which all these are computed
 //   - counter.go, reason.go: what is counted each second, and its words
 //   - history.go: the last ten minutes and the last events

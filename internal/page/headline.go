@@ -97,6 +97,12 @@ func tell(v *View, c Condition) string {
 		return "Serving slowly: " + v.left()
 	case quotaNearlySpent:
 		return "Serving, but the quota is nearly spent: " + v.left()
+	case certificateExpiresToday:
+		return v.certificates(ExpiresToday, TodayLife) + " " + v.left()
+	case certificateExpiresSoon:
+		return "Serving. " + v.left() + " " + v.certificates(ExpiresSoon, SoonLife)
+	case tlsFilesUnusable:
+		return "Serving. " + v.left() + " " + v.tlsFiles()
 	case inFlightFloor:
 		return "Serving one request at a time, since Clerk accepts no more at once. " + v.left()
 	case webhooksFailing:
@@ -181,6 +187,10 @@ func short(d time.Duration) string {
 	case d < time.Hour:
 		d = d.Round(time.Second)
 		return fmt.Sprintf("%d min %d s", d/time.Minute, d%time.Minute/time.Second)
+	}
+	if d >= 48*time.Hour {
+		d = d.Round(time.Hour)
+		return fmt.Sprintf("%d days %d h", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
 	}
 	d = d.Round(time.Minute)
 	return fmt.Sprintf("%d h %d min", d/time.Hour, d%time.Hour/time.Minute)

@@ -1,12 +1,14 @@
 package page
 
 import (
+	"io"
 	"testing"
 	"time"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/telemetry"
 	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
@@ -102,6 +104,30 @@ func TestTell(t *testing.T) {
 			func(v *View) { v.Gate.Available = 4 }},
 		{"one at a time", "warning", inFlightFloor, "Serving one request at a time, since Clerk accepts no more at once. 37 of 100 requests left; nobody waits.",
 			func(v *View) { v.Gate.InFlightLimit = 1 }},
+		{"a certificate for hours", "critical", certificateExpiresToday,
+			"The certificate of the gRPC and HTTP listeners expires at 15:03:46, in 3 h 1 min. 37 of 100 requests left; nobody waits.", func(v *View) {
+				for _, files := range v.Files.TLS {
+					files.Certificates[0] = lives(90*day, 3*time.Hour+30*time.Second)
+				}
+			}},
+		{"expired certificates", "critical", certificateExpiresToday,
+			"The certificate of the webhook listener expired at 26 November, 12:03:16: clients can't connect. " +
+				"An authority in --client-ca-file expired at 11:03:16: clients with a certificate of it can't connect. 37 of 100 requests left; nobody waits.", func(v *View) {
+				v.Files.TLS = []telemetry.TLSFiles{
+					{Listener: "grpc", Certificates: []telemetry.Certificate{lives(90*day, 90*day), {Kind: telemetry.ClientCACertificate, NotAfter: noon.Add(-time.Hour)}}},
+					{Listener: "webhook", Certificates: []telemetry.Certificate{lives(90*day, -2*day)}},
+				}
+			}},
+		{"a certificate for days", "warning", certificateExpiresSoon,
+			"Serving. 37 of 100 requests left; nobody waits. The certificate of the gRPC listener expires at 4 December, 11:03:16, in 5 days 23 h.",
+			func(v *View) { v.Files.TLS[0].Certificates[0] = lives(90*day, 6*day-time.Hour) }},
+		{"TLS files", "warning", tlsFilesUnusable,
+			"Serving. 37 of 100 requests left; nobody waits. The TLS files of the gRPC, HTTP and webhook listeners can't be used, so the last ones stay in use.", func(v *View) {
+				v.Files.TLS = []telemetry.TLSFiles{{Listener: "grpc", Err: io.EOF}, {Listener: "http", Err: io.EOF}, {Listener: "webhook", Err: io.EOF}}
+			}},
+		{"callers file", "warning", callersFileUnusable,
+			"Serving. 37 of 100 requests left; nobody waits. The callers file can't be used, so the last one stays in use.",
+			func(v *View) { v.Files.Callers = io.EOF }},
 		{"webhooks", "warning", webhooksFailing,
 			"Serving. 37 of 100 requests left; nobody waits. 9 of 29 webhooks in ten minutes were forged, so users who have changed may be served as they were.",
 			func(v *View) {
@@ -127,7 +153,7 @@ func TestTell(t *testing.T) {
 func TestShort(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		-1: "0.0 s", 1500 * time.Millisecond: "1.5 s", 59 * time.Second: "59 s", 3*time.Minute + 2*time.Second: "3 min 2 s",
-		2*time.Hour + 29*time.Minute + 31*time.Second: "2 h 30 min",
+		2*time.Hour + 29*time.Minute + 31*time.Second: "2 h 30 min", 48*time.Hour - 1: "48 h 0 min", 7*day - time.Minute: "7 days 0 h", 7*day - time.Hour: "6 days 23 h",
 	} {
 		if got := short(d); got != want {
 			t.Errorf("%v: %q, want %q", d, got, want)

@@ -43,6 +43,8 @@ type Sources struct {
 	// KeyFile returns the error that keeps the key in the secret key's file from being used.
 	// Nil: there is no such file.
 	KeyFile func() error
+	// Files returns the state of the callers file and of the TLS files. Default: there are none.
+	Files func() telemetry.Files
 	// KeyPlace names the place for the secret key, after the word "into".
 	KeyPlace string
 	// MaxInFlight is the configured limit of requests in flight.
@@ -78,6 +80,9 @@ type Page struct {
 func New(s Sources) *Page {
 	if s.Phase == nil {
 		s.Phase = func() Phase { return Serving }
+	}
+	if s.Files == nil {
+		s.Files = func() telemetry.Files { return telemetry.Files{} }
 	}
 	return &Page{sources: s, history: newHistory()}
 }
@@ -151,7 +156,7 @@ func (p *Page) view(r *reading, now time.Time) *View {
 	s, health := &p.sources, p.sources.Gate.Health()
 	v := &View{
 		Now: now, Started: p.started, Phase: s.Phase(), AskingKey: health.AskingKey,
-		KeyPlace: s.KeyPlace, KeyFileFails: s.KeyFile != nil && s.KeyFile() != nil,
+		KeyPlace: s.KeyPlace, KeyFileFails: s.KeyFile != nil && s.KeyFile() != nil, Files: s.Files(),
 		Gate: r.gate, Requests: r.requests, MaxInFlight: s.MaxInFlight, Lookups: r.lookups, Store: r.store,
 		TakesWebhooks: s.Webhooks != nil, Webhooks: r.webhooks, KeySince: now,
 	}

@@ -26,6 +26,7 @@ type View struct {
 	AskingKey    bool   // as in gate.Health: it is not known yet whether Clerk accepts the key
 	KeyPlace     string // the place for the key; empty: as in the text of the condition
 	KeyFileFails bool
+	Files        telemetry.Files
 
 	Gate        gate.Status
 	Requests    telemetry.GateStats

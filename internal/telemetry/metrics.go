@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -30,6 +31,7 @@ type snapshot struct {
 	refusedCalls       map[string]int64
 	spansLost          int64
 	keyFileFails       bool
+	files              Files
 	unread             map[string]int64
 	maxInFlight        int
 	hasWebhooks        bool
@@ -296,6 +298,22 @@ var metrics = []metric{
 				e.value(float64(n), reason)
 			}
 		}},
+	{"clerkgate_callers_file_unusable", gauge, nil,
+		"1 while the callers file is unusable (unreadable, or with a fault in it) and the last one stays in use, else 0.",
+		func(f *snapshot, e emit) { e.value(oneIf(f.files.Callers != nil)) }},
+	{"clerkgate_tls_files_unusable", gauge, []string{"listener"},
+		"1 while the TLS files of a listener (grpc, http, webhook) are unusable and the last ones stay in use, else 0.",
+		func(f *snapshot, e emit) {
+			for _, files := range f.files.TLS {
+				e.value(oneIf(files.Err != nil), files.Listener)
+			}
+		}},
+	{"clerkgate_certificate_not_after_timestamp_seconds", gauge, []string{"listener", "certificate"},
+		"When the TLS certificate of a listener (grpc, http, webhook) expires, as Unix time: server, its own and the intermediate ones in the file; client_ca, the authorities in --client-ca-file. Of several in a file, the one that expires first counts.",
+		readCertificates(func(c Certificate) time.Time { return c.NotAfter })},
+	{"clerkgate_certificate_not_before_timestamp_seconds", gauge, []string{"listener", "certificate"},
+		"Since when this certificate has been valid.",
+		readCertificates(func(c Certificate) time.Time { return c.NotBefore })},
 	{"clerkgate_connections_refused_total", counter, []string{"listener", "reason"},
 		"Connections closed at once, by listener (grpc, http, webhook) and reason: full, --max-connections were open; address, one address had its part of them.",
 		func(f *snapshot, e emit) {

@@ -61,12 +61,14 @@ type events interface {
 }
 
 // calls counts calls that panicked, calls refused because of their caller, by reason, and
-// connections and calls of which there were too many; *server.Server implements it.
+// connections and calls of which there were too many, and returns the state of the files that are
+// read again; *server.Server implements it.
 type calls interface {
 	Panics() int64
 	Refusals() map[string]int64
 	RefusedConnections() map[RefusedConnection]int64
 	RefusedCalls() map[string]int64
+	Files() Files
 }
 
 // RefusedConnection is why a listener refused a connection.
@@ -118,6 +120,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		events: s.Webhooks.Stats(), panics: s.Server.Panics(), refusals: s.Server.Refusals(),
 		refusedConnections: s.Server.RefusedConnections(), refusedCalls: s.Server.RefusedCalls(), spansLost: s.Tracing.Lost(),
 		keyFileFails: s.KeyFile != nil && s.KeyFile() != nil,
+		files:        s.Server.Files(),
 		unread:       unreadOf(s),
 		maxInFlight:  s.MaxInFlight, hasWebhooks: s.HasWebhooks,
 	}

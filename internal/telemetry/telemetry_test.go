@@ -36,6 +36,14 @@ func (known) Refusals() map[string]int64 { return map[string]int64{"unknown_toke
 func (known) RefusedCalls() map[string]int64 {
 	return map[string]int64{"request_late": 66}
 }
+func (known) Files() Files {
+	at := func(seconds int64) time.Time { return time.Unix(seconds, 0) }
+	return Files{Callers: io.ErrUnexpectedEOF, TLS: []TLSFiles{
+		{"grpc", io.ErrUnexpectedEOF, []Certificate{{ServerCertificate, at(71), at(72)}, {ClientCACertificate, at(73), at(74)}}},
+		{"http", nil, []Certificate{{ServerCertificate, at(75), at(76)}}},
+	}}
+}
+
 func (known) RefusedConnections() map[RefusedConnection]int64 {
 	return map[RefusedConnection]int64{{Listener: "grpc", Reason: "address"}: 67}
 }
@@ -145,8 +153,15 @@ clerkgate_caller_refused_total{caller="a/b"} 50
 clerkgate_caller_upstream_requests_total{caller="(others)"} 55
 clerkgate_caller_upstream_requests_total{caller="(unnamed)"} 52
 clerkgate_caller_upstream_requests_total{caller="a/b"} 49.5
+clerkgate_callers_file_unusable 1
 clerkgate_callers_refused_total{reason="unknown_token"} 63
 clerkgate_calls_refused_total{reason="request_late"} 66
+clerkgate_certificate_not_after_timestamp_seconds{certificate="client_ca",listener="grpc"} 74
+clerkgate_certificate_not_after_timestamp_seconds{certificate="server",listener="grpc"} 72
+clerkgate_certificate_not_after_timestamp_seconds{certificate="server",listener="http"} 76
+clerkgate_certificate_not_before_timestamp_seconds{certificate="client_ca",listener="grpc"} 73
+clerkgate_certificate_not_before_timestamp_seconds{certificate="server",listener="grpc"} 71
+clerkgate_certificate_not_before_timestamp_seconds{certificate="server",listener="http"} 75
 clerkgate_connections_refused_total{listener="grpc",reason="address"} 67
 clerkgate_key_file_unusable 1
 clerkgate_key_refused 1
@@ -200,6 +215,8 @@ clerkgate_redis_refused_total 29
 clerkgate_refused_total{reason="queue_full"} 42
 clerkgate_refused_total{reason="shutting_down"} 0
 clerkgate_retries_total{reason="no_answer"} 16
+clerkgate_tls_files_unusable{listener="grpc"} 1
+clerkgate_tls_files_unusable{listener="http"} 0
 clerkgate_trace_spans_lost_total 61
 clerkgate_upstream_ids_total 13
 clerkgate_upstream_request_duration_seconds_bucket{endpoint="list",le="0.5"} 2
