@@ -2,8 +2,8 @@ package fairqueue
 
 import "math"
 
-// backlog is a histogram of how much waits at the peers of a level. It shows what goes
-// before a newcomer without a look at every peer.
+// backlog is a histogram of how much waits at the peers of a level. With it, an estimate of
+// what goes before a newcomer need not look at every peer.
 //
 // Peers take turns. So while an item with x units ahead of it at its own peer waits,
 // every other peer gets x units too, or less if it has less: the work that goes before is

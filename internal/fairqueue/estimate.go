@@ -14,7 +14,7 @@ func (q *Queue) AheadOfNewcomer() int {
 	return q.ahead(l, 0, Whole, wholeCost)
 }
 
-// AheadAtFront returns how many requests leave before an item of a kind that is put to
+// AheadAtFront returns how many requests leave before an item of a kind that is put at
 // the front of l.
 func (q *Queue) AheadAtFront(l *Line, k Kind) int { return q.ahead(l, 0, k, k.cost()) }
 

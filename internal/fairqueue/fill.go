@@ -67,7 +67,7 @@ func (f *filling) pay(v *level) {
 			f.aside = append(f.aside, from)
 			continue
 		}
-		v.gave(&from.turn, Shared, f.units)
+		v.took(&from.turn, Shared, f.units)
 		f.all = append(f.all, f.q.take(from, Shared, f.units, f.units))
 	}
 }

@@ -12,8 +12,8 @@ import "slices"
 // bucket would be full first (earliest deadline first: as long as the parts add up to less
 // than one, each has its turn within 1/part requests).
 //
-// Turns by weight can't overdraw the bucket by more than a request, so a peer that had more
-// than its part while others had no use for it does not pay for that later.
+// Turns by weight can't overdraw the bucket by more than a request. So a peer that had more
+// than its part while others did not need it does not pay for that later.
 type guarantee struct {
 	queue *Queue
 	key   string            // Party.Peer
@@ -31,7 +31,7 @@ func (q *Queue) guarantee(key string) *guarantee {
 	return q.guarantees[i]
 }
 
-// period is the number of requests of which one is the peer's.
+// period returns the number of requests of which one is the peer's.
 func (g *guarantee) period() float64 { return 1 / g.part }
 
 // next returns the number of the next request.
@@ -90,9 +90,9 @@ func (from *peer) may(together int) (Kind, bool) {
 }
 
 // haveOwed calls take for a guaranteed turn of the peer. The turn costs a whole request of
-// what is guaranteed, also if others share it: the items that the peer has left wait for
-// its next turn. Guaranteed turns do not use up those by weight: they move the next of
-// these on by one request at most.
+// what is guaranteed, even if others share it: the rest of the peer's items wait for its
+// next turn. Guaranteed turns do not use up turns by weight: they delay the next of these
+// by at most one request.
 func (from *peer) haveOwed(take func()) {
 	g, v, due, tag := from.guarantee, from.level, from.guarantee.due, from.tag
 	take()
@@ -103,10 +103,10 @@ func (from *peer) haveOwed(take func()) {
 	}
 }
 
-// withGuarantees returns how many units go before an item of a peer if, by turns, so many
-// do. By then each other peer has had the given turns for each unit of its weight, and
-// those with a guarantee have had their part if that is more. Of the units of Batch, a
-// tenth goes before as well, if the item is interactive.
+// withGuarantees returns how many units go before an item of a peer if ahead units go
+// before it by turns alone. By then each other peer has had the given turns for each unit
+// of its weight, or its guaranteed part if that is more. If the item is interactive, a
+// tenth of the units of Batch goes before it, too.
 func (q *Queue) withGuarantees(of *peer, turns float64, ahead, batch int64) int64 {
 	units, parts := 0.0, 0.0
 	for _, g := range q.guarantees {
@@ -118,8 +118,8 @@ func (q *Queue) withGuarantees(of *peer, turns float64, ahead, batch int64) int6
 	if units == 0 {
 		return ahead + min(ahead/(BatchTurn-1), batch)
 	}
-	// The guaranteed parts are parts of the result itself. It is approached from above, so
-	// that it is never too small. It includes the request of the item, for which the item
+	// The guaranteed parts are parts of the result itself. The iteration approaches it from
+	// above, so that it is never too small. It includes the request of the item, for which the item
 	// waits as for those before.
 	own := float64(ahead) + wholeCost
 	most := own + units + float64(batch)

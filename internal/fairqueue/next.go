@@ -5,12 +5,12 @@ import "container/heap"
 // Taken is an item that has left the queue.
 type Taken struct {
 	Item *Item
-	Line *Line // the line that has given it
+	Line *Line // the line from which it was taken
 
 	lineUnits, peerUnits float64 // what the line and its peer were charged
 }
 
-// Turn is what the next request is for.
+// Turn describes whose items the next request takes.
 type Turn struct {
 	Priority Priority
 	Kind     Kind
@@ -75,7 +75,7 @@ func (from *peer) next(together int) Kind {
 	return Shared
 }
 
-// first returns the peer that gives the first item in a turn, nil if none has one.
+// first returns the peer from which the first item of a turn is taken, nil if none has one.
 func (q *Queue) first(t Turn) *peer {
 	if t.owed != nil && t.owed.turns[t.Kind].Len() > 0 {
 		return t.owed
@@ -135,7 +135,7 @@ func (q *Queue) take(from *peer, k Kind, lineUnits, peerUnits float64) Taken {
 	from.begin(k, q.round)
 	l, _ := from.turns[k].top()
 	it := l.heads[k].first.item
-	from.gave(&l.turn, k, lineUnits)
+	from.took(&l.turn, k, lineUnits)
 	q.remove(it)
 	l.charge(lineUnits, peerUnits)
 	return Taken{Item: it, Line: l, lineUnits: lineUnits, peerUnits: peerUnits}
@@ -144,7 +144,7 @@ func (q *Queue) take(from *peer, k Kind, lineUnits, peerUnits float64) Taken {
 // Charge charges l and its peer for so many requests.
 func (q *Queue) Charge(l *Line, requests float64) { l.charge(requests*wholeCost, requests*wholeCost) }
 
-// Refund takes back what was charged for an item.
+// Refund reverses the charge for an item.
 func (q *Queue) Refund(t Taken) { t.Line.charge(-t.lineUnits, -t.peerUnits) }
 
 func (l *Line) charge(lineUnits, peerUnits float64) {

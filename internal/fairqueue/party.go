@@ -3,17 +3,17 @@ package fairqueue
 import "container/heap"
 
 // MaxNames is how many names of one peer have lines of their own at one time. All other
-// names share one more line, so a peer wins nothing by inventing names.
+// names share one more line, so a peer gains nothing by inventing names.
 const MaxNames = 16
 
 // maxIndebted is how many peers of a priority without items are remembered because of
 // the turns that they have had in advance.
 const maxIndebted = 10_000
 
-// Party is who takes turns. Turns go to peers first, and inside a peer to names.
+// Party identifies who takes turns. Turns go to peers first, and inside a peer to names.
 type Party struct {
-	Peer string // who the caller is, as far as that is proven, such as its address
-	Name string // the name that the caller gives itself
+	Peer string // the caller's proven identity, or else its address
+	Name string // the name that the caller claims
 }
 
 // peer takes turns among the peers of a level.

@@ -19,8 +19,8 @@ const (
 // there.
 const BatchTurn = 10
 
-// Queue holds what waits, in the order in which it will leave. It is not safe for
-// concurrent use.
+// Queue holds the waiting items, in the order in which they will leave. It is not safe
+// for concurrent use.
 type Queue struct {
 	levels     [priorities]level
 	shares     map[string]Share // by Party.Peer

@@ -9,18 +9,18 @@ type scan struct {
 	over  bool   // all levels have ended
 }
 
-// scanMark is what a scan knows of an item.
+// scanMark is a scan's record of an item.
 type scanMark struct {
 	round  uint64
 	places int
 	ahead  int // the smallest number of requests ahead, of the places seen so far
 }
 
-// BeginScan begins a scan of all items, or begins it anew. Items that return to the front
+// BeginScan begins a scan of all items, or starts it over. Items that return to the front
 // of their lines during the scan may be left out.
 func (q *Queue) BeginScan() { q.scan = scan{round: q.scan.round + 1} }
 
-// Scan goes on with a scan until it has seen the given number of waiters, or a few more.
+// Scan continues a scan until it has seen the given number of waiters, or a few more.
 // For each item it calls f with the smallest number of requests that leave before it; f
 // may remove the item. Scan returns false once the scan is over. Each place costs
 // constant time.

@@ -21,7 +21,7 @@ func (t *turn) ends(units float64) float64 { return t.tag + units/float64(t.weig
 // schedule orders peers or lines by start-time fair queueing.
 type schedule[T interface{ self() *turn }] struct {
 	vtime  float64            // the virtual time: the tag of the last turn
-	filled float64            // the tag of the last that gave a shared item
+	filled float64            // the tag of the last from which a shared item was taken
 	latest float64            // the greatest tag so far
 	shared mean               // of the last shared request
 	turns  [kinds]turnHeap[T] // those with items of each kind
@@ -34,10 +34,10 @@ func (s *schedule[T]) init() {
 	}
 }
 
-// joinAt returns the smallest tag of a peer or line that had no items and now has one of
-// a kind. Items that fill another's request leave before their turns. One that joins with
-// a shared item joins level with them. Otherwise each of its turns would take them along,
-// ahead of those that wait with whole items.
+// joinAt returns the smallest tag for a peer or line that had no items and now has one of
+// a kind. Items that fill another's request leave before their turns. A peer or line that
+// joins with a shared item joins level with those. Otherwise each of its turns would take
+// their items along, ahead of those that wait with whole items.
 func (s *schedule[T]) joinAt(k Kind) float64 {
 	if k == Shared {
 		return max(s.vtime, s.filled)
@@ -90,8 +90,8 @@ func (s *schedule[T]) begin(k Kind, round uint64) {
 	s.vtime = max(s.vtime, at)
 }
 
-// gave records that t gives an item of a kind at a cost of so many units.
-func (s *schedule[T]) gave(t *turn, k Kind, units float64) {
+// took records that an item of a kind was taken from t, at a cost of so many units.
+func (s *schedule[T]) took(t *turn, k Kind, units float64) {
 	if k != Shared {
 		return
 	}
@@ -147,7 +147,7 @@ func (s *schedule[T]) fix(x T) {
 	}
 }
 
-// rest is called when nothing waits. From now on all join alike, whatever they have had.
+// rest is called when nothing waits. It forgets all turns in advance.
 func (s *schedule[T]) rest() {
 	s.vtime = max(s.vtime, s.latest)
 	s.filled = s.vtime

@@ -6,8 +6,7 @@ import (
 	"slices"
 )
 
-// Share is what a peer may expect of the requests. The zero Share is that of all peers
-// without one of their own.
+// Share is a peer's weight and guarantee. Peers without a Share have the zero Share.
 type Share struct {
 	Weight int // the peer's weight among the peers; below 1 it counts as 1
 	// Guaranteed is the part of all requests, in percent, that the peer has at least while
@@ -16,8 +15,8 @@ type Share struct {
 	Guaranteed int
 }
 
-// SetShares sets the shares of peers, by Party.Peer, in place of all earlier ones. They
-// hold at once, also for what waits. It keeps the map, which must not be changed any more.
+// SetShares replaces the shares of all peers, by Party.Peer. The new shares apply at once,
+// also to items that already wait. SetShares keeps the map: do not change it afterwards.
 func (q *Queue) SetShares(shares map[string]Share) {
 	var guarantees []*guarantee
 	for _, key := range slices.Sorted(maps.Keys(shares)) {

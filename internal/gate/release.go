@@ -51,7 +51,7 @@ func (g *Gate) handOver(le *lease) {
 // handOverKept hands over the leases that the shared state knows of, or all of them.
 func (g *Gate) handOverKept(all bool) {
 	g.leases.unkept = slices.DeleteFunc(g.leases.unkept, func(le *lease) bool {
-		if !all && !g.shared.Told(le.mark) {
+		if !all && !g.shared.Recorded(le.mark) {
 			return false
 		}
 		g.handOver(le)

@@ -20,7 +20,7 @@ func (g *Gate) settle(r *request, a answer) {
 	v := clerkapi.Judge(a.err)
 	r.reportReturned(now)
 	if !errors.Is(a.err, clerkapi.ErrNotSent) {
-		g.cfg.Callers.Share(r.payers)
+		g.cfg.Callers.Charge(r.payers)
 	}
 	if a.err != nil && v.Concern != clerkapi.ConcernsNobody {
 		g.logFailure(r, a.err, now.Sub(r.sentAt))

@@ -31,7 +31,7 @@ func wholeRun() bool {
 	return short == nil || short.Value.String() != "true"
 }
 
-// watchDefaults has the default logger and the default HTTP client be watched.
+// watchDefaults watches the default logger and the default HTTP client.
 func watchDefaults() {
 	slog.SetDefault(Logger(slog.DiscardHandler))
 	http.DefaultClient.Transport = Transport(http.DefaultTransport)

@@ -1,10 +1,10 @@
-// Package leaktest fails a package's tests if anything that their servers let out holds a
+// Package leaktest makes a package's tests fail if any output of their servers has a
 // secret: log lines, errors, answers, trailers, metrics, pages and spans.
 //
-// A package runs its tests by Run, and passes what its servers let out through the other
+// A package runs its tests by Run, and passes the output of its servers through the other
 // functions: Writer and Logger for logs, Dial for gRPC, Transport for HTTP, Spans for spans.
-// Secrets are found by their form, whichever test made them; others, such as passwords,
-// are made known by Secret.
+// Most secrets are found by their form, whichever test made them. Secret registers others,
+// such as passwords.
 package leaktest
 
 import (
@@ -18,7 +18,7 @@ import (
 	"sync"
 )
 
-// Kind is a kind of what a server lets out.
+// Kind is a kind of output of a server.
 type Kind string
 
 // The kinds.
@@ -61,7 +61,7 @@ func newWatch() *watch {
 // all is the watch of the process.
 var all = newWatch()
 
-// Secret makes a secret known that has no form of its own, and returns it.
+// Secret registers a secret that has no form of its own, and returns it.
 func Secret(name, text string) string {
 	all.mu.Lock()
 	defer all.mu.Unlock()
@@ -69,7 +69,7 @@ func Secret(name, text string) string {
 	return text
 }
 
-// Saw looks for secrets in what a server let out.
+// Saw looks for secrets in an output of a server.
 func Saw(kind Kind, text string) { all.saw(kind, text) }
 
 func (w *watch) saw(kind Kind, text string) {
@@ -116,7 +116,7 @@ func (w *watch) report(out io.Writer, whole bool, kinds []Kind) (clean bool) {
 // Tests runs the tests of a package. *testing.M is one.
 type Tests interface{ Run() int }
 
-// Run returns m with a Run that also fails if a secret was let out or if, in a run of all
+// Run returns m with a Run that also fails if a secret was seen or if, in a run of all
 // tests, nothing of one of the kinds was seen.
 func Run(m Tests, kinds ...Kind) Tests { return &checkedTests{m, kinds} }
 

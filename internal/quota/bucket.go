@@ -14,7 +14,7 @@ type bucket struct {
 	*heldPermits
 	rate  float64 // tokens per second, less the slack
 	level float64
-	at    time.Time // when level was right
+	at    time.Time // the time to which level applies
 }
 
 func (b *bucket) advance(now time.Time, capacity int, rate float64) {

@@ -32,11 +32,11 @@ func (c *clock) tolerance(now time.Time) time.Duration {
 	return clockTolerance + time.Duration(float64(now.Sub(c.own))*clockDrift)
 }
 
-// observe reads Redis's time from a reply to what was sent at sent. It fails if the time
-// is not known to clockTolerance.
+// observe reads Redis's time from a reply to a report that was sent at sent. It fails if
+// the time is not known to clockTolerance.
 func (c *clock) observe(r Reply, sent, now time.Time) error {
 	if now.Sub(sent) > clockTolerance {
-		return errors.New("the reply came too late to tell the time by")
+		return errors.New("the reply came too late to show the time")
 	}
 	micro, err := strconv.ParseInt(r.Now, 10, 64)
 	if err != nil {

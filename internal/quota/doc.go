@@ -31,8 +31,8 @@
 //
 // # Spacing
 //
-// A window that is spent at once comes back at once, and whoever comes in between waits
-// for up to W. So while over half is free, requests go at once. From there on they are
+// A window that is spent at once comes back at once, and requests that come in between wait
+// for up to W. So while over half is free, requests go at once. From then on they are
 // spaced so that the permits that are free, and those that come free meanwhile, last
 // evenly; see Limiter.next.
 //
@@ -46,8 +46,8 @@
 // then doubling. After six windows without a 429 the limit grows again, by a hundredth of
 // the quota per three windows.
 //
-// Headers only ever tighten: until the window resets, no more may be held than our own
-// requests, all of which Clerk may have counted, and what Remaining allows.
+// Headers can only lower the limit: until the window resets, no more may be held than our
+// own requests, all of which Clerk may have counted, plus what Remaining allows.
 //
 // # Loans
 //
@@ -58,9 +58,9 @@
 //
 //   - config.go: Config and Parse
 //   - limiter.go: Limiter: permits taken and settled; loan.go: permits lent
-//   - supply.go: what a window and a bucket do differently, and what they have in common
+//   - supply.go: the interface of a window and a bucket, and what they have in common
 //   - window.go, bucket.go: the two
-//   - pause.go: what 429s lead to; pace.go: spacing; estimate.go: waits
+//   - pause.go: pauses and lower limits after 429s; pace.go: spacing; estimate.go: waits
 //   - saved.go: what is kept across restarts, by package statefile
 //   - shared.go: Shared, a replica's part of a shared quota; report.go: its exchanges with the state
 //   - exchange.go, mail.go: what is exchanged; sharedloan.go, sharedstate.go: loans and status

@@ -2,7 +2,7 @@ package quota
 
 import "time"
 
-// measure records what a request took.
+// measure records how long a request took.
 func (l *Limiter) measure(took time.Duration) {
 	if l.roundTrip == 0 {
 		l.roundTrip = took
@@ -10,7 +10,7 @@ func (l *Limiter) measure(took time.Duration) {
 	l.roundTrip += (took - l.roundTrip) / 8
 }
 
-// RoundTrip returns what a request usually takes: a moving average, 0 before the first
+// RoundTrip returns how long a request usually takes: a moving average, 0 before the first
 // answer.
 func (l *Limiter) RoundTrip() time.Duration { return l.roundTrip }
 
@@ -20,7 +20,7 @@ func (l *Limiter) Estimate(now time.Time, k int) time.Duration {
 	l.advance(now)
 	at := l.supply.freeAt(now, k, l.capacity(), l.roundTrip)
 	if start := l.pausedUntil; start.After(now) {
-		// After a pause permits come evenly, behind one probe.
+		// After a pause permits come evenly, after one probe.
 		if slow := start.Add(time.Duration(k-1) * l.even()); slow.After(at) {
 			at = slow
 		}

@@ -58,7 +58,7 @@ type Report struct {
 // LimitedEvent is a 429 to a request whose permit was of an era.
 type LimitedEvent struct {
 	Era   int64        `json:"era"`
-	After Microseconds `json:"after"` // what is left of its Retry-After; 0: none was given
+	After Microseconds `json:"after"` // the rest of its Retry-After; 0: it had none
 }
 
 // HeadersEvent holds the headers of the answer to a request whose permit was granted when

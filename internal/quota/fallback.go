@@ -2,14 +2,15 @@ package quota
 
 import "time"
 
-// A replica does without the shared state when it has had no reply for 600 ms, when Redis
-// has lost its data, or when Redis's clock can't be trusted. That never leads to more
-// requests than the quota allows, since each replica then keeps to what the others expect
-// of it:
+// A replica decides without the shared state when it has had no reply for 600 ms, when
+// Redis has lost its data, or when Redis's clock can't be trusted. All replicas together
+// still send no more than the quota allows, since each keeps to what the others expect of
+// it:
 //
-//   - For the longest time that a permit is held, it uses only its own permits again, as
-//     they come free, and of those no more than its share: the quota divided by the number
-//     of replicas last known. What others hold beyond their shares comes free meanwhile.
+//   - For the longest time that a permit can be held, it only uses its own permits again as
+//     they come free, and no more of them than its share: the quota divided by the last
+//     known number of replicas. Meanwhile the permits that others hold beyond their shares
+//     come free.
 //     If it had few permits or none, it may use those that the state has kept ready for
 //     it: an even part of half of what was left, or a twentieth of its share.
 //   - After that it may hold its share.
@@ -78,8 +79,8 @@ func (s *Shared) allowance(now time.Time) (permits int, hold time.Duration) {
 	return permits, hold
 }
 
-// share returns how many permits the replica may hold in the end without the state: as
-// the last reply says or, before there was one, a tenth of the quota.
+// share returns how many permits the replica may hold in the end without the state: the
+// share in the last reply or, before there was one, a tenth of the quota.
 func (s *Shared) share() float64 {
 	if s.acked == 0 {
 		return float64(max(1, s.cfg.lessReserve(s.cfg.Limit)/10))

@@ -47,10 +47,11 @@ type Limiter struct {
 	headerUntil time.Time
 
 	cap int       // what may be held beside others that share the quota; -1: as much as the quota allows
-	now time.Time // the latest time given
+	now time.Time // the latest time that a method got
 }
 
-// New returns a Limiter whose quota is unspent at now, except as cfg.FirstWindow says.
+// New returns a Limiter whose quota is unspent at now, except for what cfg.FirstWindow
+// holds back.
 func New(cfg Config, now time.Time) *Limiter {
 	cfg = cfg.withDefaults()
 	l := &Limiter{cfg: cfg, cap: -1}
@@ -196,8 +197,8 @@ func (l *Limiter) Lost(p Permit, now time.Time) {
 }
 
 // observe evaluates the headers of an answer: no more may be held than our own requests,
-// all of which Clerk may have counted, and what remains. Headers only ever tighten: a
-// sole user of the key holds a permit for every request that Clerk has counted, so the
+// all of which Clerk may have counted, plus what remains. Headers can only lower the limit:
+// a sole user of the key holds a permit for every request that Clerk has counted, so the
 // bound is never below the quota.
 func (l *Limiter) observe(p Permit, now time.Time, h *Headers) {
 	if h == nil || p.seq < l.headerSeq {
@@ -213,7 +214,7 @@ func (l *Limiter) observe(p Permit, now time.Time, h *Headers) {
 
 // State describes the quota.
 type State struct {
-	Limit       int       // permits per window now: the configured number, or what 429s have taught
+	Limit       int       // permits per window now: the configured number, or what 429s have lowered it to
 	FullLimit   int       // permits per window as configured, less the reserve
 	Capacity    int       // the most permits that could be available at once: Limit, or the bucket's size
 	Available   int       // requests that could be sent at once

@@ -134,7 +134,7 @@ type SavedLease struct {
 // Save returns the loan in the form of Saved.
 func (loan Loan) Save() SavedLoan { return SavedLoan{loan.Permits, loan.gone.Round(0)} }
 
-// saveLent returns what is lent at now.
+// saveLent returns the loans at now.
 func (l *Limiter) saveLent() (lent []SavedLoan) {
 	for i := range l.lent.len() {
 		s := Loan{Permits: 1, gone: l.lent.at(i).Add(-l.lentHold)}.Save()

@@ -11,7 +11,7 @@ const (
 // Message is a message from one replica to another, through the state: the release of a
 // lease that the receiver has granted, or the result of a release.
 type Message struct {
-	Token      string `json:"token"` // names the release
+	Token      string `json:"token"` // identifies the release
 	To         string `json:"to"`    // tags, the part of an id after the last slash
 	From       string `json:"from"`
 	Lease      string `json:"lease"`

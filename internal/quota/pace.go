@@ -11,15 +11,15 @@ func (l *Limiter) steady() time.Duration {
 		return l.even()
 	}
 	// Counters that estimate a sliding window from two counts assume that the requests of
-	// the last one were evenly spread. Sends that are one early or late must fit, too.
+	// the older one were evenly spread. One request too early or too late must fit, too.
 	n := l.limit()
 	return l.cfg.Window / time.Duration(max(1, n-3-n/100))
 }
 
 // next returns when the schedule lets the next request go. While over half of the usable
-// permits are free, that is now. From there on requests are spaced so that the permits
+// permits are free, that is now. From then on requests are spaced so that the permits
 // that are free, and those that come free meanwhile, last evenly: permits that are spent
-// at once come back at once, and whoever comes in between waits.
+// at once come back at once, and requests that come in between wait.
 //
 // The schedule continues from one request to the next: spacing from the moment of each
 // send would add up the delays of timers.

@@ -4,11 +4,11 @@ import "time"
 
 // The bounds of a pause after a 429.
 const (
-	minPause = time.Second     // whatever Retry-After is
-	maxPause = 5 * time.Minute // a longer Retry-After is not believed
+	minPause = time.Second     // a shorter Retry-After counts as this long
+	maxPause = 5 * time.Minute // a longer Retry-After counts as this long
 )
 
-// learned429s is what 429s have taught a Limiter.
+// learned429s is what a Limiter has learned from 429s.
 type learned429s struct {
 	learned   float64 // permits per window, at most the configured number
 	learnedAt time.Time
@@ -87,9 +87,9 @@ func (l *Limiter) limitedAgain(now time.Time, retryAfter time.Duration) time.Dur
 // lower sets the limit to 95 % of what was accepted in the last window, but to no less
 // than half of what it was.
 //
-// A 429 that came while next to nothing was being sent shows little about the limit:
-// somebody else's burst has met a quiet server. Then the limit is lowered by what was
-// sent in the last window, and soon regained.
+// A 429 that came while next to nothing was sent shows little about the limit: its cause
+// was a burst of another user of the key. Then the limit is lowered by what was sent in
+// the last window, and soon raised again.
 func (l *Limiter) lower() {
 	waiting := 1 + l.supply.waiting() // with the request itself
 	sent := float64(l.accepted.len() + waiting)

@@ -19,7 +19,7 @@ func (s *Shared) beyond(wants [2]int) [2]int {
 	return wants
 }
 
-// Due returns when the next report is to be made. Wants are the permits wanted,
+// Due returns when the next report must be made. wants has the number of permits wanted,
 // interactive and batch.
 func (s *Shared) Due(now time.Time, wants [2]int) time.Time {
 	wants = s.beyond(wants)
@@ -83,16 +83,16 @@ func (s *Shared) Report(now time.Time, wants [2]int) Report {
 	if h := s.headers; h != nil {
 		r.Headers = HeadersEvent{Remaining: h.Remaining, Reset: max(0, micros(h.Reset-now.Sub(h.at))), Released: h.released}
 	}
-	s.sentAt, s.urgent, s.asked, s.told = now, false, wants, len(s.handed)
+	s.sentAt, s.urgent, s.asked, s.reported = now, false, wants, len(s.handed)
 	s.returned, s.accepted, s.headers = 0, 0, nil
 	return r
 }
 
-// limitedEvents returns the 429s to report, with what is left of their pauses. Pauses that
-// are over need no report, and are forgotten.
+// limitedEvents returns the 429s to report, with the rest of their pauses. Pauses that are
+// over need no report, and are forgotten.
 func (s *Shared) limitedEvents(now time.Time) []LimitedEvent {
 	s.limited = slices.DeleteFunc(s.limited, func(e limitedSeen) bool { return !e.until.After(now) })
-	s.limited = s.limited[max(0, len(s.limited)-maxTold):]
+	s.limited = s.limited[max(0, len(s.limited)-maxLimited):]
 	events := make([]LimitedEvent, len(s.limited))
 	for i, e := range s.limited {
 		events[i].Era = e.era
@@ -169,7 +169,7 @@ func (s *Shared) acknowledge(r Report) {
 	s.limited = s.limited[len(r.Limited):]
 	s.mail = s.mail[len(r.Mail):]
 	s.urgent = s.urgent || len(s.mail) > 0
-	s.handed = s.handed[s.told:]
+	s.handed = s.handed[s.reported:]
 }
 
 // switchMode begins or ends the fallback, as the reply requires.

@@ -11,8 +11,8 @@ import (
 // savedVersion is the version of Saved's form.
 const savedVersion = 2
 
-// Saved is what a Limiter has spent, in a form that outlives the process. Its times are
-// wall clock times.
+// Saved is the use of a quota by a Limiter, in a form that outlives the process. Its times
+// are wall clock times.
 type Saved struct {
 	Version     int          `json:"version"`
 	At          time.Time    `json:"at"`
@@ -25,12 +25,12 @@ type Saved struct {
 	Ahead       int          `json:"ahead,omitempty"`     // permits that may have been taken since
 	Lent        []SavedLoan  `json:"lent,omitempty"`      // permits that are lent, and counted in none of the fields above
 	Leases      []SavedLease `json:"leases,omitempty"`    // the leases among these
-	Learned     float64      `json:"learned,omitempty"`   // the limit that 429s have taught, 0 if none
+	Learned     float64      `json:"learned,omitempty"`   // the limit after 429s, 0 if none has lowered it
 	PausedUntil time.Time    `json:"paused_until,omitzero"`
 }
 
-// Save returns what is spent at now. Restore also counts ahead permits as spent, which may
-// be taken before the next Save.
+// Save returns the use of the quota at now. Restore counts ahead more permits as spent,
+// which may be taken before the next Save.
 func (l *Limiter) Save(now time.Time, ahead int) Saved {
 	l.advance(now)
 	s := Saved{Version: savedVersion, At: now.Round(0), Limit: l.cfg.Limit, Window: l.cfg.Window.String(), Burst: l.cfg.Burst, Ahead: ahead, PausedUntil: l.pausedUntil.Round(0), Lent: l.saveLent()}
@@ -74,7 +74,7 @@ func (s Saved) Complete(cfg Config, now time.Time) error {
 	return nil
 }
 
-// Restore returns a Limiter that knows what an earlier one has spent. Permits without an
+// Restore returns a Limiter that continues from the use of an earlier one. Permits without an
 // answer, and those that may have been taken after the Save, count as sent just now. Since
 // clocks may have been set meanwhile, nothing is held longer than a permit that is lost
 // now. If s is not Complete, cfg.FirstWindow applies as well.

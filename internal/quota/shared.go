@@ -7,12 +7,12 @@ import (
 
 // Bounds of what Shared does.
 const (
-	alive    = 600 * time.Millisecond // how long after a reply a replica keeps to it, as the others expect
-	beat     = alive / 2              // between reports, so that one may fail and be repeated in time
-	retry    = 20 * time.Millisecond  // after a report without effect
-	horizon  = 100 * time.Millisecond // how far ahead permits may be reserved
-	maxWants = 100                    // permits asked for in one report
-	maxTold  = 100                    // 429s in one report
+	alive      = 600 * time.Millisecond // how long after a reply a replica keeps to it, as the others expect
+	beat       = alive / 2              // between reports, so that one may fail and be repeated in time
+	retry      = 20 * time.Millisecond  // after a report without effect
+	horizon    = 100 * time.Millisecond // how far ahead permits may be reserved
+	maxWants   = 100                    // permits asked for in one report
+	maxLimited = 100                    // 429s in one report
 )
 
 // Shared is one replica's part of a quota that several replicas share. It has the methods
@@ -20,8 +20,8 @@ const (
 // brought: Report returns what to send, and Reply evaluates the answer. Like a Limiter it
 // reads no clock and is not safe for concurrent use.
 //
-// While the state can't be reached or trusted, the replica does without it: Shared then
-// decides by itself, and leaves the other replicas their shares; see fallback.go.
+// While the state can't be reached or trusted, Shared decides by itself, and leaves the
+// other replicas their shares; see fallback.go.
 type Shared struct {
 	cfg   Config
 	id    string
@@ -45,7 +45,7 @@ type Shared struct {
 	settled  releases    // of a window: when settled permits come free
 	lost     releases    // of a bucket: when permits of requests without an answer come free
 	handed   []time.Time // when reserved permits that were handed back unused come free, until the state knows
-	told     int         // how many of these were in the last report
+	reported int         // how many of these were in the last report
 	returned int         // unused tokens that were not reported yet
 	lending  lending
 	mail     []Message // to other replicas, until the state has them

@@ -72,7 +72,7 @@ func (s *Shared) LendAfter(now time.Time, n int) time.Duration {
 	return max(0, s.lending.after.at.Sub(now))
 }
 
-// Lend settles permits as Limiter.Lend does. The loan outlives this replica once Told
+// Lend settles permits as Limiter.Lend does. The loan outlives this replica once Recorded
 // returns true.
 func (s *Shared) Lend(permits []Permit, end, now time.Time) Loan {
 	loan := s.local.Lend(permits, end, now)
@@ -91,11 +91,11 @@ func (s *Shared) addLoan(loan Loan) {
 	s.lending.fresh = append(s.lending.fresh, loan)
 }
 
-// Mark returns a number that stands for the latest loan in calls of Told.
+// Mark returns a number that stands for the latest loan in calls of Recorded.
 func (s *Shared) Mark() int64 { return s.lending.mark }
 
-// Told reports whether the state knows of a loan, or can't be reached.
-func (s *Shared) Told(mark int64) bool { return s.acked >= mark || s.mode != sharing }
+// Recorded reports whether the state knows of a loan, or can't be reached.
+func (s *Shared) Recorded(mark int64) bool { return s.acked >= mark || s.mode != sharing }
 
 // Recall ends a loan as Limiter.Recall does.
 func (s *Shared) Recall(loan Loan, use Use, now time.Time) bool {
@@ -123,12 +123,12 @@ func (l *lending) report(now time.Time, hold time.Duration, all bool) []LentEven
 	if all {
 		l.fresh = l.loans
 	}
-	told := []LentEvent{}
+	events := []LentEvent{}
 	for _, loan := range l.fresh {
-		told = append(told, LentEvent{After: microsUp(loan.gone.Sub(now)), Permits: loan.Permits})
+		events = append(events, LentEvent{After: microsUp(loan.gone.Sub(now)), Permits: loan.Permits})
 	}
 	l.fresh = nil
-	return told
+	return events
 }
 
 // conform makes the local limiter hold the lent permits, after its kind or its window has

@@ -5,7 +5,7 @@ import "time"
 // pausedUntil returns the end of the pause in the last reply.
 func (s *Shared) pausedUntil() time.Time { return s.viewAt.Add(s.view.Paused.Duration()) }
 
-// RoundTrip returns what a request usually takes.
+// RoundTrip returns how long a request usually takes.
 func (s *Shared) RoundTrip() time.Duration { return s.local.RoundTrip() }
 
 // Probing reports whether the next permit is the one that goes before the rest after a

@@ -34,7 +34,7 @@ type supply interface {
 	begin(first FirstWindow, limit int, window time.Duration, now time.Time) []time.Time
 	// restart sets how many permits are free, unless these are those that are not held.
 	restart(now time.Time, free int)
-	// save adds to s what is spent, without what is lent.
+	// save adds the spent permits to s, without those that are lent.
 	save(s *Saved, lent *times)
 	// restore takes out what was spent when s was saved.
 	restore(s Saved, cfg Config, limit int, now time.Time)
@@ -58,7 +58,7 @@ func (h *heldPermits) answered(at time.Time) {
 	h.holdAnswered(at)
 }
 
-// holdAnswered holds a permit whose request was answered, for as long as that takes.
+// holdAnswered holds a permit whose request was answered.
 func (h *heldPermits) holdAnswered(at time.Time) {
 	if h.hold > 0 {
 		h.releases.add(at.Add(h.hold))

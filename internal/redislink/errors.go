@@ -36,7 +36,7 @@ func (k Kind) Hint() string { return hints[k] }
 var hints = map[Kind]string{
 	OutOfMemory:   "raise maxmemory",
 	WrongPassword: "check the user and the password in --redis-url",
-	NotPermitted:  "give the user its rights: docs/operations.md has the line to paste",
+	NotPermitted:  "give the user its rights: docs/operations.md has the command",
 	ReadOnly:      "name the primary in --redis-url, or its sentinels",
 	TimedOut:      "look at the load of Redis and of the network",
 	Unreachable:   "check that Redis runs, and the address in --redis-url",

@@ -41,7 +41,7 @@ var parameters = []string{"addr", "client_name", "db", "dial_timeout", "master_s
 func Options(text string, access Access) (rueidis.ClientOption, error) {
 	text = strings.TrimSpace(text)
 	if strings.ContainsAny(text[:min(1, len(text))], "\"'`") || strings.HasPrefix(text, "\ufeff") {
-		return rueidis.ClientOption{}, errors.New("the Redis URL is in quotes, or a byte order mark stands before it: leave them out")
+		return rueidis.ClientOption{}, errors.New("the Redis URL is in quotes, or has a byte order mark before it: remove them")
 	}
 	u, err := url.Parse(text)
 	if err != nil {
@@ -54,7 +54,7 @@ func Options(text string, access Access) (rueidis.ClientOption, error) {
 	}
 	for name := range u.Query() {
 		if !slices.Contains(parameters, name) {
-			return rueidis.ClientOption{}, fmt.Errorf("the Redis URL has a parameter that there is not; there are %s", strings.Join(parameters, ", "))
+			return rueidis.ClientOption{}, fmt.Errorf("the Redis URL has an unknown parameter: want %s", strings.Join(parameters, ", "))
 		}
 	}
 	if u.Scheme != "rediss" && (access.RootCAs != nil || u.Query().Has("skip_verify")) {

@@ -8,8 +8,8 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// Script is a Lua script that can be run for many keys in one round trip, without a round
-// trip to load it first. (rueidis's ExecMulti loads it each time.)
+// Script is a Lua script that runs for many keys in one round trip, without another one to
+// load it first. (rueidis's ExecMulti loads it each time.)
 type Script struct {
 	text string
 	sha  string

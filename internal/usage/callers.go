@@ -88,8 +88,8 @@ func (c *Callers) Get(name string) *Caller {
 // Asked counts ids that a caller has asked for, wherever the answers come from.
 func (c *Callers) Asked(name string, ids int) { c.Get(name).asked(ids) }
 
-// Share makes payers pay for one request to Clerk, in equal parts.
-func (c *Callers) Share(payers []*Caller) {
+// Charge makes payers pay for one request to Clerk, in equal parts.
+func (c *Callers) Charge(payers []*Caller) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := len(payers)

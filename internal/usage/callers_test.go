@@ -66,7 +66,7 @@ func TestWhatAForgottenCallerDoesIsCounted(t *testing.T) {
 	who.Pay(2)
 	who.Refused(3)
 	who.OverLimit(4)
-	callers.Share([]*Caller{who, who, who})
+	callers.Charge([]*Caller{who, who, who})
 	want := Counts{Requests: 3, Queued: 1, Refused: 3, OverLimit: 4}
 	if diff := cmp.Diff(want, callers.Report().Others); diff != "" {
 		t.Errorf("the others (-want +got):\n%s", diff)
@@ -124,7 +124,7 @@ func TestSumsHoldWhileCallersAreForgotten(t *testing.T) {
 				who.Wait()
 				who.Pay(1)
 				who.Leave()
-				callers.Share([]*Caller{who, who})
+				callers.Charge([]*Caller{who, who})
 				who.Refused(1)
 				who.OverLimit(3)
 				who.asked(2)

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Counts is what one caller, or several together, have used since the start.
+// Counts is the use of one caller, or of several together, since the start.
 type Counts struct {
 	Name      string
 	Lookups   int64   // ids asked for
@@ -15,8 +15,8 @@ type Counts struct {
 	OverLimit int64   // ids, lists, counts and permits refused because of a limit of its own; not in Refused
 }
 
-// Report is what all callers have used. Busiest and Others are one sum of it, First and
-// Later another.
+// Report is the use of all callers. Busiest and Others add up to it, and so do First and
+// Later.
 type Report struct {
 	Busiest []Counts // the busiest callers, the busiest first
 	Others  Counts   // all others together, with those that were forgotten
@@ -26,7 +26,7 @@ type Report struct {
 	Later Counts // all but First together
 }
 
-// Report returns what all callers have used.
+// Report returns the use of all callers.
 func (c *Callers) Report() Report {
 	all, others := c.records()
 	sortByUse(all)

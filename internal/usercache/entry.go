@@ -138,10 +138,10 @@ func missing(stamp uint64, fetched time.Time) *Entry {
 }
 
 // tombstone returns an entry for a deletion that was received at the given time.
-func tombstone(stamp uint64, told time.Time) *Entry {
+func tombstone(stamp uint64, received time.Time) *Entry {
 	return &Entry{
 		Missing: true, Deleted: true, hasPrivate: true, Stamp: stamp,
-		fetched: told, asOf: told, Origin: clerkgatev1.Origin_ORIGIN_WEBHOOK,
+		fetched: received, asOf: received, Origin: clerkgatev1.Origin_ORIGIN_WEBHOOK,
 	}
 }
 

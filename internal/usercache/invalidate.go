@@ -127,21 +127,21 @@ func (s *Store) apply(ctx context.Context, id string, e *Entry) error {
 
 // applyHere stores a webhook's copy in memory. seq is its number, 0 if it has none; a is
 // the result in Redis.
-func (s *Store) applyHere(id string, told *Entry, seq uint64, a applyResult) {
+func (s *Store) applyHere(id string, received *Entry, seq uint64, a applyResult) {
 	now := time.Now()
-	mayPlace := s.order.told(id, told.UpdatedAt, seq, now)
-	if a.outcome == applyDeleted && !told.Deleted {
-		told = tombstone(told.Stamp, told.fetched)
+	mayPlace := s.order.recordWebhook(id, received.UpdatedAt, seq, now)
+	if a.outcome == applyDeleted && !received.Deleted {
+		received = tombstone(received.Stamp, received.fetched)
 	}
-	if told.Deleted {
+	if received.Deleted {
 		s.order.invalidate(id, seq, seq == 0, now)
 	}
-	told.asOf = now
-	newest := max(told.UpdatedAt, a.updatedAt)
+	received.asOf = now
+	newest := max(received.UpdatedAt, a.updatedAt)
 	s.memory.Compute(id, func(old *Entry, found bool) (*Entry, otter.ComputeOp) {
 		switch {
-		case told.Deleted:
-			return told, otter.WriteOp
+		case received.Deleted:
+			return received, otter.WriteOp
 		case found && old.Deleted:
 			return nil, otter.CancelOp
 		case found && !old.Missing && old.UpdatedAt >= newest:
@@ -150,13 +150,13 @@ func (s *Store) applyHere(id string, told *Entry, seq uint64, a applyResult) {
 			if old.outdated {
 				return nil, otter.CancelOp
 			}
-			return old.stamped(max(told.Stamp, old.Stamp)), otter.WriteOp
+			return old.stamped(max(received.Stamp, old.Stamp)), otter.WriteOp
 		case a.outcome == applyPlaced && (found && !old.Missing && !old.outdated || mayPlace):
-			return told, otter.WriteOp
-		case found && !old.Missing && old.UpdatedAt >= told.UpdatedAt:
+			return received, otter.WriteOp
+		case found && !old.Missing && old.UpdatedAt >= received.UpdatedAt:
 			return dropCopy(old, found)
 		}
-		return told.madeOld(), otter.WriteOp
+		return received.madeOld(), otter.WriteOp
 	})
 }
 

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// mark records the invalidations and webhooks of a user. Copies fetched before them are
-// old.
+// mark records the last invalidation and the newest webhook of a user. Copies fetched
+// before them are old.
 type mark struct {
-	seq   uint64        // number of the last invalidation: copies with a lower stamp are old
-	at    time.Duration // copies of requests that left before this time are old; 0: none
-	blind bool          // an invalidation was of an unknown version
-	told  version       // the newest version from a webhook
+	seq    uint64        // number of the last invalidation: copies with a lower stamp are old
+	at     time.Duration // copies of requests that left before this time are old; 0: none
+	blind  bool          // an invalidation was of an unknown version
+	newest version       // the newest version from a webhook
 }
 
 // version is the newest version of a user that a webhook contained. A request that left
@@ -119,10 +119,10 @@ func (m *marks) overflow(now time.Duration) {
 	}
 	d := &m.dropped
 	d.seq, d.at, d.blind = max(d.seq, s.seq), max(d.at, s.at), true
-	if s.told != (version{}) {
+	if s.newest != (version{}) {
 		// It is a version of one user; for the others no version is new enough.
-		d.told.updatedAt = math.MaxInt64
-		d.told.seq, d.told.at = max(d.told.seq, s.told.seq), max(d.told.at, s.told.at)
+		d.newest.updatedAt = math.MaxInt64
+		d.newest.seq, d.newest.at = max(d.newest.seq, s.newest.seq), max(d.newest.at, s.newest.at)
 	}
 	m.droppedUntil = max(m.droppedUntil, s.set+m.keep)
 	m.drop()

@@ -27,7 +27,7 @@ func TestMarksAreKeptForTheirTime(t *testing.T) {
 			now += time.Duration(rapid.IntRange(0, 3000).Draw(rt, "later")) * time.Millisecond
 			id := fmt.Sprint(rapid.IntRange(0, 9).Draw(rt, "id"))
 			k := m.get(id, now)
-			k.seq, k.told.updatedAt, k.told.seq = max(k.seq, uint64(i+1)), max(k.told.updatedAt, rapid.Int64Range(0, 5).Draw(rt, "told")), uint64(i)
+			k.seq, k.newest.updatedAt, k.newest.seq = max(k.seq, uint64(i+1)), max(k.newest.updatedAt, rapid.Int64Range(0, 5).Draw(rt, "told")), uint64(i)
 			m.set(id, k, now)
 			all[id] = known{k, now}
 			if len(m.index) > most {
@@ -38,7 +38,7 @@ func TestMarksAreKeptForTheirTime(t *testing.T) {
 				if now-want.set >= keep {
 					continue
 				}
-				if got.seq < want.seq || got.told.updatedAt < want.told.updatedAt || got.told.seq < want.told.seq {
+				if got.seq < want.seq || got.newest.updatedAt < want.newest.updatedAt || got.newest.seq < want.newest.seq {
 					rt.Fatalf("the mark of %s is %+v, want no less than %+v", id, got, want.mark)
 				}
 			}

@@ -81,21 +81,21 @@ func (o *order) draw(ids []string, now time.Time) uint64 {
 	return seq
 }
 
-// told records a version of id from a webhook with the number seq, 0 if it has none. It
+// recordWebhook records a version of id from a webhook with the number seq, 0 if it has none. It
 // reports whether that version may be stored if there is no copy to compare it with: not
 // if an earlier event had a newer version, or if an invalidation may have been about a
 // newer one.
-func (o *order) told(id string, updatedAt int64, seq uint64, now time.Time) (mayPlace bool) {
+func (o *order) recordWebhook(id string, updatedAt int64, seq uint64, now time.Time) (mayPlace bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	t := o.since(now)
 	m := o.marks.get(id, t)
-	mayPlace = !m.blind && !now.Before(o.blindUntil) && updatedAt >= m.told.updatedAt
-	m.told.updatedAt = max(m.told.updatedAt, updatedAt)
+	mayPlace = !m.blind && !now.Before(o.blindUntil) && updatedAt >= m.newest.updatedAt
+	m.newest.updatedAt = max(m.newest.updatedAt, updatedAt)
 	if seq != 0 {
-		m.told.seq = max(m.told.seq, seq)
+		m.newest.seq = max(m.newest.seq, seq)
 	} else {
-		m.told.at = max(m.told.at, t)
+		m.newest.at = max(m.newest.at, t)
 	}
 	o.marks.set(id, m, t)
 	return mayPlace
@@ -154,7 +154,7 @@ func (q requirement) met(e *Entry, stamp uint64, sent time.Time) bool {
 	if stamp < q.seq || since < q.at || sent.Before(q.left) {
 		return false
 	}
-	return stamp >= q.told.seq && since >= q.told.at || !e.Missing && e.UpdatedAt >= q.told.updatedAt
+	return stamp >= q.newest.seq && since >= q.newest.at || !e.Missing && e.UpdatedAt >= q.newest.updatedAt
 }
 
 // accepts reports whether a copy from a request of this process, sent at sent, is not
@@ -174,7 +174,7 @@ func (o *order) acceptsShared(id string, e *Entry) bool {
 	case e.Stamp < m.seq, e.Stamp < o.sharedFloor, m.at != 0, e.asOf.Before(o.floor):
 		return false
 	}
-	return !e.Missing && e.UpdatedAt >= m.told.updatedAt || m.told.at == 0 && e.Stamp >= m.told.seq
+	return !e.Missing && e.UpdatedAt >= m.newest.updatedAt || m.newest.at == 0 && e.Stamp >= m.newest.seq
 }
 
 // supersedes reports whether a copy replaces another one, if both are good.

@@ -66,7 +66,7 @@ type redisConfig struct {
 	Logger *slog.Logger      // default: discards
 }
 
-// errRedisAway reports that Redis was not asked, since it is unavailable.
+// errRedisAway means that Redis is unavailable, so nothing was sent to it.
 var errRedisAway = errors.New("redis is away")
 
 const (
@@ -209,7 +209,7 @@ func call[T any](ctx context.Context, r *redis, timeout time.Duration, done func
 // news logs an error of a kind that has not occurred recently. run logs lost connections.
 func (r *redis) news(kind redislink.Kind, err error) {
 	if kind != redislink.Unreachable && r.snapshot().Connected {
-		r.log.Warn("redis does not do what it is asked", "reason", kind, "error", err, "hint", kind.Hint())
+		r.log.Warn("a call to redis failed", "reason", kind, "error", err, "hint", kind.Hint())
 	}
 }
 

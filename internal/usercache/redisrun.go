@@ -27,12 +27,12 @@ const (
 
 var errSilent = errors.New("nothing is heard through the subscription")
 
-// run connects, reconnects when the connection is lost, and passes what it receives from
+// run connects, reconnects when the connection is lost, and passes the publications of
 // all replicas to l. It returns nil when ctx ends. It calls l's methods one after the
 // other; they must not block or call methods of r. Call run at most once.
 func (r *redis) run(ctx context.Context, l listener) error {
 	backoff := firstBackoff
-	var told string // only changes are logged
+	var logged string // only changes are logged
 	for ctx.Err() == nil {
 		connected := false
 		err := r.session(ctx, l, func() {
@@ -44,10 +44,10 @@ func (r *redis) run(ctx context.Context, l listener) error {
 		}
 		kind := r.cfg.Errors.Add(err)
 		if connected {
-			backoff, told = firstBackoff, ""
+			backoff, logged = firstBackoff, ""
 		}
-		if told != string(kind) {
-			told = string(kind)
+		if logged != string(kind) {
+			logged = string(kind)
 			r.log.Warn("redis is away, trying again", "reason", kind, "error", err, "hint", kind.Hint())
 		}
 		select {
@@ -126,7 +126,7 @@ type receivedPublication struct {
 	number int64
 }
 
-// subscriber receive publications.
+// subscriber receives publications.
 type subscriber struct {
 	redis       *redis
 	listener    listener

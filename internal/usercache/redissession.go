@@ -19,7 +19,7 @@ type session struct {
 	subscribed chan struct{} // signalled when the subscription is active
 	lost       chan error    // the end of the subscription
 	listening  bool          // there is a subscription, or an attempt at one
-	last       time.Time     // the last sign of life
+	last       time.Time     // when something was last received
 	denied     time.Time     // when the last subscription was refused
 }
 
@@ -79,7 +79,7 @@ func (s *session) run(ctx context.Context) error {
 			s.beat(ctx)
 		case <-s.ears.heard:
 			if s.r.mute.Swap(false) {
-				s.r.log.Info("this Redis user may use pub/sub again: memory is used")
+				s.r.log.Info("this Redis user may use pub/sub again: lookups are answered from memory")
 			}
 			s.alive()
 		case <-ticks.C:
@@ -116,11 +116,11 @@ func (s *session) beat(ctx context.Context) {
 	}
 	s.alive()
 	if !s.r.mute.Swap(true) {
-		s.r.log.Warn("this Redis user may not use pub/sub: memory is not used, and every read asks Redis. Give it the right to the channels &clerkgate:*; docs/operations.md has the line to paste")
+		s.r.log.Warn("this Redis user may not use pub/sub: no lookup is answered from memory, and every read asks Redis. Give the user the right to the channels &clerkgate:*; docs/operations.md has the command")
 	}
 }
 
-// alive records a sign of life, and allows calls.
+// alive records that something was received, and allows calls.
 func (s *session) alive() {
 	s.last = time.Now()
 	if s.r.let(s.client) {

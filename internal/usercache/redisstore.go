@@ -79,7 +79,7 @@ func (r *redis) stored(id string, values []rueidis.RedisMessage, sent time.Time)
 	}
 	if public, private, err = r.unseal(id, public, private); err != nil {
 		r.unreadable.Do(func() {
-			r.log.Warn("redis holds values that can't be read with the keys of --cache-encryption-key-file: they count as not there", "error", err)
+			r.log.Warn("redis holds values that can't be read with the keys of --cache-encryption-key-file: they are ignored", "error", err)
 		})
 		return nil
 	}
@@ -219,11 +219,11 @@ var errReply = errors.New("redis: an unexpected reply")
 // new state. young means that marks from before the sequence began may be missing. do may
 // still run when announce has returned, so it must not use data of the caller.
 func (r *redis) announce(ctx context.Context, ids []string, do func(ctx context.Context, c rueidis.Client, seq uint64, young bool) (applyResult, error)) (applyResult, error) {
-	type told struct {
+	type announcement struct {
 		applyResult
 		wait recipients
 	}
-	t, err := write(ctx, r, func(ctx context.Context, c rueidis.Client) (t told, err error) {
+	t, err := write(ctx, r, func(ctx context.Context, c rueidis.Client) (t announcement, err error) {
 		drawn, err := runOne(ctx, c, drawScript, redislink.ScriptCall{Key: r.sequenceKey(), Args: r.sequenceArgs()})
 		if err != nil {
 			return t, err

@@ -43,7 +43,7 @@ func ParseKeys(text string) (*Keys, error) {
 			return nil, fmt.Errorf("line %d: want an id of 1 to 32 letters, digits, '.', '_' and '-', and a key, such as the output of: echo \"k1 $(openssl rand -base64 32)\"", i+1)
 		}
 		if slices.ContainsFunc(k.keys, func(other key) bool { return other.id == fields[0] }) {
-			return nil, fmt.Errorf("line %d: the id %s is there twice", i+1, fields[0])
+			return nil, fmt.Errorf("line %d: the id %s is given twice", i+1, fields[0])
 		}
 		secret, err := base64.StdEncoding.DecodeString(fields[1])
 		if err != nil || len(secret) != chacha20poly1305.KeySize {

@@ -20,7 +20,7 @@ func TestParseKeys(t *testing.T) {
 		"an odd id":       {"k/1 " + secret, "line 1: want an id"},
 		"too short a key": {"k1 " + secret[:40], "line 1: want a key of 32 bytes"},
 		"no base64":       {"k1 " + strings.Repeat("!", 44), "line 1: want a key of 32 bytes"},
-		"an id twice":     {"k1 " + secret + "\nk1 " + secret, "line 2: the id k1 is there twice"},
+		"an id twice":     {"k1 " + secret + "\nk1 " + secret, "line 2: the id k1 is given twice"},
 		"too much":        {"k1 " + secret + " more", "line 1: want an id"},
 	} {
 		_, err := ParseKeys(c.text)

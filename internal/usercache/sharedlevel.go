@@ -33,7 +33,7 @@ type sharedLevel interface {
 	record(ctx context.Context, eventID string) error
 	// snapshot returns the counters, all but Lost.
 	snapshot() RedisStats
-	// run connects, and passes what the other replicas publish to l, until ctx ends.
+	// run connects, and passes publications of other replicas to l, until ctx ends.
 	run(ctx context.Context, l listener) error
 }
 
@@ -62,7 +62,7 @@ type putItem struct {
 	onlyPresent bool // only replace another copy
 }
 
-// listener receives what is published through Redis.
+// listener receives the publications of Redis.
 type listener interface {
 	// invalidated reports that copies of the ids with a stamp below seq are old.
 	invalidated(seq uint64, ids []string)

@@ -21,8 +21,8 @@ type Stats struct {
 // RedisStats are counters since the start, except Connected.
 type RedisStats struct {
 	Connected bool                     // now
-	Calls     int64                    // tried
-	Errors    map[redislink.Kind]int64 // ... failed or timed out, including failed connections
+	Calls     int64                    // including failed ones
+	Errors    map[redislink.Kind]int64 // calls that failed or timed out, and failed connections
 	Refused   int64                    // skipped while Redis was unavailable
 	Latency   time.Duration            // total of all calls
 	Hits      int64                    // ids found

@@ -33,7 +33,7 @@ const (
 	maxBody       = 256 << 10        // bytes; Clerk's events are below 100 KB
 	maxBodies     = 64               // bodies being read
 	bodyTimeout   = 5 * time.Second  // for the whole body
-	placeTimeout  = 4 * time.Second  // to wait for one of those places
+	placeTimeout  = 4 * time.Second  // until a body that waits to be read is refused
 	slowAfter     = time.Second / 2  // until a body gives its place to another
 	handleTimeout = 10 * time.Second // for the whole request; Clerk waits 15 s
 	answerTimeout = 5 * time.Second  // for the answer after that
@@ -111,8 +111,8 @@ func New(cfg Config) *Handler {
 // missing.
 func (h *Handler) Stats() map[Count]int64 { return h.stats.copy() }
 
-// LastEvent returns when the last event came that Clerk had signed and that was dealt
-// with; the zero time if none has come.
+// LastEvent returns when the last event that Clerk had signed, and that did not fail, came;
+// the zero time if none has.
 func (h *Handler) LastEvent() time.Time { return h.stats.lastEvent() }
 
 // ServeHTTP receives one event.
@@ -130,7 +130,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method != http.MethodPost:
 		h.misdirected(r)
 		w.Header().Set("Allow", http.MethodPost)
-		http.Error(w, "events are posted", http.StatusMethodNotAllowed)
+		http.Error(w, "send events by POST", http.StatusMethodNotAllowed)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), handleTimeout)
@@ -168,7 +168,7 @@ func (h *Handler) misdirected(r *http.Request) {
 		level, lines = slog.LevelWarn, &h.strays
 	}
 	lines.Do(func() {
-		h.logger.Log(r.Context(), level, "a request that is for no webhook", "outcome", Misdirected, "method", clip(r.Method), "path", clip(r.URL.Path), "want", "POST "+Path)
+		h.logger.Log(r.Context(), level, "a request to the webhook listener is not a webhook", "outcome", Misdirected, "method", clip(r.Method), "path", clip(r.URL.Path), "want", "POST "+Path)
 	})
 }
 

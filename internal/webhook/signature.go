@@ -35,7 +35,7 @@ func CheckSecret(text string) error {
 func parseSecret(text string) ([]*svix.Webhook, error) {
 	secrets := strings.FieldsFunc(text, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
 	if len(secrets) == 0 {
-		return nil, errors.New("there is none")
+		return nil, errors.New("it is empty")
 	}
 	var verifiers []*svix.Webhook
 	for i, secret := range secrets {

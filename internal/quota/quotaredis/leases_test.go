@@ -63,7 +63,7 @@ func (b *borrower) handOver(loan quota.Loan, mark int64, n int, end time.Time) {
 	switch {
 	case b.dead || w.now.After(end):
 		return
-	case !b.Told(mark):
+	case !b.Recorded(mark):
 		w.after(time.Millisecond, func() { b.handOver(loan, mark, n, end) })
 		return
 	}

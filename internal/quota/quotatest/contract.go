@@ -1,5 +1,5 @@
-// Package quotatest is the contract of everything that hands out permits as a
-// quota.Limiter does, as tests.
+// Package quotatest tests the contract of everything that hands out permits as a
+// quota.Limiter does.
 package quotatest
 
 import (
