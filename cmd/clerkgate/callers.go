@@ -16,7 +16,7 @@ import (
 
 // callerFlags are the flags that decide who may call.
 type callerFlags struct {
-	CallersFile          string `placeholder:"FILE" group:"Callers" reload:"of what is in it, within a second or on SIGHUP" help:"The YAML file of callers, their identities and permissions (docs/callers.md). All other callers are refused. Default: everybody is served, on loopback addresses and Unix sockets only."`
+	CallersFile          string `placeholder:"FILE" group:"Callers" reload:"of its content, within a second or at SIGHUP" help:"The YAML file of callers, their identities and permissions (docs/callers.md). All other callers are refused. Default: everybody is served, on loopback addresses and Unix sockets only."`
 	AllowUnauthenticated bool   `group:"Callers" help:"Allow the gRPC and HTTP listeners to listen beyond this machine without a callers file and without client certificates. Everybody who can connect is served."`
 	Pprof                bool   `group:"Callers" help:"Serve Go's profiles at /debug/pprof/ on the HTTP listener: to callers with the permission or, without a callers file, to this machine only."`
 }
@@ -89,7 +89,7 @@ func (c *tokenNewCmd) Run(std streams) error {
 	if until != "" {
 		entry += "  not_after: " + until + "\n"
 	}
-	if _, err := fmt.Fprintf(std.err, "For the file of callers, under identity.tokens:\n%s", entry); err != nil {
+	if _, err := fmt.Fprintf(std.err, "For the callers file, under identity.tokens:\n%s", entry); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintln(std.out, text)
@@ -133,7 +133,7 @@ func printCaller(w io.Writer, who *clerkgatev1.WhoAmIResponse) error {
 	}
 	name := who.GetName()
 	if name == "" {
-		name, view = "(the server has no file of callers)", "as its --full-view says"
+		name, view = "(the server has no callers file)", "as --full-view of the server allows"
 	}
 	_, err := fmt.Fprintf(w, "caller          %s\nmethods         %s\nFULL view       %s\npriority        %s at most\nstreams         %s\nweight          %d\nguaranteed      %s\nlookups         %s\nrequests        %s\n",
 		oneLine(name), oneLine(strings.Join(who.GetMethods(), ", ")), oneLine(view), priority, streams,

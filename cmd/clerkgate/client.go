@@ -44,7 +44,7 @@ func (f viewFlag) view() clerkgatev1.UserView {
 
 // filterFlag selects users.
 type filterFlag struct {
-	Filter []string `sep:"none" placeholder:"FIELD=VALUE" help:"Only users that meet this; may be repeated. For example email_addresses=ann@example.com, banned=true or created_at_after=2026-01-31T00:00:00Z. The fields are ${filter_fields}. A field whose name is in the plural may have several values, and means any of them; another may be given once. In the environment, a line each."`
+	Filter []string `sep:"none" placeholder:"FIELD=VALUE" help:"A condition that users must meet; may be repeated. For example email_addresses=ann@example.com, banned=true or created_at_after=2026-01-31T00:00:00Z. The fields are ${filter_fields}. A field with a plural name may be given several times and matches any of its values; other fields may be given once. In the environment, one condition per line."`
 }
 
 // countCmd is `clerkgate count`.

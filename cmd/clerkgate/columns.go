@@ -84,7 +84,7 @@ func fieldColumn(path string) (func(*clerkgatev1.User) cell, error) {
 		}
 		if field == nil {
 			names := columnsOf(d)
-			return nil, usagef("--columns: there is no column %q (did you mean %s?); there are %s", path,
+			return nil, usagef("--columns: there is no column %q (did you mean %s?); the columns are %s", path,
 				strings.Join(append(slices.Clone(parts[:i]), nearest(part, names)), "."), strings.Join(names, ", "))
 		}
 		fields = append(fields, field)
@@ -112,7 +112,8 @@ func columnsOf(d protoreflect.MessageDescriptor) []string {
 	return names
 }
 
-// fieldCell returns the value behind fields, each a field of the one before.
+// fieldCell returns the value at the end of a path of fields, each a field of the one
+// before.
 func fieldCell(m protoreflect.Message, fields []protoreflect.FieldDescriptor) cell {
 	for _, field := range fields[:len(fields)-1] {
 		m = m.Get(field).Message()
@@ -132,12 +133,12 @@ func fieldCell(m protoreflect.Message, fields []protoreflect.FieldDescriptor) ce
 	return cell{text: unquoted(appendSingular(nil, field, value))}
 }
 
-// textOf returns the text behind fields.
+// textOf returns the text at the end of a path of fields.
 func textOf(u *clerkgatev1.User, fields []protoreflect.FieldDescriptor) string {
 	return fieldCell(u.ProtoReflect(), fields).text
 }
 
-// jsonCell returns what a JSON text has at path, empty if it has nothing there.
+// jsonCell returns the value at path in a JSON text, empty if there is none.
 func jsonCell(text string, path []string) cell {
 	value := json.RawMessage(text)
 	for _, name := range path {
@@ -179,8 +180,7 @@ func row(u *clerkgatev1.User, columns []column, text func(cell) string) []string
 	return cells
 }
 
-// formulaStarts are the characters that make a spreadsheet take a cell for a
-// formula. https://owasp.org/www-community/attacks/CSV_Injection
+// formulaStarts are the characters that make a spreadsheet treat a cell as a formula. https://owasp.org/www-community/attacks/CSV_Injection
 const formulaStarts = "=+-@＝＋－＠"
 
 // csvCell returns the text of a cell for CSV: on one line, without control

@@ -43,8 +43,8 @@ type fileValue struct {
 }
 
 // readConfig reads the YAML file at path: a flat map whose keys are names of
-// flags. A missing file, an unknown key, one that is there twice, and a value
-// that is empty or not a scalar are errors. They name the setting, but show no value.
+// flags. A missing file, an unknown or repeated key, and a value that is empty or not a
+// scalar are errors. They name the setting, but show no value.
 func readConfig(path string, flags []*kong.Flag) (*configFile, error) {
 	text, err := livefile.Read(path)
 	if err != nil {

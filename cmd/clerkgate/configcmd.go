@@ -46,7 +46,7 @@ func (c *configCheckCmd) Run(parsed *kong.Context, std streams, o *origins) erro
 	return result.print(std.out)
 }
 
-// print writes what was found as a table, and then the warnings.
+// print writes the settings as a table, and then the warnings.
 func (r checkResult) print(w io.Writer) error {
 	var b strings.Builder
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)

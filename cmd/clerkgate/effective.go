@@ -86,7 +86,7 @@ func pageSettings(all []setting) []page.Setting {
 	return shown
 }
 
-// keyPlace names where the secret key is to be put.
+// keyPlace describes where to put the secret key.
 func (c *serveCmd) keyPlace() string {
 	switch {
 	case c.Sim:
@@ -97,8 +97,8 @@ func (c *serveCmd) keyPlace() string {
 	return secretKeyEnv + ", and restart the server"
 }
 
-// derived returns the value in effect of a flag that was not given, where others
-// decide it, and what decides it; else two empty strings.
+// derived returns the value in effect of a flag that was not given but follows from other
+// settings, and those settings; else two empty strings.
 func (c *serveCmd) derived(flag string, s settings) (value, why string) {
 	byKey := "by the key"
 	if c.Sim {
@@ -140,7 +140,7 @@ func withoutPassword(text string) string {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Opaque != "":
-		return "[not shown: no URL that can be read]"
+		return "[not shown: not a valid URL]"
 	case u.User != nil:
 		u.User = url.User("***")
 	}

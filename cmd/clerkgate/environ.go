@@ -82,9 +82,9 @@ func isServiceLink(name, value string) bool {
 	return false
 }
 
-// nearest returns which of the candidates takes the fewest changes of a letter to
-// become name, whatever the case of both, and whether they have hyphens or underscores.
-// Candidates that begin with name as a whole word come before all others.
+// nearest returns the candidate that needs the fewest changes of a letter to become name.
+// It ignores case, and the difference between hyphens and underscores. Candidates that
+// begin with name as a whole word come before all others.
 func nearest(name string, candidates []string) string {
 	name = folded(name)
 	changes := func(candidate string) int {
@@ -101,7 +101,7 @@ func nearest(name string, candidates []string) string {
 // folded returns a name in lower case, with hyphens.
 func folded(name string) string { return strings.ReplaceAll(strings.ToLower(name), "_", "-") }
 
-// distance is the Levenshtein distance, but an exchange of two neighbours counts as
+// distance returns the Levenshtein distance, but counts an exchange of two neighbours as
 // one change.
 func distance(a, b string) int {
 	var before, last []int // rows of the table

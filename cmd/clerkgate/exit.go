@@ -5,7 +5,7 @@ import "google.golang.org/grpc/codes"
 // Exit codes.
 const (
 	exitFailed      = 1 // a failure of clerkgate itself, or of the machine
-	exitUsage       = 2 // flags, environment or configuration are at fault
+	exitUsage       = 2 // invalid flags, environment or configuration file
 	exitNotFound    = 3
 	exitInvalid     = 4
 	exitRefused     = 5
@@ -15,8 +15,8 @@ const (
 )
 
 // exitCodes describes them.
-const exitCodes = "0 done; 1 a fault of its own; 2 wrong flags, environment or file; 3 not found; 4 invalid arguments; " +
-	"5 refused for the quota or a limit; 6 the server, Redis or Clerk is unavailable or an operator must act; 7 denied; 130 interrupted. Of several failures, the highest code counts."
+const exitCodes = "0 success; 1 a failure of clerkgate or the machine; 2 invalid flags, environment or configuration file; 3 not found; 4 invalid arguments; " +
+	"5 refused because of the quota or a limit; 6 the server, Redis or Clerk is unavailable, or an operator must act; 7 permission denied; 130 interrupted. Of several failures, the highest code counts."
 
 // exitCode returns the code for the failure of a call.
 func exitCode(c codes.Code) int {

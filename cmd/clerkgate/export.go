@@ -81,7 +81,7 @@ func (c *exportCmd) Run(ctx context.Context, std streams) error {
 	return nil
 }
 
-// check checks the flags, and returns what --since means.
+// check checks the flags, and returns the time of --since.
 func (c *exportCmd) check() (since time.Time, err error) {
 	switch {
 	case c.File == "" && (c.Resume || c.Overwrite):
@@ -104,7 +104,7 @@ func (c *exportCmd) check() (since time.Time, err error) {
 	return since, usagef("--since: want a time such as 2026-01-31 or 2026-01-31T00:00:00Z, not %q", c.Since)
 }
 
-// arguments returns the arguments that decide what the file holds.
+// arguments returns the arguments that determine the content of the file.
 func (c *exportCmd) arguments() string {
 	text := "--output " + c.Output + " --view " + c.View
 	if len(c.Columns) > 0 {
@@ -134,7 +134,7 @@ type export struct {
 }
 
 // run reads streams until one has come to its end. A stream that breaks is resumed
-// behind the last message, as long as --retry-for allows.
+// after the last message, as long as --retry-for allows.
 func (e *export) run(ctx context.Context) error {
 	var failing time.Time // when the stream first failed after the last users; zero: it works
 	for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
@@ -163,7 +163,7 @@ func (e *export) run(ctx context.Context) error {
 	}
 }
 
-// stream reads one stream behind the last message. It reports whether it has
+// stream reads one stream, from after the last message on. It reports whether it has
 // read the last user.
 func (e *export) stream(ctx context.Context) (last bool, err error) {
 	if e.file.state.Walked > 0 && e.file.state.ResumeToken == "" {
@@ -227,9 +227,9 @@ func (e *export) interrupted(ctx context.Context, err error) error {
 	case status.Code(err) == codes.InvalidArgument:
 		text += "; the same arguments will be refused again: start again with --overwrite"
 	case saveErr != nil: // what was saved before remains
-		text += "; use --resume to go on"
+		text += "; use --resume to continue"
 	default:
-		text += fmt.Sprintf("; %d users are in %s: use --resume to go on", e.file.state.Written, e.file.path)
+		text += fmt.Sprintf("; %d users are in %s: use --resume to continue", e.file.state.Written, e.file.path)
 	}
 	return &codedError{text, code}
 }

@@ -201,7 +201,7 @@ func TestExportTellsWhatToDo(t *testing.T) {
 	if err == nil {
 		t.Fatal("a user is written to a file that can't be written")
 	}
-	if text := full.interrupted(t.Context(), err).Error(); !strings.HasSuffix(text, "; use --resume to go on") {
+	if text := full.interrupted(t.Context(), err).Error(); !strings.HasSuffix(text, "; use --resume to continue") {
 		t.Error(text)
 	}
 

@@ -62,13 +62,13 @@ func (f *exportFile) open(c *exportCmd) error {
 	switch {
 	case c.Resume && err == nil:
 		if stored.Arguments != f.state.Arguments {
-			return usagef("--resume: %s is of an export with other arguments (%s); repeat those, or start again with --overwrite", f.statePath(), stored.Arguments)
+			return usagef("--resume: %s belongs to an export with other arguments (%s); repeat those, or start again with --overwrite", f.statePath(), stored.Arguments)
 		}
 		f.state = stored
 		return f.reopen()
 	case c.Overwrite:
 	case err == nil:
-		return usagef("--file: %s is of an export that was interrupted: use --resume to resume it, or --overwrite to start again", f.statePath())
+		return usagef("--file: %s belongs to an export that was interrupted: use --resume to continue it, or --overwrite to start again", f.statePath())
 	case !errors.Is(err, errNoState):
 		return usagef("--file: %v", err)
 	}
@@ -81,7 +81,7 @@ func (f *exportFile) create(c *exportCmd) error {
 	_, err := os.Stat(f.path)
 	switch {
 	case err == nil && c.Resume:
-		return usagef("--resume: %s has no state file: it is complete, or of something else; use --overwrite to replace it", f.path)
+		return usagef("--resume: %s has no state file: it is complete, or not an export; use --overwrite to replace it", f.path)
 	case err == nil && !c.Overwrite:
 		return usagef("--file: %s exists: use --overwrite to replace it", f.path)
 	case err == nil:
@@ -137,7 +137,7 @@ func (f *exportFile) reopen() (err error) {
 	return err
 }
 
-// add writes the users of a message that are wanted, and takes note of its token.
+// add writes those users of a message that are wanted, and records its token.
 func (f *exportFile) add(m *clerkgatev1.StreamUsersResponse, wanted func(*clerkgatev1.User) bool) error {
 	for _, u := range m.GetUsers() {
 		if !wanted(u) {

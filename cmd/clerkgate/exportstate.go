@@ -13,7 +13,7 @@ import (
 // that an export that was killed can be resumed.
 type exportState struct {
 	Version     int    `json:"version"`
-	Arguments   string `json:"arguments"`    // those that decide what the file holds
+	Arguments   string `json:"arguments"`    // those that determine the content of the file
 	Started     string `json:"started"`      // when the export began, in RFC 3339
 	ResumeToken string `json:"resume_token"` // of the server; empty: at the beginning
 	Offset      int64  `json:"offset"`       // bytes of the file that were written before ResumeToken came

@@ -32,7 +32,7 @@ func parseFilter(texts []string) (*clerkgatev1.UserFilter, error) {
 			return nil, usagef("--filter: %q: want FIELD=VALUE with one of the fields %s", condition, strings.Join(filterFields(m.Descriptor()), ", "))
 		case field == nil:
 			fields := filterFields(m.Descriptor())
-			return nil, usagef("--filter: there is no field %q (did you mean %s?); there are %s", name, nearest(name, fields), strings.Join(fields, ", "))
+			return nil, usagef("--filter: there is no field %q (did you mean %s?); the fields are %s", name, nearest(name, fields), strings.Join(fields, ", "))
 		case m.Has(field) && !isStringList(field):
 			return nil, usagef("--filter: %s: given twice; want one value", name)
 		}

@@ -103,7 +103,7 @@ type getCmd struct {
 	clientFlags `embed:"" group:"Connection"`
 	viewFlag    `embed:""`
 	outputFlag  `embed:""`
-	MaxAge      *time.Duration `placeholder:"DURATION" help:"The age of the oldest acceptable copy; 0s asks Clerk. Default: as the server is configured."`
+	MaxAge      *time.Duration `placeholder:"DURATION" help:"The maximum age of a cached copy; 0s asks Clerk. Default: --cache-ttl of the server."`
 	idsArg      `embed:""`
 }
 

@@ -38,7 +38,7 @@ func writeJSON(out io.Writer, text []byte, indent bool) error {
 	return err
 }
 
-// printValue writes a value that is no message of the contract, in the same form.
+// printValue writes a value that is not a message of the contract, in the same form.
 func printValue(out io.Writer, value any, indent bool) error {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
@@ -80,9 +80,9 @@ func appendMessage(b []byte, m protoreflect.Message) []byte {
 	return append(b, '}')
 }
 
-// appendMember appends a field with its name. The JSON text that a field holds
-// stands there as JSON, under the field's name without the suffix _json. Text that
-// is no JSON remains a string under the full name.
+// appendMember appends a field with its name. A field that holds JSON text is appended as
+// JSON, under its name without the suffix _json. Text that is not JSON remains a string
+// under the full name.
 func appendMember(b []byte, field protoreflect.FieldDescriptor, value protoreflect.Value) []byte {
 	name := string(field.Name())
 	if short, ok := strings.CutSuffix(name, "_json"); ok && field.Kind() == protoreflect.StringKind && !field.IsList() {
@@ -190,9 +190,8 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// escapeControls appends JSON text with those characters escaped that a terminal
-// may obey or that readers of lines may take for line ends. In JSON they stand in
-// strings only.
+// escapeControls appends JSON text, and escapes the characters that a terminal may obey or
+// that programs may treat as line ends. In JSON they occur in strings only.
 func escapeControls(b, text []byte) []byte {
 	for i := 0; i < len(text); {
 		if text[i] < 0x7f {

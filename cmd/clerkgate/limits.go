@@ -19,13 +19,13 @@ type limitFlags struct {
 
 	MaxConnections        int           `default:"4096" group:"Connections" unit:"connections" help:"The maximum number of connections of each listener. Further connections are closed at once."`
 	ConnectionsPerAddress string        `default:"25%" placeholder:"SHARE" group:"Connections" help:"The part of --max-connections that one address (of IPv6, one /64) may have, 1% to 100%. 100% if all callers come through one proxy or NAT."`
-	ReadTimeout           time.Duration `default:"10s" group:"Connections" help:"How long an HTTP request, with its body, may take to arrive, and how long the request of a call by gRPC after its metadata. 1s to 5m."`
+	ReadTimeout           time.Duration `default:"10s" group:"Connections" help:"The time limit for an HTTP request to arrive, with its body, and for the request of a gRPC call to arrive after its metadata. 1s to 5m."`
 	ConnectionAge         time.Duration `default:"30m" group:"Connections" help:"The age at which a connection is closed once its calls have ended, plus or minus a random tenth, so that clients connect to new replicas. 1s to 24h."`
 	ConnectionIdleTimeout time.Duration `default:"15m" group:"Connections" help:"How long a gRPC connection may be without calls before it is closed. 1s to 24h."`
-	HTTPIdleTimeout       time.Duration `name:"http-idle-timeout" default:"90s" group:"Connections" help:"How long an HTTP connection may be without requests before it is closed. It must be longer than in the proxies that keep connections to the server. 1s to 24h."`
-	KeepaliveInterval     time.Duration `default:"1m" group:"Connections" help:"How long an HTTP/2 connection, of gRPC too, may be silent before the client is pinged. 1s to 24h."`
+	HTTPIdleTimeout       time.Duration `name:"http-idle-timeout" default:"90s" group:"Connections" help:"How long an HTTP connection may be without requests before it is closed. It must be longer than the same time of proxies that keep connections to the server. 1s to 24h."`
+	KeepaliveInterval     time.Duration `default:"1m" group:"Connections" help:"How long an HTTP/2 connection, of gRPC or not, may be silent before the server pings the client. 1s to 24h."`
 	KeepaliveTimeout      time.Duration `default:"20s" group:"Connections" help:"How long the client may take to answer a ping before its connection is closed. 1s to 5m."`
-	KeepaliveMinInterval  time.Duration `default:"4s" group:"Connections" help:"How often a gRPC client may ping, with or without calls. One that pings more often is disconnected with ENHANCE_YOUR_CALM. The clients of this project ping every 30 s. 1s to 20s."`
+	KeepaliveMinInterval  time.Duration `default:"4s" group:"Connections" help:"The minimum time between two pings of a gRPC client, with or without calls. A client that pings more often is disconnected with ENHANCE_YOUR_CALM. The clients of this project ping every 30 s. 1s to 20s."`
 }
 
 // Ranges of sizes.
@@ -35,7 +35,7 @@ const (
 	leastUnreadBytes                      = 16 << 20
 )
 
-// limits returns the limits that the flags mean.
+// limits returns the limits that the flags set.
 func (f limitFlags) limits() (server.Limits, error) {
 	const day = 24 * time.Hour
 	for _, d := range []struct {

@@ -44,8 +44,8 @@ func (f logFlags) logger(w io.Writer, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// redactAttr takes the secrets out of whatever is logged, names and messages
-// included. slog calls it for each member of a group, and for the value of a LogValuer.
+// redactAttr removes secrets from everything that is logged, including names and
+// messages. slog calls it for each member of a group, and for the value of a LogValuer.
 func redactAttr(_ []string, a slog.Attr) slog.Attr {
 	a.Key = clerkapi.Redact(a.Key)
 	switch a.Value.Kind() {
@@ -61,8 +61,8 @@ func redactAttr(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// text returns a value as fmt prints it, but bytes as the text that they are: a secret
-// among numbers would not be found.
+// text returns a value as fmt prints it, but bytes as text: fmt prints bytes as numbers,
+// in which a secret would not be found.
 func text(v any) string {
 	switch v.(type) {
 	case error, fmt.Stringer:

@@ -21,7 +21,7 @@ type origin struct {
 	line  int    // in the file
 }
 
-// place is a kind of origin. A later one beats an earlier one.
+// place is a kind of origin. A later one takes precedence over an earlier one.
 type place int
 
 const (
@@ -57,8 +57,8 @@ type origins struct {
 // of returns where the value of a flag comes from.
 func (o *origins) of(flag string) origin { return o.found[flag] }
 
-// newParser makes a parser of c that has o look for what the command line does not
-// have. kong itself would take an empty variable for a set one.
+// newParser returns a parser of c that uses o for the flags that the command line does not
+// have. kong itself would treat an empty variable as set.
 func (o *origins) newParser(c *cli, options ...kong.Option) (*kong.Kong, error) {
 	o.found = map[string]origin{}
 	parser, err := kong.New(c, append(options, kong.DefaultEnvars(envPrefix), kong.ValueFormatter(helpWithEnvironment),
@@ -74,7 +74,7 @@ func (o *origins) newParser(c *cli, options ...kong.Option) (*kong.Kong, error) 
 	return parser, nil
 }
 
-// decimal reads a whole number. kong itself would take 010 for 8.
+// decimal reads a whole number. kong itself would read 010 as 8.
 func decimal(ctx *kong.DecodeContext, target reflect.Value) error {
 	var text string
 	if err := ctx.Scan.PopValueInto("whole number", &text); err != nil {
@@ -121,7 +121,8 @@ func allFlags(n *kong.Node) []*kong.Flag {
 	return flags
 }
 
-// prepare checks the command line and the environment, and reads the configuration file. kong calls it for each part of the command line.
+// prepare checks the command line and the environment, and reads the configuration file.
+// kong calls it for each part of the command line.
 func (o *origins) prepare(parsing *kong.Context) error {
 	selected := parsing.Selected()
 	if selected == nil || o.command != "" {

@@ -15,8 +15,8 @@ type progress struct {
 	bar *progressbar.ProgressBar // nil: nothing is shown
 }
 
-// newProgress returns the progress of e. To know how much is left it counts the
-// users, with one request to Clerk.
+// newProgress returns the progress of e. It counts the users first, with one request to
+// Clerk, to show how many remain.
 func newProgress(ctx context.Context, e *export, w io.Writer) *progress {
 	if e.cmd.Quiet || !isTerminal(w) {
 		return &progress{}
@@ -29,7 +29,7 @@ func newProgress(ctx context.Context, e *export, w io.Writer) *progress {
 	}
 	what := "reading users"
 	if e.file.state.Walked > 0 {
-		what = "reading the users that are left"
+		what = "reading the remaining users"
 	}
 	return &progress{progressbar.NewOptions64(left,
 		progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what), progressbar.OptionSetWidth(24),
@@ -38,7 +38,7 @@ func newProgress(ctx context.Context, e *export, w io.Writer) *progress {
 	)}
 }
 
-// add takes note of n more users.
+// add counts n more users.
 func (p *progress) add(n int) {
 	if p.bar != nil {
 		_ = p.bar.Add(n) // it fails if there are more users than were counted, which may be
@@ -48,7 +48,7 @@ func (p *progress) add(n int) {
 // clear makes room for another line.
 func (p *progress) clear() {
 	if p.bar != nil {
-		_ = p.bar.Clear() // it is for the eye only
+		_ = p.bar.Clear() // only for display
 	}
 }
 

@@ -35,7 +35,7 @@ func printQuota(out io.Writer, q *clerkgatev1.Quota, u *clerkgatev1.GetUsageResp
 		row("paused", "for %s more, after a 429", t.AsTime().Sub(now).Round(time.Millisecond))
 	}
 	if u := q.GetUpstream(); u != nil {
-		row("Clerk says", "%d of %d left, %s ago", u.GetRemaining(), u.GetLimit(), now.Sub(u.GetObserveTime().AsTime()).Round(time.Millisecond))
+		row("Clerk reports", "%d of %d left, %s ago", u.GetRemaining(), u.GetLimit(), now.Sub(u.GetObserveTime().AsTime()).Round(time.Millisecond))
 	}
 	level := func(name string, l *clerkgatev1.QueueLevel) {
 		if l.GetOldestWait() == nil {
@@ -69,7 +69,7 @@ func printQuotaJSON(out io.Writer, q *clerkgatev1.Quota, u *clerkgatev1.GetUsage
 func heldText(q *clerkgatev1.Quota) string {
 	text := fmt.Sprintf("%d permits", q.GetHeld())
 	if q.GetShared().GetDecider() == clerkgatev1.SharedQuota_DECIDER_REDIS {
-		return fmt.Sprintf("%s by all replicas; of this one %d requests are in flight, %d permits are leased", text, q.GetInFlight(), q.GetLeased())
+		return fmt.Sprintf("%s of all replicas; this one has %d requests in flight and %d permits leased", text, q.GetInFlight(), q.GetLeased())
 	}
 	if q.GetBurst() > 0 {
 		return fmt.Sprintf("%s: a token bucket holds none; %d requests are in flight, %d permits are leased", text, q.GetInFlight(), q.GetLeased())
@@ -81,7 +81,7 @@ func heldText(q *clerkgatev1.Quota) string {
 	return text
 }
 
-// keyText explains what is known of the secret key.
+// keyText explains the state of the secret key.
 func keyText(state clerkgatev1.Key_State) string {
 	switch state {
 	case clerkgatev1.Key_STATE_REFUSED:

@@ -72,7 +72,8 @@ func (c *quotaCmd) watch(ctx context.Context, std streams) (err error) {
 	}
 }
 
-// terminalSize returns what reports the size of the terminal that out is.
+// terminalSize returns a function that returns the size of the terminal out, or 80 by 24 if
+// that is not known.
 func terminalSize(out io.Writer) func() (width, height int) {
 	return func() (int, int) {
 		if file, ok := out.(*os.File); ok {
@@ -106,7 +107,7 @@ type quotaScreen struct {
 // draw draws the quota over what it drew before.
 func (s *quotaScreen) draw(q *clerkgatev1.Quota, u *clerkgatev1.GetUsageResponse, now time.Time) error {
 	var text bytes.Buffer
-	fmt.Fprintf(&text, "%s   (ctrl-C ends it)\n%s", now.Format(time.DateTime), bars(q))
+	fmt.Fprintf(&text, "%s   (end with ctrl-C)\n%s", now.Format(time.DateTime), bars(q))
 	if err := printQuota(&text, q, u, now); err != nil {
 		return err
 	}
@@ -139,7 +140,7 @@ func (s *quotaScreen) end() error {
 	return err
 }
 
-// bars returns bars of what is used of the permits and of the requests in flight.
+// bars returns two bars: the permits in use and the requests in flight.
 func bars(q *clerkgatev1.Quota) string {
 	used := max(q.GetEffectiveLimit()-q.GetAvailable(), 0)
 	return fmt.Sprintf("used       %s %d of %d permits\nin flight  %s %d of %d requests\n\n",
@@ -154,7 +155,7 @@ func bar(n, limit int32) string {
 		filled = int(min(int64(n)*width/int64(limit), width))
 	}
 	if n > 0 && filled == 0 {
-		filled = 1 // a little is not nothing
+		filled = 1 // show that it is not 0
 	}
 	return "[" + strings.Repeat("#", filled) + strings.Repeat(".", width-filled) + "]"
 }

@@ -31,7 +31,7 @@ func (f secretFiles) keyErr() error {
 	return f.key.Err()
 }
 
-// notes returns what is wrong with the files, a line each.
+// notes returns the faults of the files, one line each.
 func (f secretFiles) notes() []string {
 	var notes []string
 	if err := f.keyErr(); err != nil {
@@ -88,8 +88,8 @@ func (r *reloader) reload() {
 	r.logger.Info("SIGHUP: settings that can change without a restart were read again", "ok", errors.Join(fails...) == nil)
 }
 
-// settings parses the command line, the environment and the file anew, takes the log
-// level, and logs what else has changed.
+// settings parses the command line, the environment and the file again, applies the log
+// level, and logs all other changes.
 func (r *reloader) settings() error {
 	var c cli
 	o := &origins{args: r.origins.args}

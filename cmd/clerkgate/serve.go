@@ -54,7 +54,7 @@ type serveCmd struct {
 	StaleIfError  time.Duration `default:"24h" group:"Cache and Redis" help:"The maximum age of a cached user while Clerk is unavailable, if the call sets no max_age."`
 	Instance      string        `placeholder:"NAME" group:"Clerk" help:"The name of the Clerk instance. It is part of every key in Redis, so two instances never mix, and a new secret key of the same instance changes nothing. Default: test or live, from the key."`
 	RedisURL      string        `name:"redis-url" unit:"URL" placeholder:"URL" group:"Cache and Redis" help:"The Redis server through which replicas share the quota and a second cache level: redis://[user:password@]host:port[/database], rediss:// for TLS, or unix:///path for a socket. Its parameters are addr, client_name, db, dial_timeout, master_set, protocol, skip_verify and write_timeout; skip_verify=true trusts any certificate."`
-	RedisURLFile  string        `name:"redis-url-file" placeholder:"FILE" group:"Cache and Redis" reload:"of the user and password in it, with the next connection, but for sentinels" help:"The file that holds the Redis URL, for a URL with a password. The user and password are read again for each new connection."`
+	RedisURLFile  string        `name:"redis-url-file" placeholder:"FILE" group:"Cache and Redis" reload:"of the user and password in it, with the next connection (not to sentinels)" help:"The file that holds the Redis URL, for a URL with a password. The user and password are read again for each new connection."`
 	RedisCAFile   string        `name:"redis-ca-file" placeholder:"FILE" group:"Cache and Redis" help:"PEM certificates to trust for a rediss:// URL instead of the system's (SSL_CERT_FILE and SSL_CERT_DIR change the system's)."`
 
 	CacheEncryptionKeyFile string `placeholder:"FILE" group:"Cache and Redis" help:"The file of keys that encrypt cached users in Redis: on each line an id and 32 bytes in base64. The first key encrypts, all keys decrypt. Default: names and addresses are stored in clear, and private parts are not stored."`
@@ -157,7 +157,7 @@ func (c *serveCmd) check() error {
 // httpOff reports whether there is no HTTP listener.
 func (c *serveCmd) httpOff() bool { return c.HTTPListen == server.NoListener }
 
-// checkHTTPOff checks that nothing is asked of an HTTP listener that is off.
+// checkHTTPOff checks that no flag needs an HTTP listener that is off.
 func (c *serveCmd) checkHTTPOff() error {
 	var given []string
 	for _, f := range []struct {
@@ -176,7 +176,7 @@ func (c *serveCmd) checkHTTPOff() error {
 	return usagef("%s: not together with --http-listen off: there is no HTTP listener", strings.Join(given, ", "))
 }
 
-// fullView returns who may have USER_VIEW_FULL.
+// fullView returns who may use USER_VIEW_FULL.
 func (c *serveCmd) fullView() (server.FullView, error) {
 	switch c.FullView {
 	case "":
@@ -335,7 +335,7 @@ func (c *serveCmd) redisFile(logger *slog.Logger) (*redislink.URLFile, error) {
 	return file, nil
 }
 
-// redis returns where Redis is, and how to reach it; an empty URL means nowhere.
+// redis returns the URL of Redis and the access to it; an empty URL means no Redis.
 func (c *serveCmd) redis(file *redislink.URLFile) (url string, access redislink.Access, err error) {
 	url = c.RedisURL
 	if file != nil {

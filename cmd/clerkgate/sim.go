@@ -80,7 +80,7 @@ func (f simFlags) config(prefix, secret string, quota clerksim.Quota) (clerksim.
 	return config, nil
 }
 
-// check reports what is wrong with the flags. It makes no users.
+// check returns an error if the flags are invalid. It makes no users.
 func (f simFlags) check(prefix, secret string, quota clerksim.Quota) error {
 	_, err := f.config(prefix, secret, quota)
 	return err
@@ -116,13 +116,13 @@ func (c *simCmd) Run(ctx context.Context, std streams) error {
 		return usagef("--quota: %v", err)
 	}
 	quota.Burst = c.Burst
-	key, shown := "any key that begins with sk_test_ or sk_live_ will do", "sk_test_simulated"
+	key, shown := "it accepts any key that begins with sk_test_ or sk_live_", "sk_test_simulated"
 	if c.Key != "" {
 		parsed, err := clerkapi.ParseKey(c.Key)
 		if err != nil {
 			return usagef("--key: %v", err)
 		}
-		c.simFlags.key, key, shown = parsed.Secret(), "it takes the key given, and no other", "$KEY"
+		c.simFlags.key, key, shown = parsed.Secret(), "it accepts only the given key", "$KEY"
 	}
 	sim, err := c.simulator("", os.Getenv(webhookSecretEnv), quota)
 	if err != nil {
@@ -158,7 +158,7 @@ func curlTrust(c *simCmd) string {
 	return "--insecure "
 }
 
-// certificate makes the certificate and writes what clients must trust.
+// certificate makes the certificate, and writes it for clients to trust.
 func (c *simCmd) certificate() (*tls.Config, error) {
 	host, _, err := net.SplitHostPort(c.Listen)
 	if err != nil {

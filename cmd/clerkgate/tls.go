@@ -11,20 +11,20 @@ const noTLS = "off"
 
 // tlsFlags are the flags of TLS for the listeners of serve.
 type tlsFlags struct {
-	TLSCertFile  string `name:"tls-cert-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"The PEM certificate of all listeners, followed by its intermediate certificates. The listeners then accept only TLS 1.2 or later. Unix sockets never use TLS. Default: no TLS."`
-	TLSKeyFile   string `name:"tls-key-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"The PEM private key of the certificate."`
-	ClientCAFile string `name:"client-ca-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"PEM certificates of the authorities that sign client certificates. On the gRPC and HTTP listeners, a client certificate must be signed by one of them."`
+	TLSCertFile  string `name:"tls-cert-file" placeholder:"FILE" group:"TLS" reload:"of its content, within a second or at SIGHUP" help:"The PEM certificate of all listeners, followed by its intermediate certificates. The listeners then accept only TLS 1.2 or later. Unix sockets never use TLS. Default: no TLS."`
+	TLSKeyFile   string `name:"tls-key-file" placeholder:"FILE" group:"TLS" reload:"of its content, within a second or at SIGHUP" help:"The PEM private key of the certificate."`
+	ClientCAFile string `name:"client-ca-file" placeholder:"FILE" group:"TLS" reload:"of its content, within a second or at SIGHUP" help:"PEM certificates of the authorities that sign client certificates. On the gRPC and HTTP listeners, a client certificate must be signed by one of them."`
 
-	HTTPTLSCertFile    string `name:"http-tls-cert-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"The certificate of the HTTP listener. off: no TLS there. Default: --tls-cert-file."`
-	HTTPTLSKeyFile     string `name:"http-tls-key-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"The private key of --http-tls-cert-file."`
-	WebhookTLSCertFile string `name:"webhook-tls-cert-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"The certificate of the webhook listener. off: no TLS there, for a proxy that terminates TLS. Default: --tls-cert-file."`
-	WebhookTLSKeyFile  string `name:"webhook-tls-key-file" placeholder:"FILE" group:"TLS" reload:"of what is in it, within a second or on SIGHUP" help:"The private key of --webhook-tls-cert-file."`
+	HTTPTLSCertFile    string `name:"http-tls-cert-file" placeholder:"FILE" group:"TLS" reload:"of its content, within a second or at SIGHUP" help:"The certificate of the HTTP listener. off: no TLS there. Default: --tls-cert-file."`
+	HTTPTLSKeyFile     string `name:"http-tls-key-file" placeholder:"FILE" group:"TLS" reload:"of its content, within a second or at SIGHUP" help:"The private key of --http-tls-cert-file."`
+	WebhookTLSCertFile string `name:"webhook-tls-cert-file" placeholder:"FILE" group:"TLS" reload:"of its content, within a second or at SIGHUP" help:"The certificate of the webhook listener. off: no TLS there, for a proxy that terminates TLS. Default: --tls-cert-file."`
+	WebhookTLSKeyFile  string `name:"webhook-tls-key-file" placeholder:"FILE" group:"TLS" reload:"of its content, within a second or at SIGHUP" help:"The private key of --webhook-tls-cert-file."`
 }
 
 // listenerTLS is the TLS of each listener.
 type listenerTLS struct{ grpc, http, webhooks server.TLSFiles }
 
-// tls returns the TLS that the flags mean. It reads the files.
+// tls returns the TLS that the flags configure. It reads the files.
 func (f tlsFlags) tls() (listenerTLS, error) {
 	var l listenerTLS
 	for _, one := range []struct {

@@ -14,7 +14,7 @@ import (
 // tracing provides the tracers of all parts of the server.
 type tracing struct {
 	provider trace.TracerProvider // nil: nothing is traced
-	sender   *telemetry.Tracing   // nil, too
+	sender   *telemetry.Tracing   // nil: nothing is traced
 }
 
 // tracer returns the tracer of a part, nil if nothing is traced.
@@ -56,7 +56,7 @@ func startTracing(ctx context.Context, sender *telemetry.Tracing, logger *slog.L
 	if sender == nil {
 		return tracing{}, func() {}
 	}
-	if os.Getenv("OTEL_TRACES_SAMPLER") != "" { // some set it for every process of a cluster
+	if os.Getenv("OTEL_TRACES_SAMPLER") != "" { // it may be set for every process of a cluster
 		logger.Warn("OTEL_TRACES_SAMPLER has no effect: --trace-sample decides what is sampled")
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))

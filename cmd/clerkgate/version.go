@@ -30,8 +30,8 @@ func (c versionCmd) Run(std streams) error {
 	return err
 }
 
-// versionLine returns the version, what it was built with and for, and the commit
-// where the build knows it.
+// versionLine returns the version, the versions and platform of the build, and the commit
+// if the build knows it.
 func versionLine() string {
 	facts := []string{runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
 	if c := commit(); c != "" {

@@ -15,8 +15,8 @@ import (
 	"github.com/clerkgate/clerkgate/server"
 )
 
-// warnings returns what is unsafe about the settings, and which of those given have
-// no effect. No line holds a secret.
+// warnings returns warnings about unsafe settings, and about given settings that have no
+// effect. They contain no secret.
 func (c *serveCmd) warnings(o *origins, flags []*kong.Flag, s settings) []string {
 	w := c.exposures(s)
 	w = append(w, c.shownPassword(o)...)
@@ -25,7 +25,7 @@ func (c *serveCmd) warnings(o *origins, flags []*kong.Flag, s settings) []string
 	return append(w, c.unused(o, flags, s)...)
 }
 
-// exposures returns what others can see or reach.
+// exposures returns warnings about what others can see or reach.
 func (c *serveCmd) exposures(s settings) []string {
 	var w []string
 	add := func(format string, args ...any) { w = append(w, fmt.Sprintf(format, args...)) }
@@ -54,7 +54,7 @@ func (c *serveCmd) exposures(s settings) []string {
 		switch {
 		case c.CacheEncryptionKeyFile != "":
 		case u.Scheme == "redis" && !onlyHere(net.JoinHostPort(u.Hostname(), "80")):
-			add("--redis-url: names and addresses of users go unencrypted to %s and stand there in clear; use rediss:// and --cache-encryption-key-file", u.Host)
+			add("--redis-url: names and addresses of users are sent unencrypted to %s and stored there in clear; use rediss:// and --cache-encryption-key-file", u.Host)
 		default:
 			add("--redis-url: Redis holds names and addresses of users in clear, and no private parts; --cache-encryption-key-file encrypts both")
 		}
@@ -68,7 +68,7 @@ func (c *serveCmd) exposures(s settings) []string {
 	return w
 }
 
-// exposedGRPC adds what others can see or reach by the gRPC listener.
+// exposedGRPC adds warnings about what others can see or reach by the gRPC listener.
 func (c *serveCmd) exposedGRPC(s settings, add func(format string, args ...any)) {
 	encrypted := s.tls.grpc != (server.TLSFiles{})
 	switch {
@@ -96,7 +96,7 @@ func onlyHere(address string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// shownPassword is a password of Redis that others on this machine may read.
+// shownPassword returns a warning if others on this machine may read the password of Redis.
 func (c *serveCmd) shownPassword(o *origins) []string {
 	u, err := url.Parse(c.RedisURL)
 	if err != nil || u.User == nil {
@@ -121,7 +121,7 @@ func readableByOthers(path string) bool {
 	return runtime.GOOS != "windows" && err == nil && info.Mode()&others != 0 // Windows has no such modes
 }
 
-// readableSecrets are files of secrets that other users of the machine may read.
+// readableSecrets returns warnings about files of secrets that other users may read.
 func (c *serveCmd) readableSecrets() []string {
 	var w []string
 	for _, f := range []struct{ flag, path string }{
@@ -136,7 +136,7 @@ func (c *serveCmd) readableSecrets() []string {
 	return w
 }
 
-// quotaRisks are ways in which Clerk's quota may be spent twice.
+// quotaRisks returns warnings about ways in which Clerk's quota may be spent twice.
 func (c *serveCmd) quotaRisks(s settings) []string {
 	var w []string
 	if c.FirstWindow == "full" && c.StateDir == "" && !c.Sim && s.cache.RedisURL == "" {
@@ -161,7 +161,7 @@ func (c *serveCmd) unused(o *origins, flags []*kong.Flag, s settings) []string {
 			case winner == "":
 				winner = name
 			default:
-				w = append(w, name+" has no effect: "+winner+" beats it")
+				w = append(w, name+" has no effect: "+winner+" takes precedence")
 			}
 		}
 	}
@@ -176,13 +176,13 @@ func (c *serveCmd) unused(o *origins, flags []*kong.Flag, s settings) []string {
 			}
 		}
 		if c.ClerkSecretKeyFile != "" && os.Getenv(secretKeyEnv) != "" {
-			w = append(w, secretKeyEnv+" has no effect: --clerk-secret-key-file beats it")
+			w = append(w, secretKeyEnv+" has no effect: --clerk-secret-key-file takes precedence")
 		}
 	}
 	if c.WebhookListen == "" {
 		noEffect("webhook-secret-file", "--webhook-listen is not given")
 	} else if c.WebhookSecretFile != "" && os.Getenv(webhookSecretEnv) != "" {
-		w = append(w, webhookSecretEnv+" has no effect: --webhook-secret-file beats it")
+		w = append(w, webhookSecretEnv+" has no effect: --webhook-secret-file takes precedence")
 	}
 	if s.cache.RedisURL == "" {
 		for _, name := range []string{"redis-ca-file", "without-redis"} {

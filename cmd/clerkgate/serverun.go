@@ -152,7 +152,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 	level := &slog.LevelVar{}
 	level.Set(slog.Level(c.LogLevel))
 	logger := c.logger(std.err, level)
-	hangups := make(chan os.Signal, 1) // from here on, SIGHUP ends nothing
+	hangups := make(chan os.Signal, 1) // from here on, SIGHUP does not end the process
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	if c.Tracing != "off" || c.Metrics == "otlp" {
@@ -260,7 +260,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 		Notes: s.files.notes, Page: &shown,
 		OnListen: func(at server.Addresses) {
 			exampleID := "user_…"
-			if c.Sim { // only now, since making many users takes a while, and would be in vain if a port is taken
+			if c.Sim { // only now: making many users takes a while, for nothing if a port is taken
 				var sim *clerksim.Sim
 				if sim, simErr = c.simulator(s).simulator("sim-", s.simulatedSecret(), s.simulatedQuota()); simErr != nil {
 					stopServing()
