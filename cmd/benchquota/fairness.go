@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/clerkgate/clerkgate/clerkapi/clerksim"
+	"github.com/clerkgate/clerkgate/internal/fairqueue"
 )
 
 // Fairness is measured with the quota of a production instance.
@@ -135,7 +136,8 @@ func flood(ctx context.Context, l *lab) ([]row, error) {
 // behindLists keeps lists of many callers waiting, and looks up users as callers of which
 // each asks once a second.
 func behindLists(ctx context.Context, l *lab) ([]row, error) {
-	const busy, waiting, quiet = 20, 40, 4
+	const quiet, waiting = 4, 40
+	const busy = fairqueue.MaxNames - quiet // no more names of one address have turns of their own
 	const measured = 60 * time.Second
 	p, ids, err := l.startLive(ctx, 1000, waiting)
 	if err != nil {

@@ -28,6 +28,7 @@ type concurrency struct {
 	top      int    // how many were under way at the event
 	refused  int    // how many of these were refused
 	before   int    // limit before the event
+	answered bool   // whether a request that left after the event was answered
 
 	answers  int  // since limit was reached or changed
 	patience int  // answers for each request in flight until more are tried
@@ -63,7 +64,7 @@ func (c *concurrency) concerns(number uint64, beside int) bool {
 // refuse records such a 429. inFlight is how many are under way now, itself included.
 func (c *concurrency) refuse(number uint64, beside, inFlight int) {
 	if number > c.event {
-		c.event, c.refused = c.launched, 0
+		c.event, c.refused, c.answered = c.launched, 0, false
 		c.top, c.before = max(beside, inFlight), c.limit
 		if c.trying {
 			c.waits = min(2*c.waits, lastPatience)
@@ -76,9 +77,10 @@ func (c *concurrency) refuse(number uint64, beside, inFlight int) {
 	c.limit = max(1, min(c.before, c.top-c.refused))
 }
 
-// undo reverts the last event: its cause was the quota.
+// undo reverts the last event, whose cause was the quota, unless later requests were
+// answered at the lower limit.
 func (c *concurrency) undo() {
-	if c.event > 0 && c.limit < c.before {
+	if c.event > 0 && c.limit < c.before && !c.answered {
 		c.limit, c.answers = c.before, 0
 	}
 }
@@ -87,6 +89,7 @@ func (c *concurrency) undo() {
 // towards a higher limit only if the limit was reached while the request was under way:
 // it shows nothing otherwise.
 func (c *concurrency) answer(number uint64) {
+	c.answered = c.answered || number > c.event
 	if c.limit >= c.max || number > c.filled {
 		return
 	}

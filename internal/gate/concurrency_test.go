@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
@@ -192,4 +194,64 @@ func TestConcurrencyConcernsTheFirstOfMany(t *testing.T) {
 	if !c.concerns(first, 1) {
 		t.Errorf("the first of %d requests under way is not", c.limit)
 	}
+}
+
+// TestUndoKeepsAConfirmedLimit: a 429 of the quota's reverts the last event only while no
+// later request was answered.
+func TestUndoKeepsAConfirmedLimit(t *testing.T) {
+	for _, confirmed := range []bool{false, true} {
+		c := newConcurrency(64)
+		for i := range 11 {
+			c.launch(i + 1)
+		}
+		c.refuse(11, 11, 11)
+		c.answer(10) // it left before the event
+		want := 64
+		if confirmed {
+			want = 10
+			c.answer(c.launch(1))
+		}
+		if c.undo(); c.limit != want {
+			t.Errorf("confirmed: %v: the limit is %d, want %d", confirmed, c.limit, want)
+		}
+	}
+}
+
+// TestAProbeRevertsALimitOnConcurrency: of many requests that are answered 429, the one
+// that left alone is settled first. So a probe decides about it, and meanwhile the others
+// lower the number in flight. The probe draws a 429, so that was the quota.
+func TestAProbeRevertsALimitOnConcurrency(t *testing.T) {
+	var answered atomic.Int64
+	clerk := &fakeClerk{latency: 50 * time.Millisecond, reply: first(5*time.Second, tooMany)}
+	inBubbleOf(t, slowAfterTheFirst{clerk, &answered}, clerk, Config{Quota: quota.Config{Limit: 1000}}, func(t *testing.T, g *Gate) {
+		var callers sync.WaitGroup
+		for i := range 30 {
+			callers.Go(func() {
+				if _, err := g.List(t.Context(), clerkapi.ListParams{Limit: 1}, Options{Caller: fmt.Sprint(i)}); err != nil {
+					t.Error(err)
+				}
+			})
+			if i == 0 {
+				synctest.Wait() // it leaves before the others come
+			}
+		}
+		time.Sleep(time.Second)
+		if s := g.Status(); s.PausedUntil.IsZero() || s.InFlightLimit != 64 {
+			t.Errorf("paused until %v, %d in flight allowed", s.PausedUntil, s.InFlightLimit)
+		}
+		callers.Wait()
+	})
+}
+
+// slowAfterTheFirst is a Clerk that answers all lists but the first a little later.
+type slowAfterTheFirst struct {
+	*fakeClerk
+	lists *atomic.Int64
+}
+
+func (c slowAfterTheFirst) ListUsers(ctx context.Context, p clerkapi.ListParams) (*clerkapi.Page, error) {
+	if c.lists.Add(1) > 1 {
+		time.Sleep(time.Millisecond)
+	}
+	return c.fakeClerk.ListUsers(ctx, p)
 }

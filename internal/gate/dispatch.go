@@ -73,6 +73,7 @@ func (g *Gate) depart(r *request) {
 	r.number, r.beside = g.concurrency.launch(len(g.requests)), len(g.requests)
 	g.reportSent(r)
 	g.retries.sent(r.sentAt)
+	g.senders.sent(r.parties, r.sentAt)
 }
 
 // choose returns what the next permit is to be used for, without taking one. Its kind

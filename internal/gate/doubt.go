@@ -9,13 +9,8 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi"
 )
 
-const (
-	// maxCrowdLimits is how often a want's 429s are taken for those of a limit on
-	// concurrency.
-	maxCrowdLimits = 3
-	// doubtFor is how long a 429 may be in doubt because there is no permit for a probe.
-	doubtFor = 250 * time.Millisecond
-)
+// doubtFor is how long a 429 may be in doubt because there is no permit for a probe.
+const doubtFor = 250 * time.Millisecond
 
 // After a probe has contradicted a caller's answers about the key or the quota, such
 // answers are taken for the caller's own for a time, which doubles while they go on.
@@ -34,6 +29,10 @@ type doubts struct {
 	all        []doubt
 	keyTrust   trust // callers whose answers about the key a probe has contradicted
 	quotaTrust trust // ... and their 429s
+
+	refuted   []string   // the callers of the last 429 that a probe has contradicted
+	refutedAt time.Time  // when that was
+	queries   *recentSet // queries whose 429s a probe has contradicted, until they are answered
 }
 
 // doubt is a request whose answer is in doubt.
@@ -104,136 +103,6 @@ func refusedAlone(err error) error {
 	return &alone
 }
 
-// settleLimited decides what the 429 that r drew means.
-func (g *Gate) settleLimited(r *request, a answer, v clerkapi.Verdict, now time.Time) {
-	e, _ := errors.AsType[*clerkapi.Error](a.err)
-	switch {
-	case r.number <= g.pausedThrough, !g.limiter.State(now).PausedUntil.IsZero():
-		// It belongs to a pause that is known, whose length others have set.
-		g.limitPermit(r, a, 0, now)
-		g.requeueAll(r, now)
-	case e.RetryAfter <= 0 && g.concurrency.concerns(r.number, r.beside) && g.spare(now) && !r.worn():
-		for _, w := range r.wants {
-			w.crowdLimits++
-		}
-		g.concurrency.refuse(r.number, r.beside, len(g.requests)+1)
-		g.settlePermit(r, a, clerkapi.SpentAnswered, now)
-		g.requeueAll(r, now)
-	case g.doubts.quotaTrust.covers(r.callers(), now):
-		g.settlePermit(r, a, clerkapi.SpentAnswered, now)
-		g.putOffLimited(r, now, a.err)
-	default:
-		g.concurrency.undo()
-		g.doubts.all = append(g.doubts.all, doubt{now, r, a, v})
-		if g.severalLimited() {
-			g.pauseAll(0, maxTime, now)
-		}
-	}
-	g.recheckPause(now, a.err)
-}
-
-// putOffLimited delays the wants of r, whose 429 concerns no other callers, for as long
-// as Clerk has asked, three times each at most. A request of several callers is split
-// first.
-func (g *Gate) putOffLimited(r *request, now time.Time, err error) {
-	if r.forUsers() && r.severalCallers() && g.split(r, now) {
-		return
-	}
-	e, _ := errors.AsType[*clerkapi.Error](err)
-	for _, w := range r.wants {
-		if w.ownLimits++; w.ownLimits >= maxTries {
-			g.fail(w, err)
-			continue
-		}
-		wait := e.RetryAfter
-		if wait <= 0 {
-			wait = time.Second << (w.ownLimits - 1)
-		}
-		if r.alone() {
-			w.askAlone()
-		}
-		g.putOff(w, now.Add(wait), now, &Error{Kind: ErrRateLimited, RetryAfter: wait, Err: err})
-	}
-}
-
-// worn reports whether a want of r has drawn so many 429s that they are no longer taken
-// for those of a limit on concurrency.
-func (r *request) worn() bool {
-	return slices.ContainsFunc(r.wants, func(w *want) bool { return w.crowdLimits >= maxCrowdLimits })
-}
-
-// spare reports whether less than 90 % of the quota is held.
-func (g *Gate) spare(now time.Time) bool {
-	s := g.limiter.State(now)
-	if g.limiter.Config().Burst > 0 {
-		return 10*s.Available > s.Capacity
-	}
-	return 10*s.Held < 9*s.Limit
-}
-
-// overdueDoubt takes 429s for the quota's that have been in doubt for too long because
-// there was no permit for a probe: without permits, a pause delays nobody. It returns
-// when to look again.
-func (g *Gate) overdueDoubt(now time.Time) (again time.Time) {
-	if g.probes.underWay {
-		return time.Time{}
-	}
-	for _, d := range g.doubts.all {
-		if d.verdict.Concern != clerkapi.ConcernsQuota {
-			continue
-		}
-		if due := d.since.Add(doubtFor); now.Before(due) {
-			return due
-		}
-		g.pauseAll(0, g.limiter.Config().Window, now)
-		g.recheckPause(now, d.answer.err)
-		break
-	}
-	return time.Time{}
-}
-
-// severalLimited reports whether the 429s in doubt were drawn by requests of different
-// callers, of whom none has a part in all.
-func (g *Gate) severalLimited() bool {
-	var callers []string
-	first := true
-	for _, d := range g.doubts.all {
-		if d.verdict.Concern == clerkapi.ConcernsQuota {
-			callers = common(first, callers, d.request.callers())
-			first = false
-		}
-	}
-	return !first && len(callers) == 0
-}
-
-// pauseAll takes all 429s in doubt for the quota's, and queues their wants again. The
-// pause lasts retryAfter, which a probe was answered. If that is 0, it lasts as long as
-// the shortest Retry-After of the 429s, but not longer than most.
-func (g *Gate) pauseAll(retryAfter, most time.Duration, now time.Time) {
-	var limited []doubt
-	g.doubts.all = slices.DeleteFunc(g.doubts.all, func(d doubt) bool {
-		if d.verdict.Concern != clerkapi.ConcernsQuota {
-			return false
-		}
-		limited = append(limited, d)
-		return true
-	})
-	if retryAfter <= 0 {
-		for _, d := range limited {
-			if e, _ := errors.AsType[*clerkapi.Error](d.answer.err); e.RetryAfter > 0 && (retryAfter <= 0 || e.RetryAfter < retryAfter) {
-				retryAfter = min(most, e.RetryAfter)
-			}
-		}
-	}
-	if len(limited) > 0 {
-		g.pausedThrough = g.concurrency.launched
-	}
-	for _, d := range limited {
-		g.limitPermit(d.request, d.answer, retryAfter, now)
-		g.requeueAll(d.request, now)
-	}
-}
-
 // resolve decides what the answers in doubt mean, now that a probe was answered with a.
 func (g *Gate) resolve(a answer, v clerkapi.Verdict, now time.Time) {
 	if v.Spent == clerkapi.SpentLimited || v.Concern == clerkapi.ConcernsEverybody {
@@ -241,6 +110,7 @@ func (g *Gate) resolve(a answer, v clerkapi.Verdict, now time.Time) {
 		if e, ok := errors.AsType[*clerkapi.Error](a.err); ok && v.Spent == clerkapi.SpentLimited {
 			after = e.RetryAfter
 			g.pausedThrough = g.concurrency.launched
+			g.concurrency.undo()
 		}
 		g.pauseAll(after, g.limiter.Config().Window, now)
 	}
@@ -254,9 +124,7 @@ func (g *Gate) resolve(a answer, v clerkapi.Verdict, now time.Time) {
 			}
 			g.failRequest(d.request, &Error{Kind: ErrShuttingDown})
 		case aboutQuota:
-			g.doubts.quotaTrust.extend(d.request.callers(), now)
-			g.settlePermit(d.request, d.answer, clerkapi.SpentAnswered, now)
-			g.putOffLimited(d.request, now, d.answer.err)
+			g.refuteLimit(d, now)
 		case v.Concern == clerkapi.ConcernsKey:
 			g.failRequest(d.request, d.answer.err)
 		default:

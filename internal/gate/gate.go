@@ -139,6 +139,7 @@ type Gate struct {
 	key           keyCheck
 	probes        probes
 	doubts        doubts
+	senders       senders
 	pausedThrough uint64 // the number of the last request that had left when the last pause became known
 	retries       retryBudget
 	culprits      *recentSet // queries of ids that have spoilt a lookup of several
@@ -163,6 +164,7 @@ func New(cfg Config) *Gate {
 		lookupSize:  newLookupSize(),
 		key:         newKeyCheck(cfg.Key, cfg.AskKey, now),
 		culprits:    newRecentSet(),
+		doubts:      doubts{queries: newRecentSet()},
 	}
 	g.occupancy = occupancy{byLine: make(map[*fairqueue.Line]int)}
 	g.breaker = newBreaker(cfg.BreakerFailures, cfg.BreakerOpen, func(until time.Time) { g.probes.next = until })

@@ -90,6 +90,9 @@ func (r *request) callers() []string {
 	return all
 }
 
+// sameCaller reports whether a and b are one caller, as callers counts them.
+func sameCaller(a, b Party) bool { return a.Peer == b.Peer && (a.Peer != "" || a.Name == b.Name) }
+
 // failedBefore reports whether a want of r has failed before.
 func (r *request) failedBefore() bool {
 	return slices.ContainsFunc(r.wants, func(w *want) bool { return w.tries > 0 })

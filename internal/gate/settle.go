@@ -72,6 +72,9 @@ func (g *Gate) settleWants(r *request, a answer, v clerkapi.Verdict, now time.Ti
 
 // deliver answers the wants of r with what Clerk has answered.
 func (g *Gate) deliver(r *request, a answer, now time.Time) {
+	for _, w := range r.wants {
+		g.doubts.queries.forget(w.query)
+	}
 	if r.kind == listOrCountRequest {
 		g.finish(r.wants[0], Result{FetchTime: r.sentAt, Stamp: r.stamp}, a.value)
 		return

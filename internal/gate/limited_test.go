@@ -1,0 +1,50 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/clerkgate/clerkgate/clerkapi"
+)
+
+// TestALoneCallersQueryLowersTheLimitOnce: one query draws 429s, again and again, while
+// nobody else asks. They may be the quota's, since the probes may find room again, but the
+// same query's next ones are not. Another caller that comes then is served.
+func TestALoneCallersQueryLowersTheLimitOnce(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err   error
+		least int // of 100; 66 are sent per window, and the first 429 lowers that by some
+	}{
+		"without Retry-After":                          {tooMany, 50},
+		"with the shortest Retry-After":                {&clerkapi.Error{Kind: clerkapi.ErrRateLimited, Status: 429, RetryAfter: time.Second}, 50},
+		"with one that is not over when a probe comes": {limited, 100},
+	} {
+		t.Run(name, func(t *testing.T) {
+			clerk := badQuery{&fakeClerk{latency: 20 * time.Millisecond}, tt.err}
+			inBubbleOf(t, clerk, clerk.fakeClerk, Config{}, func(t *testing.T, g *Gate) {
+				lone := Options{Party: Party{Peer: "lone"}}
+				for range 100 {
+					if r := one(t.Context(), g, "user_1", lone); r.Err != nil {
+						t.Fatal(r.Err)
+					}
+					time.Sleep(150 * time.Millisecond)
+				}
+				for range 10 {
+					if _, err := g.List(t.Context(), clerkapi.ListParams{Limit: 1, Filter: filter("<script>")}, lone); !errors.Is(err, clerkapi.ErrRateLimited) {
+						t.Errorf("got %v, want %v", err, clerkapi.ErrRateLimited)
+					}
+				}
+				if limit := g.Status().EffectiveLimit; limit < tt.least {
+					t.Errorf("the limit is %d, want at least %d", limit, tt.least)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+				defer cancel()
+				if r := one(ctx, g, "user_2", Options{Party: Party{Peer: "other"}}); r.Err != nil {
+					t.Errorf("the other caller got %v", r.Err)
+				}
+			})
+		})
+	}
+}
