@@ -226,7 +226,7 @@ func TestACutOffReplicaServesNothingThatOthersHaveMadeOld(t *testing.T) {
 	}
 	link := newProxy(t, redis.Addr())
 	a := startReplicas(t, redis, clerk, 1)[0]
-	b, stop := newInstance(t, clerk, Config{TTL: time.Minute, RedisURL: "redis://" + link.addr(), RedisTimeout: time.Second}, nil)
+	b, stop := newInstance(t, clerk, Config{TTL: time.Minute, RedisURL: "redis://" + link.addr(), RedisTimeout: patience}, nil)
 	defer stop()
 	awaitTrust(t, b)
 	for _, id := range []string{"user_1", "user_2"} {
@@ -261,7 +261,7 @@ func TestAfterACutRedisTakesNobodyBack(t *testing.T) {
 	clerk.change("user_1")
 	link := newProxy(t, redis.Addr())
 	a := startReplicas(t, redis, clerk, 1)[0]
-	b, stop := newInstance(t, clerk, Config{TTL: time.Minute, RedisURL: "redis://" + link.addr(), RedisTimeout: time.Second}, nil)
+	b, stop := newInstance(t, clerk, Config{TTL: time.Minute, RedisURL: "redis://" + link.addr(), RedisTimeout: patience}, nil)
 	defer stop()
 	awaitTrust(t, b)
 	if v, _ := a.get(t, "user_1", Options{}); v != 1 {

@@ -55,6 +55,9 @@ type redisConfig struct {
 	Timeout  time.Duration // of one read; default 10 ms
 	// Beat is the interval of heartbeats; default beatTime.
 	Beat time.Duration
+	// Silence is how long nothing may be received before the connection is closed;
+	// default silentBeats of Beat.
+	Silence time.Duration
 	// MarkFor is how long an invalidation is remembered. It must be longer than any
 	// request to Clerk takes. Default: longestFetch.
 	MarkFor time.Duration
@@ -87,6 +90,9 @@ func newRedis(cfg redisConfig) (*redis, error) {
 	}
 	if cfg.Beat <= 0 {
 		cfg.Beat = beatTime
+	}
+	if cfg.Silence <= 0 {
+		cfg.Silence = silentBeats * cfg.Beat
 	}
 	if cfg.MarkFor <= 0 {
 		cfg.MarkFor = longestFetch

@@ -18,7 +18,7 @@ func startReplicasAt(t testing.TB, url string, clerk *fakeClerk, n int, log *slo
 	t.Helper()
 	replicas := make([]instance, n)
 	for i := range replicas {
-		r, stop := newInstance(t, clerk, Config{TTL: time.Minute, RedisURL: url, RedisTimeout: time.Second, RedisKeys: testKeys(t, "k1"), Logger: log}, nil)
+		r, stop := newInstance(t, clerk, Config{TTL: time.Minute, RedisURL: url, RedisTimeout: patience, RedisKeys: testKeys(t, "k1"), Logger: log}, nil)
 		t.Cleanup(stop)
 		replicas[i] = r
 		eventually(t, func() bool { return r.store.Stats().Redis.Connected })

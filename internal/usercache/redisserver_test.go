@@ -22,10 +22,13 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
 }
 
+// patience is how long to wait for what comes soon, except on a busy machine.
+const patience = 30 * time.Second
+
 // eventually waits until a condition is true.
 func eventually(t testing.TB, so func() bool) {
 	t.Helper()
-	end := time.After(20 * time.Second)
+	end := time.After(patience)
 	for !so() {
 		select {
 		case <-time.After(20 * time.Millisecond):
@@ -87,7 +90,7 @@ func (l *recorder) heard() []told {
 // wait waits for a wanted call, from the given position on.
 func (l *recorder) wait(from int, wanted func(told) bool) told {
 	l.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(patience)
 	for {
 		l.mu.Lock()
 		for _, e := range l.all[from:] {
@@ -173,10 +176,13 @@ func runRedisReplica(t testing.TB, cfg redisConfig) *redisReplica {
 		cfg.Instance = "test"
 	}
 	if cfg.Timeout == 0 {
-		cfg.Timeout = 5 * time.Second // the machine may be busy; tests of the timeout set it
+		cfg.Timeout = patience // tests of this limit set it
 	}
 	if cfg.Beat == 0 {
 		cfg.Beat = 50 * time.Millisecond
+	}
+	if cfg.Silence == 0 {
+		cfg.Silence = patience // the same
 	}
 	inner, err := newRedis(cfg)
 	if err != nil {

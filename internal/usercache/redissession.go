@@ -83,7 +83,7 @@ func (s *session) run(ctx context.Context) error {
 			}
 			s.alive()
 		case <-ticks.C:
-			if time.Since(s.last) > silentBeats*s.r.cfg.Beat {
+			if time.Since(s.last) > s.r.cfg.Silence {
 				return errSilent
 			}
 			if !s.listening && time.Since(s.denied) > subscribeAgain {

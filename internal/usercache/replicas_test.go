@@ -20,7 +20,7 @@ func startReplicas(t testing.TB, redis *redistest.Server, clerk *fakeClerk, n in
 	replicas := make([]instance, n)
 	for i := range replicas {
 		r, stop := newInstance(t, clerk, Config{
-			TTL: 500 * time.Millisecond, RedisURL: redis.URL(), RedisTimeout: time.Second,
+			TTL: 500 * time.Millisecond, RedisURL: redis.URL(), RedisTimeout: patience,
 		}, nil)
 		t.Cleanup(stop)
 		replicas[i] = r

@@ -102,7 +102,7 @@ func TestWhatRedisHolds(t *testing.T) {
 			redis := redistest.Start(t)
 			clerk := &fakeClerk{}
 			clerk.change("user_1")
-			r, stop := newInstance(t, clerk, Config{TTL: time.Minute, RedisURL: redis.URL(), RedisTimeout: time.Second, RedisKeys: c.keys}, nil)
+			r, stop := newInstance(t, clerk, Config{TTL: time.Minute, RedisURL: redis.URL(), RedisTimeout: patience, RedisKeys: c.keys}, nil)
 			t.Cleanup(stop)
 			awaitTrust(t, r)
 			if v, res := r.get(t, "user_1", Options{View: fullView}); v != 1 {
