@@ -66,6 +66,7 @@ func (p *perCall) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.
 // typedStream is a stream whose errors are *Error.
 type typedStream struct{ grpc.ClientStream }
 
+func (s typedStream) SendMsg(m any) error { return toError(s.ClientStream.SendMsg(m)) }
 func (s typedStream) RecvMsg(m any) error { return toError(s.ClientStream.RecvMsg(m)) }
 
 // int32Of returns n, or the int32 that is nearest, so that the server refuses a number that is

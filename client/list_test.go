@@ -261,3 +261,20 @@ func TestUnreadableIsLogged(t *testing.T) {
 		t.Errorf("log: %s", &log)
 	}
 }
+
+// TestStreamThatCannotBeSent checks that a request which can't be encoded fails as any other call.
+func TestStreamThatCannotBeSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{stream: func(_ *clerkgatev1.StreamUsersRequest, s streamOfUsers) error { return s.Send(message("")) }}
+		f.run(t, Config{}, func(c *Client) {
+			var failures []error
+			for _, err := range c.StreamUsers(t.Context(), StreamOptions{Filter: &clerkgatev1.UserFilter{NameQuery: new("\xff")}}) {
+				failures = append(failures, err)
+			}
+			var e *Error
+			if len(failures) != 1 || !errors.As(failures[0], &e) || e.Code != codes.Internal {
+				t.Errorf("got %v", failures)
+			}
+		})
+	})
+}
