@@ -3,7 +3,7 @@ import { type BatchGetUsersResponse, ErrorReason } from "./gen/clerkgate/v1/user
 import { toUser, type User } from "./user.js";
 
 /** The most ids of a call. */
-const mostIds = 100;
+export const mostIds = 100;
 /** How many calls of one batch are under way at once. */
 const concurrency = 4;
 
@@ -15,8 +15,8 @@ export interface BatchResult {
 
 /** Cuts ids into lists of what one call takes, without repeats. */
 export function chunks(ids: Iterable<string>, size = mostIds): string[][] {
-  if (typeof ids === "string") {
-    throw new TypeError("want several ids, not a string");
+  if (typeof ids === "string" || typeof ids?.[Symbol.iterator] !== "function") {
+    throw new TypeError(`want several ids, not ${ids === null ? "null" : typeof ids}`);
   }
   const unique = [...new Set(ids)];
   const cut: string[][] = [];

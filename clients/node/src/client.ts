@@ -1,8 +1,10 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { create, type Message } from "@bufbuild/protobuf";
-import { durationFromMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type CallOptions as ConnectOptions, createClient, type Client as ServiceClient, type Transport } from "@connectrpc/connect";
 
-import { type BatchResult, chunks, lookUp } from "./batch.js";
+import { type BatchResult, chunks, lookUp, mostIds } from "./batch.js";
+import { checkOptions, cleanToken, date, duration, int32, timeout } from "./check.js";
 import { ClerkgateError, fromCall } from "./errors.js";
 import { CallerService, type WhoAmIResponse } from "./gen/clerkgate/v1/caller_service_pb.js";
 import { type GetUsageResponse, type Quota as QuotaMessage, QuotaService } from "./gen/clerkgate/v1/quota_service_pb.js";
@@ -15,7 +17,7 @@ import {
 } from "./gen/clerkgate/v1/user_service_pb.js";
 import { Lease, releaseRequest } from "./lease.js";
 import { type Filter, type Plain, plain, toFilter } from "./plain.js";
-import { resume, retry } from "./retry.js";
+import { resume, retry, RetryBudget } from "./retry.js";
 import { toUser, type User } from "./user.js";
 
 /** How urgent a call is: `batch` waits behind `interactive`. */
@@ -31,11 +33,14 @@ export type UnreadableUser = Plain<UnreadableUserMessage>;
 
 /** What both kinds of clients are configured by. */
 export interface ClientOptions {
-  /** The name of the calling service, for fairness and usage figures. */
+  /**
+   * The name of the calling service, for fairness and usage figures: at most 64 letters,
+   * digits, `.`, `_`, `-`, `/` and `:`.
+   */
   caller?: string;
   /** How urgent calls are. Default: `interactive`. */
   priority?: Priority;
-  /** How long a call may take. Default: 10,000. */
+  /** How long a call may take, 1 to 2,147,483,647. Default: 10,000. */
   timeoutMs?: number;
   /** The token to show, or a function that returns the current one. */
   token?: string | (() => string | Promise<string>);
@@ -90,16 +95,23 @@ export interface PermitOptions extends CallOptions {
   ttlMs?: number;
 }
 
-/** Calls a clerkgate server. Methods reject with ClerkgateError if a call fails. */
+/**
+ * Calls a clerkgate server. Methods reject with ClerkgateError if a call fails, and with
+ * TypeError if an argument can't be sent.
+ */
 export class Client {
   readonly #users: ServiceClient<typeof UserService>;
   readonly #quota: ServiceClient<typeof QuotaService>;
   readonly #callers: ServiceClient<typeof CallerService>;
   readonly #options: ClientOptions;
   readonly #close: () => void;
+  readonly #budget = new RetryBudget();
+  /** The calls and streams under way. Undefined: the client is closed. */
+  #open: Set<AbortController> | undefined = new Set();
 
   /** @internal Use `createClient`. */
   constructor(transport: Transport, options: ClientOptions, close: () => void = () => {}) {
+    checkOptions(options);
     this.#users = createClient(UserService, transport);
     this.#quota = createClient(QuotaService, transport);
     this.#callers = createClient(CallerService, transport);
@@ -107,8 +119,11 @@ export class Client {
     this.#close = close;
   }
 
-  /** Closes the connections. Calls under way fail. */
+  /** Closes the client. Calls and streams under way, and later ones, fail with code CANCELLED. */
   close(): void {
+    const open = this.#open ?? [];
+    this.#open = undefined;
+    open.forEach((call) => call.abort(closed()));
     this.#close();
   }
 
@@ -118,10 +133,8 @@ export class Client {
 
   /** Returns a user. Rejects with code NOT_FOUND if Clerk has no such user. */
   async getUser(userId: string, options: ReadOptions = {}): Promise<User> {
-    const { user, freshness } = await this.#call(
-      (call) => this.#users.getUser({ userId, ...reading(options) }, call),
-      options,
-    );
+    const request = { userId, ...reading(options) };
+    const { user, freshness } = await this.#call((call) => this.#users.getUser(request, call), options);
     if (user === undefined) {
       throw new ClerkgateError("INTERNAL", undefined, "the answer has no user");
     }
@@ -134,8 +147,9 @@ export class Client {
    * if every call failed as a whole.
    */
   async batchGetUsers(userIds: Iterable<string>, options: ReadOptions = {}): Promise<BatchResult> {
+    const wanted = reading(options);
     return await lookUp(userIds, (ids) =>
-      this.#call((call) => this.#users.batchGetUsers({ userIds: ids, ...reading(options) }, call), options),
+      this.#call((call) => this.#users.batchGetUsers({ userIds: ids, ...wanted }, call), options),
     );
   }
 
@@ -147,7 +161,7 @@ export class Client {
     const request = create(ListUsersRequestSchema, {
       filter: toFilter(options.filter),
       orderBy: options.orderBy,
-      pageSize: options.pageSize ?? 100,
+      pageSize: int32("pageSize", options.pageSize ?? 100),
       view: view(options.full),
     });
     do {
@@ -170,8 +184,7 @@ export class Client {
       orderBy: options.orderBy,
       view: view(options.full),
     });
-    const open = () => this.#stream((call) => this.#users.streamUsers(request, call), options.signal);
-    for await (const message of resume(open, options.signal)) {
+    for await (const message of this.#resume((call) => this.#users.streamUsers(request, call), options.signal)) {
       message.unreadable.forEach((user) => (options.onUnreadable ?? warn)(plain(user)));
       for (const user of message.users) {
         yield toUser(user, message.freshness);
@@ -208,9 +221,8 @@ export class Client {
    * per `minIntervalMs` (1,000). A watch that breaks is begun again.
    */
   async *watchQuota(options: { minIntervalMs?: number; signal?: AbortSignal } = {}): AsyncGenerator<Quota, void, undefined> {
-    const request = { minInterval: duration(options.minIntervalMs) };
-    const open = () => this.#stream((call) => this.#quota.watchQuota(request, call), options.signal);
-    for await (const { quota } of resume(open, options.signal)) {
+    const request = { minInterval: duration("minIntervalMs", options.minIntervalMs) };
+    for await (const { quota } of this.#resume((call) => this.#quota.watchQuota(request, call), options.signal)) {
       yield present(quota);
     }
   }
@@ -227,21 +239,35 @@ export class Client {
 
   /**
    * Lends permits for requests that the caller sends to Clerk itself. Return them:
-   * `await using lease = await client.permits(2)`, or by `lease.release()`.
+   * `await using lease = await client.permits(2)`, or by `lease.release()`. Both reject
+   * with NotReleasedError if the lease can't be returned.
    */
   async permits(count = 1, options: PermitOptions = {}): Promise<Lease> {
     // The id has a retry return the lease that was already granted.
-    const request = { count, ttl: duration(options.ttlMs), requestId: crypto.randomUUID() };
+    const request = { count: int32("count", count), ttl: duration("ttlMs", options.ttlMs), requestId: crypto.randomUUID() };
     const response = await this.#call((call) => this.#quota.acquirePermits(request, call), options);
-    return new Lease(count, response, async (lease, failed) => {
+    return new Lease(count, response, (lease, failed) => this.#release(lease, failed));
+  }
+
+  async #release(lease: Lease, failed: boolean): Promise<void> {
+    let changed = lease.changedUserIds.slice(mostIds);
+    try {
       await this.#call((call) => this.#quota.releasePermits(releaseRequest(lease, failed), call), {});
-      await this.invalidateUsers(lease.changedUserIds.slice(100));
-    });
+    } catch (error) {
+      const { reason } = error as Partial<ClerkgateError>;
+      if (reason !== "LEASE_NOT_FOUND" && reason !== "LEASE_UNREACHABLE") {
+        throw error;
+      }
+      // It has ended, or ends by itself: the server has counted all of its permits as used.
+      changed = lease.changedUserIds;
+    }
+    await this.invalidateUsers(changed);
   }
 
   /**
    * Calls a function with permits, and returns them when it has ended. If it fails, the
-   * requests that it has not accounted for count as unanswered.
+   * requests that it has not accounted for count as unanswered. Rejects with
+   * NotReleasedError if the function has succeeded but its lease can't be returned.
    */
   async withPermits<T>(count: number, work: (lease: Lease) => Promise<T>, options: PermitOptions = {}): Promise<T> {
     const lease = await this.permits(count, options);
@@ -258,41 +284,68 @@ export class Client {
 
   /** Makes a unary call with the metadata, deadline and retries that it should have. */
   async #call<T>(method: (options: ConnectOptions) => Promise<T>, options: CallOptions): Promise<T> {
-    const { signal } = options;
-    const timeoutMs = options.timeoutMs ?? this.#options.timeoutMs ?? 10_000;
-    return await retry(
-      async (timeLeftMs) => {
-        const headers = await this.#headers(options.priority);
-        signal?.throwIfAborted();
-        try {
-          return await method({ signal, timeoutMs: timeLeftMs, headers });
-        } catch (error) {
-          signal?.throwIfAborted();
-          throw fromCall(error);
-        }
-      },
-      timeoutMs,
-      signal,
-    );
+    const timeoutMs = timeout(options.timeoutMs ?? this.#options.timeoutMs ?? 10_000);
+    const { signal, end } = this.#begin(options.signal);
+    const attempt = async (timeLeftMs: number) => {
+      const headers = await this.#headers(options.priority);
+      signal.throwIfAborted();
+      try {
+        return await method({ signal, timeoutMs: timeLeftMs, headers });
+      } catch (error) {
+        signal.throwIfAborted();
+        throw fromCall(error);
+      }
+    };
+    try {
+      return await retry(attempt, timeoutMs, signal, this.#budget);
+    } finally {
+      end();
+    }
+  }
+
+  /** Iterates over a stream's messages. One that breaks is opened again. */
+  async *#resume<T>(method: (options: ConnectOptions) => AsyncIterable<T>, outer?: AbortSignal): AsyncGenerator<T> {
+    const { signal, end } = this.#begin(outer);
+    try {
+      yield* resume(() => this.#stream(method, signal), signal);
+    } finally {
+      end();
+    }
   }
 
   /** Opens a stream with the metadata that it should have. */
-  async *#stream<T>(method: (options: ConnectOptions) => AsyncIterable<T>, signal?: AbortSignal): AsyncGenerator<T> {
+  async *#stream<T>(method: (options: ConnectOptions) => AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
     const headers = await this.#headers();
-    signal?.throwIfAborted();
-    // Leaving the iteration early cancels the call.
-    const left = new AbortController();
-    const abort = () => left.abort(signal?.reason);
-    signal?.addEventListener("abort", abort, { once: true });
+    signal.throwIfAborted();
     try {
-      yield* method({ signal: left.signal, timeoutMs: 0, headers });
+      yield* method({ signal, timeoutMs: 0, headers });
     } catch (error) {
-      signal?.throwIfAborted();
+      signal.throwIfAborted();
       throw fromCall(error);
-    } finally {
-      signal?.removeEventListener("abort", abort);
-      left.abort();
     }
+  }
+
+  /**
+   * Begins a call or stream. Its signal aborts with the caller's and when the client is
+   * closed; `end` aborts it, which ends a stream that is left early.
+   */
+  #begin(outer?: AbortSignal): { signal: AbortSignal; end: () => void } {
+    if (this.#open === undefined) {
+      throw closed();
+    }
+    const call = new AbortController();
+    const abort = () => call.abort(outer?.reason);
+    if (outer?.aborted) {
+      abort();
+    }
+    outer?.addEventListener("abort", abort, { once: true });
+    this.#open.add(call);
+    const end = () => {
+      outer?.removeEventListener("abort", abort);
+      this.#open?.delete(call);
+      call.abort();
+    };
+    return { signal: call.signal, end };
   }
 
   async #headers(priority?: Priority): Promise<Headers> {
@@ -303,33 +356,26 @@ export class Client {
     }
     if (token !== undefined) {
       const current = typeof token === "string" ? token : await token();
-      headers.set("authorization", `Bearer ${current.trim()}`);
+      headers.set("authorization", `Bearer ${cleanToken(current)}`);
     }
     return headers;
   }
 }
 
-/** Throws unless a token may be sent: over TLS, or to the same machine. */
-export function checkToken(options: ClientOptions, tls: boolean, host: string): void {
-  if (options.token !== undefined && !tls && !/^(localhost|127(\.\d{1,3}){3}|\[?::1\]?)$/.test(host)) {
-    throw new TypeError("a token is sent over TLS, to a loopback address or to a Unix socket only: use https://");
-  }
+function closed(): ClerkgateError {
+  return new ClerkgateError("CANCELLED", undefined, "the client is closed");
 }
 
 function reading(options: ReadOptions) {
   return {
     view: view(options.full),
-    maxAge: duration(options.maxAgeMs),
-    minUpdatedAt: options.minUpdatedAt && timestampFromDate(options.minUpdatedAt),
+    maxAge: duration("maxAgeMs", options.maxAgeMs),
+    minUpdatedAt: options.minUpdatedAt && timestampFromDate(date("minUpdatedAt", options.minUpdatedAt)),
   };
 }
 
 function view(full: boolean | undefined): UserView {
   return full ? UserView.FULL : UserView.BASIC;
-}
-
-function duration(ms: number | undefined) {
-  return ms === undefined ? undefined : durationFromMs(ms);
 }
 
 function present<T extends Message>(message: T | undefined): Plain<T> {

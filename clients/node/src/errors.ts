@@ -49,6 +49,18 @@ export class ClerkgateError extends Error {
   }
 }
 
+/**
+ * The work with a lease is done, but the lease could not be returned: do not repeat the
+ * work. The lease ends by itself; `cause` is what failed.
+ */
+export class NotReleasedError extends ClerkgateError {
+  override name = "NotReleasedError";
+
+  constructor(cause: ClerkgateError) {
+    super(cause.code, cause.reason, `the work is done, but its lease was not returned: ${cause.message}`, cause.retryAfterMs, { cause });
+  }
+}
+
 /** Returns the error of a call that failed. */
 export function fromCall(thrown: unknown): ClerkgateError {
   const error = ConnectError.from(thrown);

@@ -14,7 +14,7 @@ export {
   type UnreadableUser,
   type Usage,
 } from "./client.js";
-export { ClerkgateError, type Reason, type StatusCode } from "./errors.js";
+export { ClerkgateError, NotReleasedError, type Reason, type StatusCode } from "./errors.js";
 export { Breaker_State, Key_State, SharedQuota_Decider } from "./gen/clerkgate/v1/quota_service_pb.js";
 export { ErrorReason, Origin, ServedFrom } from "./gen/clerkgate/v1/user_service_pb.js";
 export type { Lease } from "./lease.js";

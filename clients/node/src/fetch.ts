@@ -11,7 +11,8 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
 
-import { checkToken, Client, type ClientOptions } from "./client.js";
+import { checkToken } from "./check.js";
+import { Client, type ClientOptions } from "./client.js";
 
 export * from "./exports.js";
 
@@ -27,6 +28,9 @@ export interface FetchOptions extends ClientOptions {
  * @param url the URL of the server's HTTP listener.
  */
 export function createClient(url: string | URL = "http://127.0.0.1:9091", options: FetchOptions = {}): Client {
+  if (!/^https?:\/\/[^?#]+$/i.test(String(url))) {
+    throw new TypeError(`url ${JSON.stringify(String(url))}: want http://host:port or https://host`);
+  }
   const { protocol, hostname } = new URL(url);
   checkToken(options, protocol === "https:", hostname);
   const transport = createConnectTransport({
@@ -37,15 +41,35 @@ export function createClient(url: string | URL = "http://127.0.0.1:9091", option
   return new Client(transport, options);
 }
 
-/** Returns a fetch that fails with UNAVAILABLE if the server can't be reached. */
+/** Returns a fetch that fails with UNAVAILABLE if the server can't be reached, or goes away while it answers. */
 function reaching(fetch: typeof globalThis.fetch): typeof globalThis.fetch {
   return async (input, init) => {
+    const gone = (error: unknown, message: string) => {
+      init?.signal?.throwIfAborted();
+      return new ConnectError(message, Code.Unavailable, undefined, undefined, error);
+    };
+    let response: Response;
     try {
       // The server never redirects. Some runtimes do not know Connect's own choice, "error".
-      return await fetch(input, { ...init, redirect: "manual" });
+      response = await fetch(input, { ...init, redirect: "manual" });
     } catch (error) {
-      init?.signal?.throwIfAborted();
-      throw new ConnectError("the server can't be reached", Code.Unavailable, undefined, undefined, error);
+      throw gone(error, "the server can't be reached");
     }
+    if (!response.ok || response.body === null) {
+      return response;
+    }
+    const reader = response.body.getReader();
+    const body = new ReadableStream<Uint8Array>({
+      async pull(controller) {
+        try {
+          const { done, value } = await reader.read();
+          done ? controller.close() : controller.enqueue(value);
+        } catch (error) {
+          throw gone(error, "the connection broke");
+        }
+      },
+      cancel: (reason) => reader.cancel(reason),
+    });
+    return new Response(body, response);
   };
 }

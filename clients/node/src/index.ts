@@ -12,7 +12,9 @@
  */
 import * as grpc from "@grpc/grpc-js";
 
-import { checkToken, Client, type ClientOptions } from "./client.js";
+import { parseAddress } from "./address.js";
+import { checkToken } from "./check.js";
+import { Client, type ClientOptions } from "./client.js";
 import { createGrpcTransport } from "./grpc.js";
 
 export * from "./exports.js";
@@ -31,13 +33,9 @@ export interface GrpcOptions extends ClientOptions {
  *   that a name has.
  */
 export function createClient(address = "127.0.0.1:9090", options: GrpcOptions = {}): Client {
-  const https = address.startsWith("https://");
-  const tls = https || Boolean(options.tls);
-  let target = address;
-  if (!address.startsWith("unix:")) {
-    const { hostname, port } = new URL(https ? address : `http://${address}`);
-    checkToken(options, tls, hostname);
-    target = `dns:///${hostname}:${port || portOf(address, https)}`;
+  const { target, tls, host } = parseAddress(address, Boolean(options.tls));
+  if (host !== undefined) {
+    checkToken(options, tls, host);
   }
   const client = new grpc.Client(target, credentials(tls, options.tls), channelOptions);
   return new Client(createGrpcTransport(client), options, () => client.close());
@@ -62,9 +60,4 @@ function credentials(tls: boolean, files: GrpcOptions["tls"]): grpc.ChannelCrede
   const { ca, cert, key } = typeof files === "object" ? files : {};
   const pem = (text: Buffer | string | undefined) => (text === undefined ? null : Buffer.from(text));
   return grpc.credentials.createSsl(pem(ca), pem(key), pem(cert));
-}
-
-/** Returns the port where URL has none: what was written is the scheme's own, or nothing. */
-function portOf(address: string, https: boolean): number {
-  return https ? 443 : /:80\/?$/.test(address) ? 80 : 9090;
 }

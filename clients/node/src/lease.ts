@@ -1,6 +1,9 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { create } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 
+import { mostIds } from "./batch.js";
+import { ClerkgateError, NotReleasedError } from "./errors.js";
 import {
   type AcquirePermitsResponse,
   type ReleasePermitsRequest,
@@ -47,11 +50,19 @@ export class Lease {
     return Math.max(0, this.#ends - performance.now());
   }
 
-  /** Returns the lease. Further calls do nothing. */
+  /**
+   * Returns the lease. Rejects with NotReleasedError if it can't be returned. One that has
+   * ended is no error. Further calls do nothing.
+   */
   async release(failed = false): Promise<void> {
-    if (!this.#released) {
-      this.#released = true;
+    if (this.#released) {
+      return;
+    }
+    this.#released = true;
+    try {
       await this.#release(this, failed);
+    } catch (error) {
+      throw error instanceof ClerkgateError ? new NotReleasedError(error) : error;
     }
   }
 
@@ -67,7 +78,7 @@ export function releaseRequest(lease: Lease, failed: boolean): ReleasePermitsReq
     leaseId: lease.id,
     usedCount: used,
     unansweredCount: lease.unanswered ?? (failed ? used : 0),
-    changedUserIds: lease.changedUserIds.slice(0, 100),
+    changedUserIds: lease.changedUserIds.slice(0, mostIds),
     rateLimited: lease.rateLimited,
   });
 }

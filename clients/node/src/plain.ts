@@ -1,6 +1,7 @@
 import { create, type Message, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Duration, durationMs, type Timestamp, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 
+import { date } from "./check.js";
 import { type StringList, StringListSchema, type UserFilter, UserFilterSchema } from "./gen/clerkgate/v1/user_service_pb.js";
 
 /**
@@ -83,8 +84,8 @@ export function toFilter(filter: Filter | undefined): UserFilter | undefined {
     if (field === undefined) {
       throw new TypeError(`a filter has no condition ${name}`);
     }
-    if (value === undefined) {
-      throw new TypeError(`the condition ${name} is undefined: leave it out`); // it would select everybody
+    if (value === undefined || value === null) {
+      throw new TypeError(`the condition ${name} is ${value}: leave it out`); // it would select everybody
     }
     if (field.message?.typeName === StringListSchema.typeName) {
       if (!Array.isArray(value)) {
@@ -92,7 +93,7 @@ export function toFilter(filter: Filter | undefined): UserFilter | undefined {
       }
       conditions[name] = create(StringListSchema, { values: value as string[] });
     } else {
-      conditions[name] = value instanceof Date ? timestampFromDate(value) : value;
+      conditions[name] = value instanceof Date ? timestampFromDate(date(name, value)) : value;
     }
   }
   return create(UserFilterSchema, conditions as MessageInitShape<typeof UserFilterSchema>);

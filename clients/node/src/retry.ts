@@ -7,6 +7,30 @@ const mostRefusals = 5;
 /** How often it may break later, without a message between: some 35 s, for a restart of the server. */
 const mostBreaks = 12;
 
+/** The tokens of a full budget. */
+const mostTokens = 100;
+/** The part of a token that a call which succeeds brings. */
+const tokenRatio = 0.1;
+
+/**
+ * Bounds the retries of a client, as gRPC's retryThrottling does: after 50 failures no call
+ * is retried until enough have succeeded, ten for each failure, so that an outage does not
+ * triple the calls.
+ */
+export class RetryBudget {
+  #tokens = mostTokens;
+
+  succeeded(): void {
+    this.#tokens = Math.min(this.#tokens + tokenRatio, mostTokens);
+  }
+
+  /** Counts a failure and reports whether the call may be retried. */
+  failed(): boolean {
+    this.#tokens = Math.max(this.#tokens - 1, 0);
+    return this.#tokens > mostTokens / 2;
+  }
+}
+
 /** Returns a backoff that doubles from 100 ms, give or take a fifth at random. */
 function backoffMs(failures: number, mostMs: number): number {
   return Math.min(100 * 2 ** (failures - 1), mostMs) * (0.8 + 0.4 * Math.random());
@@ -38,13 +62,16 @@ export async function retry<T>(
   call: (timeoutMs: number) => Promise<T>,
   timeoutMs: number,
   signal: AbortSignal | undefined,
+  budget: RetryBudget,
 ): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   for (let attempt = 1; ; attempt++) {
     try {
-      return await call(Math.max(1, deadline - Date.now()));
+      const answer = await call(Math.max(1, deadline - Date.now()));
+      budget.succeeded();
+      return answer;
     } catch (error) {
-      if (!(error instanceof ClerkgateError) || error.code !== "UNAVAILABLE" || attempt === mostAttempts) {
+      if (!(error instanceof ClerkgateError) || error.code !== "UNAVAILABLE" || !budget.failed() || attempt === mostAttempts) {
         throw error;
       }
       const delay = Math.max(backoffMs(attempt, 2_000), error.retryAfterMs ?? 0);

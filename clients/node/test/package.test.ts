@@ -78,6 +78,15 @@ test("the client that uses fetch imports nothing of Node.js, and speaks TLS", as
   await assert.rejects(run("node", ...args, "example.mjs"), / imports .*grpc-js/);
 });
 
+test("the types of the client that uses fetch need nothing of Node.js", async () => {
+  writeFileSync(join(folder, "edge.ts"), 'import { createClient } from "@clerkgate/client/fetch";\nexport const clerk = createClient();\n');
+  for (const module of [{ module: "nodenext" }, { module: "esnext", moduleResolution: "bundler" }]) {
+    const compilerOptions = { ...module, target: "es2022", lib: ["es2022", "webworker"], types: [], strict: true, noEmit: true };
+    writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["edge.ts"] }));
+    await run(join(folder, "node_modules/.bin/tsc"), "-p", ".");
+  }
+});
+
 test("every piece of TypeScript on the page compiles and runs, in order", async () => {
   const pieces = blocks("docs/clients/node.md");
   assert.ok(pieces.length > 8);

@@ -180,6 +180,22 @@ export function tests({ name, open }: Kind): void {
       await watch.return();
     });
 
+    test("close ends what is under way, and later calls fail", async () => {
+      const client = open(server);
+      const watch = client.watchQuota();
+      await watch.next();
+      const calls = Array.from({ length: 20 }, () => client.getUser(all[0]!.id, { maxAgeMs: 0 }));
+      const pending = [watch.next(), ...calls];
+      client.close();
+      for (const result of await Promise.allSettled(pending)) {
+        assert.ok(result.status === "rejected");
+        failsWith("CANCELLED", undefined)(result.reason);
+      }
+      await assert.rejects(client.getUser(all[0]!.id), failsWith("CANCELLED", undefined));
+      await assert.rejects(client.streamUsers().next(), failsWith("CANCELLED", undefined));
+      client.close();
+    });
+
     test("leaving a stream ends it at the server", async (t) => {
       // The server lets a caller have one stream.
       const strict = await Server.start(["--max-streams-per-caller", "1"]);

@@ -7,7 +7,7 @@ import { DurationSchema, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createRouterTransport, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
 
 import { Client, type ClientOptions } from "../src/client.js";
-import { ClerkgateError, fromCall } from "../src/errors.js";
+import { ClerkgateError, fromCall, NotReleasedError } from "../src/errors.js";
 import { QuotaService, type ReleasePermitsRequest } from "../src/gen/clerkgate/v1/quota_service_pb.js";
 import { UserSchema } from "../src/gen/clerkgate/v1/user_pb.js";
 import {
@@ -17,6 +17,7 @@ import {
   type StreamUsersResponseSchema,
   UserService,
 } from "../src/gen/clerkgate/v1/user_service_pb.js";
+import { RetryBudget } from "../src/retry.js";
 import { toUser } from "../src/user.js";
 import { collect } from "./live.js";
 
@@ -72,6 +73,32 @@ test("does not wait for a retry that would come too late", async () => {
   };
   await assert.rejects(fake({ getUser }).getUser("user_x"), { reason: "BREAKER_OPEN" });
   assert.equal(calls, 1);
+});
+
+test("an outage does not triple the calls", async () => {
+  let calls = 0;
+  const getUser = () => {
+    calls++;
+    throw refusal(Code.Unavailable, "SHUTTING_DOWN");
+  };
+  const clerk = fake({ getUser });
+  await Promise.allSettled(Array.from({ length: 60 }, () => clerk.getUser("user_x")));
+  assert.ok(calls <= 60 + 49, String(calls)); // after 50 failures no call is retried
+});
+
+test("ten calls that succeed make up for one failure", () => {
+  const budget = new RetryBudget();
+  while (budget.failed()) {
+    // Use it up.
+  }
+  for (let i = 0; i < 9; i++) {
+    budget.succeeded();
+  }
+  assert.equal(budget.failed(), false);
+  for (let i = 0; i < 12; i++) {
+    budget.succeeded();
+  }
+  assert.equal(budget.failed(), true);
 });
 
 test("a call of a batch that fails takes only its own ids with it", async () => {
@@ -149,6 +176,77 @@ test("requests of work that fails count as unanswered", async () => {
   });
   await assert.rejects(work, RangeError);
   assert.deepEqual([released[0]!.usedCount, released[0]!.unansweredCount], [2, 2]);
+});
+
+test("a lease that has ended is no failure of the work, and its users are dropped from the caches", async () => {
+  for (const reason of ["LEASE_NOT_FOUND", "LEASE_UNREACHABLE"]) {
+    const invalidated: string[] = [];
+    const clerk = fake(
+      { invalidateUsers: ({ userIds }) => (invalidated.push(...userIds), {}) },
+      {
+        acquirePermits: () => ({ leaseId: "1" }),
+        releasePermits: () => {
+          throw refusal(Code.NotFound, reason);
+        },
+      },
+    );
+    const ids = Array.from({ length: 130 }, (_, i) => `user_${i}`);
+    assert.equal(await clerk.withPermits(1, async (lease) => lease.changedUserIds.push(...ids)), 130);
+    assert.deepEqual(invalidated, ids, reason);
+  }
+});
+
+test("a lease that can't be returned is told from work that failed", async () => {
+  const clerk = fake(
+    {},
+    {
+      acquirePermits: () => ({ leaseId: "1" }),
+      releasePermits: () => {
+        throw refusal(Code.PermissionDenied, "CALLER_NOT_ALLOWED");
+      },
+    },
+  );
+  await assert.rejects(clerk.withPermits(1, async () => {}), (error) => {
+    assert.ok(error instanceof NotReleasedError && error instanceof ClerkgateError);
+    assert.deepEqual([error.code, error.reason, (error.cause as Error).name], ["PERMISSION_DENIED", "CALLER_NOT_ALLOWED", "ClerkgateError"]);
+    return true;
+  });
+  await assert.rejects(clerk.withPermits(1, async () => Promise.reject(new RangeError("own"))), RangeError);
+});
+
+test("no error shows a token that can't be sent", async () => {
+  for (const token of ["cgt_secret\nx", "cgt_secreté", "cgt_secret日", "cgt_secret x", " ", ""]) {
+    const safe = (error: unknown) => {
+      assert.ok(error instanceof TypeError, String(error));
+      assert.doesNotMatch(`${error} ${error.cause}`, /secret/);
+      return true;
+    };
+    assert.throws(() => fake({}, {}, { token }), safe);
+    await assert.rejects(fake({}, {}, { token: () => token }).getUser("user_x"), safe);
+  }
+});
+
+test("what can't be sent is a TypeError", async () => {
+  const clerk = fake({ getUser: () => someUser("user_x") });
+  for (const timeoutMs of [0, -1, NaN, Infinity, 2 ** 31, "5000" as never, null as never]) {
+    if (timeoutMs !== null) {
+      await assert.rejects(clerk.getUser("user_x", { timeoutMs }), TypeError, String(timeoutMs));
+    }
+    assert.throws(() => fake({}, {}, { timeoutMs }), TypeError, String(timeoutMs));
+  }
+  for (const options of [{ caller: "a b" }, { caller: "é" }, { caller: "x".repeat(65) }, { priority: "high" as never }]) {
+    assert.throws(() => fake({}, {}, options), TypeError, JSON.stringify(options));
+  }
+  await assert.rejects(clerk.getUser("user_x", { maxAgeMs: NaN }), TypeError);
+  await assert.rejects(clerk.getUser("user_x", { minUpdatedAt: new Date("x") }), TypeError);
+  await assert.rejects(clerk.countUsers({ banned: null } as never), TypeError);
+  await assert.rejects(clerk.countUsers({ createdAtBefore: new Date("x") }), TypeError);
+  await assert.rejects(clerk.batchGetUsers(undefined as never), TypeError);
+  await assert.rejects(clerk.batchGetUsers(null as never), TypeError);
+  await assert.rejects(clerk.invalidateUsers(undefined as never), TypeError);
+  await assert.rejects(clerk.permits(1.5), TypeError);
+  await assert.rejects(clerk.listUsers({ pageSize: 1e12 }).next(), TypeError);
+  assert.equal((await clerk.getUser("user_x", { timeoutMs: 1500.5, minUpdatedAt: new Date(0) })).id, "user_x");
 });
 
 test("errors are read from details where there are no trailers", () => {
