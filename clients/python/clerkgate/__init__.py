@@ -10,7 +10,7 @@
 
 from clerkgate._batch import BatchResult
 from clerkgate._client import Client
-from clerkgate._errors import ClerkgateError, NotFoundError
+from clerkgate._errors import ClerkgateError, NotFoundError, NotReleasedError
 from clerkgate._lease import Lease
 from clerkgate._requests import Filter
 from clerkgate._settings import VERSION as __version__
@@ -24,6 +24,7 @@ __all__ = [
     "Filter",
     "Lease",
     "NotFoundError",
+    "NotReleasedError",
     "Priority",
     "Token",
     "User",

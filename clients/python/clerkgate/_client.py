@@ -12,7 +12,7 @@ import grpc
 
 from clerkgate import _requests
 from clerkgate._batch import CONCURRENCY, Batch, BatchResult, chunks
-from clerkgate._errors import ClerkgateError, Resume, from_rpc
+from clerkgate._errors import ClerkgateError, Resume, from_rpc, not_released
 from clerkgate._lease import Lease, acquire_request
 from clerkgate._requests import Filter, OnUnreadable, Seconds
 from clerkgate._settings import CHANNEL_OPTIONS, Priority, Settings, Token
@@ -30,19 +30,20 @@ from clerkgate.v1 import (
 class Client:
     """Calls a clerkgate server. It is safe for use by several threads.
 
-    Every method raises ClerkgateError if its call fails. Of each method, `timeout` is
-    how long a call may take in seconds, and `priority` how urgent it is; both default
-    to the client's.
+    Every method raises ClerkgateError if its call fails, and ValueError or TypeError if
+    an argument can't be sent. Of each method, `timeout` is how long a call may take in
+    seconds, and `priority` how urgent it is; both default to the client's.
 
     Args:
         address: ``host:port``, a host alone for port 9090, ``https://host:port`` for
             TLS (``https://host`` for port 443), or ``unix:/path``. Calls take turns at
             the addresses that a name has.
         tls: use TLS. ``https://``, `ca_file` and `cert_file` imply it.
-        ca_file: a PEM file of the authorities to trust instead of the system's.
-        cert_file, key_file: PEM files of the certificate to show.
+        ca_file: a PEM file of the authorities to trust instead of gRPC's own.
+        cert_file, key_file: PEM files of the certificate to show. All three are read once.
         token: the token to show, or a function that returns the current one.
-        caller: the name of the calling service, for fairness and usage figures.
+        caller: the name of the calling service, for fairness and usage figures: at most
+            64 letters, digits, '.', '_', '-', '/' and ':'.
         priority: ``"interactive"``, or ``"batch"`` for what can wait.
         timeout: how long a call may take, in seconds.
     """
@@ -77,7 +78,8 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Closes the connections. Calls under way fail."""
+        """Closes the connections. Calls under way fail with the code CANCELLED, later ones
+        with ValueError."""
         self._channel.close()
 
     def get_user(
@@ -254,8 +256,8 @@ class Client:
     ) -> Iterator[Lease]:
         """Lends permits for requests that the block sends to Clerk itself.
 
-        The lease is returned when the block ends. If it is lost, it ends by itself
-        after `ttl`, 30 s unless given.
+        The lease is returned when the block ends; NotReleasedError if it can't be. If it
+        is lost, it ends by itself after `ttl`, 30 s unless given.
         """
         response = self._call(self._quota.AcquirePermits, acquire_request(count, ttl), timeout, priority)
         lease = Lease(count, response)
@@ -265,11 +267,18 @@ class Client:
             with contextlib.suppress(ClerkgateError):  # the block's own exception counts
                 self._release(lease, raised=True)
             raise
-        self._release(lease, raised=False)
+        try:
+            self._release(lease, raised=False)
+        except ClerkgateError as error:
+            raise not_released(error) from error
 
     def _release(self, lease: Lease, raised: bool) -> None:
-        self._call(self._quota.ReleasePermits, lease.release_request(raised), None, None)
-        self.invalidate_users(lease.changed_user_ids[100:])
+        failure = None
+        try:
+            self._call(self._quota.ReleasePermits, lease.release_request(raised), None, None)
+        except ClerkgateError as error:
+            failure = error
+        self.invalidate_users(lease.left_over(failure))
 
     def _call(self, method: Callable[..., Any], request: object, timeout: float | None, priority: Priority | None) -> Any:
         try:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import grpc
 
@@ -29,9 +30,22 @@ class ClerkgateError(Exception):
         self.message = message
         self.retry_after = retry_after
 
+    def __reduce__(self) -> tuple[Any, ...]:  # so that it can be pickled, as between processes
+        return type(self), (self.code, self.reason, self.message, self.retry_after)
+
 
 class NotFoundError(ClerkgateError):
     """Clerk has no such user, or there is no such lease."""
+
+
+class NotReleasedError(ClerkgateError):
+    """The block of a lease is done, but the lease could not be returned: do not repeat
+    the block. The lease ends by itself. `__cause__` is what failed."""
+
+
+def not_released(error: ClerkgateError) -> NotReleasedError:
+    message = f"the block is done, but its lease was not returned: {error.message}"
+    return NotReleasedError(error.code, error.reason, message, error.retry_after)
 
 
 def _make(code: grpc.StatusCode, reason: str, message: str, retry_after: float | None) -> ClerkgateError:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import time
 import uuid
 
+from clerkgate._batch import MOST_IDS
+from clerkgate._errors import ClerkgateError
 from clerkgate._requests import Seconds, duration
 from clerkgate.v1 import quota_service_pb2 as pb
 
@@ -46,9 +48,18 @@ class Lease:
             lease_id=self.id,
             used_count=used,
             unanswered_count=unanswered,
-            changed_user_ids=self.changed_user_ids[:100],
+            changed_user_ids=self.changed_user_ids[:MOST_IDS],
             rate_limited=self.rate_limited,
         )
+
+    def left_over(self, error: ClerkgateError | None) -> list[str]:
+        """Returns the changed users whom the release did not drop from the caches.
+        Raises the error of the release unless the lease has ended, or ends by itself."""
+        if error is None:
+            return self.changed_user_ids[MOST_IDS:]
+        if error.reason not in ("LEASE_NOT_FOUND", "LEASE_UNREACHABLE"):
+            raise error
+        return self.changed_user_ids
 
 
 def acquire_request(count: int, ttl: Seconds | None) -> pb.AcquirePermitsRequest:

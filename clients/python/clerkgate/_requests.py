@@ -84,6 +84,8 @@ def user_filter(filter: Filter | None) -> pb.UserFilter | None:
         field = pb.UserFilter.DESCRIPTOR.fields_by_name.get(name)
         if field is None:
             raise ValueError(f"a filter has no condition {name!r}")
+        if value is None:  # it would select everybody
+            raise ValueError(f"the condition {name} is None: leave it out")
         if field.message_type is pb.StringList.DESCRIPTOR:
             if isinstance(value, str):
                 raise ValueError(f"{name} takes a list, not a str")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from pathlib import Path
 from typing import Any, Callable, Literal, Union
 
@@ -16,6 +17,7 @@ Token = Union[str, Callable[[], str]]
 
 # Every method is safe to repeat, AcquirePermits because this package names each of
 # its requests. RESOURCE_EXHAUSTED is left to the caller: its error has the time.
+# Streams are not retried here: the clients resume them.
 _SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
@@ -28,7 +30,13 @@ _SERVICE_CONFIG = {
                 "backoffMultiplier": 2,
                 "retryableStatusCodes": ["UNAVAILABLE"],
             },
-        }
+        },
+        {
+            "name": [
+                {"service": "clerkgate.v1.UserService", "method": "StreamUsers"},
+                {"service": "clerkgate.v1.QuotaService", "method": "WatchQuota"},
+            ]
+        },
     ],
     # After 50 failures no call is retried until enough have succeeded, ten for each.
     "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
@@ -63,15 +71,16 @@ class Settings:
         priority: Priority,
         timeout: float,
     ) -> None:
-        https = address.startswith("https://")
-        tls = tls or https or ca_file is not None or cert_file is not None
-        address = address[len("https://") :].rstrip("/") if https else address
-        local = address.startswith("unix:")
-        self.target = address
-        if not local:
-            host, port = _split(address, "443" if https else "9090")
-            self.target = f"dns:///{host}:{port}"
-            local = _is_loopback(host)
+        if caller is not None and not re.fullmatch(r"[A-Za-z0-9._/:-]{0,64}", caller):
+            raise ValueError(f"caller is {caller!r}: want at most 64 letters, digits, '.', '_', '-', '/' and ':'")
+        if priority not in ("interactive", "batch"):
+            raise ValueError(f"priority is {priority!r}: want 'interactive' or 'batch'")
+        if not timeout > 0:
+            raise ValueError(f"timeout is {timeout!r}: want seconds, more than 0")
+        if isinstance(token, str):
+            token = _clean_token(token)
+        tls = tls or ca_file is not None or cert_file is not None
+        self.target, tls, local = _parse_address(address, tls)
         if token is not None and not tls and not local:
             raise ValueError("a token is sent over TLS, to a loopback address or to a Unix socket only: use https://")
         self.credentials: grpc.ChannelCredentials | None = None
@@ -93,17 +102,47 @@ class Settings:
             metadata.append(("clerkgate-caller", self._caller))
         if self._token is not None:
             token = self._token if isinstance(self._token, str) else self._token()
-            metadata.append(("authorization", f"Bearer {token.strip()}"))
+            metadata.append(("authorization", f"Bearer {_clean_token(token)}"))
         return metadata
 
 
-def _split(address: str, default: str) -> tuple[str, str]:
-    """Returns the host and port of an address, the default port if it has none."""
-    if address.startswith("["):  # [::1]:9090
-        host, _, rest = address.partition("]")
-        return host + "]", rest.lstrip(":") or default
-    host, _, port = address.partition(":")
-    return host, port or default
+def _parse_address(address: str, tls: bool) -> tuple[str, bool, bool]:
+    """Returns an address in gRPC's form, whether to use TLS, and whether it is of this
+    machine. `tls` is whether TLS is configured."""
+    if address.startswith("unix:"):
+        if tls:
+            raise ValueError(f"address {address!r}: a Unix socket has no TLS")
+        return address, False, True
+    scheme, found, rest = address.rpartition("://")
+    if scheme == "http" and tls:
+        raise ValueError(f"address {address!r}: http:// means no TLS; want https://")
+    rest = rest.rstrip("/") if found else rest
+    if _is_ipv6(rest):  # without brackets, and so without a port
+        rest = f"[{rest}]"
+    parts = re.fullmatch(r"(\[[^\[\]/?#@]+\]|[^\[\]:/?#@\s]+)(?::(\d+))?", rest)
+    ports = {"": "9090", "http": "80", "https": "443"}
+    if parts is None or scheme not in ports or bool(scheme) != bool(found):
+        raise ValueError(f"address {address!r}: want host:port, unix:/path or https://host:port")
+    host, port = parts.group(1), parts.group(2) or ports[scheme]
+    return f"dns:///{host}:{port}", tls or scheme == "https", _is_loopback(host)
+
+
+def _clean_token(token: str) -> str:
+    """Returns a token without spaces around it. Its errors do not show the token, as
+    those of gRPC would."""
+    token = token.strip()
+    if not token:
+        raise ValueError("the token is empty")
+    if not re.fullmatch("[!-~]+", token):
+        raise ValueError("the token has other characters than printable ASCII, or a space")
+    return token
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).version == 6
+    except ValueError:
+        return False
 
 
 def _is_loopback(host: str) -> bool:

@@ -22,7 +22,7 @@ import grpc.aio
 
 from clerkgate import _requests
 from clerkgate._batch import CONCURRENCY, Batch, BatchResult, chunks
-from clerkgate._errors import ClerkgateError, Resume, from_rpc
+from clerkgate._errors import ClerkgateError, Resume, from_rpc, not_released
 from clerkgate._lease import Lease, acquire_request
 from clerkgate._requests import Filter, OnUnreadable, Seconds
 from clerkgate._settings import CHANNEL_OPTIONS, Priority, Settings, Token
@@ -73,7 +73,8 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Closes the connections. Calls under way fail."""
+        """Closes the connections. Calls under way are cancelled: those who await them get
+        asyncio.CancelledError."""
         await self._channel.close()
 
     async def get_user(
@@ -233,11 +234,18 @@ class Client:
             with contextlib.suppress(ClerkgateError):  # the block's own exception counts
                 await self._release(lease, raised=True)
             raise
-        await self._release(lease, raised=False)
+        try:
+            await self._release(lease, raised=False)
+        except ClerkgateError as error:
+            raise not_released(error) from error
 
     async def _release(self, lease: Lease, raised: bool) -> None:
-        await self._call(self._quota.ReleasePermits, lease.release_request(raised), None, None)
-        await self.invalidate_users(lease.changed_user_ids[100:])
+        failure = None
+        try:
+            await self._call(self._quota.ReleasePermits, lease.release_request(raised), None, None)
+        except ClerkgateError as error:
+            failure = error
+        await self.invalidate_users(lease.left_over(failure))
 
     async def _call(
         self, method: Callable[..., Any], request: object, timeout: float | None, priority: Priority | None

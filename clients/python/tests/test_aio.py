@@ -4,7 +4,7 @@ import unittest
 
 import grpc
 
-from clerkgate import ClerkgateError, NotFoundError
+from clerkgate import ClerkgateError, NotFoundError, NotReleasedError
 from clerkgate.aio import Client
 from clerkgate.v1 import quota_service_pb2, user_service_pb2
 from tests.fake import Fake, refuse, user_message
@@ -127,6 +127,24 @@ class FakeTest(unittest.IsolatedAsyncioTestCase):
             await self.event(self.ended)
         self.assertEqual(len(self.released), 1)
         self.assertEqual(self.released[0].unanswered_count, 3)
+
+    async def test_end_of_lease(self) -> None:
+        reasons = []
+        self.fake.ReleasePermits = lambda request, context: refuse(context, grpc.StatusCode.NOT_FOUND, reasons[-1])
+        invalidated = []
+        self.fake.InvalidateUsers = lambda request, context: (
+            invalidated.extend(request.user_ids) or user_service_pb2.InvalidateUsersResponse()
+        )
+        self.fake.start()
+        async with Client(self.fake.address) as client:
+            reasons.append("LEASE_NOT_FOUND")
+            async with client.permits() as lease:
+                lease.changed_user_ids.append("user_x")
+            self.assertEqual(invalidated, ["user_x"])
+            reasons.append("CALLER_NOT_ALLOWED")
+            with self.assertRaises(NotReleasedError):
+                async with client.permits():
+                    pass
 
     async def test_cancel_stream(self) -> None:
         self.fake.start()

@@ -1,3 +1,4 @@
+import pickle
 import threading
 import time
 import unittest
@@ -5,7 +6,8 @@ from datetime import datetime, timezone
 
 import grpc
 
-from clerkgate import ClerkgateError, Client, NotFoundError, User
+from clerkgate import ClerkgateError, Client, NotFoundError, NotReleasedError, User
+from clerkgate._settings import Settings
 from clerkgate.v1 import quota_service_pb2, user_pb2, user_service_pb2
 from tests.fake import Fake, refuse, user_message
 from tests.live import Secured, Server
@@ -37,6 +39,8 @@ class LiveTest(unittest.TestCase):
             next(self.client.list_users({"bannned": True}))
         with self.assertRaisesRegex(ValueError, "takes a list"):
             next(self.client.list_users({"user_ids": wanted.id}))
+        with self.assertRaisesRegex(ValueError, "banned is None"):
+            self.client.count_users({"name_query": "a", "banned": None})
 
     def test_get_user(self) -> None:
         user = self.client.get_user(self.all[0].id, max_age=0)
@@ -337,6 +341,139 @@ class FakeTest(unittest.TestCase):
             lease.used = 2
             1 / 0
         self.assertEqual((released[0].used_count, released[0].unanswered_count), (2, 2))
+
+    def start_without_leases(self) -> None:
+        """Starts the fake; it fails to take leases back with the error self.lease_error."""
+        self.invalidated = []
+        self.fake.AcquirePermits = lambda request, context: quota_service_pb2.AcquirePermitsResponse(lease_id="1")
+        self.fake.ReleasePermits = lambda request, context: refuse(context, *self.lease_error)
+        self.fake.InvalidateUsers = lambda request, context: (
+            self.invalidated.extend(request.user_ids) or user_service_pb2.InvalidateUsersResponse()
+        )
+        self.fake.start()
+
+    def test_lease_that_has_ended(self) -> None:
+        """It is no failure of the block, and its users are dropped from the caches."""
+        self.start_without_leases()
+        ids = [f"user_{i}" for i in range(130)]
+        for reason in "LEASE_NOT_FOUND", "LEASE_UNREACHABLE":
+            self.lease_error = (grpc.StatusCode.NOT_FOUND, reason)
+            self.invalidated.clear()
+            with self.client.permits() as lease:
+                lease.changed_user_ids.extend(ids)
+            self.assertEqual(self.invalidated, ids)
+
+    def test_lease_that_cannot_be_returned(self) -> None:
+        self.lease_error = (grpc.StatusCode.PERMISSION_DENIED, "CALLER_NOT_ALLOWED")
+        self.start_without_leases()
+        with self.assertRaisesRegex(NotReleasedError, "CALLER_NOT_ALLOWED.*block is done") as caught, self.client.permits():
+            pass
+        self.assertIs(type(caught.exception.__cause__), ClerkgateError)
+        with self.assertRaises(ZeroDivisionError), self.client.permits():
+            1 / 0
+
+    def test_close_ends_calls(self) -> None:
+        begun, ended = threading.Event(), threading.Event()
+        self.addCleanup(ended.set)
+
+        def hang(request, context):
+            begun.set()
+            ended.wait(30)
+
+        self.fake.GetUser = self.fake.BatchGetUsers = hang
+        self.fake.start()
+        for call in (lambda client: client.get_user("user_x")), (lambda client: client.batch_get_users(["user_x"])):
+            begun.clear()
+            client = Client(self.fake.address)
+            closer = threading.Thread(target=lambda: begun.wait(20) and client.close())
+            closer.start()
+            with self.assertRaises(ClerkgateError) as caught:
+                call(client)
+            closer.join()
+            self.assertEqual(caught.exception.code, grpc.StatusCode.CANCELLED)
+
+    def test_streams_are_not_retried_by_grpc(self) -> None:
+        """The client resumes them; with both, tries would multiply."""
+        calls = []
+
+        def stream(request, context):
+            calls.append(dict(context.invocation_metadata()))
+            if len(calls) == 1:
+                refuse(context, grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
+            yield user_message("user_1", "")
+
+        self.fake.StreamUsers = stream
+        self.fake.start()
+        self.assertEqual([user.id for user in self.client.stream_users()], ["user_1"])
+        self.assertEqual([call.get("grpc-previous-rpc-attempts") for call in calls], [None, None])
+
+
+class SettingsTest(unittest.TestCase):
+    """What a client takes, before it connects."""
+
+    def test_token_is_never_shown(self) -> None:
+        for token in "cgt_secret\nx", "cgt_secreté", "cgt_secret x", " ", "":
+            with self.subTest(token):
+                with self.assertRaises(ValueError) as caught:
+                    Client(token=token)
+                self.assertNotIn("secret", str(caught.exception))
+                with Client(token=lambda: token) as client, self.assertRaises(ValueError) as caught:
+                    client.get_user("user_x")
+                self.assertNotIn("secret", str(caught.exception))
+
+    def test_refuses(self) -> None:
+        for options in (
+            {"caller": "a b"},
+            {"caller": "é"},
+            {"caller": "x" * 65},
+            {"priority": "high"},
+            {"timeout": 0},
+            {"timeout": float("nan")},
+        ):
+            with self.subTest(options), self.assertRaisesRegex(ValueError, "want"):
+                Client(**options)
+
+    def parsed(self, address: str, tls: bool = False) -> tuple:
+        settings = Settings(address, tls, None, None, None, None, None, "interactive", 1)
+        return settings.target, settings.credentials is not None
+
+    def test_addresses(self) -> None:
+        for address, target, tls in (
+            ("clerkgate", "dns:///clerkgate:9090", False),
+            ("127.0.0.1:19090", "dns:///127.0.0.1:19090", False),
+            ("::1", "dns:///[::1]:9090", False),
+            ("[::1]:80", "dns:///[::1]:80", False),
+            ("http://clerkgate", "dns:///clerkgate:80", False),
+            ("http://clerkgate:9090/", "dns:///clerkgate:9090", False),
+            ("https://clerkgate.example", "dns:///clerkgate.example:443", True),
+            ("https://[::1]:9090/", "dns:///[::1]:9090", True),
+            ("unix:/run/clerkgate.sock", "unix:/run/clerkgate.sock", False),
+        ):
+            with self.subTest(address):
+                self.assertEqual(self.parsed(address), (target, tls))
+        self.assertEqual(self.parsed("clerkgate", tls=True), ("dns:///clerkgate:9090", True))
+        for address in (
+            *("", "ftp://clerkgate", "dns:///clerkgate:9090", "://clerkgate", "https://", "https://user@clerkgate"),
+            *("clerkgate:port", "clerkgate:", "clerkgate/path", "https://clerkgate/path", "https://clerkgate?x"),
+        ):
+            with self.subTest(address), self.assertRaisesRegex(ValueError, "want host:port"):
+                self.parsed(address)
+        with self.assertRaisesRegex(ValueError, "want https"):
+            self.parsed("http://clerkgate", tls=True)
+        with self.assertRaisesRegex(ValueError, "no TLS"):
+            self.parsed("unix:/run/clerkgate.sock", tls=True)
+
+
+class ErrorTest(unittest.TestCase):
+    def test_pickles(self) -> None:
+        """Errors cross processes, as of multiprocessing and of job queues."""
+        for kind in ClerkgateError, NotFoundError, NotReleasedError:
+            copy = pickle.loads(pickle.dumps(kind(grpc.StatusCode.NOT_FOUND, "USER_NOT_FOUND", "no such user", 1.5)))
+            self.assertIs(type(copy), kind)
+            self.assertEqual(
+                (copy.code, copy.reason, copy.message, copy.retry_after),
+                (grpc.StatusCode.NOT_FOUND, "USER_NOT_FOUND", "no such user", 1.5),
+            )
 
 
 class UserTest(unittest.TestCase):
