@@ -137,6 +137,8 @@ var kinds = []struct {
 	{errIntakeFull, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_QUEUE_FULL,
 		"too many calls are open on the HTTP listener; come back later"},
 
+	{errCallerChanged, codes.Unavailable, clerkgatev1.ErrorReason_ERROR_REASON_CALLER_CHANGED,
+		"the credentials or permissions of this caller have changed since the stream began; open it again"},
 	{gate.ErrShuttingDown, codes.Unavailable, clerkgatev1.ErrorReason_ERROR_REASON_SHUTTING_DOWN,
 		"this server is stopping; try another one"},
 	{gate.ErrQueueFull, codes.ResourceExhausted, clerkgatev1.ErrorReason_ERROR_REASON_QUEUE_FULL,

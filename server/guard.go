@@ -60,7 +60,7 @@ func callerMethods() caller.Methods {
 // CheckCallers returns what is wrong with a file of callers. If nothing is, it reports whether
 // certificates in it can be recognized only with TLSFiles.ClientCA.
 func CheckCallers(path string) (needsClientCA bool, err error) {
-	live, err := openCallers(path, slog.New(slog.DiscardHandler), func(map[string]gate.Share) {})
+	live, err := openCallers(path, slog.New(slog.DiscardHandler), func(map[string]gate.Share) {}, nil)
 	if err != nil {
 		return false, err
 	}
@@ -68,8 +68,9 @@ func CheckCallers(path string) (needsClientCA bool, err error) {
 }
 
 // openCallers reads a file of callers, which may change. It passes on the callers' shares
-// in the requests to Clerk, now and after each change.
-func openCallers(path string, logger *slog.Logger, setShares func(map[string]gate.Share)) (*livefile.Value[*caller.Set], error) {
+// in the requests to Clerk, now and after each change, which it also tells changed, unless
+// that is nil.
+func openCallers(path string, logger *slog.Logger, setShares func(map[string]gate.Share), changed chan<- struct{}) (*livefile.Value[*caller.Set], error) {
 	var last atomic.Pointer[caller.Set]
 	parse := func(contents [][]byte) (*caller.Set, error) {
 		set, err := caller.Parse(contents[0], callerMethods(), last.Load())
@@ -86,6 +87,10 @@ func openCallers(path string, logger *slog.Logger, setShares func(map[string]gat
 		}
 		set := last.Load()
 		setShares(sharesOf(set))
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
 		logger.Info("the file of callers is in use", "callers", len(set.Callers()))
 	})
 	if err == nil {
@@ -118,15 +123,18 @@ type guard struct {
 
 	replicas atomic.Int64 // that share the limits of callers; 0: this one alone
 
+	changed <-chan struct{} // receives after a change of the callers file; nil: there is no such file
+
 	mu      sync.Mutex
-	streams map[string]int    // open ones, by the caller's name; guarded by mu
-	meters  map[string]*meter // of callers with limits, by name and kind; guarded by mu
+	streams map[string]map[*ownStream]struct{} // open ones, by the caller's name; guarded by mu
+	meters  map[string]*meter                  // of callers with limits, by name and kind; guarded by mu
 }
 
 func newGuard(callers *livefile.Value[*caller.Set], certificate bool, logger *slog.Logger) *guard {
 	g := &guard{
 		callers: callers, certificate: certificate && callers == nil, logger: logger, began: time.Now(),
-		refusals: make(map[caller.Reason]*atomic.Int64), streams: make(map[string]int), meters: make(map[string]*meter),
+		refusals: make(map[caller.Reason]*atomic.Int64),
+		streams:  make(map[string]map[*ownStream]struct{}), meters: make(map[string]*meter),
 	}
 	for _, reason := range caller.Reasons {
 		g.refusals[reason] = &atomic.Int64{}
@@ -199,6 +207,11 @@ func (g *guard) identify(ctx context.Context) (*caller.Caller, error) {
 	if known, ok := ctx.Value(identifiedKey{}).(identified); ok {
 		return known.who, known.err
 	}
+	return g.recognize(ctx)
+}
+
+// recognize is identify by what the call shows, whatever was found before.
+func (g *guard) recognize(ctx context.Context) (*caller.Caller, error) {
 	var c caller.Credentials
 	var onNetwork bool // or through a Unix socket
 	if p, ok := peer.FromContext(ctx); ok {
@@ -272,27 +285,6 @@ func (g *guard) refuse(ctx context.Context, method string, err error) error {
 	return err
 }
 
-// enter counts a stream of the context's caller until leave is called.
-func (g *guard) enter(ctx context.Context) (leave func(), err error) {
-	who := admitted(ctx)
-	if who == nil {
-		return func() {}, nil
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if who.Streams > 0 && g.streams[who.Name] >= who.Streams {
-		return nil, errOwnStreams
-	}
-	g.streams[who.Name]++
-	return func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if g.streams[who.Name]--; g.streams[who.Name] == 0 {
-			delete(g.streams, who.Name)
-		}
-	}, nil
-}
-
 // needsNoCaller reports whether a method is for everybody: health is for probes.
 func needsNoCaller(method string) bool {
 	return strings.HasPrefix(method, "/"+grpc_health_v1.Health_ServiceDesc.ServiceName+"/")
@@ -326,14 +318,17 @@ func (g *guard) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServe
 	if err != nil {
 		return translated(info.FullMethod, err)
 	}
-	leave, err := g.enter(ctx)
+	ctx, leave, err := g.enter(ctx, func(c *caller.Caller) bool { return allowed(c, info.FullMethod) })
 	if err != nil {
 		return translated(info.FullMethod, err)
 	}
 	defer leave()
 	wrapped := middleware.WrapServerStream(stream)
 	wrapped.WrappedContext = ctx
-	return handler(srv, wrapped)
+	if err = changeCause(ctx, handler(srv, wrapped)); errors.Is(err, errCallerChanged) {
+		return translated(info.FullMethod, err)
+	}
+	return err
 }
 
 // http guards a handler: where there is a callers file, only callers for which may returns

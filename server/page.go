@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -42,17 +43,18 @@ func maySeeNames(r *http.Request) bool {
 }
 
 // enterView counts a viewer as a stream of the caller.
-func (s *Server) enterView(r *http.Request) (leave func(), err error) {
-	leaveOwn, err := s.guard.enter(r.Context())
+func (s *Server) enterView(r *http.Request) (ctx context.Context, leave func(), err error) {
+	names := maySeeNames(r)
+	ctx, leaveOwn, err := s.guard.enter(r.Context(), func(c *caller.Caller) bool { return c.May(pageMethod) && c.May(namesMethod) == names })
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	leaveAll, err := s.edge.streams.enter(identify(r.Context()))
+	leaveAll, err := s.edge.streams.enter(identify(ctx))
 	if err != nil {
 		leaveOwn()
-		return nil, err
+		return nil, nil, err
 	}
-	return func() { leaveAll(); leaveOwn() }, nil
+	return ctx, func() { leaveAll(); leaveOwn() }, nil
 }
 
 // limits returns what the callers file guarantees to a caller, and to what it limits it.

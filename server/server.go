@@ -211,10 +211,12 @@ func New(cfg Config) *Server {
 
 	s.fault = s.openTLS()
 	var callers *livefile.Value[*caller.Set]
+	changed := make(chan struct{}, 1)
 	if cfg.CallersFile != "" && s.fault == nil {
-		callers, s.fault = openCallers(cfg.CallersFile, cfg.Logger, cfg.Quota.SetShares)
+		callers, s.fault = openCallers(cfg.CallersFile, cfg.Logger, cfg.Quota.SetShares, changed)
 	}
 	s.guard = newGuard(callers, cfg.TLS.ClientCA != "", cfg.Logger)
+	s.guard.changed = changed
 	s.guard.counts = cfg.Callers
 	e.guard, e.calls.guard, quotas.guard = s.guard, s.guard, s.guard
 	s.page = s.newPage()
@@ -307,6 +309,7 @@ func (s *Server) Run(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
 	wg.Go(func() { s.runPeriodic(background) })
+	wg.Go(func() { s.guard.run(background) })
 	if s.page != nil {
 		wg.Go(func() { s.page.Run(background) })
 	}

@@ -70,8 +70,9 @@ func Secure(next http.Handler) http.Handler {
 type Access struct {
 	// Names reports whether a viewer may see the callers and the settings.
 	Names func(*http.Request) bool
-	// Enter counts a viewer who watches until leave is called, or refuses it.
-	Enter func(*http.Request) (leave func(), err error)
+	// Enter counts a viewer who watches until leave is called, or refuses it. The watch ends
+	// with ctx.
+	Enter func(*http.Request) (ctx context.Context, leave func(), err error)
 	// Drain ends all watches.
 	Drain context.Context
 }
@@ -141,7 +142,7 @@ func (p *Page) serveEvents(w http.ResponseWriter, r *http.Request, a Access) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		return
 	}
-	leave, err := a.Enter(r)
+	ctx, leave, err := a.Enter(r)
 	if err == nil {
 		defer leave()
 		if leave, err = p.join(); err == nil {
@@ -156,7 +157,7 @@ func (p *Page) serveEvents(w http.ResponseWriter, r *http.Request, a Access) {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	ctx, cancel := context.WithCancel(r.Context())
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(a.Drain, cancel)()
 	p.watch(ctx, w, a.Names(r))

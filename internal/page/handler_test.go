@@ -20,7 +20,7 @@ import (
 func everybody(drain context.Context) Access {
 	return Access{
 		Names: func(*http.Request) bool { return true },
-		Enter: func(*http.Request) (func(), error) { return func() {}, nil }, Drain: drain,
+		Enter: func(r *http.Request) (context.Context, func(), error) { return r.Context(), func() {}, nil }, Drain: drain,
 	}
 }
 
@@ -286,7 +286,7 @@ func TestViewersAreLimited(t *testing.T) {
 		t.Error("one viewer too many is taken")
 	}
 	a := everybody(t.Context())
-	a.Enter = func(*http.Request) (func(), error) { return nil, errors.New("no") }
+	a.Enter = func(*http.Request) (context.Context, func(), error) { return nil, nil, errors.New("no") }
 	if !refused(a) {
 		t.Error("a viewer whom the server refuses is taken")
 	}

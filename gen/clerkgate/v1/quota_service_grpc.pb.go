@@ -39,7 +39,8 @@ type QuotaServiceClient interface {
 	// Sends the state at once, then after each change, at most once per
 	// `min_interval`. Values that change as time passes, such as `available` and
 	// `oldest_wait`, count as changes. Nothing is sent while nothing changes. Ends
-	// with UNAVAILABLE (`SHUTTING_DOWN`) when the server stops, and with ABORTED
+	// with UNAVAILABLE (`SHUTTING_DOWN`) when the server stops, or (`CALLER_CHANGED`)
+	// when the caller's credentials or permissions change, and with ABORTED
 	// (`STREAM_NOT_READ`) if the caller stops reading.
 	WatchQuota(ctx context.Context, in *WatchQuotaRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchQuotaResponse], error)
 	// Returns what the quota was spent on: sums for the server and for each caller.
@@ -140,7 +141,8 @@ type QuotaServiceServer interface {
 	// Sends the state at once, then after each change, at most once per
 	// `min_interval`. Values that change as time passes, such as `available` and
 	// `oldest_wait`, count as changes. Nothing is sent while nothing changes. Ends
-	// with UNAVAILABLE (`SHUTTING_DOWN`) when the server stops, and with ABORTED
+	// with UNAVAILABLE (`SHUTTING_DOWN`) when the server stops, or (`CALLER_CHANGED`)
+	// when the caller's credentials or permissions change, and with ABORTED
 	// (`STREAM_NOT_READ`) if the caller stops reading.
 	WatchQuota(*WatchQuotaRequest, grpc.ServerStreamingServer[WatchQuotaResponse]) error
 	// Returns what the quota was spent on: sums for the server and for each caller.

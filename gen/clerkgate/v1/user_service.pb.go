@@ -261,6 +261,9 @@ const (
 	// The replica that granted the lease can't be reached. The lease ends at its
 	// `expire_time`.
 	ErrorReason_ERROR_REASON_LEASE_UNREACHABLE ErrorReason = 28
+	// The caller's credentials have expired, or the callers file has changed, while
+	// its stream was open. Open it again with the present credentials.
+	ErrorReason_ERROR_REASON_CALLER_CHANGED ErrorReason = 29
 )
 
 // Enum value maps for ErrorReason.
@@ -295,6 +298,7 @@ var (
 		26: "ERROR_REASON_TOKEN_OUTDATED",
 		27: "ERROR_REASON_STREAM_NOT_READ",
 		28: "ERROR_REASON_LEASE_UNREACHABLE",
+		29: "ERROR_REASON_CALLER_CHANGED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":             0,
@@ -326,6 +330,7 @@ var (
 		"ERROR_REASON_TOKEN_OUTDATED":          26,
 		"ERROR_REASON_STREAM_NOT_READ":         27,
 		"ERROR_REASON_LEASE_UNREACHABLE":       28,
+		"ERROR_REASON_CALLER_CHANGED":          29,
 	}
 )
 
@@ -1915,7 +1920,7 @@ const file_clerkgate_v1_user_service_proto_rawDesc = "" +
 	"\x17SERVED_FROM_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14SERVED_FROM_UPSTREAM\x10\x01\x12\x16\n" +
 	"\x12SERVED_FROM_MEMORY\x10\x02\x12\x15\n" +
-	"\x11SERVED_FROM_REDIS\x10\x03*\xe4\a\n" +
+	"\x11SERVED_FROM_REDIS\x10\x03*\x85\b\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bERROR_REASON_USER_NOT_FOUND\x10\x01\x12!\n" +
@@ -1946,7 +1951,8 @@ const file_clerkgate_v1_user_service_proto_rawDesc = "" +
 	"\x19ERROR_REASON_COPY_TOO_OLD\x10\x19\x12\x1f\n" +
 	"\x1bERROR_REASON_TOKEN_OUTDATED\x10\x1a\x12 \n" +
 	"\x1cERROR_REASON_STREAM_NOT_READ\x10\x1b\x12\"\n" +
-	"\x1eERROR_REASON_LEASE_UNREACHABLE\x10\x1c2\x84\x04\n" +
+	"\x1eERROR_REASON_LEASE_UNREACHABLE\x10\x1c\x12\x1f\n" +
+	"\x1bERROR_REASON_CALLER_CHANGED\x10\x1d2\x84\x04\n" +
 	"\vUserService\x12F\n" +
 	"\aGetUser\x12\x1c.clerkgate.v1.GetUserRequest\x1a\x1d.clerkgate.v1.GetUserResponse\x12X\n" +
 	"\rBatchGetUsers\x12\".clerkgate.v1.BatchGetUsersRequest\x1a#.clerkgate.v1.BatchGetUsersResponse\x12L\n" +

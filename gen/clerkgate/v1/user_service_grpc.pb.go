@@ -96,7 +96,8 @@ type UserServiceClient interface {
 	// Reads all users that match a filter, in constant memory and as fast as the
 	// caller reads, with priority `batch`. Only orders by created_at are possible.
 	// ABORTED (`TOKEN_OUTDATED`) as in ListUsers; ABORTED (`STREAM_NOT_READ`) if the
-	// caller stops reading: resume with the last `resume_token`.
+	// caller stops reading, and UNAVAILABLE (`CALLER_CHANGED`) if its credentials
+	// or permissions change: resume with the last `resume_token`.
 	StreamUsers(ctx context.Context, in *StreamUsersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamUsersResponse], error)
 	// Counts the users that match a filter. Costs one request to Clerk.
 	CountUsers(ctx context.Context, in *CountUsersRequest, opts ...grpc.CallOption) (*CountUsersResponse, error)
@@ -253,7 +254,8 @@ type UserServiceServer interface {
 	// Reads all users that match a filter, in constant memory and as fast as the
 	// caller reads, with priority `batch`. Only orders by created_at are possible.
 	// ABORTED (`TOKEN_OUTDATED`) as in ListUsers; ABORTED (`STREAM_NOT_READ`) if the
-	// caller stops reading: resume with the last `resume_token`.
+	// caller stops reading, and UNAVAILABLE (`CALLER_CHANGED`) if its credentials
+	// or permissions change: resume with the last `resume_token`.
 	StreamUsers(*StreamUsersRequest, grpc.ServerStreamingServer[StreamUsersResponse]) error
 	// Counts the users that match a filter. Costs one request to Clerk.
 	CountUsers(context.Context, *CountUsersRequest) (*CountUsersResponse, error)

@@ -10,6 +10,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 ERROR_REASON_ANSWER_TOO_LARGE: ErrorReason
 ERROR_REASON_BREAKER_OPEN: ErrorReason
+ERROR_REASON_CALLER_CHANGED: ErrorReason
 ERROR_REASON_CALLER_NOT_ALLOWED: ErrorReason
 ERROR_REASON_CALLER_OVER_QUOTA: ErrorReason
 ERROR_REASON_CALLER_UNKNOWN: ErrorReason

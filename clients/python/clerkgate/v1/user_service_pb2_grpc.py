@@ -172,7 +172,8 @@ class UserServiceServicer(object):
         """Reads all users that match a filter, in constant memory and as fast as the
         caller reads, with priority `batch`. Only orders by created_at are possible.
         ABORTED (`TOKEN_OUTDATED`) as in ListUsers; ABORTED (`STREAM_NOT_READ`) if the
-        caller stops reading: resume with the last `resume_token`.
+        caller stops reading, and UNAVAILABLE (`CALLER_CHANGED`) if its credentials
+        or permissions change: resume with the last `resume_token`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

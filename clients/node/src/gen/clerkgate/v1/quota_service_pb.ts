@@ -995,7 +995,8 @@ export const QuotaService: GenService<{
    * Sends the state at once, then after each change, at most once per
    * `min_interval`. Values that change as time passes, such as `available` and
    * `oldest_wait`, count as changes. Nothing is sent while nothing changes. Ends
-   * with UNAVAILABLE (`SHUTTING_DOWN`) when the server stops, and with ABORTED
+   * with UNAVAILABLE (`SHUTTING_DOWN`) when the server stops, or (`CALLER_CHANGED`)
+   * when the caller's credentials or permissions change, and with ABORTED
    * (`STREAM_NOT_READ`) if the caller stops reading.
    *
    * @generated from rpc clerkgate.v1.QuotaService.WatchQuota
