@@ -297,6 +297,26 @@ func TestCallersAtTheGate(t *testing.T) {
 	}
 }
 
+// TestLargeTokens: by default, a JSON Web Token of 50 KiB passes on both listeners.
+func TestLargeTokens(t *testing.T) {
+	g := startGuarded(t, Config{})
+	token := "Bearer " + g.issuer.Token("clerkgate", "sync", map[string]any{"groups": strings.Repeat("x", 38<<10)})
+	if len(token) < 50<<10 {
+		t.Fatalf("it has %d bytes", len(token))
+	}
+	if _, err := clerkgatev1.NewUserServiceClient(g.dialAs(t, token)).GetUser(t.Context(), &clerkgatev1.GetUserRequest{UserId: "user_a"}); err != nil {
+		t.Errorf("by gRPC: %v", err)
+	}
+	for _, h2 := range []bool{false, true} {
+		client := httpClient(t, h2, &tls.Config{RootCAs: g.ca.Pool()})
+		resp, answer := send(t, client, http.MethodPost, "https://"+g.at.HTTP.String()+getUserPath, strings.NewReader(`{"userId": "user_a"}`),
+			"Content-Type", "application/json", "Authorization", token)
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("by HTTP, HTTP/2 %v: %d %s", h2, resp.StatusCode, answer)
+		}
+	}
+}
+
 // TestOwnStreams opens more streams than the file allows.
 func TestOwnStreams(t *testing.T) {
 	g := startGuarded(t, Config{})

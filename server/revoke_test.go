@@ -288,8 +288,8 @@ func leaseOfARevokedCaller(t *testing.T) {
 	up := &fakeUpstream{}
 	g := gate.New(gate.Config{Quota: quota.Config{Limit: limit, Window: time.Second, LostHold: time.Second}})
 	var wg sync.WaitGroup
-	ctx, stop := context.WithCancel(t.Context())
-	wg.Go(func() { _ = g.Run(ctx) })
+	running, stop := context.WithCancel(t.Context())
+	wg.Go(func() { _ = g.Run(running) })
 	s := New(Config{Users: up, Quota: g, CallersFile: file.path})
 	listener := bufconn.Listen(1 << 20)
 	wg.Go(func() { _ = s.grpc.Serve(listener) })

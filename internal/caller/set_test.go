@@ -105,6 +105,7 @@ callers:
 		"nobody's, and a token":      {Credentials{Certificate: ca.Issue("nobody.example").X509(t), Authorization: "Bearer " + first}, "billing"},
 		"a good and a bad one":       {Credentials{Certificate: ca.Issue("jobs.example").X509(t), Authorization: "Bearer cgt_x"}, "unknown_token"},
 		"a JWT":                      {Credentials{Authorization: "Bearer " + jobs}, "jobs"},
+		"a large JWT":                {Credentials{Authorization: "Bearer " + issuer.Token("clerkgate", "x", map[string]any{"groups": []string{"jobs"}, "tier": "gold", "other": strings.Repeat("x", 40<<10)})}, "jobs"},
 		"a JWT, by two claims":       {Credentials{Authorization: "Bearer " + issuer.Token("clerkgate", "x", map[string]any{"groups": []string{"a", "jobs"}, "tier": "gold"})}, "jobs"},
 		"a JWT, one of two claims":   {Credentials{Authorization: "Bearer " + issuer.Token("clerkgate", "x", map[string]any{"groups": []string{"jobs"}})}, "unknown_identity"},
 		"a JWT of another subject":   {Credentials{Authorization: "Bearer " + issuer.Token("clerkgate", "other", nil)}, "unknown_identity"},

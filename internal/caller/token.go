@@ -16,7 +16,7 @@ const (
 	// TokenPrefix is the prefix of every token, so that leaked tokens can be found.
 	TokenPrefix = "cgt_"
 	// maxAuthorization is the maximum length of the header, in bytes.
-	maxAuthorization = 16 << 10
+	maxAuthorization = 64 << 10
 )
 
 // NewToken returns a new token of 256 random bits.
@@ -68,7 +68,7 @@ func (s *Set) byAuthorization(ctx context.Context, header string, now time.Time)
 	return found.who, nil
 }
 
-var errAuthorization = errors.New("want 'Bearer' and a token, or 'Basic' with a token as the password, in at most 16 KiB")
+var errAuthorization = errors.New("want 'Bearer' and a token, or 'Basic' with a token as the password, in at most 64 KiB")
 
 // bearer returns the token in an Authorization header.
 func bearer(header string) (string, error) {
