@@ -176,7 +176,7 @@ func (g *Gate) refuteLimit(d doubt, now time.Time) {
 //   - Retry-After, which is rounded up to seconds, may have passed before the probe;
 //   - none of the queries has drawn such a 429 since it was last answered;
 //   - no other caller is known to fare better: another one has drawn such a 429 lately, or
-//     nobody else has sent requests for a window.
+//     nobody else has sent requests for a window, which only a single replica knows.
 func (g *Gate) maybeQuota(d doubt, callers []string, now time.Time) bool {
 	ds := &g.doubts
 	e, _ := errors.AsType[*clerkapi.Error](d.answer.err)
@@ -187,5 +187,6 @@ func (g *Gate) maybeQuota(d doubt, callers []string, now time.Time) bool {
 		return false
 	}
 	anothers := now.Sub(ds.refutedAt) <= lastTrust && len(common(false, ds.refuted, callers)) == 0
-	return anothers || g.senders.onlyOne(now, g.limiter.Config().Window)
+	single := g.shared == nil || g.shared.ShareState(now).Replicas == 1
+	return anothers || single && g.senders.onlyOne(now, g.limiter.Config().Window)
 }

@@ -48,3 +48,34 @@ func TestALoneCallersQueryLowersTheLimitOnce(t *testing.T) {
 		})
 	}
 }
+
+// TestALoneCallerOfAReplicaIsNotAlone: while there are other replicas, a 429 that a probe
+// contradicts is the caller's own even if it is the only one here.
+func TestALoneCallerOfAReplicaIsNotAlone(t *testing.T) {
+	for replicas, want := range map[int]int{1: 1, 2: 0} {
+		state := newState()
+		state.replicas = replicas
+		clerk := badQuery{&fakeClerk{latency: 20 * time.Millisecond}, tooMany}
+		inBubbleOf(t, clerk, clerk.fakeClerk, Config{Shared: state}, func(t *testing.T, g *Gate) {
+			time.Sleep(11 * time.Second) // nobody has asked for a window
+			lone := Options{Party: Party{Peer: "lone"}}
+			if r := one(t.Context(), g, "user_1", lone); r.Err != nil {
+				t.Fatal(r.Err)
+			}
+			time.Sleep(11 * time.Second)
+			if _, err := g.List(t.Context(), clerkapi.ListParams{Limit: 1, Filter: filter("<script>")}, lone); !errors.Is(err, clerkapi.ErrRateLimited) {
+				t.Errorf("got %v, want %v", err, clerkapi.ErrRateLimited)
+			}
+			time.Sleep(time.Second)
+			limited := 0
+			state.change(func() {
+				for _, r := range state.reports {
+					limited += len(r.Limited)
+				}
+			})
+			if limited != want {
+				t.Errorf("%d replicas: %d 429s count for the quota, want %d", replicas, limited, want)
+			}
+		})
+	}
+}

@@ -17,12 +17,13 @@ import (
 
 // fakeState is a shared state that grants all permits that are wanted.
 type fakeState struct {
-	mu      sync.Mutex
-	hangs   bool      // no exchange is answered
-	grants  int       // the most that is granted from here on; below 0: no bound
-	paused  time.Time // until when it grants nothing
-	mail    []quota.Message
-	bounces bool // what is posted has no receiver
+	mu       sync.Mutex
+	hangs    bool // no exchange is answered
+	replicas int
+	grants   int       // the most that is granted from here on; below 0: no bound
+	paused   time.Time // until when it grants nothing
+	mail     []quota.Message
+	bounces  bool // what is posted has no receiver
 
 	lendsFrom time.Time // nothing may be lent before
 	entries   map[string]entryThere
@@ -31,7 +32,7 @@ type fakeState struct {
 }
 
 func newState() *fakeState {
-	return &fakeState{grants: -1, news: sync.OnceValue(func() chan struct{} { return make(chan struct{}, 1) })}
+	return &fakeState{replicas: 2, grants: -1, news: sync.OnceValue(func() chan struct{} { return make(chan struct{}, 1) })}
 }
 
 // entryThere is an entry of Swap.
@@ -89,7 +90,7 @@ func (s *fakeState) Exchange(ctx context.Context, r quota.Report) (quota.Reply, 
 	}
 	reply := quota.Reply{
 		Status: "ok", Now: fmt.Sprint(now.UnixMicro()), Epoch: "e", Era: 1, Again: -1, Paused: quota.Microseconds(max(0, s.paused.Sub(now)).Microseconds()),
-		Limit: 100, Capacity: 100, Available: 100, Quota: 100, Window: 10_000_000, Replicas: 2, Active: 1,
+		Limit: 100, Capacity: 100, Available: 100, Quota: 100, Window: 10_000_000, Replicas: s.replicas, Active: 1,
 		Share: 50, Ready: 4, Lend: r.Lend, Mail: mail, Bounced: strings.Join(bounced, " "),
 	}
 	if wait := s.lendsFrom.Sub(now); wait > 0 {
