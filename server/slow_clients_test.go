@@ -17,8 +17,9 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 )
 
-// patience is how long a test waits for what its limits shorten to a second or less.
-const patience = 8 * time.Second
+// patience is how long a test waits for what its limits shorten to a second or less: a
+// busy machine does not reach it.
+const patience = time.Minute
 
 // framed returns HTTP/2 as a client begins it, with the frames that write writes.
 func framed(write func(*http2.Framer)) string {

@@ -97,11 +97,11 @@ func TestUnreadAnswersShareABound(t *testing.T) {
 	if _, err := r.users.CountUsers(t.Context(), &clerkgatev1.CountUsersRequest{}); err != nil {
 		t.Errorf("a call with a small answer: %v", err)
 	}
-	_ = raw.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = raw.SetReadDeadline(time.Now().Add(patience))
 	if _, err := io.Copy(io.Discard, raw); err != nil && !strings.Contains(err.Error(), "reset") {
 		t.Errorf("the connection was not closed: %v", err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); r.server.edge.outbox.bytes() > 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); r.server.edge.outbox.bytes() > 0 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	wantNothingLeft(t, r.server)
@@ -128,7 +128,7 @@ func TestOutboxForgetsNothing(t *testing.T) {
 		}
 		_ = raw.Close()
 	}
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if r.server.edge.outbox.bytes() == 0 && r.server.edge.active.Load() == 0 {
 			break
 		}
