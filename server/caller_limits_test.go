@@ -91,7 +91,7 @@ func TestGetUsageShowsLimits(t *testing.T) {
 	limits.LookupsBucket.Available, limits.OverLimit = 1, 5
 	check("beyond the limits")
 
-	if got, want := g.guard.limits("limited"), (page.Limits{Guaranteed: 20, Cap: "102 lookups per 24h0m0s, 3 requests per 24h0m0s"}); got != want {
+	if got, want := g.guard.limits("limited"), (page.Limits{Guaranteed: 20, Cap: "102 lookups per day, 3 requests per day"}); got != want {
 		t.Errorf("on the page: %+v, want %+v", got, want)
 	}
 	for _, name := range []string{"billing", "gone"} {

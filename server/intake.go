@@ -10,6 +10,8 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+
+	"github.com/clerkgate/clerkgate/internal/words"
 )
 
 // Bounds of calls by HTTP.
@@ -110,7 +112,7 @@ func (b *callBody) Read(p []byte) (int, error) {
 	case b.held+n > b.limits.MaxRequestBytes:
 		b.fault = largeBody(b.limits.MaxRequestBytes)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		b.fault = invalid("body", fmt.Sprintf("must come within %v", b.limits.ReadTimeout))
+		b.fault = invalid("body", fmt.Sprintf("must come within %s", words.Duration(b.limits.ReadTimeout)))
 	default:
 		if b.fault = b.intake.add(b.address, 0, n); b.fault == nil {
 			b.held += n

@@ -8,6 +8,7 @@ import (
 
 	"github.com/clerkgate/clerkgate/internal/caller"
 	"github.com/clerkgate/clerkgate/internal/page"
+	"github.com/clerkgate/clerkgate/internal/words"
 )
 
 // Which methods a caller must be allowed to call in order to see the page, and in order
@@ -67,9 +68,9 @@ func (g *guard) limits(name string) page.Limits {
 	for _, l := range []struct {
 		limit caller.Limit
 		what  string
-	}{{who.Lookups, "lookups"}, {who.Requests, "requests"}} {
+	}{{who.Lookups, "lookup"}, {who.Requests, "request"}} {
 		if l.limit.Count > 0 {
-			caps = append(caps, fmt.Sprintf("%d %s per %v", l.limit.Count, l.what, l.limit.Window))
+			caps = append(caps, fmt.Sprintf("%s per %s", words.Count(l.limit.Count, l.what, l.what+"s"), words.Per(l.limit.Window)))
 		}
 	}
 	return page.Limits{Guaranteed: who.Guaranteed, Cap: strings.Join(caps, ", ")}

@@ -71,7 +71,7 @@ func TestPageOverHTTP(t *testing.T) {
 		}
 		return string(body)
 	}
-	if all := state(operator); !strings.Contains(all, `"billing"`) || !strings.Contains(all, "10 lookups per 1s") || !strings.Contains(all, "100/10s") {
+	if all := state(operator); !strings.Contains(all, `"billing"`) || !strings.Contains(all, "10 lookups per second") || !strings.Contains(all, "100/10s") {
 		t.Errorf("who may call GetUsage sees %s", all)
 	}
 	if some := state(looker); strings.Contains(some, "billing") || strings.Contains(some, "100/10s") {

@@ -12,6 +12,7 @@ import (
 	"github.com/clerkgate/clerkgate/clerkapi"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/words"
 )
 
 // leastLeaseTTL is the minimum ttl of a lease.
@@ -26,7 +27,7 @@ func (s *quotaService) AcquirePermits(ctx context.Context, req *clerkgatev1.Acqu
 	}
 	if ttl := req.GetTtl(); ttl != nil {
 		if ask.TTL = ttl.AsDuration(); ttl.CheckValid() != nil || ask.TTL < leastLeaseTTL || ask.TTL > gate.MaxLeaseTTL {
-			return nil, invalid("ttl", fmt.Sprintf("must be %v to %v, or unset", leastLeaseTTL, gate.MaxLeaseTTL))
+			return nil, invalid("ttl", fmt.Sprintf("must be %s to %s, or unset", words.Duration(leastLeaseTTL), words.Duration(gate.MaxLeaseTTL)))
 		}
 	}
 	if err := s.guard.spendRequests(ctx, max(ask.Permits, 0)); err != nil {

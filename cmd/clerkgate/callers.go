@@ -11,6 +11,7 @@ import (
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/caller"
+	"github.com/clerkgate/clerkgate/internal/words"
 	"github.com/clerkgate/clerkgate/server"
 )
 
@@ -145,5 +146,5 @@ func limitText(l *clerkgatev1.CallerLimit) string {
 	if l == nil {
 		return "no limit of its own"
 	}
-	return fmt.Sprintf("at most %d in %v", l.GetCount(), l.GetWindow().AsDuration())
+	return fmt.Sprintf("at most %d per %s", l.GetCount(), words.Per(l.GetWindow().AsDuration()))
 }

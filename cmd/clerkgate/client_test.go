@@ -78,7 +78,7 @@ func TestClientCommands(t *testing.T) {
 	if stdout, _ = ask(0, "count", "-o", "json", "--filter", "user_ids="+id); !strings.Contains(stdout, `"total_count": 1,`) {
 		t.Errorf("count: %s", stdout)
 	}
-	if stdout, _ = ask(0, "quota"); !strings.Contains(stdout, "100 requests per 10s") || !strings.Contains(stdout, "clerkgate-cli") {
+	if stdout, _ = ask(0, "quota"); !strings.Contains(stdout, "100 requests per 10 s") || !strings.Contains(stdout, "clerkgate-cli") {
 		t.Errorf("quota:\n%s", stdout)
 	}
 	if text := log.String(); !strings.Contains(text, "SIMULATED CLERK") {
@@ -137,8 +137,8 @@ func TestPrintQuota(t *testing.T) {
 	if err := printQuota(&out, q, used, now); err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{"100 requests per 10s", "200 requests", "1 of 95 now", "a token bucket holds none; 2 requests are in flight", "for 3s more",
-		"6 of 100 left, 1s ago", "5 wait, the oldest for 1s", "nothing waits", "half_open, opened 1 times", "1.5"} {
+	for _, part := range []string{"100 requests per 10 s", "200 requests", "1 of 95 now", "a token bucket holds none; 2 requests are in flight", "for 3.0 s more",
+		"6 of 100 left, 1.0 s ago", "5 wait, the oldest for 1.0 s", "nothing waits", "half_open, opened 1 time\n", "1.5"} {
 		if !strings.Contains(out.String(), part) {
 			t.Errorf("%q is missing in\n%s", part, out.String())
 		}

@@ -8,11 +8,13 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/clerkgate/clerkgate/clerkapi"
 	"github.com/clerkgate/clerkgate/internal/page"
+	"github.com/clerkgate/clerkgate/internal/words"
 )
 
 // setting is a setting as it is in effect. No part of it holds a secret.
@@ -106,7 +108,7 @@ func (c *serveCmd) derived(flag string, s settings) (value, why string) {
 	}
 	switch {
 	case flag == "quota":
-		return fmt.Sprintf("%d/%v", s.quota.Limit, s.quota.Window), byKey
+		return fmt.Sprintf("%d/%s", s.quota.Limit, words.Setting(s.quota.Window)), byKey
 	case flag == "instance":
 		return s.cache.RedisInstance, byKey
 	case flag == "full-view" && c.Sim:
@@ -118,7 +120,7 @@ func (c *serveCmd) derived(flag string, s settings) (value, why string) {
 	case flag == "burst" && s.quota.Burst > 0:
 		return fmt.Sprint(s.quota.Burst), "by --quota"
 	case flag == "stale-if-error" && c.StaleIfError < c.CacheTTL:
-		return c.CacheTTL.String(), "by --cache-ttl"
+		return words.Setting(c.CacheTTL), "by --cache-ttl"
 	}
 	return "", ""
 }
@@ -126,6 +128,9 @@ func (c *serveCmd) derived(flag string, s settings) (value, why string) {
 // shown returns a flag's value as it may be shown.
 func shown(f *kong.Flag) string {
 	v := f.Target.Interface()
+	if d, ok := v.(time.Duration); ok {
+		return words.Setting(d)
+	}
 	if f.Target.Kind() == reflect.String {
 		return clerkapi.Redact(withoutPassword(f.Target.String()))
 	}

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/words"
 )
 
 // exportCmd is `clerkgate export`.
@@ -73,10 +74,10 @@ func (c *exportCmd) Run(ctx context.Context, std streams) error {
 		s := file.state
 		took := time.Since(start)
 		fmt.Fprintf(std.err, "clerkgate: exported %d of %d users, read %.0f users/s in %s; started at %s\n",
-			s.Written, s.Walked, float64(s.Walked-before)/max(took.Seconds(), 1e-3), took.Round(time.Millisecond), s.Started)
+			s.Written, s.Walked, float64(s.Walked-before)/max(took.Seconds(), 1e-3), words.Rounded(took), s.Started)
 	}
 	if n := file.state.Unreadable; n > 0 {
-		return &codedError{fmt.Sprintf("%d users can't be read and are left out", n), exitFailed}
+		return &codedError{words.Count(n, "user can't be read and is left out", "users can't be read and are left out"), exitFailed}
 	}
 	return nil
 }
@@ -154,7 +155,7 @@ func (e *export) run(ctx context.Context) error {
 			return err
 		}
 		e.progress.clear()
-		fmt.Fprintf(e.errs, "%s; trying again in %s\n", oneLine("clerkgate: "+callError(err).Error()), wait.Round(time.Millisecond))
+		fmt.Fprintf(e.errs, "%s; trying again in %s\n", oneLine("clerkgate: "+callError(err).Error()), words.Rounded(wait))
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -229,7 +230,7 @@ func (e *export) interrupted(ctx context.Context, err error) error {
 	case saveErr != nil: // what was saved before remains
 		text += "; use --resume to continue"
 	default:
-		text += fmt.Sprintf("; %d users are in %s: use --resume to continue", e.file.state.Written, e.file.path)
+		text += fmt.Sprintf("; %s in %s: use --resume to continue", words.Count(e.file.state.Written, "user is", "users are"), e.file.path)
 	}
 	return &codedError{text, code}
 }

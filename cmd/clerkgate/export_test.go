@@ -216,7 +216,7 @@ func TestExportTellsWhatToDo(t *testing.T) {
 func TestExportTriesAgain(t *testing.T) {
 	start := time.Now()
 	code, _, stderr := runCommand(t, "export", "--address", "127.0.0.1:1", "--retry-for", "1500ms")
-	if code != exitUnavailable || strings.Count(stderr, "trying again in 1s") != 1 || time.Since(start) < time.Second {
+	if code != exitUnavailable || strings.Count(stderr, "trying again in 1.0 s") != 1 || time.Since(start) < time.Second {
 		t.Errorf("exit code %d after %v: %s", code, time.Since(start), stderr)
 	}
 }

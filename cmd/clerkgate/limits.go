@@ -3,6 +3,7 @@ package main
 import (
 	"time"
 
+	"github.com/clerkgate/clerkgate/internal/words"
 	"github.com/clerkgate/clerkgate/server"
 )
 
@@ -54,9 +55,9 @@ func (f limitFlags) limits() (server.Limits, error) {
 		switch {
 		case d.value >= d.least && d.value <= d.most:
 		case d.flag == "max-timeout":
-			return server.Limits{}, usagef("--max-timeout: want --default-timeout (%v) to 24h, not %v", f.DefaultTimeout, d.value)
+			return server.Limits{}, usagef("--max-timeout: want --default-timeout (%s) to 24h, not %s", words.Setting(f.DefaultTimeout), words.Setting(d.value))
 		default:
-			return server.Limits{}, usagef("--%s: want %v to %v, not %v", d.flag, d.least, d.most, d.value)
+			return server.Limits{}, usagef("--%s: want %s to %s, not %s", d.flag, words.Setting(d.least), words.Setting(d.most), words.Setting(d.value))
 		}
 	}
 	l := server.Limits{

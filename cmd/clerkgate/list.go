@@ -8,6 +8,7 @@ import (
 
 	"github.com/clerkgate/clerkgate/clerkapi"
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/words"
 )
 
 // listCmd is `clerkgate list`.
@@ -78,7 +79,7 @@ func (c *listCmd) Run(ctx context.Context, std streams, o *origins) error {
 		c.hint(ctx, std.err, client, filter)
 	}
 	if unreadable > 0 {
-		return &codedError{fmt.Sprintf("%d users can't be read and are left out", unreadable), exitFailed}
+		return &codedError{words.Count(unreadable, "user can't be read and is left out", "users can't be read and are left out"), exitFailed}
 	}
 	return nil
 }
@@ -92,7 +93,7 @@ func (c *listCmd) hint(ctx context.Context, w io.Writer, client clerkgatev1.User
 	if resp, err := client.CountUsers(callCtx, &clerkgatev1.CountUsersRequest{Filter: filter}); err == nil {
 		of = fmt.Sprintf("there are %d", resp.GetTotalCount())
 	}
-	fmt.Fprintf(w, "clerkgate: printed %d users; %s. Use --limit to print more; --limit 0 prints all.\n", c.Limit, of)
+	fmt.Fprintf(w, "clerkgate: printed %s; %s. Use --limit to print more; --limit 0 prints all.\n", words.Count(c.Limit, "user", "users"), of)
 }
 
 // reportUnreadable writes which users an answer does not have, and why.

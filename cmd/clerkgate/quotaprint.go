@@ -10,6 +10,7 @@ import (
 	"time"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/words"
 )
 
 // printQuota prints for people the state of the quota at the time now, and what it
@@ -17,38 +18,38 @@ import (
 func printQuota(out io.Writer, q *clerkgatev1.Quota, u *clerkgatev1.GetUsageResponse, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
-	row("quota", "%d requests per %s", q.GetLimit(), q.GetWindow().AsDuration())
+	row("quota", "%s per %s", words.Count(q.GetLimit(), "request", "requests"), words.Per(q.GetWindow().AsDuration()))
 	if q.GetBurst() > 0 {
-		row("burst", "%d requests", q.GetBurst())
+		row("burst", "%s", words.Count(q.GetBurst(), "request", "requests"))
 	}
 	row("available", "%d of %d now", q.GetAvailable(), q.GetEffectiveLimit())
 	row("held", "%s", heldText(q))
 	if sh := q.GetShared(); sh != nil {
 		if decider := sh.GetDecider(); decider == clerkgatev1.SharedQuota_DECIDER_REDIS {
-			row("shared", "through Redis, by %d replicas", sh.GetReplicas())
+			row("shared", "through Redis, by %s", words.Count(sh.GetReplicas(), "replica", "replicas"))
 		} else {
-			row("shared", "not now (%s): this one of %d replicas may hold %d",
-				lowerName(decider.String(), "DECIDER_"), sh.GetReplicas(), sh.GetAllowance())
+			row("shared", "not now (%s): of %s, this one may hold %d",
+				lowerName(decider.String(), "DECIDER_"), words.Count(sh.GetReplicas(), "replica", "replicas"), sh.GetAllowance())
 		}
 	}
 	if t := q.GetPausedUntil(); t != nil {
-		row("paused", "for %s more, after a 429", t.AsTime().Sub(now).Round(time.Millisecond))
+		row("paused", "for %s more, after a 429", words.Rounded(t.AsTime().Sub(now)))
 	}
 	if u := q.GetUpstream(); u != nil {
-		row("Clerk reports", "%d of %d left, %s ago", u.GetRemaining(), u.GetLimit(), now.Sub(u.GetObserveTime().AsTime()).Round(time.Millisecond))
+		row("Clerk reports", "%d of %d left, %s ago", u.GetRemaining(), u.GetLimit(), words.Rounded(now.Sub(u.GetObserveTime().AsTime())))
 	}
 	level := func(name string, l *clerkgatev1.QueueLevel) {
 		if l.GetOldestWait() == nil {
 			row(name, "nothing waits")
 			return
 		}
-		row(name, "%d wait, the oldest for %s", l.GetDepth(), l.GetOldestWait().AsDuration().Round(time.Millisecond))
+		row(name, "%s, the oldest for %s", words.Count(l.GetDepth(), "waits", "wait"), words.Rounded(l.GetOldestWait().AsDuration()))
 	}
 	level("interactive", q.GetQueue().GetInteractive())
 	level("batch", q.GetQueue().GetBatch())
-	row("estimated wait", "%s", q.GetQueue().GetEstimatedWait().AsDuration().Round(time.Millisecond))
+	row("estimated wait", "%s", words.Rounded(q.GetQueue().GetEstimatedWait().AsDuration()))
 	breaker := lowerName(q.GetBreaker().GetState().String(), "STATE_")
-	row("breaker", "%s, opened %d times", breaker, q.GetBreaker().GetTimesOpened())
+	row("breaker", "%s, opened %s", breaker, words.Count(q.GetBreaker().GetTimesOpened(), "time", "times"))
 	row("key", "%s", keyText(q.GetKey().GetState()))
 	printUsage(w, u)
 	return w.Flush()
@@ -67,16 +68,16 @@ func printQuotaJSON(out io.Writer, q *clerkgatev1.Quota, u *clerkgatev1.GetUsage
 
 // heldText explains the number of permits that are held.
 func heldText(q *clerkgatev1.Quota) string {
-	text := fmt.Sprintf("%d permits", q.GetHeld())
+	text := words.Count(q.GetHeld(), "permit", "permits")
 	if q.GetShared().GetDecider() == clerkgatev1.SharedQuota_DECIDER_REDIS {
-		return fmt.Sprintf("%s of all replicas; this one has %d requests in flight and %d permits leased", text, q.GetInFlight(), q.GetLeased())
+		return text + " of all replicas; this one has " + words.Count(q.GetInFlight(), "request", "requests") + " in flight and " + words.Count(q.GetLeased(), "permit", "permits") + " leased"
 	}
 	if q.GetBurst() > 0 {
-		return fmt.Sprintf("%s: a token bucket holds none; %d requests are in flight, %d permits are leased", text, q.GetInFlight(), q.GetLeased())
+		return text + ": a token bucket holds none; " + words.Count(q.GetInFlight(), "request is", "requests are") + " in flight, " + words.Count(q.GetLeased(), "permit is", "permits are") + " leased"
 	}
 	text += fmt.Sprintf(": %d by requests in flight, %d by leases", q.GetInFlight(), q.GetLeased())
 	if rest := q.GetHeld() - q.GetInFlight() - q.GetLeased(); rest > 0 {
-		text += fmt.Sprintf(", %d by answers of the last %s or, after a start, for earlier use of the key", rest, q.GetWindow().AsDuration())
+		text += fmt.Sprintf(", %d by answers of the last %s or, after a start, for earlier use of the key", rest, words.Duration(q.GetWindow().AsDuration()))
 	}
 	return text
 }
@@ -102,8 +103,8 @@ func printUsage(w io.Writer, u *clerkgatev1.GetUsageResponse) {
 	}
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
 	t := u.GetTotals()
-	row("requests", "%d sent, %d retries, %d answered 429, %.1f users each",
-		t.GetUpstreamRequests(), t.GetRetries(), t.GetUpstreamRateLimited(), t.GetUsersPerRequest())
+	row("requests", "%d sent, %s, %d answered 429, %.1f users each",
+		t.GetUpstreamRequests(), words.Count(t.GetRetries(), "retry", "retries"), t.GetUpstreamRateLimited(), t.GetUsersPerRequest())
 	for _, s := range t.GetLookups() {
 		row("lookups", "%d from %s", s.GetCount(), lowerName(s.GetServedFrom().String(), "SERVED_FROM_"))
 	}
@@ -145,7 +146,7 @@ func usedText(l *clerkgatev1.CallerLimit, b *clerkgatev1.CallerBucket) string {
 	if l == nil {
 		return "-"
 	}
-	text := fmt.Sprintf("%d/%v", l.GetCount(), l.GetWindow().AsDuration())
+	text := fmt.Sprintf("%d/%s", l.GetCount(), words.Setting(l.GetWindow().AsDuration()))
 	if b == nil {
 		return text
 	}

@@ -18,8 +18,8 @@ func TestHeldIsExplained(t *testing.T) {
 		quota *clerkgatev1.Quota
 		want  string
 	}{
-		{&clerkgatev1.Quota{Window: window, Held: 502, InFlight: 1, Leased: 1}, "502 permits: 1 by requests in flight, 1 by leases, 500 by answers of the last 10s or, after a start, for earlier use of the key"},
-		{&clerkgatev1.Quota{Window: window, Held: 1, InFlight: 1}, "1 permits: 1 by requests in flight, 0 by leases"},
+		{&clerkgatev1.Quota{Window: window, Held: 502, InFlight: 1, Leased: 1}, "502 permits: 1 by requests in flight, 1 by leases, 500 by answers of the last 10 s or, after a start, for earlier use of the key"},
+		{&clerkgatev1.Quota{Window: window, Held: 1, InFlight: 1}, "1 permit: 1 by requests in flight, 0 by leases"},
 		{&clerkgatev1.Quota{Held: 9, Shared: &clerkgatev1.SharedQuota{Decider: clerkgatev1.SharedQuota_DECIDER_REDIS}}, "9 permits of all replicas; this one has 0 requests in flight and 0 permits leased"},
 	} {
 		if got := heldText(tt.quota); got != tt.want {

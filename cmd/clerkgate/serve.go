@@ -19,6 +19,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/redislink"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
+	"github.com/clerkgate/clerkgate/internal/words"
 	"github.com/clerkgate/clerkgate/server"
 )
 
@@ -100,7 +101,7 @@ func (c *serveCmd) check() error {
 		}
 	}
 	if c.UpstreamTimeout > usercache.MaxUpstreamTimeout {
-		return usagef("--upstream-timeout: want at most %v: invalidations are remembered for a little longer", usercache.MaxUpstreamTimeout)
+		return usagef("--upstream-timeout: want at most %s: invalidations are remembered for a little longer", words.Setting(usercache.MaxUpstreamTimeout))
 	}
 	if c.DrainDelay < 0 {
 		return usagef("--drain-delay: want a duration of 0 or more, such as 5s")

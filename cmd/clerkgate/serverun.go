@@ -27,6 +27,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
+	"github.com/clerkgate/clerkgate/internal/words"
 	"github.com/clerkgate/clerkgate/server"
 )
 
@@ -275,7 +276,7 @@ func (c *serveCmd) Run(ctx context.Context, parsed *kong.Context, std streams, o
 				http = at.HTTP.String()
 			}
 			attrs := []any{"version", buildVersion(), "grpc", at.GRPC.String(), "http", http,
-				"quota", fmt.Sprintf("%d/%s", s.quota.Limit, s.quota.Window), "burst", s.quota.Burst}
+				"quota", fmt.Sprintf("%d/%s", s.quota.Limit, words.Setting(s.quota.Window)), "burst", s.quota.Burst}
 			if at.Webhooks != nil {
 				attrs = append(attrs, "webhooks", at.Webhooks.String()+webhook.Path)
 			}

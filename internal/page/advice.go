@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/clerkgate/clerkgate/internal/webhook"
+	"github.com/clerkgate/clerkgate/internal/words"
 )
 
 // Advice is a condition that holds, with the texts that the page shows: those of the
@@ -105,7 +106,7 @@ func (v *View) badWebhooks() string {
 	if bad == 1 {
 		were = "was"
 	}
-	text := fmt.Sprintf("%d of %s in ten minutes %s ", bad, count(all, "webhook", "webhooks"), were)
+	text := fmt.Sprintf("%d of %s in ten minutes %s ", bad, words.Count(all, "webhook", "webhooks"), were)
 	if len(kinds) == 1 {
 		_, kind, _ := strings.Cut(kinds[0], " ")
 		text += kind

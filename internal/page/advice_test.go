@@ -54,7 +54,7 @@ func TestHeadlineIsNotRepeated(t *testing.T) {
 	v.Gate.Breaker.State, v.Lately[rateLimitedCount], v.LimitedAt = gate.Open, 1, noon.Add(-time.Second)
 	all := Advise(v)
 	if len(all) != 2 || all[0].Summary != "" || all[0].Over ||
-		all[1].Summary != "Clerk answered 429 at 12:03:15. The pause is over." || !all[1].Over {
+		all[1].Summary != "Clerk answered 429 at 12:03:15 UTC. The pause is over." || !all[1].Over {
 		t.Errorf("%+v", all)
 	}
 	v.Phase = Stopping
@@ -67,10 +67,10 @@ func TestHeadlineIsNotRepeated(t *testing.T) {
 func TestQuotaNote(t *testing.T) {
 	for want, change := range map[string]func(*View){
 		"": func(*View) {},
-		"45 of the held are kept back, the last until 12:03:20: requests from before the start may still count at Clerk.": func(v *View) {
+		"45 of the held are kept back, the last until 12:03:20 UTC: requests from before the start may still count at Clerk.": func(v *View) {
 			v.Gate.KeptBack, v.Gate.KeptUntil = 45, noon.Add(4*time.Second)
 		},
-		"25 of 100 may be used: the share of this replica, until Redis knows at about 12:03:20 what all replicas have sent.": func(v *View) {
+		"25 of 100 may be used: the share of this replica, until Redis knows at about 12:03:20 UTC what all replicas have sent.": func(v *View) {
 			v.Gate.EffectiveLimit = 25
 			v.Gate.Shared.ShareState = quota.ShareState{Decider: quota.DecidesLearning, Learned: noon.Add(4 * time.Second)}
 		},
@@ -80,7 +80,7 @@ func TestQuotaNote(t *testing.T) {
 		"90 of 100 may be used: the rest is reserved for others by --quota-reserve.": func(v *View) {
 			v.Gate.EffectiveLimit, v.Gate.FullLimit = 90, 90
 		},
-		"64 of 100 may be used: the 429 at 12:03:06 has lowered it, and without another all is back by 12:22:00.": func(v *View) {
+		"64 of 100 may be used: the 429 at 12:03:06 UTC has lowered it, and without another all is back by 12:22:00 UTC.": func(v *View) {
 			v.Gate.EffectiveLimit, v.LimitedAt = 64, noon.Add(-10*time.Second)
 		},
 		"64 of 100 may be used: Clerk's 429s or headers show that others use the key; it rises again by itself.": func(v *View) {

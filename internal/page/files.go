@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/clerkgate/clerkgate/internal/telemetry"
+	"github.com/clerkgate/clerkgate/internal/words"
 )
 
 // expiry is a certificate that listeners share, or the authorities of clients' certificates.
@@ -45,7 +46,7 @@ func (v *View) certificates(within time.Duration, share float64) string {
 			what, refused = "An authority in --client-ca-file", "clients with a certificate of it can't connect."
 		}
 		if left := e.at.Sub(v.Now); left > 0 {
-			text = append(text, what+" expires at "+v.clock(e.at)+", in "+short(left)+".")
+			text = append(text, what+" expires at "+v.clock(e.at)+", in "+words.Rounded(left)+".")
 		} else {
 			text = append(text, what+" expired at "+v.clock(e.at)+": "+refused)
 		}

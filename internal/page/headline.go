@@ -6,6 +6,7 @@ import (
 
 	"github.com/clerkgate/clerkgate/internal/quota"
 	"github.com/clerkgate/clerkgate/internal/usage"
+	"github.com/clerkgate/clerkgate/internal/words"
 )
 
 // Headline is the page's first line.
@@ -37,8 +38,8 @@ func Tell(v *View) Headline {
 	}
 	text += v.left() + v.noCalls()
 	if sh := v.Gate.Shared; sh != nil && sh.Decider == quota.DecidesLearning {
-		text += fmt.Sprintf(" This replica may use %d of %d requests per %v until about %s, while Redis learns what all replicas have sent.",
-			sh.Allowance, v.Gate.Limit, v.Gate.Window, v.clock(sh.Learned))
+		text += fmt.Sprintf(" This replica may use %d of %d requests per %s until about %s, while Redis learns what all replicas have sent.",
+			sh.Allowance, v.Gate.Limit, words.Per(v.Gate.Window), v.clock(sh.Learned))
 	}
 	return Headline{string(Serving), "ok", text}
 }
@@ -75,24 +76,24 @@ func tell(v *View, c Condition) string {
 			return fmt.Sprintf("Serving again. Clerk answered 429%s. %s", v.limitedAt(), v.left())
 		}
 		text := fmt.Sprintf("Clerk answered 429%s: nothing is sent to Clerk until %s, %s from now.",
-			v.limitedAt(), v.clock(v.Gate.PausedUntil), short(v.Gate.PausedUntil.Sub(v.Now)))
+			v.limitedAt(), v.clock(v.Gate.PausedUntil), words.Rounded(v.Gate.PausedUntil.Sub(v.Now)))
 		if v.waiting() > 0 {
 			text += " " + v.waits(true)
 		}
 		if n := v.Lately[refusalCounter("rate_limited")]; n > 0 {
-			text += " " + count(n, "call that can't wait so long was refused.", "calls that can't wait so long were refused.")
+			text += " " + words.Count(n, "call that can't wait so long was refused.", "calls that can't wait so long were refused.")
 		}
 		return text
 	case redisFallback:
 		text := "Redis has not answered since " + v.clock(v.AwaySince)
 		if sh := v.Gate.Shared; sh != nil && sh.Allowance > 0 {
-			text += fmt.Sprintf(": this replica serves within its share of the quota, %d of %d requests per %v",
-				sh.Allowance, v.Gate.Limit, v.Gate.Window)
+			text += fmt.Sprintf(": this replica serves within its share of the quota, %d of %d requests per %s",
+				sh.Allowance, v.Gate.Limit, words.Per(v.Gate.Window))
 		}
 		return text + ". " + v.waits(true)
 	case callsRefused:
 		n := v.Lately[refusedTooShort] + v.Lately[refusedFull] + v.Lately[refusedCallerFull]
-		return fmt.Sprintf("More is asked for than the quota allows: %s refused in the last minute. %s", count(n, "lookup or list was", "lookups and lists were"), v.left())
+		return fmt.Sprintf("More is asked for than the quota allows: %s refused in the last minute. %s", words.Count(n, "lookup or list was", "lookups and lists were"), v.left())
 	case oldestWait:
 		return "Serving slowly: " + v.left()
 	case quotaNearlySpent:
@@ -127,17 +128,17 @@ func (v *View) outage() string {
 	var text string
 	switch {
 	case failed > 0 && silent > 0:
-		text = fmt.Sprintf("Clerk has failed since %s (%d answers 5xx, %d without an answer)", since, failed, silent)
+		text = fmt.Sprintf("Clerk has failed since %s (%s 5xx, %d without an answer)", since, words.Count(failed, "answer", "answers"), silent)
 	case failed > 0:
-		text = fmt.Sprintf("Clerk has answered 5xx since %s (%s)", since, count(failed, "time", "times"))
+		text = fmt.Sprintf("Clerk has answered 5xx since %s (%s)", since, words.Count(failed, "time", "times"))
 	case silent > 0:
-		text = fmt.Sprintf("Clerk has not answered since %s (%s)", since, count(silent, "request", "requests"))
+		text = fmt.Sprintf("Clerk has not answered since %s (%s)", since, words.Count(silent, "request", "requests"))
 	default:
 		text = "Clerk has failed or not answered since " + since
 	}
 	text += ": only users in the cache are served."
 	if n := v.Outage[refusedOpen]; n > 0 {
-		text += " " + count(n, "call was refused.", "calls were refused.")
+		text += " " + words.Count(n, "call was refused.", "calls were refused.")
 	}
 	if v.Now.Sub(v.OutSince) > span*every-Lately && len(v.Outage) > 0 {
 		text += " Numbers are of the last ten minutes."
@@ -163,7 +164,7 @@ func (v *View) waits(whole bool) string {
 	case n == 0:
 		return "nobody waits."
 	case v.oldest() >= 100*time.Millisecond:
-		text += ", the first for " + short(v.oldest())
+		text += ", the first for " + words.Rounded(v.oldest())
 	}
 	return text + "."
 }
@@ -172,33 +173,7 @@ func (v *View) waits(whole bool) string {
 func (v *View) clock(t time.Time) string {
 	t, now := t.UTC(), v.Now.UTC()
 	if t.YearDay() == now.YearDay() && t.Year() == now.Year() {
-		return t.Format("15:04:05")
+		return t.Format("15:04:05 UTC")
 	}
-	return t.Format("2 January, 15:04:05")
-}
-
-// short returns a duration as people write it.
-func short(d time.Duration) string {
-	switch {
-	case d < 10*time.Second:
-		return fmt.Sprintf("%.1f s", max(0, d.Seconds()))
-	case d < time.Minute:
-		return fmt.Sprintf("%.0f s", d.Seconds())
-	case d < time.Hour:
-		d = d.Round(time.Second)
-		return fmt.Sprintf("%d min %d s", d/time.Minute, d%time.Minute/time.Second)
-	}
-	if d >= 48*time.Hour {
-		d = d.Round(time.Hour)
-		return fmt.Sprintf("%d days %d h", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
-	}
-	d = d.Round(time.Minute)
-	return fmt.Sprintf("%d h %d min", d/time.Hour, d%time.Hour/time.Minute)
-}
-
-func count(n int64, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
+	return t.Format("2 January, 15:04:05 UTC")
 }

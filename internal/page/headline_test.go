@@ -42,7 +42,7 @@ func TestTell(t *testing.T) {
 		{"a minute ago", "ok", "serving", "Serving. 37 of 100 requests left; nobody waits.",
 			func(v *View) { v.Started = noon.Add(-time.Minute) }},
 		{"Redis is back", "ok", "serving", "Serving. 25 of 25 requests left; nobody waits. " +
-			"This replica may use 25 of 100 requests per 10s until about 12:03:30, while Redis learns what all replicas have sent.", func(v *View) {
+			"This replica may use 25 of 100 requests per 10 s until about 12:03:30 UTC, while Redis learns what all replicas have sent.", func(v *View) {
 			v.Gate.Shared.ShareState = quota.ShareState{Decider: quota.DecidesLearning, Replicas: 2, Allowance: 25, Learned: at("12:03:30")}
 			v.Gate.Available, v.Gate.EffectiveLimit = 25, 25
 		}},
@@ -57,40 +57,40 @@ func TestTell(t *testing.T) {
 			func(v *View) { v.AskingKey = true }},
 		{"stopping", "warning", "stopping", "Stopping: the server takes no new calls.",
 			func(v *View) { v.Phase, v.Gate.KeyRefused = Stopping, true }},
-		{"429", "warning", rateLimited, "Clerk answered 429 at 12:03:10: nothing is sent to Clerk until 12:03:40, 24 s from now. 545 calls that can't wait so long were refused.", func(v *View) {
+		{"429", "warning", rateLimited, "Clerk answered 429 at 12:03:10 UTC: nothing is sent to Clerk until 12:03:40 UTC, 24 s from now. 545 calls that can't wait so long were refused.", func(v *View) {
 			v.LimitedAt, v.Gate.PausedUntil, v.Gate.Available = at("12:03:10"), at("12:03:40"), 0
 			v.Lately[refusalCounter("rate_limited")] = 545
 		}},
-		{"429 at another replica", "warning", rateLimited, "Clerk answered 429: nothing is sent to Clerk until 12:03:18, 2.0 s from now. 3 wait, the first for 4.0 s.", func(v *View) {
+		{"429 at another replica", "warning", rateLimited, "Clerk answered 429: nothing is sent to Clerk until 12:03:18 UTC, 2.0 s from now. 3 wait, the first for 4.0 s.", func(v *View) {
 			v.Gate.PausedUntil = at("12:03:18")
 			v.Gate.Queue[gate.Interactive] = gate.QueueLevel{Depth: 3, Oldest: 4 * time.Second}
 		}},
-		{"after a 429", "warning", rateLimited, "Serving again. Clerk answered 429 at 12:03:10. 37 of 100 requests left; nobody waits.", func(v *View) {
+		{"after a 429", "warning", rateLimited, "Serving again. Clerk answered 429 at 12:03:10 UTC. 37 of 100 requests left; nobody waits.", func(v *View) {
 			v.LimitedAt, v.Lately[rateLimitedCount] = at("12:03:10"), 1
 		}},
 		{"key refused", "critical", keyRefused, "Clerk refuses the secret key: put a valid one into /etc/clerk/key. Users in the cache are served meanwhile.",
 			func(v *View) { v.Gate.KeyRefused, v.KeyPlace = true, "/etc/clerk/key" }},
 		{"key refused from the start", "critical", keyRefused, "Clerk refuses the secret key: put a valid one into its place. Calls fail until then.",
 			func(v *View) { v.Gate.KeyRefused, v.Gate.KeyTaken = true, false }},
-		{"outage", "critical", breakerOpen, "Clerk has failed or not answered since 12:01:00: only users in the cache are served.",
+		{"outage", "critical", breakerOpen, "Clerk has failed or not answered since 12:01:00 UTC: only users in the cache are served.",
 			func(v *View) { v.Gate.Breaker.State, v.OutSince = gate.Open, at("12:01:00") }},
-		{"Clerk answers 5xx", "critical", breakerOpen, "Clerk has answered 5xx since 12:01:00 (7 times): only users in the cache are served. 381 calls were refused.", func(v *View) {
+		{"Clerk answers 5xx", "critical", breakerOpen, "Clerk has answered 5xx since 12:01:00 UTC (7 times): only users in the cache are served. 381 calls were refused.", func(v *View) {
 			v.Gate.Breaker.State, v.OutSince = gate.Open, at("12:01:00")
 			v.Outage = Counts{failureCounter("server_error"): 7, refusedOpen: 381}
 		}},
-		{"no answer", "critical", breakerOpen, "Clerk has not answered since 12:01:00 (1 request): only users in the cache are served. 1 call was refused.", func(v *View) {
+		{"no answer", "critical", breakerOpen, "Clerk has not answered since 12:01:00 UTC (1 request): only users in the cache are served. 1 call was refused.", func(v *View) {
 			v.Gate.Breaker.State, v.OutSince = gate.Open, at("12:01:00")
 			v.Outage = Counts{failureCounter("no_answer"): 1, refusedOpen: 1}
 		}},
-		{"both, for long", "critical", breakerOpen, "Clerk has failed since 11:01:00 (7 answers 5xx, 3 without an answer): only users in the cache are served. " +
+		{"both, for long", "critical", breakerOpen, "Clerk has failed since 11:01:00 UTC (7 answers 5xx, 3 without an answer): only users in the cache are served. " +
 			"Numbers are of the last ten minutes.", func(v *View) {
 			v.Gate.Breaker.State, v.OutSince = gate.Open, at("11:01:00")
 			v.Outage = Counts{failureCounter("server_error"): 7, failureCounter("no_answer"): 3}
 		}},
-		{"an old outage", "critical", breakerOpen, "Clerk has failed or not answered since 27 November, 12:01:00: only users in the cache are served.",
+		{"an old outage", "critical", breakerOpen, "Clerk has failed or not answered since 27 November, 12:01:00 UTC: only users in the cache are served.",
 			func(v *View) { v.Gate.Breaker.State, v.OutSince = gate.HalfOpen, at("12:01:00").AddDate(0, 0, -1) }},
 		{"Redis gone", "warning", redisFallback,
-			"Redis has not answered since 12:03:00: this replica serves within its share of the quota, 50 of 100 requests per 10s. Nobody waits.", func(v *View) {
+			"Redis has not answered since 12:03:00 UTC: this replica serves within its share of the quota, 50 of 100 requests per 10 s. Nobody waits.", func(v *View) {
 				v.Gate.Shared.Decider, v.Gate.Shared.Allowance, v.AwaySince = quota.DecidesFallback, 50, at("12:03:00")
 			}},
 		{"refused", "warning", callsRefused,
@@ -105,21 +105,21 @@ func TestTell(t *testing.T) {
 		{"one at a time", "warning", inFlightFloor, "Serving one request at a time, since Clerk accepts no more at once. 37 of 100 requests left; nobody waits.",
 			func(v *View) { v.Gate.InFlightLimit = 1 }},
 		{"a certificate for hours", "critical", certificateExpiresToday,
-			"The certificate of the gRPC and HTTP listeners expires at 15:03:46, in 3 h 1 min. 37 of 100 requests left; nobody waits.", func(v *View) {
+			"The certificate of the gRPC and HTTP listeners expires at 15:03:46 UTC, in 3 h 1 min. 37 of 100 requests left; nobody waits.", func(v *View) {
 				for _, files := range v.Files.TLS {
 					files.Certificates[0] = lives(90*day, 3*time.Hour+30*time.Second)
 				}
 			}},
 		{"expired certificates", "critical", certificateExpiresToday,
-			"The certificate of the webhook listener expired at 26 November, 12:03:16: clients can't connect. " +
-				"An authority in --client-ca-file expired at 11:03:16: clients with a certificate of it can't connect. 37 of 100 requests left; nobody waits.", func(v *View) {
+			"The certificate of the webhook listener expired at 26 November, 12:03:16 UTC: clients can't connect. " +
+				"An authority in --client-ca-file expired at 11:03:16 UTC: clients with a certificate of it can't connect. 37 of 100 requests left; nobody waits.", func(v *View) {
 				v.Files.TLS = []telemetry.TLSFiles{
 					{Listener: "grpc", Certificates: []telemetry.Certificate{lives(90*day, 90*day), {Kind: telemetry.ClientCACertificate, NotAfter: noon.Add(-time.Hour)}}},
 					{Listener: "webhook", Certificates: []telemetry.Certificate{lives(90*day, -2*day)}},
 				}
 			}},
 		{"a certificate for days", "warning", certificateExpiresSoon,
-			"Serving. 37 of 100 requests left; nobody waits. The certificate of the gRPC listener expires at 4 December, 11:03:16, in 5 days 23 h.",
+			"Serving. 37 of 100 requests left; nobody waits. The certificate of the gRPC listener expires at 4 December, 11:03:16 UTC, in 5 days 23 h.",
 			func(v *View) { v.Files.TLS[0].Certificates[0] = lives(90*day, 6*day-time.Hour) }},
 		{"TLS files", "warning", tlsFilesUnusable,
 			"Serving. 37 of 100 requests left; nobody waits. The TLS files of the gRPC, HTTP and webhook listeners can't be used, so the last ones stay in use.", func(v *View) {
@@ -146,17 +146,5 @@ func TestTell(t *testing.T) {
 				t.Errorf("\ngot  %+v\nwant %+v", got, want)
 			}
 		})
-	}
-}
-
-// TestShort checks how durations are written.
-func TestShort(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		-1: "0.0 s", 1500 * time.Millisecond: "1.5 s", 59 * time.Second: "59 s", 3*time.Minute + 2*time.Second: "3 min 2 s",
-		2*time.Hour + 29*time.Minute + 31*time.Second: "2 h 30 min", 48*time.Hour - 1: "48 h 0 min", 7*day - time.Minute: "7 days 0 h", 7*day - time.Hour: "6 days 23 h",
-	} {
-		if got := short(d); got != want {
-			t.Errorf("%v: %q, want %q", d, got, want)
-		}
 	}
 }

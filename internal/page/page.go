@@ -10,6 +10,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/telemetry"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
+	"github.com/clerkgate/clerkgate/internal/words"
 )
 
 // Limits is what the callers file guarantees to a caller, and to what it limits it.
@@ -262,7 +263,7 @@ func (p *Page) noteChanges(v *View) {
 		v.Outages++
 		note("clerk", "Clerk failed: the breaker opened.")
 	case !isOut && wasOut:
-		note("clerk", "Clerk answered again after "+short(v.Now.Sub(before.OutSince))+": the breaker closed.")
+		note("clerk", "Clerk answered again after "+words.Rounded(v.Now.Sub(before.OutSince))+": the breaker closed.")
 	case !isOut && v.Gate.Breaker.TimesOpened > before.Gate.Breaker.TimesOpened:
 		v.Outages++
 		note("clerk", "Clerk failed for a moment: the breaker opened and closed.")
@@ -278,10 +279,10 @@ func (p *Page) noteChanges(v *View) {
 	case isAway && !wasAway:
 		note("redis", "Redis stopped answering.")
 	case !isAway && wasAway && !before.AwaySince.Equal(v.Started): // at the start Redis is still being connected
-		note("redis", "Redis answered again after "+short(v.Now.Sub(before.AwaySince))+".")
+		note("redis", "Redis answered again after "+words.Rounded(v.Now.Sub(before.AwaySince))+".")
 	}
 	if is, was := replicasOf(v), replicasOf(before); is != was && was > 0 && is > 0 {
-		note("replicas", "The quota is shared by "+count(int64(is), "replica", "replicas")+", before by "+count(int64(was), "replica", "replicas")+".")
+		note("replicas", "The quota is shared by "+words.Count(is, "replica", "replicas")+", before by "+words.Count(was, "replica", "replicas")+".")
 	}
 }
 

@@ -83,7 +83,7 @@ func (f *fake) sources() Sources {
 		Settings: []Setting{{"quota", "100/10s", "default"}},
 		Limits: func(name string) Limits {
 			if name == "billing" {
-				return Limits{Guaranteed: 20, Cap: "1000 lookups per 10s"}
+				return Limits{Guaranteed: 20, Cap: "1000 lookups per 10 s"}
 			}
 			return Limits{}
 		},
@@ -299,7 +299,7 @@ func TestEvents(t *testing.T) {
 		want := []string{
 			"The server started.", "Clerk failed: the breaker opened.", "Clerk answered again after 2.5 s: the breaker closed.",
 			"Clerk failed for a moment: the breaker opened and closed.", "Clerk refused the secret key.",
-			"Clerk accepted the secret key.", "Clerk answered 429: nothing is sent to Clerk until 00:00:36.",
+			"Clerk accepted the secret key.", "Clerk answered 429: nothing is sent to Clerk until 00:00:36 UTC.",
 			"Redis stopped answering.", "Redis answered again after 1.0 s.", "The quota is shared by 3 replicas, before by 2 replicas.",
 		}
 		if !slices.Equal(texts, want) {
@@ -380,7 +380,7 @@ func TestState(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(state.Callers) != 2 || state.Callers[0] != (callerReport{
-			Name: "billing", Lookups: 30, Requests: 3, Share: 0.375, OverLimit: 5, Guaranteed: 20, Cap: "1000 lookups per 10s",
+			Name: "billing", Lookups: 30, Requests: 3, Share: 0.375, OverLimit: 5, Guaranteed: 20, Cap: "1000 lookups per 10 s",
 		}) || state.Callers[1] != (callerReport{Name: "mailer", Requests: 1, Share: 0.125, Waiting: 2}) ||
 			state.Others.Share != 0.5 || state.Lookups[0] != (countReport{"memory", "", 12, 12}) {
 			t.Errorf("%+v", state)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/words"
 )
 
 // quotaNote returns sentences about what is not usable of the quota now, why, and until
@@ -15,8 +16,8 @@ func quotaNote(v *View) string {
 	var notes []string
 	g := &v.Gate
 	if g.KeptBack > 0 {
-		notes = append(notes, fmt.Sprintf("%d of the held are kept back, the last until %s: requests from before the start may still count at Clerk.",
-			g.KeptBack, v.clock(g.KeptUntil)))
+		notes = append(notes, fmt.Sprintf("%s kept back, the last until %s: requests from before the start may still count at Clerk.",
+			words.Count(g.KeptBack, "of the held is", "of the held are"), v.clock(g.KeptUntil)))
 	}
 	if g.EffectiveLimit < g.Limit && g.Burst == 0 {
 		notes = append(notes, fmt.Sprintf("%d of %d may be used: %s.", g.EffectiveLimit, g.Limit, v.whyLess()))

@@ -84,7 +84,7 @@ async function changes(page, selector) {
 }
 
 test('durations', () => {
-  const texts = { 0: '0 s', 0.0005: '0.001 s', 1.25: '1.3 s', 59: '59 s', 119.7: '2 min 0 s', 3599: '59 min 59 s', 7195: '2 h 0 min', 200000: '2 days' };
+  const texts = { 0: '0 s', 0.0005: '0.001 s', 0.0942: '0.094 s', 0.759: '0.76 s', 1.25: '1.3 s', 59: '59 s', 119.7: '2 min 0 s', 3599: '59 min 59 s', 7195: '2 h 0 min', 200000: '2 days' };
   for (const [s, text] of Object.entries(texts)) assert.equal(seconds(Number(s)), text);
 });
 
@@ -136,12 +136,28 @@ test('empty, idle, under load, 429, an outage, narrow, dark, restarted', async (
   for (const [name, options] of [['narrow', { width: 320, height: 700 }], ['dark', { dark: true }], ['narrow-dark', { width: 390, height: 844, dark: true }]]) {
     const other = await look(server.page, options);
     await changes(other.page, '#requests');
+    const wide = await other.page.locator('#queue').evaluate((t) => t.scrollWidth - t.closest('.scroll').clientWidth);
+    assert.ok(wide <= 0, `${name}: ${wide} px of the table of waits need scrolling`);
     await check(other, name, { docs: name === 'narrow-dark' });
     await other.close();
   }
 
+  // A tab that nobody sees lets go of the server, and shows no old state.
+  const show = (hidden) => at.page.evaluate((h) => {
+    Object.defineProperty(document, 'hidden', { value: h, configurable: true });
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, hidden);
+  assert.match(await at.page.title(), /^[✓!] clerkgate$/);
+  await show(true);
+  assert.equal(await at.page.title(), 'clerkgate');
+  const frozen = await at.page.locator('#clock').textContent();
+  await new Promise((done) => setTimeout(done, 2500));
+  assert.equal(await at.page.locator('#clock').textContent(), frozen, 'a hidden page is kept up to date');
+  await show(false);
+  await until('the title of a page that is seen again', async () => /^[✓!] clerkgate$/.test(await at.page.title()));
+
   await fault(server.sim, { kind: 'status', status: 429, retry_after: '15' });
-  await says(at.page, /^Clerk answered 429 at [\d:]+: nothing is sent to Clerk until [\d:]+, [\d.]+ s from now\./);
+  await says(at.page, /^Clerk answered 429 at [\d:]+ UTC: nothing is sent to Clerk until [\d:]+ UTC, [\d.]+ s from now\./);
   await at.page.locator('#conditions', { hasText: 'Find out who else uses this key' }).waitFor();
   await changes(at.page, '#headline');
   await check(at, 'paused', { docs: true });
@@ -150,12 +166,12 @@ test('empty, idle, under load, 429, an outage, narrow, dark, restarted', async (
   await at.page.locator('#quota-note', { hasText: /of 100 may be used: the 429 at .* all is back by / }).waitFor();
 
   await fault(server.sim, { kind: 'status', status: 503 });
-  await says(at.page, /^Clerk has answered 5xx since [\d:]+ \(\d+ times\): only users in the cache are served\. \d+ calls were refused\.$/);
+  await says(at.page, /^Clerk has answered 5xx since [\d:]+ UTC \(\d+ times\): only users in the cache are served\. \d+ calls were refused\.$/);
   await at.page.locator('#conditions', { hasText: 'The network is not at fault' }).waitFor();
   await at.page.locator('#queue-text', { hasText: 'would be refused at once' }).waitFor();
   await at.page.locator('#clerk', { hasText: 'opened once' }).waitFor();
   assert.equal(await at.page.locator('#conditions li').first().locator('strong').count(), 0, 'the headline is repeated');
-  assert.match(await at.page.locator('#conditions li.over').textContent(), /^Clerk answered 429 at [\d:]+\. The pause is over\./);
+  assert.match(await at.page.locator('#conditions li.over').textContent(), /^Clerk answered 429 at [\d:]+ UTC\. The pause is over\./);
   await at.page.locator('#events', { hasText: 'the breaker opened' }).waitFor();
   await changes(at.page, '#failures tbody');
   await check(at, 'outage', { docs: true });
@@ -167,7 +183,7 @@ test('empty, idle, under load, 429, an outage, narrow, dark, restarted', async (
   const same = ['--grpc-listen', server.grpc, '--http-listen', server.http];
   at.away = true;
   await server.stop('SIGKILL');
-  await says(at.page, /^The server can't be reached\. It last answered at [\d:]+; the figures below are from then\.$/);
+  await says(at.page, /^The server can't be reached\. It last answered at [\d:]+ UTC; the figures below are from then\.$/);
   await at.page.locator('#link', { hasText: /^not connected, last heard \d+ s ago$/ }).waitFor();
   await changes(at.page, '#link');
   assert.equal(await at.page.locator('#quota-plot text', { hasText: 'now' }).count(), 0, 'the plot still ends now');
@@ -210,10 +226,10 @@ test('Redis goes away, and comes back', async (t) => {
   await until('two replicas', async () => /replicas2/.test(await at.page.locator('#replicas').textContent()));
   await check(at, 'replicas');
   await store.stop();
-  await says(at.page, /^Redis has not answered since [\d:]+(: this replica serves within its share of the quota, \d+ of 100 requests per 10s)?\. Nobody waits\.$/);
+  await says(at.page, /^Redis has not answered since [\d:]+ UTC(: this replica serves within its share of the quota, \d+ of 100 requests per 10 s)?\. Nobody waits\.$/);
   await check(at, 'redis-gone');
   store = await redis(store.port);
-  await says(at.page, /^Serving\. .* This replica may use \d+ of 100 requests per 10s until about [\d:]+, while Redis learns what all replicas have sent\.$/);
+  await says(at.page, /^Serving\. .* This replica may use \d+ of 100 requests per 10 s until about [\d:]+ UTC, while Redis learns what all replicas have sent\.$/);
   await at.page.locator('#quota-note', { hasText: 'of 100 may be used: the share of this replica, until Redis knows' }).waitFor();
   assert.equal(await at.page.locator('#replicas .bad').count(), 0, 'a figure is red while the headline is green');
   await at.page.locator('#events', { hasText: 'Redis answered again after' }).waitFor();
@@ -290,7 +306,7 @@ test('a token as the password, and what a caller may not see', async (t) => {
     await operator.page.locator('#callers-note', { hasText: '2 in all.' }).waitFor();
     const rows = await operator.page.locator('#callers tbody tr').evaluateAll((all) => all.map((r) => [...r.cells].map((c) => c.textContent)));
     assert.deepEqual(rows, [
-      ['operator', '66.7 %', '0', '0', '0', '20 %', '1', '1000 lookups per 10s, 2 requests per 24h0m0s'], ['looker', '33.3 %', '0', '0', '0', '', '', ''],
+      ['operator', '66.7 %', '0', '0', '0', '20 %', '1', '1000 lookups per 10 s, 2 requests per day'], ['looker', '33.3 %', '0', '0', '0', '', '', ''],
     ]);
     assert.ok(!(await operator.page.content()).includes('cgt_'));
     await check(operator, name);

@@ -2,7 +2,7 @@
 // state whenever it has changed.
 
 import * as plot from './plot.js';
-import { bytes, clock, element, figures, fill, number, percent, seconds, shorten, sortable } from './table.js';
+import { bytes, clock, element, figures, fill, number, percent, seconds, shorten, sortable, utc } from './table.js';
 
 const SILENCE = 10_000; // ms without a message, after which the connection counts as lost
 const $ = (id) => document.getElementById(id);
@@ -66,7 +66,7 @@ function showLost(why) {
   lost = true;
   document.body.classList.add('lost');
   $('now').classList.add('lost');
-  const at = clock(tick?.now ?? heard, Date.now());
+  const at = utc(tick?.now ?? heard, Date.now());
   $('headline').textContent = `The server can't be reached. It last answered at ${at}; the figures below are from then. ${why}`.trim();
   $('conditions').replaceChildren(element('li', 'level-critical',
     'Look whether clerkgate runs, and at the network to it. The page goes on by itself once the server answers.'));
@@ -86,9 +86,15 @@ setInterval(() => {
   if (!document.hidden && !retry && Date.now() - lastMessage > SILENCE) lose();
 }, 1000);
 
-// A hidden page lets its connection go: a browser has few of them for each server.
+// A hidden page lets its connection go: a browser has few of them for each server. Its tab then
+// shows no state, since that would be an old one.
 document.addEventListener('visibilitychange', () => {
-  if (document.hidden) { source?.close(); clearTimeout(retry); retry = 0; } else connect();
+  if (document.hidden) {
+    source?.close();
+    clearTimeout(retry);
+    retry = 0;
+    document.title = 'clerkgate';
+  } else connect();
 });
 
 // --- what comes
@@ -135,7 +141,7 @@ function showTick() {
       return item;
     }));
   }
-  $('clock').textContent = `${clock(tick.now, tick.now)} UTC`;
+  $('clock').textContent = utc(tick.now, tick.now);
   $('uptime').textContent = `up ${seconds(Math.max(0, Math.round((tick.now - hello.started) / 1000)))}`;
   $('link').textContent = 'live';
 
@@ -148,7 +154,7 @@ function showTick() {
     ['quota', number(quota.limit), `per ${seconds(quota.window)}`],
     ...(quota.capacity < quota.limit ? [['usable now', number(quota.capacity)]] : []),
     ['on lease', number(quota.leased)],
-    ['paused', quota.paused_until ? `until ${clock(quota.paused_until, tick.now)}` : 'no', '', !!quota.paused_until],
+    ['paused', quota.paused_until ? `until ${utc(quota.paused_until, tick.now)}` : 'no', '', !!quota.paused_until],
   ]);
   set('quota-note', tick.quota_note);
   drawPlots();
@@ -177,8 +183,9 @@ function drawPlots() {
   set('quota-text', `At most ${number(most(plot.HELD))} held at once, and ${number(most(plot.USED))} sent in any ${seconds(quota.window)}. `
     + (paused.length ? `Paused by a 429 ${times(paused.length)}, for ${length(paused)} in all. ` : 'Never paused. ')
     + (outage.length ? `Clerk failed ${times(outage.length)}, for ${length(outage)} in all.` : ''));
-  set('queue-text', `${number(tick.queue.reduce((n, q) => n + q.depth, 0))} wait now, ${number(most(plot.WAITING))} at most in the last ten minutes. A list that came now would ${listWould(tick.estimated_wait)}.`);
-  set('flight-text', `${number(quota.in_flight)} under way now, ${number(most(plot.FLIGHT))} at most in the last ten minutes. Up to ${number(quota.in_flight_limit)} may be`
+  const waiting = tick.queue.reduce((n, q) => n + q.depth, 0);
+  set('queue-text', `${{ 0: 'Nobody waits', 1: '1 waits' }[waiting] ?? `${number(waiting)} wait`} now, ${number(most(plot.WAITING))} at most in the last ten minutes. A list that came now would ${listWould(tick.estimated_wait)}.`);
+  set('flight-text', `${number(quota.in_flight)} under way now, ${number(most(plot.FLIGHT))} at most in the last ten minutes. Up to ${number(quota.in_flight_limit)} may be at once`
     + (quota.in_flight_limit < quota.max_in_flight ? `, fewer than the ${number(quota.max_in_flight)} of the settings, since Clerk accepts no more.` : '.'));
   showMinutes();
 }
@@ -227,9 +234,9 @@ function showState() {
   const { breaker, key } = state;
   figures('clerk', [
     ['breaker', breaker.state, breaker.outages ? `opened ${times(breaker.outages)}` : 'never opened', breaker.state !== 'closed'],
-    ['key', key.state, `since ${clock(key.since, now)}`, key.state === 'refused'],
+    ['key', key.state, `since ${utc(key.since, now)}`, key.state === 'refused'],
     ...(key.file_fails ? [["key's file", "can't be used", '', true]] : []),
-    ...(state.upstream.limit ? [["Clerk's own count", `${number(state.upstream.remaining)} left`, `of ${number(state.upstream.limit)}, at ${clock(state.upstream.observed, now)}`]] : []),
+    ...(state.upstream.limit ? [["Clerk's own count", `${number(state.upstream.remaining)} left`, `of ${number(state.upstream.limit)}, at ${utc(state.upstream.observed, now)}`]] : []),
   ]);
   fill('events', (state.events ?? []).map((e) => [clock(e.at, now), e.text]));
 
@@ -253,7 +260,7 @@ function showState() {
 
   figures('replicas', [
     ...(redis ? [
-      ['Redis', redis.connected && !redis.away_since ? 'connected' : 'does not answer', redis.away_since ? `since ${clock(redis.away_since, now)}` : '', !redis.connected || !!redis.away_since],
+      ['Redis', redis.connected && !redis.away_since ? 'connected' : 'does not answer', redis.away_since ? `since ${utc(redis.away_since, now)}` : '', !redis.connected || !!redis.away_since],
       both("Redis's errors", redis.errors)] : [['Redis', 'none']]),
     ...(shared ? [
       ['replicas', number(shared.replicas), shared.most > shared.replicas ? `${number(shared.most)} lately` : '', shared.most > shared.replicas],
@@ -262,8 +269,8 @@ function showState() {
 
   $('webhooks-note').textContent = !webhooks ? 'No webhooks are taken: --webhook-listen is not set.'
     : !webhooks.last && !webhooks.last_bad ? 'None has come since the start.'
-      : (webhooks.last ? `The last good one came at ${clock(webhooks.last, now)}.` : 'No good one has come since the start.')
-        + (webhooks.last_bad ? ` The last bad one (failed, forged, stale or misdirected) came at ${clock(webhooks.last_bad, now)}.` : '');
+      : (webhooks.last ? `The last good one came at ${utc(webhooks.last, now)}.` : 'No good one has come since the start.')
+        + (webhooks.last_bad ? ` The last bad one (failed, forged, stale or misdirected) came at ${utc(webhooks.last_bad, now)}.` : '');
   $('webhooks').closest('.scroll').hidden = !webhooks;
   if (webhooks) fill('webhooks', webhooks.outcomes.filter((o) => o.total).map((o) => [`${o.name}: ${o.text}`, o.recent, o.total]), 'None.');
   showCallers();

@@ -94,7 +94,7 @@ export function bytes(n) {
 const parts = (n, unit, sixtieth) => `${Math.floor(n / 60)} ${unit} ${n % 60} ${sixtieth}`;
 
 export function seconds(s) {
-  if (s < 1) return `${+s.toFixed(3)} s`;
+  if (s < 1) return `${+s.toFixed(s < 0.1 ? 3 : 2)} s`;
   if (s < 60) return `${whole.format(s)} s`;
   if (s < 3600) return parts(Math.round(s), 'min', 's');
   if (s < 172800) return parts(Math.round(s / 60), 'h', 'min');
@@ -106,3 +106,6 @@ export function clock(ms, now) {
   const at = new Date(ms).toISOString();
   return at.slice(0, 10) === new Date(now).toISOString().slice(0, 10) ? at.slice(11, 19) : `${at.slice(0, 10)} ${at.slice(11, 19)}`;
 }
+
+// utc is clock with the name of the time zone, for where that is not said beside it.
+export function utc(ms, now) { return `${clock(ms, now)} UTC`; }
