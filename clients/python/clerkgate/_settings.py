@@ -79,13 +79,18 @@ class Settings:
             raise ValueError(f"timeout is {timeout!r}: want seconds, more than 0")
         if isinstance(token, str):
             token = _clean_token(token)
+        if (cert_file is None) != (key_file is None):  # gRPC would abort the process
+            raise ValueError("a certificate needs both cert_file and key_file")
         tls = tls or ca_file is not None or cert_file is not None
         self.target, tls, local = _parse_address(address, tls)
         if token is not None and not tls and not local:
             raise ValueError("a token is sent over TLS, to a loopback address or to a Unix socket only: use https://")
         self.credentials: grpc.ChannelCredentials | None = None
         if tls:
-            self.credentials = grpc.ssl_channel_credentials(_read(ca_file), _read(key_file), _read(cert_file))
+            authorities = _read(ca_file)
+            if authorities is not None and b"BEGIN CERTIFICATE" not in authorities:
+                raise ValueError(f"ca_file {str(ca_file)!r} holds no PEM certificate")
+            self.credentials = grpc.ssl_channel_credentials(authorities, _read(key_file), _read(cert_file))
         self._timeout = timeout
         self._token = token
         self._caller = caller

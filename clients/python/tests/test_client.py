@@ -433,6 +433,16 @@ class SettingsTest(unittest.TestCase):
             with self.subTest(options), self.assertRaisesRegex(ValueError, "want"):
                 Client(**options)
 
+    def test_certificates(self) -> None:
+        for options, message in (
+            ({"cert_file": __file__}, "needs both"),
+            ({"key_file": __file__}, "needs both"),
+            ({"ca_file": __file__}, "holds no PEM certificate"),
+            ({"ca_file": "/nowhere"}, "No such file"),
+        ):
+            with self.subTest(options), self.assertRaisesRegex((ValueError, OSError), message):
+                Client(**options)
+
     def parsed(self, address: str, tls: bool = False) -> tuple:
         settings = Settings(address, tls, None, None, None, None, None, "interactive", 1)
         return settings.target, settings.credentials is not None
