@@ -33,8 +33,8 @@
 //
 // If an answer may concern other callers, a probe decides. A probe is a request that no
 // caller has a part in. It shows whether the key is refused or the quota is spent
-// (doubt.go), and whether Clerk fails as a whole (evidence.go). Failures, or 429s, of different callers' requests need
-// no probe. While the breaker is open the gate refuses everything at once, and sends one
+// (resolve.go), and whether Clerk fails as a whole (evidence.go). Failures, or 429s, of
+// different callers' requests need no probe. While the breaker is open the gate refuses everything at once, and sends one
 // probe per BreakerOpen until Clerk is back. A refused key is likewise probed, each second
 // at first and every ten seconds later, and a new key at once.
 //
@@ -66,7 +66,7 @@
 //   - dispatch.go: what goes next, and when; gather.go: permits of leases
 //   - send.go: from the queue to a request and its answer
 //   - settle.go: what an answer means: for the permit, the breaker, retries, waiters
-//   - probe.go, doubt.go: probes, and the answers whose meaning they decide
+//   - probe.go, resolve.go: probes, and the answers whose meaning they decide; limited.go: 429s
 //   - places.go: requests that hang lose their places in flight; recheck.go: deadlines in a pause
 //   - retry.go, split.go: further tries, refused lookups
 //   - refusal.go, keycheck.go, breaker.go, evidence.go: when only probes may go
@@ -76,6 +76,7 @@
 //   - report.go: what is reported to the observer
 //   - request.go, want.go, lease.go: the three types; upstream.go: Clerk
 //   - occupancy.go: limits of the queue
+//   - doubt.go: answers in doubt; senders.go: whether callers are several
 //   - concurrency.go, lookupsize.go: how many requests and ids Clerk accepts
 //   - rollingcount.go, recentset.go, wake.go: counts, sets and wake-ups
 //   - observer.go: the interface for metrics and traces; api.go: arguments and results of the methods

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -14,6 +15,10 @@ const (
 	maxCrowdLimits = 3
 	// briefPause is the pause after a 429 of the quota's if Clerk accepts requests again.
 	briefPause = time.Second
+	// doubtFor is how long a 429 may be in doubt because there is no permit for a probe.
+	doubtFor = 250 * time.Millisecond
+	// maxTime is longer than any pause.
+	maxTime = time.Duration(math.MaxInt64)
 )
 
 // settleLimited decides what the 429 that r drew means.
