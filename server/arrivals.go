@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	// maxArrivals is how many bytes the calls by gRPC may take, whose headers have arrived
-	// and whose requests have not.
+	// maxArrivals is the maximum of bytes of gRPC calls whose headers have arrived and whose
+	// requests have not.
 	maxArrivals = 512 << 20
 	// arrivalShare is the part of them that one address may have: a quarter.
 	arrivalShare = 4
-	// arrivalBytes is about what such a call takes beside its metadata.
+	// arrivalBytes is the approximate memory of such a call, without its metadata.
 	arrivalBytes = 10 << 10
 )
 

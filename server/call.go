@@ -49,7 +49,7 @@ func readOptions(ctx context.Context) (o gate.Options, err error) {
 		return o, invalid(callerKey, "must be at most 64 characters of letters, digits, '.', '_', '-', '/' and ':'")
 	}
 	if clerkapi.Redact(name) != name {
-		return o, invalid(callerKey, "must be a name, and is a secret")
+		return o, invalid(callerKey, "must be a name, not a secret")
 	}
 	o.Party = gate.Party{Peer: turnsOf(ctx), Name: name}
 	if onLoopback(ctx) {

@@ -36,7 +36,7 @@ const (
 	l5dKey           = "l5d-client-id"
 )
 
-// callerMethods are the methods that a file of callers may allow. WhoAmI needs no
+// callerMethods are the methods that a callers file may allow. WhoAmI needs no
 // permission.
 func callerMethods() caller.Methods {
 	var m caller.Methods
@@ -57,8 +57,8 @@ func callerMethods() caller.Methods {
 	return m
 }
 
-// CheckCallers returns what is wrong with a file of callers. If nothing is, it reports whether
-// certificates in it can be recognized only with TLSFiles.ClientCA.
+// CheckCallers returns an error if a callers file can't be used. Otherwise it reports
+// whether certificates in it can be recognized only with TLSFiles.ClientCA.
 func CheckCallers(path string) (needsClientCA bool, err error) {
 	live, err := openCallers(path, slog.New(slog.DiscardHandler), func(map[string]gate.Share) {}, nil)
 	if err != nil {
@@ -67,8 +67,8 @@ func CheckCallers(path string) (needsClientCA bool, err error) {
 	return live.Get().NeedsClientCA(), nil
 }
 
-// openCallers reads a file of callers, which may change. It passes on the callers' shares
-// in the requests to Clerk, now and after each change, which it also tells changed, unless
+// openCallers reads a callers file, which may change. It passes on the callers' shares in the
+// requests to Clerk, now and after each change. It also signals each change to changed, unless
 // that is nil.
 func openCallers(path string, logger *slog.Logger, setShares func(map[string]gate.Share), changed chan<- struct{}) (*livefile.Value[*caller.Set], error) {
 	var last atomic.Pointer[caller.Set]
@@ -82,7 +82,7 @@ func openCallers(path string, logger *slog.Logger, setShares func(map[string]gat
 	}
 	live, err := livefile.Open([]string{path}, parse, func(err error) {
 		if err != nil {
-			logger.Error("the file of callers can't be used: the last one stays in use", "error", err)
+			logger.Error("the callers file can't be used: the last one stays in use", "error", err)
 			return
 		}
 		set := last.Load()
@@ -91,7 +91,7 @@ func openCallers(path string, logger *slog.Logger, setShares func(map[string]gat
 		case changed <- struct{}{}:
 		default:
 		}
-		logger.Info("the file of callers is in use", "callers", len(set.Callers()))
+		logger.Info("the callers file is in use", "callers", len(set.Callers()))
 	})
 	if err == nil {
 		setShares(sharesOf(live.Get()))
@@ -111,8 +111,8 @@ func sharesOf(set *caller.Set) map[string]gate.Share {
 
 // guard decides which calls are admitted. Its methods are safe for concurrent use.
 type guard struct {
-	callers *livefile.Value[*caller.Set] // nil: there is no file of callers
-	// certificate has calls need a verified certificate where there is no file.
+	callers *livefile.Value[*caller.Set] // nil: there is no callers file
+	// certificate means that calls need a verified certificate if there is no callers file.
 	certificate bool
 	logger      *slog.Logger
 	counts      *usage.Callers // counts what their own limits refuse; nil: it is not counted
@@ -148,7 +148,7 @@ func (g *guard) open() bool { return g.callers == nil && !g.certificate }
 // admittedKey is the context key of the call's *caller.Caller.
 type admittedKey struct{}
 
-// admitted returns the caller of an admitted call, nil if there is no file of callers.
+// admitted returns the caller of an admitted call, nil if there is no callers file.
 func admitted(ctx context.Context) *caller.Caller {
 	c, _ := ctx.Value(admittedKey{}).(*caller.Caller)
 	return c
@@ -173,7 +173,7 @@ func (g *guard) admit(ctx context.Context, method string) (context.Context, erro
 // identifiedKey is the context key of an identified.
 type identifiedKey struct{}
 
-// identified is what identify has returned.
+// identified is the result of identify.
 type identified struct {
 	who *caller.Caller
 	err error
@@ -202,7 +202,7 @@ func allowed(who *caller.Caller, method string) bool {
 }
 
 // identify returns who makes a call, or an HTTP request with an incomingContext. It
-// returns nil if there is no file of callers.
+// returns nil if there is no callers file.
 func (g *guard) identify(ctx context.Context) (*caller.Caller, error) {
 	if known, ok := ctx.Value(identifiedKey{}).(identified); ok {
 		return known.who, known.err
@@ -290,8 +290,8 @@ func needsNoCaller(method string) bool {
 	return strings.HasPrefix(method, "/"+grpc_health_v1.Health_ServiceDesc.ServiceName+"/")
 }
 
-// translated returns an error as others than the project's own services answer it:
-// nobody else translates it.
+// translated returns an error as the status that services other than the project's own
+// answer: for these nothing else translates it.
 func translated(method string, err error) error {
 	if strings.HasPrefix(method, "/clerkgate.v1.") {
 		return err
@@ -343,10 +343,10 @@ func (g *guard) http(next http.Handler, permission string, may func(*caller.Call
 		case err != nil:
 			_ = g.refuse(ctx, "HTTP "+r.Pattern, err)
 			w.Header().Set("WWW-Authenticate", `Basic realm="clerkgate", charset="UTF-8"`)
-			http.Error(w, "the server does not know this caller: show a token as the password, or a certificate", http.StatusUnauthorized)
+			http.Error(w, "the server does not know this caller: send a token as the password, or a certificate", http.StatusUnauthorized)
 		case who != nil && !may(who):
 			g.denied.Add(1)
-			http.Error(w, "this caller may not have this; it needs "+permission+" in the callers file", http.StatusForbidden)
+			http.Error(w, "this caller may not see this; it needs "+permission+" in the callers file", http.StatusForbidden)
 		default:
 			next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, admittedKey{}, who)))
 		}

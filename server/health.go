@@ -29,7 +29,7 @@ var servingNames = []string{"", clerkgatev1.UserService_ServiceDesc.ServiceName,
 // Reasons why a server takes no calls.
 const (
 	starting = "the server is starting"
-	asking   = "Clerk has not said yet whether it takes the secret key"
+	asking   = "Clerk has not yet accepted or refused the secret key"
 	stopping = "the server is stopping"
 )
 

@@ -118,7 +118,7 @@ func (t *trailer) get() metadata.MD {
 	return t.md
 }
 
-// transportStream is what grpc.SetTrailer sets the trailers of a unary call by.
+// transportStream receives the trailers that grpc.SetTrailer sets for a unary call.
 type transportStream struct {
 	method  string
 	trailer *trailer

@@ -181,7 +181,7 @@ func (c *httpCalls) enter() bool {
 	return !c.refused
 }
 
-// refuse has new calls be refused.
+// refuse makes new calls fail.
 func (c *httpCalls) refuse() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -195,7 +195,7 @@ func (s *httpStream) SendMsg(m any) error {
 // returned. A message that is being written has a moment to be taken.
 func (s *httpStream) close(w *pacedWriter) {
 	if !s.sending.TryLock() {
-		w.endWithin(lastWord)
+		w.endWithin(closeTimeout)
 		s.sending.Lock()
 	}
 	defer s.sending.Unlock()

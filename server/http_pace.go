@@ -35,7 +35,7 @@ func (w *pacedWriter) Write(p []byte) (int, error) {
 	}
 }
 
-// Flush writes what is buffered. Connect calls it after each message of a stream.
+// Flush writes the buffered bytes. Connect calls it after each message of a stream.
 func (w *pacedWriter) Flush() {
 	w.extend()
 	_ = w.control.Flush()

@@ -27,7 +27,7 @@ import (
 // errStopping ends calls when a stopping server does not wait for them any longer.
 var errStopping = &gate.Error{Kind: gate.ErrShuttingDown}
 
-// edge is the outermost layer of the services: it gives each call its context, and
+// edge is the outermost layer of the services: it prepares the context of each call, and
 // translates errors into the contract's and into log lines.
 type edge struct {
 	logger         *slog.Logger

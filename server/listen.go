@@ -111,7 +111,7 @@ func removeStale(path string) error {
 	case err != nil:
 		return err
 	case info.Mode().Type() != fs.ModeSocket:
-		return errors.New("there is a file of that name which is no socket: remove it, or take another path")
+		return errors.New("a file of that name exists and is not a socket: remove it, or use another path")
 	}
 	conn, err := (&net.Dialer{Timeout: socketDial}).Dial("unix", path)
 	switch {
@@ -121,5 +121,5 @@ func removeStale(path string) error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return os.Remove(path)
 	}
-	return fmt.Errorf("there is a socket, and it can't be seen whether a server listens there: %w", err)
+	return fmt.Errorf("there is a socket, and it is unknown whether a server listens on it: %w", err)
 }

@@ -130,7 +130,7 @@ func TestUnixSocketRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
-		file:                          "no socket",
+		file:                          "not a socket",
 		filepath.Join(dir, "no", "s"): "folder",
 		filepath.Join(file, "s"):      "folder",
 	} {

@@ -95,8 +95,8 @@ func (g *guard) trySpendRequests(ctx context.Context, n int) error {
 	return g.spend(name, who.Requests, n, least, time.Now())
 }
 
-// refused counts what a caller was refused with err, if that is an overLimit, and names the
-// limit in it. It returns err.
+// refused counts n refusals of a caller if err is an overLimit, and sets the limit's name in
+// err. It returns err.
 func (g *guard) refused(who *caller.Caller, limit string, n int, err error) error {
 	var over *overLimit
 	if !errors.As(err, &over) {
@@ -169,7 +169,7 @@ func (g *guard) spend(name string, limit caller.Limit, n, least int, now time.Ti
 	return nil
 }
 
-// bucket returns the size of the named meter's bucket, and what is left in it.
+// bucket returns the size of the named meter's bucket, and how many tokens it has.
 func (g *guard) bucket(name string, limit caller.Limit, least int, now time.Time) (size, left int) {
 	p := g.part(limit, least)
 	g.mu.Lock()

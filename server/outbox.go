@@ -120,7 +120,7 @@ func (e *encoded) free() {
 	}
 }
 
-// grow notes that the lot holds n bytes more, for a copy of its answer. It does not refuse
+// grow records that the lot has n bytes more, for a copy of its answer. It does not refuse
 // them: in JSON an answer has about twice the bytes. A nil lot counts nothing.
 func (l *lot) grow(n int) {
 	if l == nil {
@@ -194,7 +194,7 @@ func (o *outbox) endLongestLocked(address netip.Prefix) bool {
 	return true
 }
 
-// block notes that a stream waits for its caller to read, until unblock.
+// block records that a stream waits for its caller to read, until unblock.
 func (o *outbox) block(s *boundStream) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -223,7 +223,7 @@ func (o *outbox) bytes() int64 {
 	return o.held
 }
 
-// lose notes that the buffer of l was garbage. The runtime calls it, on a goroutine of its
+// lose records that the buffer of l was garbage. The runtime calls it, on a goroutine of its
 // own that must not wake others: in a test, they may be in a synctest bubble.
 func (o *outbox) lose(l *lot) {
 	o.mu.Lock()
@@ -245,7 +245,7 @@ func (*lot) Get(n int) *[]byte {
 	return &b
 }
 
-// Put notes that the buffer of the lot is free.
+// Put records that the buffer of the lot is free.
 func (l *lot) Put(*[]byte) { l.giveBack() }
 
 // giveBack makes the room of the lot free, once.
@@ -276,7 +276,7 @@ func (l *lot) giveBackLocked() {
 	o.freed = make(chan struct{})
 }
 
-// take notes that the lot is gRPC's.
+// take records that the lot belongs to gRPC.
 func (l *lot) take() {
 	o := l.outbox
 	o.mu.Lock()
@@ -307,9 +307,8 @@ func (o *outbox) forget(c *boundedConn) {
 	}
 }
 
-// closeStuck closes the connections of which no answer has been taken for longer than
-// limit, although there are some. This is how the answers of calls without a deadline
-// end that nobody reads.
+// closeStuck closes the connections that have answers, but whose peers have read none for
+// longer than limit. Nothing else ends unread answers of calls without a deadline.
 func (o *outbox) closeStuck(limit time.Duration, logger *slog.Logger) {
 	listener := o.listener.Load()
 	if listener == nil {
@@ -327,7 +326,7 @@ func (o *outbox) closeStuck(limit time.Duration, logger *slog.Logger) {
 	}
 	o.mu.Unlock()
 	for _, c := range stuck {
-		logger.Warn("a connection is closed: its peer takes no answers", "peer", c.RemoteAddr().String())
+		logger.Warn("a connection is closed: its peer reads no answers", "peer", c.RemoteAddr().String())
 		_ = c.Close()
 	}
 }
@@ -341,7 +340,7 @@ type taken struct {
 // once is a message that is encoded once and sent to many.
 type once []byte
 
-// codec is gRPC's own for Protocol Buffers, and passes on what is encoded already.
+// codec is gRPC's own codec for Protocol Buffers, and passes on encoded messages.
 type codec struct{ encoding.CodecV2 }
 
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {

@@ -11,8 +11,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/words"
 )
 
-// Which methods a caller must be allowed to call in order to see the page, and in order
-// to see the callers and the settings on it.
+// The methods that a caller must be allowed to call: to see the page, and to see the
+// callers and the settings on it.
 const (
 	pageMethod  = "GetQuota"
 	namesMethod = "GetUsage"
@@ -58,7 +58,7 @@ func (s *Server) enterView(r *http.Request) (ctx context.Context, leave func(), 
 	return ctx, func() { leaveAll(); leaveOwn() }, nil
 }
 
-// limits returns what the callers file guarantees to a caller, and to what it limits it.
+// limits returns a caller's guarantee and limits in the callers file.
 func (g *guard) limits(name string) page.Limits {
 	who := g.named(name)
 	if who == nil {

@@ -50,7 +50,7 @@ func (c cursor) valid() bool {
 	return clerkapi.ValidUserID(c.After) && len(c.Anchors) <= maxAnchors
 }
 
-// binding is what a token is bound to.
+// binding identifies the list and the instance that a token is valid for.
 type binding struct {
 	Args     uint64 `json:"a"` // digest of the list's arguments
 	Instance uint32 `json:"n"` // digest of the Clerk instance's name
@@ -77,7 +77,7 @@ func encodeToken(b binding, c cursor) (string, error) {
 // token of another version or instance the error is errTokenOutdated, so that neither a
 // rolling upgrade nor a new instance looks like the caller's mistake.
 func decodeToken(field, token string, b binding) (cursor, error) {
-	damaged := invalid(field, "is damaged; give the token as it was received")
+	damaged := invalid(field, "is damaged; send the token as it was received")
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
 	if err != nil || len(raw) < crc32.Size {
 		return cursor{}, damaged
@@ -100,7 +100,7 @@ func decodeToken(field, token string, b binding) (cursor, error) {
 		return cursor{}, errTokenOutdated
 	}
 	if t.Args != b.Args {
-		return cursor{}, invalid(field, "was made for another method, filter, order or view; give the same as before")
+		return cursor{}, invalid(field, "was made for another method, filter, order or view; send the same as before")
 	}
 	return t.cursor, nil
 }

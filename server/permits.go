@@ -99,7 +99,7 @@ func (s *quotaService) ReleasePermits(ctx context.Context, req *clerkgatev1.Rele
 func leaseUse(req *clerkgatev1.ReleasePermitsRequest) (gate.LeaseUse, error) {
 	use := gate.LeaseUse{Used: gate.AllUsed, Unanswered: int(req.GetUnansweredCount()), RateLimited: req.GetRateLimited()}
 	if req.GetLeaseId() == "" {
-		return use, invalid("lease_id", "must be given, as AcquirePermits answered it")
+		return use, invalid("lease_id", "must be the lease_id that AcquirePermits returned")
 	}
 	if req.UsedCount != nil {
 		if use.Used = int(req.GetUsedCount()); use.Used < 0 {

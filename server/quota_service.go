@@ -168,8 +168,8 @@ func callerOf(c usage.Counts) *clerkgatev1.Caller {
 	}
 }
 
-// describe adds to c what the callers file guarantees to the caller and to what it limits
-// it, and what is left of that.
+// describe adds to c the caller's guarantee and limits in the callers file, and the rest of
+// its limits.
 func (g *guard) describe(c *clerkgatev1.Caller, who *caller.Caller, now time.Time) {
 	bucket := func(limit caller.Limit, name string, least int) *clerkgatev1.CallerBucket {
 		if limit.Count == 0 {

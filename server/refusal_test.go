@@ -39,7 +39,7 @@ func TestRefusedPagesNameThePermission(t *testing.T) {
 	c := httpClient(t, false, &tls.Config{RootCAs: g.ca.Pool()})
 	for path, permission := range map[string]string{"/metrics": "metrics: true", "/debug/pprof/": "pprof: true"} {
 		resp, body := send(t, c, http.MethodGet, "https://"+g.at.HTTP.String()+path, nil, "Authorization", "Bearer "+g.token)
-		if want := "this caller may not have this; it needs " + permission + " in the callers file\n"; resp.StatusCode != http.StatusForbidden || body != want {
+		if want := "this caller may not see this; it needs " + permission + " in the callers file\n"; resp.StatusCode != http.StatusForbidden || body != want {
 			t.Errorf("%s: %d %q, want %q", path, resp.StatusCode, body, want)
 		}
 	}

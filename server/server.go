@@ -39,9 +39,9 @@ const NoListener = "off"
 const (
 	maxStreams       = 2000             // concurrent calls on one connection; further ones wait in the client
 	handshakeTimeout = 10 * time.Second // for the HTTP/2 handshake
-	// The time for calls to end once they are told to, before their connections are
+	// closeTimeout is the time for the last calls to end before their connections are
 	// closed.
-	lastWord = time.Second
+	closeTimeout = time.Second
 )
 
 // Config configures a Server. Users and Quota are required.
@@ -62,7 +62,7 @@ type Config struct {
 	// Instance is the name of the Clerk instance. Page tokens of other instances are
 	// refused.
 	Instance string
-	// GRPCListen is the address for gRPC, as CheckAddress wants it. Default "127.0.0.1:9090".
+	// GRPCListen is the address for gRPC, in the form of CheckAddress. Default "127.0.0.1:9090".
 	GRPCListen string
 	// HTTPListen is the address for calls by Connect, gRPC-Web and JSON, and for /healthz,
 	// /readyz, /metrics, the page and profiles. NoListener: the server has none of these.
@@ -91,8 +91,8 @@ type Config struct {
 	// Unauthenticated is reported by GetQuota: the server serves callers on other
 	// machines without identifying them.
 	Unauthenticated bool
-	// Page is what the page at / of the HTTP listener shows beside what the server knows
-	// itself. Nil: there is no page.
+	// Page has the sources of the page at / of the HTTP listener, except the server itself.
+	// Nil: there is no page.
 	Page *page.Sources
 	// Pprof serves profiles at /debug/pprof/ on the HTTP listener.
 	Pprof bool
@@ -320,7 +320,7 @@ func (s *Server) Run(ctx context.Context) error {
 	err = s.awaitEnd(ctx, failed)
 	s.shutDown()
 	// Probes and events are served to the end. Clients that are cut off try again.
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWord)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	for _, site := range sites {
 		err = errors.Join(err, site.close(closing))

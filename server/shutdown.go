@@ -38,7 +38,7 @@ func (s *Server) shutDown() {
 	s.awaitCalls(done)
 	if s.edge.active.Load() > 0 {
 		s.stop()
-		endsWithin(done, lastWord)
+		endsWithin(done, closeTimeout)
 	}
 	s.grpc.Stop() // does nothing after GracefulStop has ended
 	<-stopped
@@ -64,7 +64,7 @@ func (s *Server) awaitCalls(done <-chan struct{}) {
 				idle = time.Time{}
 			case idle.IsZero():
 				idle = now
-			case now.Sub(idle) > lastWord && listener.quiet() > lastWord:
+			case now.Sub(idle) > closeTimeout && listener.quiet() > closeTimeout:
 				return
 			}
 		}

@@ -20,12 +20,12 @@ import (
 type TLSFiles struct {
 	Cert string // the certificate, and intermediate ones behind it
 	Key  string // its private key
-	// ClientCA holds the authorities of clients' certificates. A client that shows a
-	// certificate must show one of theirs. Default: no certificate is asked for.
+	// ClientCA holds the authorities of clients' certificates. A client that sends a
+	// certificate must send one of theirs. Default: no certificate is requested.
 	ClientCA string
 }
 
-// Check reports what is wrong with the files, as far as it can be seen now.
+// Check returns an error if the files can't be used now.
 func (f TLSFiles) Check() error {
 	_, err := f.open("", nil, slog.New(slog.DiscardHandler))
 	return err
@@ -114,8 +114,8 @@ func firstToExpire(kind string, file []byte) telemetry.Certificate {
 	return first
 }
 
-// overTCP returns f for an address with a port. A Unix socket has no TLS: its file's
-// mode guards it. Neither has a listener that there is not.
+// overTCP returns f for an address with a port, and no TLS for others: the mode of a Unix
+// socket's file guards it, and an address of NoListener or "" has no listener.
 func (f TLSFiles) overTCP(address string) TLSFiles {
 	if strings.HasPrefix(address, unixPrefix) || address == NoListener || address == "" {
 		return TLSFiles{}
@@ -149,7 +149,7 @@ type reloader interface {
 	Reload() error
 }
 
-// liveFiles returns what is read from files that may change.
+// liveFiles returns the values that are read from files that may change.
 func (s *Server) liveFiles() []reloader {
 	var all []reloader
 	for _, l := range []*liveTLS{s.tls.grpc, s.tls.http, s.tls.webhooks} {
@@ -180,9 +180,9 @@ func (s *Server) Files() telemetry.Files {
 	return f
 }
 
-// Reload reads again the files of TLS and of callers, at once. What they hold now is used from the
-// next connection or call on; if it can't be used, that is logged and returned, and what was in
-// use stays.
+// Reload reads the TLS files and the callers file again, at once. The new content is used from
+// the next connection or call on. If it can't be used, Reload logs and returns an error, and the
+// previous content stays in use.
 func (s *Server) Reload() error {
 	var all error
 	for _, files := range s.liveFiles() {

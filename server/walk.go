@@ -129,7 +129,7 @@ func (l *listing) behind(ctx context.Context, c cursor, anchor string, size int)
 // has anchors, they are unknown, and the walk must be started again.
 func (l *listing) behindTime(ctx context.Context, c cursor, size int) (fetched, error) {
 	if c.Tied > len(c.Anchors)+1 {
-		return fetched{}, fmt.Errorf("%w: all users are gone behind whom the list could go on", errTokenOutdated)
+		return fetched{}, fmt.Errorf("%w: all users after whom the list could continue are gone", errTokenOutdated)
 	}
 	filter := &clerkgatev1.UserFilter{}
 	proto.Merge(filter, l.filter)

@@ -165,7 +165,7 @@ func TestRotationUnderLoad(t *testing.T) {
 	pair = r.ca.Issue("billing.example").TLS(t)
 	r.connect(0, &pair, "")
 
-	const read = "the file of callers is in use"
+	const read = "the callers file is in use"
 	r.callers(caller.HashToken(tokens[0]), caller.HashToken(tokens[1]))
 	r.logged(read, 1)
 	r.connect(1, nil, tokens[1])

@@ -90,7 +90,7 @@ func (s *Set) byJWT(ctx context.Context, text string, now time.Time) (*Caller, e
 	}
 	from := s.issuers[url]
 	if from == nil {
-		return nil, &Error{BadJWT, errors.New("of an issuer that the file of callers does not have")}
+		return nil, &Error{BadJWT, errors.New("of an issuer that the callers file does not have")}
 	}
 	claims, err := from.verify(ctx, text, now)
 	if err != nil {

@@ -40,7 +40,7 @@ const (
 	BadJWT          Reason = "bad_jwt"            // it is not valid: signature, time, audience or issuer
 	IssuerAway      Reason = "issuer_unreachable" // its issuer's keys can't be had
 	TwoIdentities   Reason = "two_identities"     // it shows those of two callers
-	NoCertificate   Reason = "no_certificate"     // there is no file of callers, and it shows no certificate
+	NoCertificate   Reason = "no_certificate"     // there is no callers file, and it shows no certificate
 )
 
 // Reasons lists all reasons.
@@ -74,7 +74,7 @@ func (e *Error) Unwrap() []error {
 	return []error{ErrUnknown, e.Err}
 }
 
-// Set is a file of callers. It is made by Parse, is never changed, and is safe for
+// Set is a callers file. It is made by Parse, is never changed, and is safe for
 // concurrent use.
 type Set struct {
 	callers []*Caller

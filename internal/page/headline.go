@@ -30,7 +30,7 @@ func Tell(v *View) Headline {
 		first := all[0]
 		return Headline{first.Name, string(first.Severity), tell(v, first)}
 	case v.Phase == Starting || v.AskingKey:
-		return Headline{string(Starting), string(Warning), "Starting: Clerk has not said yet whether it accepts the secret key."}
+		return Headline{string(Starting), string(Warning), "Starting: Clerk has not yet accepted or refused the secret key."}
 	}
 	text := "Serving. "
 	if up := v.Now.Sub(v.Started); up < time.Minute {

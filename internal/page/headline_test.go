@@ -53,7 +53,7 @@ func TestTell(t *testing.T) {
 		{"several wait", "ok", "serving", "Serving. 37 of 100 requests left; 5 wait, the first for 1.5 s.", func(v *View) {
 			v.Gate.Queue = [2]gate.QueueLevel{{Depth: 2, Oldest: 1500 * time.Millisecond}, {Depth: 3, Oldest: time.Second}}
 		}},
-		{"starting", "warning", "starting", "Starting: Clerk has not said yet whether it accepts the secret key.",
+		{"starting", "warning", "starting", "Starting: Clerk has not yet accepted or refused the secret key.",
 			func(v *View) { v.AskingKey = true }},
 		{"stopping", "warning", "stopping", "Stopping: the server takes no new calls.",
 			func(v *View) { v.Phase, v.Gate.KeyRefused = Stopping, true }},
