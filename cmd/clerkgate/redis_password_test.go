@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -42,9 +45,13 @@ func TestRedisPasswordIsNotShown(t *testing.T) {
 	password, user := leaktest.Secret("a password of Redis", "hushredispassword"), "hushredisuser"
 	redis := redistest.Start(t, "--requirepass", "theotherpassword")
 	for way, arguments := range redisURLWays {
-		for failure, address := range map[string]string{"WRONGPASS": redis.Addr(), "no_connection": "127.0.0.1:1"} {
-			t.Run(way+" "+failure, func(t *testing.T) {
-				args := arguments(t, "redis://"+user+":"+password+"@"+address)
+		for name, at := range map[string]struct{ address, failure string }{
+			"refused": {redis.Addr(), "WRONGPASS"}, "away": {"127.0.0.1:1", "no_connection"}, "repeated": {repeatingRedis(t), "unknown command"},
+			"a sentinel refuses": {redis.Addr() + "?master_set=main", "WRONGPASS"}, "the sentinel is away": {"127.0.0.1:1?master_set=main", "no_connection"},
+		} {
+			t.Run(way+" "+name, func(t *testing.T) {
+				failure := at.failure
+				args := arguments(t, "redis://"+user+":"+password+"@"+at.address)
 				grpc, id, log := serveSim(t, append(args, "--sim-users", "3")...)
 				deadline := time.Now().Add(time.Minute)
 				for !strings.Contains(log.String(), failure) {
@@ -65,6 +72,50 @@ func TestRedisPasswordIsNotShown(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// repeatingRedis is a server that knows no command and repeats each with its arguments, as
+// Redis does. It returns its address.
+func repeatingRedis(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go repeatCommands(conn)
+		}
+	}()
+	return listener.Addr().String()
+}
+
+func repeatCommands(conn net.Conn) {
+	defer conn.Close()
+	in := bufio.NewReader(conn)
+	line := func() string {
+		text, _ := in.ReadString('\n')
+		return strings.TrimSpace(text)
+	}
+	for {
+		words, err := strconv.Atoi(strings.TrimPrefix(line(), "*"))
+		if err != nil {
+			return
+		}
+		var command []string
+		for range words {
+			line() // the length
+			command = append(command, line())
+		}
+		if _, err := fmt.Fprintf(conn, "-ERR unknown command '%s', with args beginning with: '%s' \r\n", command[0], strings.Join(command[1:], "' '")); err != nil {
+			return
 		}
 	}
 }

@@ -67,11 +67,30 @@ func KindOf(err error) Kind {
 	return Unreachable
 }
 
+// Plain returns a non-nil error without the arguments of a command that Redis, or a proxy in
+// its place, does not know and repeats: those of AUTH are the user and the password.
+func Plain(err error) error {
+	text, _, repeated := strings.Cut(err.Error(), "with args beginning with")
+	if !repeated {
+		return err
+	}
+	return &plainError{strings.TrimRight(text, ", "), err}
+}
+
+// plainError is an error with another text.
+type plainError struct {
+	text string
+	err  error
+}
+
+func (e *plainError) Error() string { return e.text }
+func (e *plainError) Unwrap() error { return e.err }
+
 // Errors counts errors by kind. The zero value is ready for use. It is safe for
 // concurrent use.
 type Errors struct {
 	// News, if not nil, is called with an error of a kind that has not occurred recently,
-	// so that it can be logged. Set it before the first Add.
+	// so that it can be logged, as Plain returns it. Set it before the first Add.
 	News func(Kind, error)
 
 	mu     sync.Mutex
@@ -95,7 +114,7 @@ func (e *Errors) Add(err error) Kind {
 	e.last[kind] = now
 	e.mu.Unlock()
 	if e.News != nil && (!known || now.Sub(last) > quietAfter) {
-		e.News(kind, err)
+		e.News(kind, Plain(err))
 	}
 	return kind
 }

@@ -48,6 +48,20 @@ func TestKindOf(t *testing.T) {
 	}
 }
 
+// TestPlain: an error does not repeat the arguments of a command, and is still the same error.
+func TestPlain(t *testing.T) {
+	for text, want := range map[string]string{
+		"unknown command `AUTH`, with args beginning with: `user`, `hush`,":       "unknown command `AUTH`",
+		"redis: unknown command 'AUTH', with args beginning with: 'user' 'hush' ": "redis: unknown command 'AUTH'",
+		"WRONGPASS invalid username-password pair or user is disabled.":           "WRONGPASS invalid username-password pair or user is disabled.",
+	} {
+		err := errors.New(text)
+		if got := Plain(err); got.Error() != want || !errors.Is(got, err) {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
 // TestErrorsAreNewsOnce: News is called once, and again when no error of the kind has
 // occurred for a while.
 func TestErrorsAreNewsOnce(t *testing.T) {

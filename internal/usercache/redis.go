@@ -207,7 +207,7 @@ func call[T any](ctx context.Context, r *redis, timeout time.Duration, done func
 		if ctx.Err() == nil {
 			r.cfg.Errors.Add(o.err)
 		}
-		return o.value, fmt.Errorf("redis: %w", o.err)
+		return o.value, fmt.Errorf("redis: %w", redislink.Plain(o.err))
 	}
 	return o.value, nil
 }

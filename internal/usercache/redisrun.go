@@ -48,7 +48,7 @@ func (r *redis) run(ctx context.Context, l listener) error {
 		}
 		if logged != string(kind) {
 			logged = string(kind)
-			r.log.Warn("redis is away, trying again", "reason", kind, "error", err, "hint", kind.Hint())
+			r.log.Warn("redis is away, trying again", "reason", kind, "error", redislink.Plain(err), "hint", kind.Hint())
 		}
 		select {
 		case <-ctx.Done():

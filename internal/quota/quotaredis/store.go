@@ -143,7 +143,7 @@ func (s *Store) exchange(ctx context.Context, r quota.Report) (reply quota.Reply
 		if err != nil {
 			hangUp()
 			s.errors.Add(err)
-			return reply, fmt.Errorf("redis: %w", err)
+			return reply, fmt.Errorf("redis: %w", redislink.Plain(err))
 		}
 		s.client, s.hangUp, s.failures = client, hangUp, 0
 		s.link.Store(&client)
@@ -163,7 +163,7 @@ func (s *Store) exchange(ctx context.Context, r quota.Report) (reply quota.Reply
 		if s.failures++; s.failures == maxFailures {
 			s.disconnect()
 		}
-		return reply, fmt.Errorf("redis: %w", err)
+		return reply, fmt.Errorf("redis: %w", redislink.Plain(err))
 	}
 	s.failures = 0
 	if err := json.Unmarshal(answer, &reply); err != nil {
