@@ -34,6 +34,14 @@ func Advise(v *View) []Advice {
 			if a.Over = v.Gate.PausedUntil.IsZero(); a.Over {
 				a.Summary = "Clerk answered 429" + v.limitedAt() + ". The pause is over."
 			}
+		case redisFallback:
+			if kind, answer := v.redisRefuses(); answer != "" {
+				a.Look = "Redis answers " + answer + ". The log has the whole text."
+				a.Do = "The replicas share the quota again by themselves once Redis serves them."
+				if hint := kind.Hint(); hint != "" {
+					a.Do = strings.ToUpper(hint[:1]) + hint[1:] + ". " + a.Do
+				}
+			}
 		case certificateExpiresToday:
 			a.Summary, a.Look, a.Do = v.certificates(ExpiresToday, TodayLife), "Find out why it was not replaced.", v.howToReplace(ExpiresToday, TodayLife)
 		case certificateExpiresSoon:

@@ -7,6 +7,7 @@ import (
 
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/redislink"
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
 
@@ -31,6 +32,14 @@ func TestAdvise(t *testing.T) {
 		"a certificate of a listener":     {func(v *View) { v.Files.TLS[0].Certificates[0] = lives(90*day, time.Hour) }, "into the listener's files", "--client-ca-file"},
 		"an authority": {
 			func(v *View) { v.Files.TLS[0].Certificates[1].NotAfter = noon.Add(-1) }, "--client-ca-file", "the listener's files",
+		},
+		"Redis refuses": {
+			func(v *View) {
+				v.Store.Redis.Connected, v.Lately[redisErrorCounter(redislink.WrongPassword)] = false, 1
+			}, "Redis answers WRONGPASS. The log has the whole text. Check the user and the password in --redis-url.", "Bring Redis back",
+		},
+		"Redis is away": {
+			func(v *View) { v.Store.Redis.Connected, v.Lately[redisErrorCounter(redislink.Unreachable)] = false, 1 }, "Bring Redis back", "answers",
 		},
 		"a key in the environment": {func(v *View) { v.Gate.KeyRefused, v.KeyPlace = true, "X" }, "only at the start", "file"},
 	} {
@@ -74,7 +83,7 @@ func TestQuotaNote(t *testing.T) {
 			v.Gate.EffectiveLimit = 25
 			v.Gate.Shared.ShareState = quota.ShareState{Decider: quota.DecidesLearning, Learned: noon.Add(4 * time.Second)}
 		},
-		"50 of 100 may be used: the share of this replica, until Redis answers.": func(v *View) {
+		"50 of 100 may be used: the share of this replica, until Redis is back.": func(v *View) {
 			v.Gate.EffectiveLimit, v.Gate.Shared.Decider = 50, quota.DecidesFallback
 		},
 		"90 of 100 may be used: the rest is reserved for others by --quota-reserve.": func(v *View) {

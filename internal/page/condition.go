@@ -102,7 +102,7 @@ var conditions = [...]Condition{
 	},
 	{
 		Name: redisFallback, Severity: Warning,
-		Summary: "Redis does not answer, so each replica uses only its share of the quota, and lookups may not be answered from memory.",
+		Summary: "Redis does not answer, or only with errors, so each replica uses only its share of the quota, and lookups may not be answered from memory.",
 		Look:    "Look whether Redis runs, accepts the password and has memory: the log and clerkgate_redis_errors_total have the kind of error.",
 		Do:      "Bring Redis back, or the network to it. The replicas then share the quota again by themselves.",
 		When:    `clerkgate_quota_decider{decider="fallback"} is 1, or clerkgate_redis_connected is 0.`,

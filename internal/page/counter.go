@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/redislink"
 	"github.com/clerkgate/clerkgate/internal/telemetry"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
@@ -35,7 +36,6 @@ const (
 	staleCount       = "stale"
 	evictedCount     = "evicted"
 	spansLostCount   = "spans_lost"
-	redisErrorsCount = "redis_errors"
 	deniedCount      = "caller_denied"
 	unknownCount     = "caller_unknown"
 
@@ -46,6 +46,7 @@ const (
 )
 
 func failureCounter(outcome string) string             { return "failed." + outcome }
+func redisErrorCounter(k redislink.Kind) string        { return "redis_error." + string(k) }
 func refusalCounter(reason string) string              { return "refused." + reason }
 func webhookCounter(o webhook.Outcome) string          { return "webhook." + string(o) }
 func lookupCounter(from clerkgatev1.ServedFrom) string { return "lookup." + sourceName(from) }
@@ -89,9 +90,16 @@ func makeCounters() []counter {
 		{staleCount, func(r *reading) int64 { return r.lookups.Stale }},
 		{evictedCount, func(r *reading) int64 { return r.store.Evictions }},
 		{spansLostCount, func(r *reading) int64 { return r.spansLost }},
-		{redisErrorsCount, func(r *reading) int64 { return redisErrors(r.store.Redis) }},
 		{deniedCount, func(r *reading) int64 { return r.refusals["not_allowed"] }},
 		{unknownCount, func(r *reading) int64 { return sum(r.refusals) - r.refusals["not_allowed"] }},
+	}
+	for _, k := range redislink.Kinds() {
+		all = append(all, counter{redisErrorCounter(k), func(r *reading) int64 {
+			if r.store.Redis == nil {
+				return 0
+			}
+			return r.store.Redis.Errors[k]
+		}})
 	}
 	for _, f := range failures {
 		all = append(all, counter{failureCounter(f.name), func(r *reading) int64 {
@@ -134,11 +142,12 @@ func makeCounters() []counter {
 	return all
 }
 
-func redisErrors(r *usercache.RedisStats) int64 {
-	if r == nil {
-		return 0
+// redisErrors returns the number of errors of Redis, of all kinds.
+func redisErrors(counts Counts) (n int64) {
+	for _, k := range redislink.Kinds() {
+		n += counts[redisErrorCounter(k)]
 	}
-	return sum(r.Errors)
+	return n
 }
 
 func sum[K comparable](counts map[K]int64) (total int64) {

@@ -86,6 +86,9 @@ func tell(v *View, c Condition) string {
 		return text
 	case redisFallback:
 		text := "Redis has not answered since " + v.clock(v.AwaySince)
+		if _, answer := v.redisRefuses(); answer != "" {
+			text = "Redis has answered " + answer + " since " + v.clock(v.AwaySince)
+		}
 		if sh := v.Gate.Shared; sh != nil && sh.Allowance > 0 {
 			text += fmt.Sprintf(": this replica serves within its share of the quota, %d of %d requests per %s",
 				sh.Allowance, v.Gate.Limit, words.Per(v.Gate.Window))

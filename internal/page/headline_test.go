@@ -8,6 +8,7 @@ import (
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
 	"github.com/clerkgate/clerkgate/internal/gate"
 	"github.com/clerkgate/clerkgate/internal/quota"
+	"github.com/clerkgate/clerkgate/internal/redislink"
 	"github.com/clerkgate/clerkgate/internal/telemetry"
 	"github.com/clerkgate/clerkgate/internal/usage"
 	"github.com/clerkgate/clerkgate/internal/webhook"
@@ -93,6 +94,20 @@ func TestTell(t *testing.T) {
 			"Redis has not answered since 12:03:00 UTC: this replica serves within its share of the quota, 50 of 100 requests per 10 s. Nobody waits.", func(v *View) {
 				v.Gate.Shared.Decider, v.Gate.Shared.Allowance, v.AwaySince = quota.DecidesFallback, 50, at("12:03:00")
 			}},
+		{"Redis is full", "warning", redisFallback,
+			"Redis has answered OOM since 12:03:00 UTC: this replica serves within its share of the quota, 50 of 100 requests per 10 s. Nobody waits.", func(v *View) {
+				v.Gate.Shared.Decider, v.Gate.Shared.Allowance, v.AwaySince = quota.DecidesFallback, 50, at("12:03:00")
+				v.Lately[redisErrorCounter(redislink.OutOfMemory)], v.Lately[redisErrorCounter(redislink.NotPermitted)] = 9, 1
+				v.Lately[redisErrorCounter(redislink.Unreachable)] = 2
+			}},
+		{"Redis answers what nobody knows", "warning", redisFallback, "Redis has answered with errors since 12:03:00 UTC. Nobody waits.", func(v *View) {
+			v.Store.Redis.Connected, v.AwaySince = false, at("12:03:00")
+			v.Lately[redisErrorCounter(redislink.OtherReply)] = 3
+		}},
+		{"Redis went away after it was full", "warning", redisFallback, "Redis has not answered since 12:03:00 UTC. Nobody waits.", func(v *View) {
+			v.Store.Redis.Connected, v.AwaySince = false, at("12:03:00")
+			v.Lately[redisErrorCounter(redislink.OutOfMemory)], v.Lately[redisErrorCounter(redislink.TimedOut)] = 3, 4
+		}},
 		{"refused", "warning", callsRefused,
 			"More is asked for than the quota allows: 20 lookups and lists were refused in the last minute. 0 of 100 requests left; 40 wait, the first for 7.0 s.", func(v *View) {
 				v.Lately[refusedTooShort], v.Gate.Available = 20, 0

@@ -277,9 +277,13 @@ func (p *Page) noteChanges(v *View) {
 	isAway, wasAway := !v.AwaySince.IsZero(), !before.AwaySince.IsZero()
 	switch {
 	case isAway && !wasAway:
-		note("redis", "Redis stopped answering.")
+		if _, answer := v.redisRefuses(); answer != "" {
+			note("redis", "Redis answers "+answer+".")
+		} else {
+			note("redis", "Redis stopped answering.")
+		}
 	case !isAway && wasAway && !before.AwaySince.Equal(v.Started): // at the start Redis is still being connected
-		note("redis", "Redis answered again after "+words.Rounded(v.Now.Sub(before.AwaySince))+".")
+		note("redis", "Redis is back after "+words.Rounded(v.Now.Sub(before.AwaySince))+".")
 	}
 	if is, was := replicasOf(v), replicasOf(before); is != was && was > 0 && is > 0 {
 		note("replicas", "The quota is shared by "+words.Count(is, "replica", "replicas")+", before by "+words.Count(was, "replica", "replicas")+".")

@@ -300,7 +300,7 @@ func TestEvents(t *testing.T) {
 			"The server started.", "Clerk failed: the breaker opened.", "Clerk answered again after 2.5 s: the breaker closed.",
 			"Clerk failed for a moment: the breaker opened and closed.", "Clerk refused the secret key.",
 			"Clerk accepted the secret key.", "Clerk answered 429: nothing is sent to Clerk until 00:00:36 UTC.",
-			"Redis stopped answering.", "Redis answered again after 1.0 s.", "The quota is shared by 3 replicas, before by 2 replicas.",
+			"Redis stopped answering.", "Redis is back after 1.0 s.", "The quota is shared by 3 replicas, before by 2 replicas.",
 		}
 		if !slices.Equal(texts, want) {
 			t.Errorf("got\n%s\nwant\n%s", strings.Join(texts, "\n"), strings.Join(want, "\n"))

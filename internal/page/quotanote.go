@@ -32,7 +32,7 @@ func (v *View) whyLess() string {
 	case g.Shared != nil && g.Shared.Decider == quota.DecidesLearning:
 		return "the share of this replica, until Redis knows at about " + v.clock(g.Shared.Learned) + " what all replicas have sent"
 	case g.Shared != nil && g.Shared.Decider == quota.DecidesFallback:
-		return "the share of this replica, until Redis answers"
+		return "the share of this replica, until Redis is back"
 	case g.EffectiveLimit >= g.FullLimit:
 		return "the rest is reserved for others by --quota-reserve"
 	case !v.LimitedAt.IsZero():

@@ -112,6 +112,7 @@ type cacheReport struct {
 
 type redisReport struct {
 	Connected bool        `json:"connected"`
+	Answers   string      `json:"answers"`    // what it answers, if that is only errors
 	AwaySince int64       `json:"away_since"` // 0: it is not
 	Errors    countReport `json:"errors"`
 }
@@ -160,7 +161,7 @@ var breakerNames = map[gate.BreakerState]string{gate.Closed: "closed", gate.Half
 
 var deciderNames = map[quota.Decider]string{
 	quota.DecidesState: "Redis", quota.DecidesLearning: "each replica for itself",
-	quota.DecidesFallback: "this replica alone, since Redis does not answer",
+	quota.DecidesFallback: "this replica alone, without Redis",
 }
 
 // seriesOf returns a sample as numbers, in the order that the browser expects.
@@ -247,7 +248,10 @@ func (p *Page) stateOf(v *View, events []event, names bool) *stateReport {
 		v.named(deniedCount, "not_allowed", "a known caller may not do this"),
 		v.named(unknownCount, "unknown_caller", "the caller is not known"))
 	if r := v.Store.Redis; r != nil {
-		s.Redis = &redisReport{r.Connected, millis(v.AwaySince), v.count(redisErrorsCount, "")}
+		_, answer := v.redisRefuses()
+		s.Redis = &redisReport{
+			r.Connected, answer, millis(v.AwaySince), countReport{Name: "redis_errors", Recent: redisErrors(v.Recent), Total: redisErrors(v.Total)},
+		}
 	}
 	if sh := g.Shared; sh != nil {
 		s.Shared = &sharedReport{deciderNames[sh.Decider], sh.Replicas, v.MostReplicas, sh.Allowance}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/clerkgate/clerkgate/internal/gate"
+	"github.com/clerkgate/clerkgate/internal/redislink"
 	"github.com/clerkgate/clerkgate/internal/telemetry"
 	"github.com/clerkgate/clerkgate/internal/usercache"
 	"github.com/clerkgate/clerkgate/internal/webhook"
@@ -70,6 +71,31 @@ func (v *View) waiting() int {
 // oldest returns the longest wait so far, 0 if nobody waits.
 func (v *View) oldest() time.Duration {
 	return max(v.Gate.Queue[gate.Interactive].Oldest, v.Gate.Queue[gate.Batch].Oldest)
+}
+
+// redisRefuses returns the kind of error that Redis answers most often, as of the last minute, and
+// the end of a sentence about it: "OOM", for example, or "with errors". Both are empty if most calls
+// to Redis get no answer at all.
+func (v *View) redisRefuses() (most redislink.Kind, answer string) {
+	var silent, refused int64
+	for _, k := range redislink.Kinds() {
+		switch n := v.Lately[redisErrorCounter(k)]; {
+		case k == redislink.TimedOut || k == redislink.Unreachable:
+			silent += n
+		default:
+			refused += n
+			if n > v.Lately[redisErrorCounter(most)] {
+				most = k
+			}
+		}
+	}
+	switch {
+	case refused <= silent:
+		return "", ""
+	case most == redislink.OtherReply:
+		return most, "with errors"
+	}
+	return most, string(most)
 }
 
 // badEvents returns the number of webhooks in counts that failed, or were refused for a

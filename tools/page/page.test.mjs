@@ -232,9 +232,14 @@ test('Redis goes away, and comes back', async (t) => {
   await says(at.page, /^Serving\. .* This replica may use \d+ of 100 requests per 10 s until about [\d:]+ UTC, while Redis learns what all replicas have sent\.$/);
   await at.page.locator('#quota-note', { hasText: 'of 100 may be used: the share of this replica, until Redis knows' }).waitFor();
   assert.equal(await at.page.locator('#replicas .bad').count(), 0, 'a figure is red while the headline is green');
-  await at.page.locator('#events', { hasText: 'Redis answered again after' }).waitFor();
+  await at.page.locator('#events', { hasText: 'Redis is back after' }).waitFor();
   await until('two replicas', async () => /replicas2/.test(await at.page.locator('#replicas').textContent()));
   await check(at, 'redis-back');
+  assert.match(await store.command('CONFIG SET maxmemory 1'), /OK/);
+  await says(at.page, /^Redis has answered OOM since [\d:]+ UTC/);
+  await at.page.locator('#conditions', { hasText: 'Raise maxmemory.' }).waitFor();
+  await at.page.locator('#replicas .bad', { hasText: 'answers OOM' }).waitFor();
+  await check(at, 'redis-full');
 });
 
 test('500 callers with long names', async (t) => {

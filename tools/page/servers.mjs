@@ -81,7 +81,11 @@ export async function redis(port) {
     const socket = net.connect(port, '127.0.0.1', () => { socket.destroy(); done(true); });
     socket.on('error', () => done(false));
   }));
-  return { ...server, port, url: `redis://127.0.0.1:${port}` };
+  const command = (line) => new Promise((done, fail) => {
+    const socket = net.connect(port, '127.0.0.1', () => socket.write(`${line}\r\n`));
+    socket.on('data', (answer) => { socket.destroy(); done(String(answer)); }).on('error', fail);
+  });
+  return { ...server, port, command, url: `redis://127.0.0.1:${port}` };
 }
 
 // fault switches a fault of a simulated Clerk on; null switches all off.

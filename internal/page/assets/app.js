@@ -260,7 +260,7 @@ function showState() {
 
   figures('replicas', [
     ...(redis ? [
-      ['Redis', redis.connected && !redis.away_since ? 'connected' : 'does not answer', redis.away_since ? `since ${utc(redis.away_since, now)}` : '', !redis.connected || !!redis.away_since],
+      ['Redis', redis.connected && !redis.away_since ? 'connected' : redis.answers ? `answers ${redis.answers}` : 'does not answer', redis.away_since ? `since ${utc(redis.away_since, now)}` : '', !redis.connected || !!redis.away_since],
       both("Redis's errors", redis.errors)] : [['Redis', 'none']]),
     ...(shared ? [
       ['replicas', number(shared.replicas), shared.most > shared.replicas ? `${number(shared.most)} lately` : '', shared.most > shared.replicas],
