@@ -193,6 +193,7 @@ var kinds = []struct {
 var unknownCallers = map[caller.Reason]string{
 	caller.ExpiredToken:  "the token has expired; send a new one",
 	caller.TwoIdentities: "the call has credentials of two callers; send those of one",
+	caller.NoCertificate: "the server serves only callers with a certificate; connect by TLS with one",
 	caller.IssuerAway:    "the server can't ask the issuer of the JSON Web Token for its keys; come back later",
 }
 

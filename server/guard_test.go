@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
@@ -391,7 +392,7 @@ func TestCallersFileIsReadAgain(t *testing.T) {
 
 // TestCallersOverHTTP requests the endpoints of the HTTP listener.
 func TestCallersOverHTTP(t *testing.T) {
-	g := startGuarded(t, Config{Pprof: true})
+	g := startGuarded(t, Config{Pprof: true, Metrics: prometheus.NewRegistry()})
 	client := &http.Client{Transport: leaktest.Transport(&http.Transport{TLSClientConfig: &tls.Config{RootCAs: g.ca.Pool()}})}
 	defer client.CloseIdleConnections()
 	for _, tt := range []struct {
@@ -400,6 +401,10 @@ func TestCallersOverHTTP(t *testing.T) {
 	}{
 		{"/healthz", "", 200},
 		{"/readyz", "", 200},
+		{"/metrics", "", 401},
+		{"/metrics", "cgt_x", 401},
+		{"/metrics", g.token, 403},
+		{"/metrics", g.scrape, 200},
 		{"/debug/pprof/", "", 401},
 		{"/debug/pprof/", g.scrape, 403},
 		{"/debug/pprof/", "cgt_x", 401},

@@ -23,6 +23,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		"a method":           {&methodDenied{"/clerkgate.v1.UserService/BatchGetUsers"}, "this caller may not call BatchGetUsers; CallerService.WhoAmI lists what it may call"},
 		"a method of others": {&methodDenied{"/clerkgate.v1.X/a\nb"}, "this caller may not call a b; CallerService.WhoAmI lists what it may call"},
 		"an unknown token":   {&caller.Error{Reason: caller.UnknownToken}, "the server does not know this caller; send a token, a JSON Web Token or a certificate of a caller in its callers file"},
+		"no certificate":     {&caller.Error{Reason: caller.NoCertificate}, "the server serves only callers with a certificate; connect by TLS with one"},
 		"an expired token":   {fmt.Errorf("call: %w", &caller.Error{Reason: caller.ExpiredToken}), "the token has expired; send a new one"},
 		"two identities":     {&caller.Error{Reason: caller.TwoIdentities}, "the call has credentials of two callers; send those of one"},
 		"an issuer away":     {&caller.Error{Reason: caller.IssuerAway}, "the server can't ask the issuer of the JSON Web Token for its keys; come back later"},

@@ -19,6 +19,7 @@ import (
 // effect. They contain no secret.
 func (c *serveCmd) warnings(o *origins, flags []*kong.Flag, s settings) []string {
 	w := c.exposures(s)
+	w = append(w, c.closedListeners(s)...)
 	w = append(w, c.shownPassword(o)...)
 	w = append(w, c.readableSecrets()...)
 	w = append(w, c.quotaRisks(s)...)
@@ -64,6 +65,27 @@ func (c *serveCmd) exposures(s settings) []string {
 	}
 	if s.needsClientCA && s.tls.grpc.ClientCA == "" && s.tls.http.ClientCA == "" {
 		add("--callers-file: no certificate is recognized: there is no --client-ca-file, and no mesh in the file")
+	}
+	return w
+}
+
+// closedListeners are listeners on which every call is refused, since callers need a certificate
+// and can't show one there.
+func (c *serveCmd) closedListeners(s settings) []string {
+	if c.CallersFile != "" || s.tls.grpc.ClientCA == "" {
+		return nil
+	}
+	var w []string
+	for _, l := range []struct {
+		flag, address, what string
+		tls                 server.TLSFiles
+	}{
+		{"grpc-listen", c.GRPCListen, "every call", s.tls.grpc},
+		{"http-listen", c.HTTPListen, "every call, the page and /metrics", s.tls.http},
+	} {
+		if strings.HasPrefix(l.address, "unix:") || l.address != server.NoListener && l.tls == (server.TLSFiles{}) {
+			w = append(w, fmt.Sprintf("--%s %s: %s will be refused: --client-ca-file requires a certificate, and this listener has no TLS; use --callers-file", l.flag, l.address, l.what))
+		}
 	}
 	return w
 }
