@@ -9,7 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// Bounds of what is kept of an error's body.
+// Bounds of the part of an error's body that is kept.
 const (
 	maxErrorBody = 64 << 10 // bytes
 	maxMessage   = 200      // runes

@@ -116,10 +116,10 @@ type KeyFile struct {
 	err  error     // of the last read; nil if it returned a key; guarded by mu
 }
 
-// OpenKeyFile reads the key in the file at path, which must be a regular file. A KeyFile need not be closed. report is
-// called with an error when the file stops holding a usable key, and again for each other
-// reason, and with nil when the file is usable again or holds a new key. report must not use
-// the KeyFile.
+// OpenKeyFile reads the key in the file at path, which must be a regular file. A KeyFile
+// need not be closed. report is called with an error when the file stops holding a usable
+// key, and again for each other reason, and with nil when the file is usable again or holds
+// a new key. report must not use the KeyFile.
 func OpenKeyFile(path string, report func(error)) (*KeyFile, error) {
 	key, err := readKey(path)
 	if err != nil {

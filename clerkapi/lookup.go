@@ -167,7 +167,7 @@ func decodeList(body []byte, unread func(string)) ([]decodedUser, error) {
 		return nil, notJSON(err)
 	}
 	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("the answer goes on after its end")
+		return nil, errors.New("the answer has data after its end")
 	}
 	return users, nil
 }

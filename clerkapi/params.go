@@ -136,7 +136,7 @@ func ValidateFilter(f *clerkgatev1.UserFilter) error {
 		return nil
 	}
 	if len(f.ProtoReflect().GetUnknown()) > 0 {
-		return invalid("filter", "has a field that this server does not know; give only fields of its UserFilter")
+		return invalid("filter", "has a field that this server does not know; send only fields of its UserFilter")
 	}
 	conditions := 0
 	var err error

@@ -40,7 +40,7 @@ func repair(text []byte, unread func(field string)) ([]byte, error) {
 	}
 	value = value.Clone()
 	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("the user goes on after its end")
+		return nil, errors.New("the user has data after its end")
 	}
 	r := repairer{unread: func(field string) {
 		if slices.Contains(vital, field) {

@@ -40,7 +40,7 @@ func (e Effect) String() string { return [...]string{"neutral", "success", "fail
 // Spent is the fate of the permit of a request.
 type Spent int
 
-// What happens to a permit.
+// The fates of a permit.
 const (
 	SpentAnswered Spent = iota // held for a window from the answer
 	SpentLimited               // answered by a 429

@@ -27,10 +27,10 @@ const (
 var down = page.Condition{
 	Name: "ClerkgateDown", Severity: page.Critical,
 	Summary: "No replica of clerkgate answers Prometheus.",
-	Look: "Look whether the process or the pods run, and at the last lines of their log. If they run, look at the path from Prometheus to the HTTP listener: " +
+	Look: "Check whether the process or the pods run, and look at the last lines of their log. If they run, look at the path from Prometheus to the HTTP listener: " +
 		"address, TLS, and the token for /metrics where a callers file is configured.",
-	Do:   "Start it, or mend that path. If callers are served, only the monitoring is blind.",
-	When: "Never: there is no server that could show it. A page that is open says that the server can't be reached.",
+	Do:   "Start it, or fix that path. If callers are served, only the monitoring is blind.",
+	When: "Never: there is no server that could show it. A page that is open shows that the server can't be reached.",
 }
 
 // described returns all conditions, and down.

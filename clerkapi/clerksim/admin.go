@@ -41,6 +41,6 @@ func (s *Sim) serveAdmin(w http.ResponseWriter, r *http.Request) {
 		s.Reset()
 		w.WriteHeader(http.StatusNoContent)
 	default:
-		http.Error(w, "there is GET /sim/stats, POST and DELETE /sim/faults, POST /sim/reset, POST /sim/users, and PATCH and DELETE /sim/users/{id}", http.StatusNotFound)
+		http.Error(w, "want GET /sim/stats, POST and DELETE /sim/faults, POST /sim/reset, POST /sim/users, and PATCH and DELETE /sim/users/{id}", http.StatusNotFound)
 	}
 }

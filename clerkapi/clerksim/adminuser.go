@@ -23,7 +23,7 @@ func (s *Sim) serveUsers(w http.ResponseWriter, r *http.Request, path string) {
 	case r.Method == http.MethodDelete && named:
 		err = s.Delete(id)
 	default:
-		http.Error(w, "there is POST /sim/users, and PATCH and DELETE /sim/users/{id}", http.StatusNotFound)
+		http.Error(w, "want POST /sim/users, and PATCH and DELETE /sim/users/{id}", http.StatusNotFound)
 		return
 	}
 	switch {

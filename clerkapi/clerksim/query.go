@@ -48,7 +48,7 @@ func (q *query) parsePage(values url.Values) *refusal {
 		q.descending = order[0] == '-'
 		q.order = strings.TrimPrefix(strings.TrimPrefix(order, "-"), "+")
 		if orderings[q.order] == nil || len(order)-len(q.order) > 1 {
-			return badParam("order_by", "form_param_value_invalid", "is not an order that there is")
+			return badParam("order_by", "form_param_value_invalid", "is not a known order")
 		}
 	}
 	q.startingAfter = values.Get("starting_after")

@@ -2,8 +2,8 @@
 // /v1/users/{id}, /v1/users and /v1/users/count, with Clerk's filters, orders, limits and
 // errors. Use it to test a client of Clerk without an account.
 //
-// A simulator counts requests against a quota, answers after a latency, can be told to
-// fail in many ways (see Fault), and counts what it receives (see Stats). It posts signed
+// A simulator counts requests against a quota, answers after a latency, fails on demand in
+// many ways (see Fault), and counts its requests (see Stats). It posts signed
 // events about changes of its users to the receiver in Config.Webhook.
 //
 // Under /sim/ it serves admin requests, without a key and without counting them, so it
@@ -177,7 +177,7 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.write(w, a)
 }
 
-// arrivedRequest is a request with what was decided at its arrival.
+// arrivedRequest is a request and the decisions at its arrival.
 type arrivedRequest struct {
 	*request
 	traceID string

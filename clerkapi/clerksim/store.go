@@ -146,7 +146,7 @@ func (st *store) page(q *query) ([]*record, *refusal) {
 	if q.startingAfter != "" {
 		last := st.get(q.startingAfter)
 		if last == nil {
-			return nil, badParam("starting_after", "form_param_value_invalid", "is not a user that there is")
+			return nil, badParam("starting_after", "form_param_value_invalid", "does not exist")
 		}
 		next = sort.Search(len(all), func(i int) bool {
 			order := orderings[q.order](at(i), last)

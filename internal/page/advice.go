@@ -80,7 +80,7 @@ func (v *View) howToReachClerk(c Condition) (look, do string) {
 			"Wait: the server keeps asking, and serves again as soon as Clerk does."
 	case silent > 0 && failed == 0:
 		return "Look at the network path to Clerk (DNS, proxy, firewall), then at Clerk's status page. The log has the error of each request.",
-			"Mend the network path if it is at fault. The server keeps asking, and serves again as soon as Clerk answers."
+			"Fix the network path if it is at fault. The server keeps asking, and serves again as soon as Clerk answers."
 	}
 	return c.Look, c.Do
 }
@@ -121,7 +121,7 @@ func (v *View) badWebhooks() string {
 	} else {
 		text += "bad (" + strings.Join(kinds, ", ") + ")"
 	}
-	return text + ", so users who have changed may be served as they were."
+	return text + ", so old copies of users who have changed may be served."
 }
 
 // howToTakeWebhooks returns what to do about the outcomes of the last ten minutes.

@@ -56,7 +56,7 @@ var waitsByBucket [2][16]struct{}
 
 func waitCounter(p gate.Priority, bucket int) string { return fmt.Sprintf("wait.%d.%d", p, bucket) }
 
-// counter is a row of the table of what is counted each second.
+// counter is a row of the table of the counters that are read each second.
 type counter struct {
 	name string
 	read func(*reading) int64

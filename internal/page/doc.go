@@ -16,9 +16,9 @@
 //
 //   - condition.go: the table of conditions; headline.go: the first line
 //   - advice.go: what to do about the conditions that hold; files.go: files that can't be used and
-//     certificates that expire; quotanote.go: what is not usable of the quota
+//     certificates that expire; quotanote.go: why part of the quota can't be used
 //   - view.go: the state at a moment, from which all these are computed
-//   - counter.go, reason.go: what is counted each second, and its words
+//   - counter.go, reason.go: the counters of each second, and their descriptions
 //   - history.go: the last ten minutes and the last events
 //   - page.go: Sources, Page, and the sample of a second
 //   - report.go: the JSON for viewers; events.go, handler.go: how it is served

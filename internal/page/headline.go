@@ -28,7 +28,7 @@ func Tell(v *View) Headline {
 		return Headline{string(Stopping), string(Warning), "Stopping: the server takes no new calls."}
 	case len(all) > 0:
 		first := all[0]
-		return Headline{first.Name, string(first.Severity), tell(v, first)}
+		return Headline{first.Name, string(first.Severity), lineOf(v, first)}
 	case v.Phase == Starting || v.AskingKey:
 		return Headline{string(Starting), string(Warning), "Starting: Clerk has not yet accepted or refused the secret key."}
 	}
@@ -57,8 +57,8 @@ func (v *View) noCalls() string {
 	return " No call has come yet."
 }
 
-// tell returns the line about a condition.
-func tell(v *View, c Condition) string {
+// lineOf returns the line about a condition.
+func lineOf(v *View, c Condition) string {
 	switch c.Name {
 	case keyRefused:
 		place, meanwhile := v.KeyPlace, "Calls fail until then."

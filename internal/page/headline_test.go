@@ -144,12 +144,12 @@ func TestTell(t *testing.T) {
 			"Serving. 37 of 100 requests left; nobody waits. The callers file can't be used, so the last one stays in use.",
 			func(v *View) { v.Files.Callers = io.EOF }},
 		{"webhooks", "warning", webhooksFailing,
-			"Serving. 37 of 100 requests left; nobody waits. 9 of 29 webhooks in ten minutes were forged, so users who have changed may be served as they were.",
+			"Serving. 37 of 100 requests left; nobody waits. 9 of 29 webhooks in ten minutes were forged, so old copies of users who have changed may be served.",
 			func(v *View) {
 				v.Recent[webhookCounter(webhook.Forged)], v.Recent[webhookCounter(webhook.Applied)] = 9, 20
 			}},
 		{"webhooks of two kinds", "warning", webhooksFailing,
-			"Serving. 37 of 100 requests left; nobody waits. 3 of 3 webhooks in ten minutes were bad (1 failed, 2 stale), so users who have changed may be served as they were.",
+			"Serving. 37 of 100 requests left; nobody waits. 3 of 3 webhooks in ten minutes were bad (1 failed, 2 stale), so old copies of users who have changed may be served.",
 			func(v *View) {
 				v.Recent[webhookCounter(webhook.Failed)], v.Recent[webhookCounter(webhook.Stale)] = 1, 2
 			}},

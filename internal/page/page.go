@@ -13,13 +13,13 @@ import (
 	"github.com/clerkgate/clerkgate/internal/words"
 )
 
-// Limits is what the callers file guarantees to a caller, and to what it limits it.
+// Limits is a caller's guarantee and its limits in the callers file.
 type Limits struct {
 	Guaranteed int    // of all requests to Clerk, in percent; 0: nothing
 	Cap        string // in words; empty: none
 }
 
-// Sources are what the page reads, once a second and from one goroutine. Gate, Requests,
+// Sources are read by the page, once a second and from one goroutine. Gate, Requests,
 // Cache and Store are required.
 type Sources struct {
 	Version string // of the build
@@ -52,7 +52,7 @@ type Sources struct {
 	MaxInFlight int
 	// Settings are those in effect, without secrets.
 	Settings []Setting
-	// Limits returns what the callers file guarantees to a caller, and to what it limits it.
+	// Limits returns a caller's guarantee and its limits in the callers file.
 	// Nil: there is no such file.
 	Limits func(name string) Limits
 }
@@ -73,7 +73,7 @@ type Page struct {
 	mu      sync.Mutex
 	history *history       // guarded by mu
 	last    *View          // nil before the first sample; guarded by mu
-	shown   *shownMessages // what viewers get; nil before the first sample; guarded by mu
+	shown   *shownMessages // for viewers; nil before the first sample; guarded by mu
 	viewers int            // guarded by mu
 }
 

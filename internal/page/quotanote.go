@@ -10,8 +10,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/words"
 )
 
-// quotaNote returns sentences about what is not usable of the quota now, why, and until
-// when; empty: all of it is.
+// quotaNote returns sentences about the part of the quota that can't be used now, why, and
+// until when; empty if all of it can be used.
 func quotaNote(v *View) string {
 	var notes []string
 	g := &v.Gate

@@ -15,8 +15,8 @@ var failures = []reason{
 	{"key_rejected", "Clerk refused the secret key"},
 	{"plan_limit", "Clerk's plan does not allow it (402)"},
 	{"refused", "Clerk refused the request (403 and other 4xx)"},
-	{"rejected", "Clerk found the request wrong (400, 422 and the like)"},
-	{"too_large", "the answer is larger than is read"},
+	{"rejected", "Clerk rejected the arguments (400, 422 and others)"},
+	{"too_large", "the answer is larger than the limit"},
 	{"cancelled", "the server stopped first"},
 }
 
@@ -26,7 +26,7 @@ var refusals = []reason{
 	{"deadline_too_short", "the wait would outlast the deadline"},
 	{"queue_full", "too many wait"},
 	{"caller_queue_full", "the caller has too many waiting"},
-	{"rate_limited", "a 429 holds the key for longer than the caller can wait"},
+	{"rate_limited", "a 429 pauses the key for longer than the caller can wait"},
 	{"breaker_open", "Clerk is failing"},
 	{"key_rejected", "Clerk refuses the secret key"},
 	{"shutting_down", "the server is stopping"},
@@ -43,7 +43,7 @@ var outcomes = []struct {
 	{webhook.Ignored, "it is not about a user"},
 	{webhook.Forged, "the signature is wrong"},
 	{webhook.Stale, "it was signed too long ago, or ahead of time"},
-	{webhook.Malformed, "it is no event, or did not come whole"},
+	{webhook.Malformed, "it is not an event, or is incomplete"},
 	{webhook.Misdirected, "it came to a wrong path or by a wrong method"},
-	{webhook.Failed, "it could not be applied, and comes again"},
+	{webhook.Failed, "it could not be applied; Clerk sends it again"},
 }

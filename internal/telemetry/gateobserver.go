@@ -10,8 +10,8 @@ import (
 	"github.com/clerkgate/clerkgate/internal/gate"
 )
 
-// GateObserver counts what a gate does, and makes the spans of it. NewGateObserver makes a
-// GateObserver, which is safe for concurrent use.
+// GateObserver counts the events of a gate, and makes their spans. NewGateObserver returns
+// one. It is safe for concurrent use.
 type GateObserver struct {
 	tracer trace.Tracer // nil: no spans
 

@@ -38,7 +38,7 @@ const lookupEndpoint = "lookup"
 // The outcomes that this package names.
 const (
 	endedOK     = "ok"
-	notFound    = "not_found" // a lone id, or the user that a list was to start after
+	notFound    = "not_found" // a single id, or the user after whom a list should start
 	rateLimited = "rate_limited"
 	serverError = "server_error" // Clerk failed: 5xx or 408
 	noAnswer    = "no_answer"    // no complete answer came in time, or the connection broke

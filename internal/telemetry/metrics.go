@@ -17,7 +17,7 @@ import (
 	"github.com/clerkgate/clerkgate/internal/webhook"
 )
 
-// snapshot is what the sources returned at one scrape.
+// snapshot holds the values of the sources at one scrape.
 type snapshot struct {
 	version            string
 	gate               gate.Status

@@ -1,7 +1,7 @@
 // Package telemetry exports metrics to Prometheus and spans to an OpenTelemetry collector.
 //
-// A GateObserver counts what the gate reports (gatestats.go) and makes the spans of it
-// (gatespans.go). The other packages count what happens in them.
+// A GateObserver counts the events that the gate reports (gatestats.go) and makes their
+// spans (gatespans.go). The other packages count their own events.
 //
 // The table in metrics.go defines all metrics except those of gRPC calls, and reads the
 // counters at each scrape. To add a metric, count it where it happens, add its value to what

@@ -57,7 +57,7 @@ func NewTracing(cfg TracingConfig) (*Tracing, error) {
 // instance distinguishes this process from other replicas, whose metrics have the same names.
 var instance = rand.Text()
 
-// resourceOf returns what the collector gets to know about this process.
+// resourceOf returns the description of this process for the collector.
 func resourceOf(version string) (*resource.Resource, error) {
 	// Later attributes win: OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES.
 	r, err := resource.New(context.Background(),

@@ -278,7 +278,7 @@ test('webhooks come, and forged ones', async (t) => {
   for (const id of ids) await fetch(`${server.sim}/sim/users/${id}`, { method: 'PATCH', body: JSON.stringify({ first_name: 'Ada' }) });
   const at = await look(server.page);
   t.after(() => at.close());
-  await says(at.page, /\d+ of \d+ webhooks in ten minutes were forged, so users who have changed may be served as they were\.$/);
+  await says(at.page, /\d+ of \d+ webhooks in ten minutes were forged, so old copies of users who have changed may be served\.$/);
   await at.page.locator('#conditions', { hasText: 'somebody else posts to the endpoint' }).waitFor();
   await at.page.locator('#webhooks-note', { hasText: /The last bad one .* came at / }).waitFor();
   await at.page.locator('#webhooks', { hasText: 'the signature is wrong' }).waitFor();

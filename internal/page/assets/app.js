@@ -69,7 +69,7 @@ function showLost(why) {
   const at = utc(tick?.now ?? heard, Date.now());
   $('headline').textContent = `The server can't be reached. It last answered at ${at}; the figures below are from then. ${why}`.trim();
   $('conditions').replaceChildren(element('li', 'level-critical',
-    'Look whether clerkgate runs, and at the network to it. The page goes on by itself once the server answers.'));
+    'Check whether clerkgate runs, and check the network to it. The page continues by itself once the server answers.'));
   document.title = '✕ clerkgate';
   showSilence();
   if (first && tick) drawPlots();
