@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/words"
 )
 
 // context returns the context of a call.
@@ -102,7 +103,7 @@ func lookupErrorText(e *clerkgatev1.LookupError) string {
 	}
 	text += ": " + oneLine(e.GetMessage())
 	if d := e.GetRetryDelay(); d != nil {
-		text += fmt.Sprintf("; retry in %s", d.AsDuration())
+		text += fmt.Sprintf("; retry in %s", words.Rounded(d.AsDuration()))
 	}
 	return text
 }

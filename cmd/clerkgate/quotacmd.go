@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/words"
 )
 
 // quotaCmd is `clerkgate quota`.
@@ -23,7 +24,7 @@ type quotaCmd struct {
 func (c *quotaCmd) Run(ctx context.Context, std streams) error {
 	const least = 100 * time.Millisecond
 	if c.Interval < least {
-		return usagef("--interval: want %v or more", least)
+		return usagef("--interval: want %s or more", words.Setting(least))
 	}
 	if c.Watch {
 		return c.watch(ctx, std)

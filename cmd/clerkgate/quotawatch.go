@@ -15,29 +15,57 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
+	"github.com/clerkgate/clerkgate/internal/words"
 )
 
-// watch prints the quota whenever it changes, until ctx or the server ends. Its
-// time-out is that of the first message.
+// watch prints the quota whenever it changes, until ctx or the server ends. On a terminal it goes
+// on once the server is back.
 func (c *quotaCmd) watch(ctx context.Context, std streams) (err error) {
 	conn, err := c.connect()
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	interrupted := ctx
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	timeout := time.AfterFunc(c.Timeout, func() { cancel(context.DeadlineExceeded) })
-	defer timeout.Stop()
 	show := &quotaScreen{out: std.out}
 	if c.Output == "table" && isTerminal(std.out) && os.Getenv("TERM") != "dumb" {
 		show.size = terminalSize(std.out)
 	}
 	defer func() { err = errors.Join(err, show.end()) }()
-	req := &clerkgatev1.WatchQuotaRequest{MinInterval: durationpb.New(c.Interval)}
-	client := clerkgatev1.NewQuotaServiceClient(conn)
-	stream, err := client.WatchQuota(ctx, req)
+	// A server that is back is asked at once: the connection's own pauses are up to two minutes.
+	return c.followAll(ctx, clerkgatev1.NewQuotaServiceClient(conn), show, conn.ResetConnectBackoff)
+}
+
+// followAll follows the server and, if show is a terminal that has shown something, its successors
+// after restarts. It calls again before it asks anew.
+func (c *quotaCmd) followAll(ctx context.Context, client clerkgatev1.QuotaServiceClient, show *quotaScreen, again func()) error {
+	for {
+		err := c.follow(ctx, client, show)
+		if failed, ok := errors.AsType[*codedError](err); !ok || failed.code != exitUnavailable || show.lines == 0 {
+			return err // it is no terminal, for example
+		}
+		if err := show.lost(time.Now()); err != nil {
+			return err
+		}
+		select {
+		case <-time.After(watchAgain):
+			again()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// watchAgain is how long watch waits before it asks a server again that can't be reached.
+const watchAgain = time.Second
+
+// follow prints the quota whenever it changes, until ctx or the server ends. Its time-out is that
+// of the first message.
+func (c *quotaCmd) follow(interrupted context.Context, client clerkgatev1.QuotaServiceClient, show *quotaScreen) error {
+	ctx, cancel := context.WithCancelCause(interrupted)
+	defer cancel(nil)
+	timeout := time.AfterFunc(c.Timeout, func() { cancel(context.DeadlineExceeded) })
+	defer timeout.Stop()
+	stream, err := client.WatchQuota(ctx, &clerkgatev1.WatchQuotaRequest{MinInterval: durationpb.New(c.Interval)})
 	for {
 		var m *clerkgatev1.WatchQuotaResponse
 		if err == nil {
@@ -47,16 +75,16 @@ func (c *quotaCmd) watch(ctx context.Context, std streams) (err error) {
 		case interrupted.Err() != nil:
 			return nil
 		case errors.Is(context.Cause(ctx), context.DeadlineExceeded):
-			return &codedError{fmt.Sprintf("no answer within %s", c.Timeout), exitUnavailable}
+			return &codedError{fmt.Sprintf("no answer within %s", words.Setting(c.Timeout)), exitUnavailable}
 		case err != nil:
 			return callError(err)
 		}
 		timeout.Stop()
 		switch {
 		case c.Output == "json":
-			err = printJSON(std.out, m.GetQuota(), false)
+			err = printJSON(show.out, m.GetQuota(), false)
 		case show.size == nil:
-			_, err = fmt.Fprintln(std.out, quotaLine(m.GetQuota(), time.Now()))
+			_, err = fmt.Fprintln(show.out, quotaLine(m.GetQuota(), time.Now()))
 		default:
 			var used *clerkgatev1.GetUsageResponse
 			if used, err = getUsage(ctx, client); err == nil {
@@ -102,15 +130,32 @@ type quotaScreen struct {
 	out   io.Writer
 	size  func() (width, height int) // nil: out is no terminal
 	lines int                        // drawn so far, above the cursor
+	drawn []byte                     // the text of the last drawing, without its first line
+	away  time.Time                  // when the server was first found to be away; zero: it is not
 }
 
 // draw draws the quota over what it drew before.
 func (s *quotaScreen) draw(q *clerkgatev1.Quota, u *clerkgatev1.GetUsageResponse, now time.Time) error {
 	var text bytes.Buffer
-	fmt.Fprintf(&text, "%s   (end with ctrl-C)\n%s", now.Format(time.DateTime), bars(q))
+	text.WriteString(bars(q))
 	if err := printQuota(&text, q, u, now); err != nil {
 		return err
 	}
+	s.drawn, s.away = text.Bytes(), time.Time{}
+	return s.redraw(now.UTC().Format(time.DateTime+" UTC") + "   (ctrl-C ends it)")
+}
+
+// lost draws the last drawing with the message that the server can't be reached.
+func (s *quotaScreen) lost(now time.Time) error {
+	if s.away.IsZero() {
+		s.away = now
+	}
+	return s.redraw(s.away.UTC().Format("No answer since 15:04:05 UTC: trying again   (ctrl-C ends it)"))
+}
+
+// redraw draws a first line and, below it, the drawing.
+func (s *quotaScreen) redraw(first string) error {
+	text := first + "\n" + string(s.drawn)
 	width, height := s.size()
 	var b bytes.Buffer
 	if s.lines == 0 {
@@ -119,7 +164,7 @@ func (s *quotaScreen) draw(q *clerkgatev1.Quota, u *clerkgatev1.GetUsageResponse
 		fmt.Fprintf(&b, "\x1b[%dA\r", min(s.lines, height-1))
 	}
 	s.lines = 0
-	for line := range strings.Lines(text.String()) {
+	for line := range strings.Lines(text) {
 		if s.lines == height-1 {
 			break // what does not fit would scroll
 		}

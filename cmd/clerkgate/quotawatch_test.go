@@ -3,10 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
@@ -86,4 +91,73 @@ func TestQuotaWatchInAPipe(t *testing.T) {
 	if !strings.Contains(line, " available=") || !strings.Contains(line, " breaker=closed key=") || strings.Contains(out.String(), "\x1b") {
 		t.Errorf("it printed %s", out)
 	}
+}
+
+// restarted is a server that sends the quota once, is away for some calls, and then sends it again
+// until the client leaves.
+type restarted struct {
+	clerkgatev1.QuotaServiceClient
+	away  int // calls that fail after the first
+	calls int
+}
+
+func (r *restarted) GetUsage(context.Context, *clerkgatev1.GetUsageRequest, ...grpc.CallOption) (*clerkgatev1.GetUsageResponse, error) {
+	return nil, status.Error(codes.PermissionDenied, "")
+}
+
+func (r *restarted) WatchQuota(ctx context.Context, _ *clerkgatev1.WatchQuotaRequest, _ ...grpc.CallOption) (grpc.ServerStreamingClient[clerkgatev1.WatchQuotaResponse], error) {
+	r.calls++
+	if r.calls > 1 && r.calls <= 1+r.away {
+		return nil, status.Error(codes.Unavailable, "connection refused")
+	}
+	return &quotaStream{ctx: ctx, stays: r.calls > 1}, nil
+}
+
+type quotaStream struct {
+	grpc.ServerStreamingClient[clerkgatev1.WatchQuotaResponse]
+	ctx   context.Context
+	stays bool
+	sent  bool
+}
+
+func (s *quotaStream) Recv() (*clerkgatev1.WatchQuotaResponse, error) {
+	if !s.sent {
+		s.sent = true
+		return &clerkgatev1.WatchQuotaResponse{Quota: &clerkgatev1.Quota{Limit: 100, Window: durationpb.New(10 * time.Second)}}, nil
+	}
+	if s.stays {
+		<-s.ctx.Done()
+		return nil, status.FromContextError(s.ctx.Err()).Err()
+	}
+	return nil, status.Error(codes.Unavailable, "the server is stopping")
+}
+
+// TestQuotaWatchGoesOn: on a terminal, a restart of the server ends nothing; elsewhere it does.
+func TestQuotaWatchGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		show := &quotaScreen{out: &out, size: func() (int, int) { return 80, 24 }}
+		server, again := &restarted{away: 5}, 0
+		c := &quotaCmd{Output: "table", Interval: time.Second}
+		c.Timeout = 10 * time.Second
+		ctx, interrupt := context.WithCancel(t.Context())
+		time.AfterFunc(time.Minute, interrupt)
+		began := time.Now().UTC()
+		if err := c.followAll(ctx, server, show, func() { again++ }); err != nil || server.calls != 7 || again != 6 {
+			t.Errorf("%v after %d calls, %d of them again", err, server.calls, again)
+		}
+		if want := "No answer since " + began.Format(time.TimeOnly) + " UTC: trying again"; strings.Count(out.String(), want) != 6 {
+			t.Errorf("%q is not there 6 times:\n%s", want, &out)
+		}
+		last := out.String()[strings.LastIndex(out.String(), "\x1b[?25l")+1:]
+		if i := strings.LastIndex(last, "\r"); !strings.HasPrefix(last[i+1:], began.Add(6*time.Second).Format(time.DateTime)+" UTC   (ctrl-C ends it)") {
+			t.Errorf("the server is back, and the screen shows\n%s", last[i+1:])
+		}
+
+		pipe := &quotaScreen{out: &out}
+		failed, _ := errors.AsType[*codedError](c.followAll(t.Context(), &restarted{}, pipe, nil))
+		if failed == nil || failed.code != exitUnavailable {
+			t.Errorf("in a pipe it ends with %v", failed)
+		}
+	})
 }
