@@ -52,13 +52,14 @@ func (p *perCall) unary(ctx context.Context, method string, req, reply any, conn
 		ctx, cancel = context.WithTimeout(ctx, p.timeout)
 		defer cancel()
 	}
-	return toError(invoke(p.context(ctx), method, req, reply, conn, opts...))
+	var trailer metadata.MD
+	return toError(invoke(p.context(ctx), method, req, reply, conn, append(opts, grpc.Trailer(&trailer))...), trailer)
 }
 
 func (p *perCall) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	s, err := open(p.context(ctx), desc, conn, method, opts...)
 	if err != nil {
-		return nil, toError(err)
+		return nil, toError(err, nil)
 	}
 	return typedStream{s}, nil
 }
@@ -66,8 +67,15 @@ func (p *perCall) stream(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.
 // typedStream is a stream whose errors are *Error.
 type typedStream struct{ grpc.ClientStream }
 
-func (s typedStream) SendMsg(m any) error { return toError(s.ClientStream.SendMsg(m)) }
-func (s typedStream) RecvMsg(m any) error { return toError(s.ClientStream.RecvMsg(m)) }
+func (s typedStream) SendMsg(m any) error { return toError(s.ClientStream.SendMsg(m), nil) }
+
+func (s typedStream) RecvMsg(m any) error {
+	err := s.ClientStream.RecvMsg(m)
+	if err == nil {
+		return nil
+	}
+	return toError(err, s.Trailer())
+}
 
 // int32Of returns n, or the int32 that is nearest, so that the server refuses a number that is
 // too large.

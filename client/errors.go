@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	clerkgatev1 "github.com/clerkgate/clerkgate/gen/clerkgate/v1"
@@ -33,6 +34,9 @@ type Error struct {
 	Message string
 	// RetryAfter is how long to wait before another try; 0 if that is unknown.
 	RetryAfter time.Duration
+	// RequestID names the call in the server's log. It is empty if the error does not come
+	// from the server, and for one id of a batch.
+	RequestID string
 
 	status *status.Status // nil for one id of a batch
 }
@@ -75,8 +79,9 @@ func (e *Error) GRPCStatus() *status.Status {
 	return status.New(e.Code, e.Message)
 }
 
-// toError returns the error of a call as *Error. It keeps nil and io.EOF.
-func toError(err error) error {
+// toError returns the error of a call as *Error. It keeps nil and io.EOF. trailer is the call's,
+// nil if there is none.
+func toError(err error, trailer metadata.MD) error {
 	if err == nil || err == io.EOF { //nolint:errorlint // gRPC returns the very error at the end of a stream
 		return err
 	}
@@ -86,6 +91,9 @@ func toError(err error) error {
 		st = last.GRPCStatus()
 	}
 	e := &Error{Code: st.Code(), Message: explain(st.Message()), status: st}
+	if id := trailer.Get("x-request-id"); len(id) > 0 {
+		e.RequestID = id[0]
+	}
 	for _, d := range st.Details() {
 		switch d := d.(type) {
 		case *errdetails.ErrorInfo:

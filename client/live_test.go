@@ -36,8 +36,13 @@ func TestLive(t *testing.T) {
 	if !errors.As(err, &e) || e.Reason != "COPY_TOO_OLD" || e.RetryAfter == 0 {
 		t.Errorf("of the future: %v", err)
 	}
-	if _, err = clerk.GetUser(ctx, "-user_x", nil); !errors.As(err, &e) || e.ErrorReason() != clerkgatev1.ErrorReason_ERROR_REASON_INVALID_ARGUMENT {
-		t.Errorf("malformed: %v", err)
+	if _, err = clerk.GetUser(ctx, "-user_x", nil); !errors.As(err, &e) || e.ErrorReason() != clerkgatev1.ErrorReason_ERROR_REASON_INVALID_ARGUMENT || e.RequestID == "" {
+		t.Errorf("malformed: %#v", err)
+	}
+	for _, err := range clerk.StreamUsers(ctx, client.StreamOptions{OrderBy: "last_name"}) {
+		if !errors.As(err, &e) || e.RequestID == "" {
+			t.Errorf("a stream in another order: %#v", err)
+		}
 	}
 
 	results, err := clerk.BatchGetUsers(ctx, append(slices.Clone(all), "user_nobody", id))

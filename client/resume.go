@@ -107,6 +107,6 @@ func wait(ctx context.Context, d time.Duration) error {
 	case <-t.C:
 		return nil
 	case <-ctx.Done():
-		return toError(status.FromContextError(ctx.Err()).Err())
+		return toError(status.FromContextError(ctx.Err()).Err(), nil)
 	}
 }

@@ -30,6 +30,11 @@ export type Reason = Exclude<keyof typeof ErrorReason, "UNSPECIFIED">;
 /** A call, or the lookup of one id of a batch, failed. */
 export class ClerkgateError extends Error {
   override name = "ClerkgateError";
+  /**
+   * The name of the call in the server's log. Undefined if the error does not come from the
+   * server, and for one id of a batch.
+   */
+  readonly requestId: string | undefined;
 
   constructor(
     /** The gRPC status code. */
@@ -43,9 +48,10 @@ export class ClerkgateError extends Error {
     message: string,
     /** How long to wait before another try. Undefined if that is unknown. */
     readonly retryAfterMs?: number,
-    options?: ErrorOptions,
+    options?: ErrorOptions & { requestId?: string },
   ) {
     super(`${code}${reason === undefined ? "" : ` (${reason})`}: ${message}`, options);
+    this.requestId = options?.requestId;
   }
 }
 
@@ -57,7 +63,8 @@ export class NotReleasedError extends ClerkgateError {
   override name = "NotReleasedError";
 
   constructor(cause: ClerkgateError) {
-    super(cause.code, cause.reason, `the work is done, but its lease was not returned: ${cause.message}`, cause.retryAfterMs, { cause });
+    const message = `the work is done, but its lease was not returned: ${cause.message}`;
+    super(cause.code, cause.reason, message, cause.retryAfterMs, { cause, requestId: cause.requestId });
   }
 }
 
@@ -67,13 +74,10 @@ export function fromCall(thrown: unknown): ClerkgateError {
   const retry = error.metadata.get("clerkgate-retry-ms");
   const details = fromDetails(error);
   const reason = (error.metadata.get("clerkgate-reason") ?? details.reason) as Reason | undefined;
-  return new ClerkgateError(
-    codeName(error.code),
-    reason,
-    error.rawMessage,
-    retry === null ? details.retryAfterMs : Number(retry),
-    reason === undefined ? { cause: error.cause ?? error } : {},
-  );
+  return new ClerkgateError(codeName(error.code), reason, error.rawMessage, retry === null ? details.retryAfterMs : Number(retry), {
+    ...(reason === undefined && { cause: error.cause ?? error }),
+    requestId: error.metadata.get("x-request-id") ?? undefined,
+  });
 }
 
 /** Returns the error of one id of a batch. */

@@ -80,11 +80,9 @@ test("the client that uses fetch imports nothing of Node.js, and speaks TLS", as
 
 test("the types of the client that uses fetch need nothing of Node.js", async () => {
   writeFileSync(join(folder, "edge.ts"), 'import { createClient } from "@clerkgate/client/fetch";\nexport const clerk = createClient();\n');
-  for (const module of [{ module: "nodenext" }, { module: "esnext", moduleResolution: "bundler" }]) {
-    const compilerOptions = { ...module, target: "es2022", lib: ["es2022", "webworker"], types: [], strict: true, noEmit: true };
-    writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["edge.ts"] }));
-    await run(join(folder, "node_modules/.bin/tsc"), "-p", ".");
-  }
+  const module = { module: "esnext", moduleResolution: "bundler", target: "es2022", lib: ["es2022", "webworker"], types: [] };
+  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions: { ...module, strict: true, noEmit: true }, files: ["edge.ts"] }));
+  await run(join(folder, "node_modules/.bin/tsc"), "-p", ".");
 });
 
 test("every piece of TypeScript on the page compiles and runs, in order", async () => {

@@ -75,6 +75,9 @@ export function tests({ name, open }: Kind): void {
       await assert.rejects(clerk.getUser("user_nobody"), failsWith("NOT_FOUND", "USER_NOT_FOUND"));
       await assert.rejects(clerk.getUser("-user_x"), failsWith("INVALID_ARGUMENT", "INVALID_ARGUMENT"));
       await assert.rejects(clerk.getUser("-user_x"), /user_id: must be/);
+      await assert.rejects(clerk.getUser("-user_x"), ({ requestId }) => /^[0-9a-f]{16}$/.test(requestId));
+      const stream = clerk.streamUsers({ orderBy: "last_name" });
+      await assert.rejects(stream.next(), ({ code, requestId }) => code === "INVALID_ARGUMENT" && /^[0-9a-f]{16}$/.test(requestId));
     });
 
     test("batchGetUsers", async () => {

@@ -21,17 +21,22 @@ class ClerkgateError(Exception):
         message: a description for people. Its text may change at any time.
         retry_after: the seconds to wait before another try, or None if that is
             unknown.
+        request_id: the name of the call in the server's log. Empty if the error does not
+            come from the server, and for one id of a batch.
     """
 
-    def __init__(self, code: grpc.StatusCode, reason: str, message: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self, code: grpc.StatusCode, reason: str, message: str, retry_after: float | None = None, request_id: str = ""
+    ) -> None:
         super().__init__(f"{code.name} ({reason}): {message}" if reason else f"{code.name}: {message}")
         self.code = code
         self.reason = reason
         self.message = message
         self.retry_after = retry_after
+        self.request_id = request_id
 
     def __reduce__(self) -> tuple[Any, ...]:  # so that it can be pickled, as between processes
-        return type(self), (self.code, self.reason, self.message, self.retry_after)
+        return type(self), (self.code, self.reason, self.message, self.retry_after, self.request_id)
 
 
 class NotFoundError(ClerkgateError):
@@ -45,12 +50,14 @@ class NotReleasedError(ClerkgateError):
 
 def not_released(error: ClerkgateError) -> NotReleasedError:
     message = f"the block is done, but its lease was not returned: {error.message}"
-    return NotReleasedError(error.code, error.reason, message, error.retry_after)
+    return NotReleasedError(error.code, error.reason, message, error.retry_after, error.request_id)
 
 
-def _make(code: grpc.StatusCode, reason: str, message: str, retry_after: float | None) -> ClerkgateError:
+def _make(
+    code: grpc.StatusCode, reason: str, message: str, retry_after: float | None, request_id: str = ""
+) -> ClerkgateError:
     kind = NotFoundError if code is grpc.StatusCode.NOT_FOUND else ClerkgateError
-    return kind(code, reason, message, retry_after)
+    return kind(code, reason, message, retry_after, request_id)
 
 
 def from_rpc(error: grpc.RpcError) -> ClerkgateError:
@@ -62,6 +69,7 @@ def from_rpc(error: grpc.RpcError) -> ClerkgateError:
         str(trailers.get("clerkgate-reason", "")),
         error.details() or "",
         int(delay) / 1000 if delay.isdigit() else None,
+        str(trailers.get("x-request-id", "")),
     )
 
 

@@ -67,6 +67,10 @@ class LiveTest(unittest.TestCase):
         with self.assertRaisesRegex(ClerkgateError, "user_id: must be") as caught:
             self.client.get_user("-user_x")
         self.assertEqual(caught.exception.code, grpc.StatusCode.INVALID_ARGUMENT)
+        self.assertRegex(caught.exception.request_id, "^[0-9a-f]{16}$")
+        with self.assertRaises(ClerkgateError) as caught:
+            next(self.client.stream_users(order_by="last_name"))
+        self.assertRegex(caught.exception.request_id, "^[0-9a-f]{16}$")
 
     def test_batch(self) -> None:
         ids = [user.id for user in self.all[:250]]
@@ -478,12 +482,10 @@ class ErrorTest(unittest.TestCase):
     def test_pickles(self) -> None:
         """Errors cross processes, as of multiprocessing and of job queues."""
         for kind in ClerkgateError, NotFoundError, NotReleasedError:
-            copy = pickle.loads(pickle.dumps(kind(grpc.StatusCode.NOT_FOUND, "USER_NOT_FOUND", "no such user", 1.5)))
+            values = grpc.StatusCode.NOT_FOUND, "USER_NOT_FOUND", "no such user", 1.5, "id"
+            copy = pickle.loads(pickle.dumps(kind(*values)))
             self.assertIs(type(copy), kind)
-            self.assertEqual(
-                (copy.code, copy.reason, copy.message, copy.retry_after),
-                (grpc.StatusCode.NOT_FOUND, "USER_NOT_FOUND", "no such user", 1.5),
-            )
+            self.assertEqual((copy.code, copy.reason, copy.message, copy.retry_after, copy.request_id), values)
 
 
 class UserTest(unittest.TestCase):
