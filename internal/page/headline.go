@@ -25,7 +25,7 @@ func Tell(v *View) Headline {
 	all := Holding(v)
 	switch {
 	case v.Phase == Stopping:
-		return Headline{string(Stopping), string(Warning), "Stopping: the server takes no new calls."}
+		return Headline{string(Stopping), string(Warning), "Stopping: health is NOT_SERVING, so that new calls go elsewhere, and the server ends soon."}
 	case len(all) > 0:
 		first := all[0]
 		return Headline{first.Name, string(first.Severity), lineOf(v, first)}

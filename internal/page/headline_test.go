@@ -56,7 +56,7 @@ func TestTell(t *testing.T) {
 		}},
 		{"starting", "warning", "starting", "Starting: Clerk has not yet accepted or refused the secret key.",
 			func(v *View) { v.AskingKey = true }},
-		{"stopping", "warning", "stopping", "Stopping: the server takes no new calls.",
+		{"stopping", "warning", "stopping", "Stopping: health is NOT_SERVING, so that new calls go elsewhere, and the server ends soon.",
 			func(v *View) { v.Phase, v.Gate.KeyRefused = Stopping, true }},
 		{"429", "warning", rateLimited, "Clerk answered 429 at 12:03:10 UTC: nothing is sent to Clerk until 12:03:40 UTC, 24 s from now. 545 calls that can't wait so long were refused.", func(v *View) {
 			v.LimitedAt, v.Gate.PausedUntil, v.Gate.Available = at("12:03:10"), at("12:03:40"), 0
