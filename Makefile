@@ -101,7 +101,7 @@ generate: ## generate gen/ from proto/
 	$(BUF) generate
 
 .PHONY: generate-clients
-generate-clients: ## write the generated code in clients/ anew from proto/
+generate-clients: ## generate the code in clients/ from proto/
 	@tools/need protoc:protobuf-compiler /usr/include/google/protobuf/timestamp.proto:libprotobuf-dev \
 		grpc_python_plugin:protobuf-compiler-grpc node:nodejs npm:npm
 	clients/python/generate

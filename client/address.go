@@ -100,7 +100,8 @@ func LoadTLS(caFile, certFile, keyFile string) (*tls.Config, error) {
 	if _, err := load(); err != nil {
 		return nil, err
 	}
-	// Shown whatever authorities the server names. If it trusts others, its error says so.
+	// Sent whatever authorities the server names. If it does not trust this one, it refuses the
+	// connection with an error.
 	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
 	return config, nil
 }

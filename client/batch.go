@@ -15,7 +15,7 @@ const (
 	batchesOpen = 4   // calls of one BatchGetUsers in flight at once
 )
 
-// Result is what a batch has for one id: User or Err is set. Err is an *Error.
+// Result is the result for one id of a batch: User or Err is set. Err is an *Error.
 type Result struct {
 	ID   string
 	User *User

@@ -53,7 +53,7 @@ func DecodeMetadata[T any](text string) (T, error) {
 // ReadOption has no effect.
 type ReadOption func(*readSettings)
 
-// readSettings is what ReadOptions set.
+// readSettings has the settings of ReadOptions.
 type readSettings struct {
 	view         clerkgatev1.UserView
 	maxAge       *durationpb.Duration

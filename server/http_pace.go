@@ -41,7 +41,7 @@ func (w *pacedWriter) Flush() {
 	_ = w.control.Flush()
 }
 
-// extend gives the next write its time.
+// extend sets the deadline of the next write.
 func (w *pacedWriter) extend() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

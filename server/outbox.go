@@ -297,7 +297,7 @@ func (l *lot) take() {
 	}
 }
 
-// forget gives back what gRPC held for a connection that has been closed.
+// forget frees the room that gRPC held for a connection that has been closed.
 func (o *outbox) forget(c *boundedConn) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -72,7 +72,7 @@ type snapshot struct {
 	outdated chan struct{}      // closed when there is a later one
 }
 
-// join adds a watcher. For the first one, latest is read anew.
+// join adds a watcher. For the first one it reads the state again.
 func (f *quotaFeed) join() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

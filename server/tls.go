@@ -57,7 +57,7 @@ func (f TLSFiles) open(listener string, protocols []string, logger *slog.Logger)
 	return &liveTLS{files}, nil
 }
 
-// tlsContents is what the TLS files of a listener contain.
+// tlsContents is the parsed content of the TLS files of a listener.
 type tlsContents struct {
 	config       *tls.Config
 	certificates []telemetry.Certificate

@@ -283,7 +283,7 @@ func (x *chaos) states(ctx context.Context) ([]state, error) {
 		s, _ := n.now()
 		m := otherAddresses.FindStringSubmatch(s.out.String())
 		if m == nil {
-			return nil, errors.New("the server does not tell its addresses")
+			return nil, errors.New("the server has not logged its addresses")
 		}
 		st, err := x.clerk.measure(ctx, s.cmd.Process.Pid, m[1])
 		if err != nil {

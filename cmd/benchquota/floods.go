@@ -108,7 +108,7 @@ func (l *lab) flood(ctx context.Context, name string, most int64, do func(contex
 	}
 	m := otherAddresses.FindStringSubmatch(p.server.out.String())
 	if m == nil {
-		return nil, errors.New("the server does not tell its addresses")
+		return nil, errors.New("the server has not logged its addresses")
 	}
 	f.http, f.webhooks = m[1], m[2]
 

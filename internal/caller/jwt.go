@@ -49,7 +49,7 @@ type issuer struct {
 	state *issuerState // shared by Sets whose issuers have the same config
 }
 
-// issuerState is what is known of an issuer.
+// issuerState is the state of an issuer.
 type issuerState struct {
 	mu        sync.Mutex
 	verifier  *oidc.IDTokenVerifier               // nil before discovery; guarded by mu

@@ -11,7 +11,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 )
 
-// Credentials are what a call shows of who makes it.
+// Credentials are the credentials of a call, of all kinds.
 type Credentials struct {
 	// Certificate is the client's, which TLS has verified; nil if there is none.
 	Certificate *x509.Certificate
@@ -21,7 +21,7 @@ type Credentials struct {
 	// XFCC and L5D are the values of the headers x-forwarded-client-cert and
 	// l5d-client-id, each header by itself.
 	XFCC, L5D []string
-	// Label is the name that the call gives itself.
+	// Label is the name that the call claims, without proof.
 	Label string
 	// Peer is the address of the connection's other end; the zero Addr is a Unix socket.
 	Peer netip.Addr
@@ -98,7 +98,7 @@ func (s *Set) Named(name string) *Caller {
 	return nil
 }
 
-// HasLabels reports whether a call may be known by the name that it gives itself.
+// HasLabels reports whether some callers are identified by the name that they claim.
 func (s *Set) HasLabels() bool { return len(s.labels) > 0 }
 
 // NeedsClientCA reports whether the file names certificates, and only a verified client

@@ -24,7 +24,7 @@ const (
 
 // turn is the use of the next permit.
 type turn struct {
-	kind     kind           // a lookup, a call and a part are told apart only when they are loaded
+	kind     kind           // whether it is a lookup, a list or count, or a part is known only once it is loaded
 	next     fairqueue.Turn // whose wants; not for probes and leases
 	asksHang bool           // a probe: it asks whether Clerk hangs
 }

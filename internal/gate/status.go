@@ -19,7 +19,7 @@ type Status struct {
 	KeptBack       int           // of these: for what may have been spent before the start
 	KeptUntil      time.Time     // when the last of KeptBack comes free
 	InFlight       int           // requests in flight
-	InFlightLimit  int           // the most requests in flight: Config.MaxInFlight, or fewer if Clerk bears fewer
+	InFlightLimit  int           // the most requests in flight: Config.MaxInFlight, or fewer if Clerk accepts fewer
 	Leased         int           // permits held by leases
 	Upstream       *Upstream     // the last headers of Clerk's, nil if none came
 	PausedUntil    time.Time     // zero if not paused

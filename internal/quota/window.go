@@ -42,7 +42,7 @@ func (w window) freeAt(now time.Time, k, limit int, roundTrip time.Duration) tim
 	if k <= 0 {
 		return now
 	}
-	// All permits come round once in a cycle: those answered at their release, those in
+	// All permits come free once in a cycle: those answered at their release, those in
 	// flight, and those free now, which will be taken first, a cycle from now. Permits that
 	// are lent or had no answer come later, and then take part in it.
 	cycle := w.hold + roundTrip
@@ -76,7 +76,7 @@ func (w window) freeAt(now time.Time, k, limit int, roundTrip time.Duration) tim
 }
 
 // came returns how many permits the releases from the i-th on have brought by t, if they
-// come round in each cycle.
+// come free once in each cycle.
 func (w window) came(i int, t time.Time, cycle time.Duration) (n int) {
 	for ; i < w.releases.len() && !w.releases.at(i).After(t); i++ {
 		n += 1 + int(t.Sub(w.releases.at(i))/cycle)
@@ -86,7 +86,7 @@ func (w window) came(i int, t time.Time, cycle time.Duration) (n int) {
 
 // spacing returns the smallest spacing of sends from now on at which the free permits,
 // and those that come free meanwhile, do not run out: the longest time until a release,
-// divided by the permits that there are until then. Lent permits do not come round. It
+// divided by the permits that there are until then. Lent permits do not come free in it. It
 // looks at a sample if there are many releases, and then is a little too small.
 func (w window) spacing(now time.Time, free, lent int) (time.Duration, bool) {
 	n := w.releases.len()
@@ -95,7 +95,7 @@ func (w window) spacing(now time.Time, free, lent int) (time.Duration, bool) {
 	for i := 0; i < n; i += step {
 		wait := w.releases.at(i).Sub(now)
 		if wait > w.hold {
-			break // lent, or without an answer; answered permits come round before
+			break // lent, or without an answer; answered permits come free before
 		}
 		longest = max(longest, wait/time.Duration(max(1, free+i+1)))
 	}

@@ -56,7 +56,7 @@ type rank struct {
 	paid, lookups int64
 }
 
-// counts holds what is counted of a caller since the start.
+// counts holds the counts of a caller since the start.
 type counts struct {
 	lookups atomic.Int64 // ids asked for; counted without the lock
 	paid    int64        // for requests to Clerk, in parts of wholeRequest; guarded by Callers.mu

@@ -44,7 +44,7 @@ func main() {
 	}
 }
 
-// schema is what is read of an OpenAPI 3.0 schema.
+// schema has the parts of an OpenAPI 3.0 schema that are used.
 type schema struct {
 	Ref        string            `yaml:"$ref"`
 	Type       string            `yaml:"type"`
