@@ -29,10 +29,15 @@ func TestLive(t *testing.T) {
 		u.Freshness.GetServedFrom() != clerkgatev1.ServedFrom_SERVED_FROM_UPSTREAM {
 		t.Errorf("full and fresh: %v, %v", u, err)
 	}
-	soon, cancel := context.WithTimeout(ctx, 900*time.Millisecond) // before the time to retry
-	defer cancel()
-	_, err = clerk.GetUser(soon, id, client.MinUpdatedAt(time.Now().Add(time.Hour)))
 	var e *client.Error
+	for range 10 { // a busy machine may not answer so soon
+		soon, cancel := context.WithTimeout(ctx, 900*time.Millisecond) // before the time to retry
+		_, err = clerk.GetUser(soon, id, client.MinUpdatedAt(time.Now().Add(time.Hour)))
+		cancel()
+		if !errors.As(err, &e) || e.Reason == "COPY_TOO_OLD" {
+			break
+		}
+	}
 	if !errors.As(err, &e) || e.Reason != "COPY_TOO_OLD" || e.RetryAfter == 0 {
 		t.Errorf("of the future: %v", err)
 	}

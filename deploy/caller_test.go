@@ -103,17 +103,23 @@ func (c caller) deadline(t *testing.T, clerk string) {
 			t.Fatalf("%s: %s", resp.Status, text)
 		}
 	}
-	fault(http.MethodPost, `{"kind":"hang","count":1}`)
 	defer fault(http.MethodDelete, "")
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	var trailer metadata.MD
-	_, err := c.users.CountUsers(ctx, &clerkgatev1.CountUsersRequest{}, grpc.Trailer(&trailer))
-	if status.Code(err) != codes.DeadlineExceeded {
-		t.Errorf("%v", err)
+	var got []string
+	for range 10 { // the server answers 50 ms before the deadline, which a busy machine may need
+		fault(http.MethodPost, `{"kind":"hang","count":1}`)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		var trailer metadata.MD
+		_, err := c.users.CountUsers(ctx, &clerkgatev1.CountUsersRequest{}, grpc.Trailer(&trailer))
+		cancel()
+		if status.Code(err) != codes.DeadlineExceeded {
+			t.Errorf("%v", err)
+		}
+		if got = trailer.Get("clerkgate-reason"); len(got) > 0 {
+			break
+		}
 	}
-	if got := trailer.Get("clerkgate-reason"); len(got) != 1 || got[0] != "DEADLINE_EXCEEDED" {
-		t.Errorf("the server's reason is missing: %v", trailer)
+	if len(got) != 1 || got[0] != "DEADLINE_EXCEEDED" {
+		t.Errorf("the server's reason is %q", got)
 	}
 }
 

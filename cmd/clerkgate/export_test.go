@@ -215,7 +215,7 @@ func TestExportTellsWhatToDo(t *testing.T) {
 // TestExportTriesAgain: while the server is away, an export tries as long as it may.
 func TestExportTriesAgain(t *testing.T) {
 	start := time.Now()
-	code, _, stderr := runCommand(t, "export", "--address", "127.0.0.1:1", "--retry-for", "1500ms")
+	code, _, stderr := runCommand(t, "export", "--address", "127.0.0.1:1", "--retry-for", "2900ms")
 	if code != exitUnavailable || strings.Count(stderr, "trying again in 1.0 s") != 1 || time.Since(start) < time.Second {
 		t.Errorf("exit code %d after %v: %s", code, time.Since(start), stderr)
 	}

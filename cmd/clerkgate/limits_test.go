@@ -27,8 +27,8 @@ import (
 )
 
 // patience is how long a test waits for what its flags shorten to a second. It is shorter
-// than the default of any of them, but for --keepalive-min-interval.
-const patience = 8 * time.Second
+// than the default of any of them, but for --keepalive-min-interval and --read-timeout.
+const patience = 40 * time.Second
 
 // limited is a server with limits other than the defaults.
 type limited struct {
@@ -202,6 +202,7 @@ func TestLimitsTakeEffect(t *testing.T) {
 		t.Parallel()
 		l := serveLimited(t, "--read-timeout", "1s")
 		conn := l.dial(l.http)
+		_ = conn.SetDeadline(time.Now().Add(9 * time.Second)) // the default is 10 s
 		if _, err := io.WriteString(conn, "POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1"); err != nil {
 			t.Fatal(err)
 		}

@@ -70,7 +70,7 @@ func serveKeyed(t *testing.T, settings string) *keyed {
 	var line string
 	select {
 	case line = <-first:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("serve says nothing")
 	}
 	if err := json.Unmarshal([]byte(line), &serving); err != nil {
@@ -104,10 +104,10 @@ func (k *keyed) answer(path string) (int, string) {
 	return resp.StatusCode, string(text)
 }
 
-// within waits until it is so, for 10 s at most.
+// within waits until it is so, for a minute at most.
 func (k *keyed) within(what string, so func() bool) {
 	k.t.Helper()
-	ticks, end := time.NewTicker(10*time.Millisecond), time.After(10*time.Second)
+	ticks, end := time.NewTicker(10*time.Millisecond), time.After(time.Minute)
 	defer ticks.Stop()
 	for !so() {
 		select {

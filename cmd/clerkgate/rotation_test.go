@@ -25,14 +25,33 @@ import (
 // load calls a server without pause, as three callers in turn, and counts.
 type load struct {
 	t      *testing.T
-	conns  [3]atomic.Pointer[grpc.ClientConn]
+	conns  [3]atomic.Pointer[loadedConn]
 	calls  atomic.Int64
+	open   atomic.Int64 // calls without an answer
 	failed atomic.Int64
 	ids    []string
 }
 
+// loadedConn is a connection, and how many calls it has without an answer.
+type loadedConn struct {
+	*grpc.ClientConn
+	open atomic.Int64
+}
+
+// take returns the connection for a call, which counts as open.
+func (l *load) take(n int) *loadedConn {
+	for {
+		conn := l.conns[n%len(l.conns)].Load()
+		conn.open.Add(1)
+		if conn == l.conns[n%len(l.conns)].Load() {
+			return conn
+		}
+		conn.open.Add(-1) // it was replaced, so nobody waits for a new call of it
+	}
+}
+
 // run makes 500 calls a second until ctx ends, and waits for their answers. A tick that
-// comes late is made up for.
+// comes late is made up for, but on a slow machine no more than 500 calls wait.
 func (l *load) run(ctx context.Context) {
 	ticker := time.NewTicker(2 * time.Millisecond)
 	defer ticker.Stop()
@@ -44,22 +63,26 @@ func (l *load) run(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		for ; n < int(time.Since(began).Seconds()*500); n++ {
+		for ; n < int(time.Since(began).Seconds()*500) && l.open.Load() < 500; n++ {
 			call := n
+			l.open.Add(1)
 			calls.Go(func() { l.call(call) })
 		}
 	}
 }
 
 func (l *load) call(n int) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer l.open.Add(-1)
+	conn := l.take(n)
+	defer conn.open.Add(-1)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	req := &clerkgatev1.GetUserRequest{UserId: l.ids[n%len(l.ids)]}
 	if n%100 == 0 {
 		req.MaxAge = durationpb.New(0) // Clerk is asked, with the key
 	}
 	l.calls.Add(1)
-	if _, err := clerkgatev1.NewUserServiceClient(l.conns[n%3].Load()).GetUser(ctx, req); err != nil && l.failed.Add(1) <= 5 {
+	if _, err := clerkgatev1.NewUserServiceClient(conn).GetUser(ctx, req); err != nil && l.failed.Add(1) <= 5 {
 		l.t.Errorf("call %d: %v", n, err)
 	}
 }
@@ -92,8 +115,9 @@ func (r *rotation) callers(hashes ...string) {
 	}
 }
 
-// connect replaces the connection of a caller. The old one goes on with its calls.
-func (r *rotation) connect(who int, cert *tls.Certificate, token string) {
+// connect replaces the connection of a caller, and returns the old one, which goes on with
+// its calls.
+func (r *rotation) connect(who int, cert *tls.Certificate, token string) *loadedConn {
 	r.t.Helper()
 	cfg := client.Config{
 		Address: r.grpc, TLS: &tls.Config{RootCAs: r.ca.Pool()},
@@ -110,7 +134,7 @@ func (r *rotation) connect(who int, cert *tls.Certificate, token string) {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { _ = c.Close() })
-	r.load.conns[who].Store(c.Conn())
+	return r.load.conns[who].Swap(&loadedConn{ClientConn: c.Conn()})
 }
 
 func (r *rotation) logged(text string, times int) {
@@ -168,9 +192,8 @@ func TestRotationUnderLoad(t *testing.T) {
 	const read = "the callers file is in use"
 	r.callers(caller.HashToken(tokens[0]), caller.HashToken(tokens[1]))
 	r.logged(read, 1)
-	r.connect(1, nil, tokens[1])
-	settled := r.load.calls.Load() + 500 // those with the old token have ended by then
-	r.within("calls with the new token", func() bool { return r.load.calls.Load() >= settled })
+	was := r.connect(1, nil, tokens[1])
+	r.within("calls with the old token have ended", func() bool { return was.open.Load() == 0 })
 	r.callers(caller.HashToken(tokens[1]))
 	r.logged(read, 2)
 
