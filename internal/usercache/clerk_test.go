@@ -134,13 +134,6 @@ func (c *fakeClerk) remove(id string) {
 	c.gone[id] = true
 }
 
-// isGone reports whether a user was removed.
-func (c *fakeClerk) isGone(id string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.gone[id]
-}
-
 func (c *fakeClerk) setFail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -15,8 +15,8 @@ type mark struct {
 	newest version       // the newest version from a webhook
 }
 
-// version is the newest version of a user that a webhook contained. A request that left
-// before it may have fetched an older one.
+// version is the newest version of a user that a webhook contained, or a copy before Clerk
+// had no such user. A request that left before the webhook may have fetched an older one.
 type version struct {
 	updatedAt int64         // in Unix ms; 0: none
 	seq       uint64        // requests with a lower stamp left before it

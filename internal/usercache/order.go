@@ -101,6 +101,17 @@ func (o *order) recordWebhook(id string, updatedAt int64, seq uint64, now time.T
 	return mayPlace
 }
 
+// recordVersion records the version of a copy of id that Clerk's answer that there is no such
+// user replaces. A late webhook may have an older one.
+func (o *order) recordVersion(id string, updatedAt int64, now time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	t := o.since(now)
+	m := o.marks.get(id, t)
+	m.newest.updatedAt = max(m.newest.updatedAt, updatedAt)
+	o.marks.set(id, m, t)
+}
+
 // missed records that invalidations may have been missed, so all copies not known to be
 // good at now are old. lost means that Redis has lost data, perhaps marks, so its copies
 // are good only from the last number on.

@@ -303,6 +303,31 @@ func TestALateWebhookAfterARestart(t *testing.T) {
 	})
 }
 
+// TestALateWebhookBringsNobodyBack: version 3 was read, then Clerk had no such user. A webhook
+// with version 2 comes late.
+func TestALateWebhookBringsNobodyBack(t *testing.T) {
+	clerk := &fakeClerk{}
+	for range 3 {
+		clerk.change("user_1")
+	}
+	inBubble(t, clerk, Config{TTL: time.Minute}, func(t *testing.T, r instance) {
+		time.Sleep(r.store.order.keep) // until all invalidations are known
+		if v, res := r.get(t, "user_1", Options{}); v != 3 {
+			t.Fatalf("got version %d: %v", v, res.Err)
+		}
+		clerk.remove("user_1")
+		if _, res := r.get(t, "user_1", Options{MaxAge: age(0)}); !errors.Is(res.Err, clerkapi.ErrNotFound) {
+			t.Fatal(res.Err)
+		}
+		if err := r.store.Updated(t.Context(), userOf("user_1", 2), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if v, res := r.get(t, "user_1", Options{}); !errors.Is(res.Err, clerkapi.ErrNotFound) {
+			t.Errorf("got version %d from %v, want none", v, from(res))
+		}
+	})
+}
+
 // awaitTrust waits until a replica has received its heartbeat.
 func awaitTrust(t testing.TB, r instance) {
 	t.Helper()

@@ -17,7 +17,7 @@ type modelUser struct {
 	entry  *Entry // nil: none
 	origin uint64 // the stamp that it was fetched with, 0 for a webhook's copy
 	mark   uint64
-	told   int64  // newest version of a webhook
+	told   int64  // newest version of a webhook, or of a copy that was replaced by the absence of the user
 	toldAt uint64 // highest number of a webhook
 	blind  bool   // set after an invalidation of an unknown version
 }
@@ -28,6 +28,9 @@ func (m *modelUser) put(e *Entry, onlyPresent bool) {
 	case e.Stamp < m.toldAt && (e.Missing || e.UpdatedAt < m.told):
 	case m.entry == nil && onlyPresent, m.entry != nil && !supersedes(e, m.entry):
 	default:
+		if m.entry != nil && !m.entry.Missing && e.Missing {
+			m.told = max(m.told, m.entry.UpdatedAt)
+		}
 		m.entry, m.origin = e, e.Stamp
 	}
 }
@@ -53,8 +56,9 @@ func (m *modelUser) apply(e *Entry, seq uint64) {
 		return
 	case old != nil && !old.Missing && old.UpdatedAt >= e.UpdatedAt:
 		m.entry = old.stamped(max(seq, old.Stamp))
-	case m.mark > seq: // too late
-	case old == nil && (m.blind || m.told > e.UpdatedAt), old != nil && old.Missing && old.Stamp > seq:
+	case m.mark > seq, old != nil && old.Missing && old.Stamp > seq: // too late
+	case (old == nil || old.Missing) && (m.blind || m.told > e.UpdatedAt):
+		m.entry, m.origin = nil, 0
 	default:
 		m.entry, m.origin = e.stamped(seq), 0
 	}

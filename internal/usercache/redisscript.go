@@ -21,7 +21,7 @@ import (
 //	m  "1" where there is no such user, else empty
 //	d  present for a tombstone only
 //	i  the number of the last invalidation; copies with a lower stamp are old
-//	v  the newest updated_at of a webhook, in Unix ms
+//	v  the newest updated_at of a webhook, or of a copy before there was no such user, in Unix ms
 //	j  the number of the last webhook: flights below it count if they are not older than v
 //	x  until when i, v and j are needed, in Unix ms by Redis's clock
 //	w  present once an invalidation has left no copy: its version is unknown
@@ -67,6 +67,7 @@ local function store(public, private, u, s, o, f, m)
     redis.call('HSET', KEYS[1], 'p', string.sub(private, 2))
   end
 end
+local function drop() redis.call('HDEL', KEYS[1], 'b', 'p', 'u', 's', 'o', 'f', 'm') end
 local function expire(keep)
   if h.x then keep = math.max(keep, h.x - math.floor(now / 1000)) end
   redis.call('PEXPIRE', KEYS[1], text(math.max(1, keep)))
@@ -96,7 +97,8 @@ return { h[1], h[2], string.format('%.0f', age), h[4] }
 `)
 
 // putScript stores an answer of Clerk unless something newer is known, and reports
-// whether it did.
+// whether it did. If the answer is that there is no such user any more, the version of the
+// replaced copy is kept, since a late webhook may have an older one.
 //
 // ARGV: public, private, updated_at, stamp, age in µs, missing, ms to keep it, "1" to
 // replace only.
@@ -114,6 +116,9 @@ if has then
 elseif ARGV[8] == '1' then
   return 0
 end
+if has and h.m == '' and m == '1' then
+  redis.call('HSET', KEYS[1], 'v', text(math.max(h.u, h.v or 0)))
+end
 store(ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[4], f, m)
 expire(tonumber(ARGV[7]))
 return 1
@@ -130,7 +135,7 @@ if h.d then
   return 0
 end
 if has and h.o < n then
-  redis.call('HDEL', KEYS[1], 'b', 'p', 'u', 's', 'o', 'f', 'm')
+  drop()
   has = false
 end
 redis.call('HSET', KEYS[1], 'i', text(math.max(n, h.i or 0)))
@@ -146,9 +151,10 @@ return 1
 
 // applyScript stores the copy of a webhook, records its version, and returns the outcome. If
 // Redis has that version or a newer one, it also returns the updated_at of that copy, which is
-// then confirmed: it is as good as one that came now. If there is no copy to compare with, and
-// the last invalidation was of an unknown version, the webhook's copy may be older than that
-// one, and is not stored.
+// then confirmed: it is as good as one that came now. If there is no version to compare with,
+// and the last invalidation was of an unknown version, the webhook's copy may be older than that
+// one, and is not stored. An answer that there is no such user has no version. If it may be older
+// than the webhook, it is dropped.
 //
 // ARGV: public, private, updated_at, number, age in µs, missing, ms to keep it,
 // "1" for a tombstone, ms to keep the mark, "1" if marks may be missing.
@@ -159,8 +165,9 @@ if h.d and not tombstone then
   return { ` + outcomeDeleted + `, 0 }
 end
 local known = has and h.m == '' and h.u >= u
-local later = has and h.m == '1' and h.s > n
-local blind = not has and (ARGV[10] == '1' or h.w and (h.x or 0) > now / 1000 or (h.v or 0) > u)
+local absent = has and h.m == '1'
+local later = absent and h.s > n
+local blind = (absent or not has) and (ARGV[10] == '1' or h.w and (h.x or 0) > now / 1000 or (h.v or 0) > u)
 local outcome, newest = ` + outcomeRefused + `, 0
 if tombstone or not known and not later and not blind and (h.i or 0) <= n then
   store(ARGV[1], ARGV[2], ARGV[3], ARGV[4], '0', now - ARGV[5], ARGV[6])
@@ -170,6 +177,8 @@ else
   if known then
     outcome, newest = ` + outcomeKnown + `, h.u
     if h.s < n then redis.call('HSET', KEYS[1], 's', ARGV[4]) end
+  elseif absent and not later then
+    drop()
   end
   keep = redis.call('PTTL', KEYS[1])
 end

@@ -209,6 +209,9 @@ func (s *Store) place(id string, e *Entry, onlyPresent bool, accepts func() bool
 			}
 		case !found && onlyPresent:
 		case !found || supersedes(e, old):
+			if found && e.Missing && !old.Missing {
+				s.order.recordVersion(id, old.UpdatedAt, time.Now())
+			}
 			return e, otter.WriteOp
 		case old.newerThan(e) && !old.Deleted && (old.outdated || e.Stamp >= old.Stamp):
 			newest = old.confirmedBy(e)
