@@ -266,9 +266,8 @@ func TestEstimatesKnowOfGuarantees(t *testing.T) {
 			round = float64(len(lines)+1) * BatchTurn
 		}
 		// Those of batch do not know either that guaranteed turns leave its tenth to the others.
-		// And none knows that a peer has turns by weight beside its guaranteed ones, or ends its
-		// iteration at the exact result: a peer may be served in half the time, or after half as
-		// much again.
+		// And none knows that a peer has turns by weight beside its guaranteed ones, so it may be
+		// served after half as many requests, or half as many again.
 		ahead, e := float64(took), float64(estimate)
 		if ahead > e*1.5+round || l.priority == Interactive && ahead < e*0.5-round {
 			t.Fatalf("%d requests were ahead, the estimate was %d", took, estimate)
