@@ -43,7 +43,7 @@ func TestReadiness(t *testing.T) {
 		{"well", "", gate.Health{KeyTaken: true}, "", ""},
 		{"key refused at first", "", gate.Health{KeyRefused: true}, "refuses the secret key", "refuses the secret key"},
 		{"key refused later", "", gate.Health{KeyRefused: true, KeyTaken: true}, "", "refuses the secret key"},
-		{"key being asked about", "", gate.Health{AskingKey: true}, "whether it takes the secret key", "whether it takes the secret key"},
+		{"key being asked about", "", gate.Health{AskingKey: true}, "not yet accepted or refused", "not yet accepted or refused"},
 		{"breaker open", "", gate.Health{Breaker: gate.Open, KeyTaken: true}, "", "breaker is open"},
 		{"breaker open from the start", "", gate.Health{Breaker: gate.Open}, "", "breaker is open"},
 		{"breaker half open", "", gate.Health{Breaker: gate.HalfOpen, KeyTaken: true}, "", "breaker is open"},
