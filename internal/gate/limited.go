@@ -142,47 +142,58 @@ func (g *Gate) pauseAll(retryAfter, most time.Duration, now time.Time) {
 			}
 		}
 	}
-	if len(limited) > 0 {
-		g.doubts.quotaTrust = trust{} // what it covered was the quota's as well
-		g.pausedThrough = g.concurrency.launched
+	g.pauseFor(limited, retryAfter, now)
+}
+
+// pauseFor pauses the key for retryAfter because of limited, and queues their wants again.
+func (g *Gate) pauseFor(limited []doubt, retryAfter time.Duration, now time.Time) {
+	if len(limited) == 0 {
+		return
 	}
+	g.doubts.quotaTrust = trust{} // what it covered was the quota's as well
+	g.pausedThrough = g.concurrency.launched
 	for _, d := range limited {
 		g.limitPermit(d.request, d.answer, retryAfter, now)
 		g.requeueAll(d.request, now)
 	}
 }
 
-// refuteLimit decides whom the 429 of d concerns. A probe was answered after it, so the key
-// is not blocked: the 429 concerns the callers that drew it, and others go on. If
-// maybeQuota, it lowers the limit, after a brief pause, and the wants go again.
-func (g *Gate) refuteLimit(d doubt, now time.Time) {
-	r, ds := d.request, &g.doubts
-	callers := r.callers()
-	maybe := g.maybeQuota(d, callers, now)
-	ds.refuted, ds.refutedAt = callers, now
-	for _, w := range r.wants {
-		ds.queries.add(w.query, now)
+// refuteLimits decides whom the 429s of limited concern. A probe was answered after them, so
+// the key is not blocked: they concern the callers that drew them, and others go on. Those for
+// which maybeQuota is true lower the limit, after a brief pause, and their wants go again.
+func (g *Gate) refuteLimits(limited []doubt, now time.Time) {
+	ds := &g.doubts
+	var quotas, own []doubt
+	for _, d := range limited { // all of them before any is recorded: they are one event
+		if g.maybeQuota(d, now) {
+			quotas = append(quotas, d)
+		} else {
+			own = append(own, d)
+		}
 	}
-	if maybe {
-		ds.quotaTrust = trust{}
-		g.pausedThrough = g.concurrency.launched
-		g.limitPermit(r, d.answer, briefPause, now)
-		g.requeueAll(r, now)
-		g.recheckPause(now, d.answer.err)
-		return
+	for _, d := range limited {
+		ds.refuted, ds.refutedAt = d.request.callers(), now
+		for _, w := range d.request.wants {
+			ds.queries.add(w.query, now)
+		}
 	}
-	ds.quotaTrust.extend(callers, now)
-	g.settlePermit(r, d.answer, clerkapi.SpentAnswered, now)
-	g.putOffLimited(r, now, d.answer.err)
+	for _, d := range own {
+		ds.quotaTrust.extend(d.request.callers(), now)
+		g.settlePermit(d.request, d.answer, clerkapi.SpentAnswered, now)
+		g.putOffLimited(d.request, now, d.answer.err)
+	}
+	if g.pauseFor(quotas, briefPause, now); len(quotas) > 0 {
+		g.recheckPause(now, quotas[0].answer.err)
+	}
 }
 
-// maybeQuota reports whether the 429 of d, drawn by callers, may be the quota's although a
-// probe was answered after it. All of these must hold:
+// maybeQuota reports whether the 429 of d may be the quota's although a probe was answered
+// after it. All of these must hold:
 //   - Retry-After, which is rounded up to seconds, may have passed before the probe;
 //   - none of the queries has drawn such a 429 since it was last answered;
 //   - no other caller is known to fare better: another one has drawn such a 429 lately, or
 //     nobody else has sent requests for a window, which only a single replica knows.
-func (g *Gate) maybeQuota(d doubt, callers []string, now time.Time) bool {
+func (g *Gate) maybeQuota(d doubt, now time.Time) bool {
 	ds := &g.doubts
 	e, _ := errors.AsType[*clerkapi.Error](d.answer.err)
 	if e.RetryAfter-now.Sub(d.since) > time.Second {
@@ -191,7 +202,7 @@ func (g *Gate) maybeQuota(d doubt, callers []string, now time.Time) bool {
 	if slices.ContainsFunc(d.request.queries(), func(q uint64) bool { return ds.queries.has(q, now) }) {
 		return false
 	}
-	anothers := now.Sub(ds.refutedAt) <= lastTrust && len(common(false, ds.refuted, callers)) == 0
+	anothers := now.Sub(ds.refutedAt) <= lastTrust && len(common(false, ds.refuted, d.request.callers())) == 0
 	single := g.shared == nil || g.shared.ShareState(now).Replicas == 1
 	return anothers || single && g.senders.onlyOne(now, g.limiter.Config().Window)
 }

@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -78,4 +79,36 @@ func TestALoneCallerOfAReplicaIsNotAlone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLimitsOfOneMomentAreOneEvent: two lists of the only caller draw a 429 together, once.
+// The probe contradicts both, both lists go again, and no 429 counts as the caller's own.
+func TestLimitsOfOneMomentAreOneEvent(t *testing.T) {
+	clerk := &fakeClerk{latency: 20 * time.Millisecond, reply: func(n int, _ []string) error {
+		if n == 2 || n == 3 {
+			return &clerkapi.Error{Kind: clerkapi.ErrRateLimited, Status: 429, RetryAfter: time.Second}
+		}
+		return nil
+	}}
+	inBubble(t, clerk, Config{}, func(t *testing.T, g *Gate) {
+		lone := Options{Party: Party{Peer: "lone"}}
+		if r := one(t.Context(), g, "user_1", lone); r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		time.Sleep(11 * time.Second) // nobody else has asked for a window
+		var lists sync.WaitGroup
+		for range 2 {
+			lists.Go(func() {
+				if _, err := g.List(t.Context(), clerkapi.ListParams{Limit: 1}, lone); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		lists.Wait()
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if own := g.doubts.quotaTrust.callers; len(own) > 0 {
+			t.Errorf("the 429s of %q count as their own", own)
+		}
+	})
 }

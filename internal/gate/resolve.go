@@ -41,6 +41,7 @@ func (g *Gate) resolve(a answer, v clerkapi.Verdict, now time.Time) {
 		g.pauseAll(after, g.limiter.Config().Window, now)
 	}
 	stopping := a.err != nil && v.Concern == clerkapi.ConcernsNobody
+	var refuted []doubt
 	for _, d := range g.doubts.takeAll() {
 		aboutQuota := d.verdict.Concern == clerkapi.ConcernsQuota
 		switch {
@@ -50,7 +51,7 @@ func (g *Gate) resolve(a answer, v clerkapi.Verdict, now time.Time) {
 			}
 			g.failRequest(d.request, &Error{Kind: ErrShuttingDown})
 		case aboutQuota:
-			g.refuteLimit(d, now)
+			refuted = append(refuted, d)
 		case v.Concern == clerkapi.ConcernsKey:
 			g.failRequest(d.request, d.answer.err)
 		default:
@@ -58,4 +59,5 @@ func (g *Gate) resolve(a answer, v clerkapi.Verdict, now time.Time) {
 			g.refuse(d.request, d.verdict, now, refusedAlone(d.answer.err))
 		}
 	}
+	g.refuteLimits(refuted, now)
 }
